@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest';
+import { channels, subject } from './catalogue.ts';
+
+describe('the catalogue of channels', () => {
+  test('gives every subject to exactly one channel', () => {
+    const templates = Object.values(channels).map((c) => c.template);
+    expect(new Set(templates).size).toBe(templates.length);
+  });
+
+  test('keeps work, results and callbacks under the prefix of their stream', () => {
+    const prefix: Record<string, RegExp> = {
+      JOBS: /^jobs\./,
+      USERS: /^user\./,
+      IMAGES: /^image\.convert\./,
+      IMAGES_EXPRESS: /^image\.express\./,
+      EMAILS: /^email\.send\./,
+      EMAILS_EXPRESS: /^email\.express\./,
+      CLIENTS: /^client\./,
+      EVENTS: /^events\./,
+    };
+    for (const { template, stream } of Object.values(channels)) expect(template).toMatch(prefix[stream] ?? /$^/);
+  });
+
+  test('fills a template with tokens', () => {
+    expect(subject(channels.event, { appId: 'image', messageId: 'job_1' })).toBe('events.image.job_1');
+  });
+
+  test.each(['', 'a.b', 'a b', '*', '>', 'ü', '\r\n'])('refuses %j as a token', (jobId) => {
+    expect(() => subject(channels.job, { jobId })).toThrow(RangeError);
+  });
+});

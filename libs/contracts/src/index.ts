@@ -1,0 +1,66 @@
+export { channels, isSubjectToken, subject, type Channel, type StreamName } from './catalogue.ts';
+export {
+  EmailRequestSchema,
+  EmailResultSchema,
+  EmailSentSchema,
+  SendEmailSchema,
+  type EmailRequest,
+  type EmailResult,
+  type EmailSent,
+  type SendEmail,
+} from './gen/sluice/v1/email_pb.ts';
+export {
+  EventService,
+  LifecycleEventSchema,
+  RecordEventsRequestSchema,
+  RecordEventsResponseSchema,
+  type LifecycleEvent,
+  type RecordEventsRequest,
+} from './gen/sluice/v1/events_pb.ts';
+export { FailureSchema, type Failure } from './gen/sluice/v1/failure_pb.ts';
+export {
+  ConvertImageSchema,
+  ImageConvertedSchema,
+  ImageOptionsSchema,
+  ImageRequestSchema,
+  ImageResultSchema,
+  ImageSourceSchema,
+  PageSize,
+  Quality,
+  type ConvertImage,
+  type ImageConverted,
+  type ImageOptions,
+  type ImageRequest,
+  type ImageResult,
+  type ImageSource,
+} from './gen/sluice/v1/image_pb.ts';
+export {
+  GetJobRequestSchema,
+  GetJobResponseSchema,
+  JobEventSchema,
+  JobFinishedSchema,
+  JobKind,
+  JobRequestSchema,
+  JobResultSchema,
+  JobSchema,
+  JobService,
+  JobState,
+  Priority,
+  type Job,
+  type JobEvent,
+  type JobFinished,
+  type JobRequest,
+  type JobResult,
+} from './gen/sluice/v1/jobs_pb.ts';
+export {
+  ConvertImageRequestSchema,
+  ConvertImageResponseSchema,
+  CreateUserRequestSchema,
+  CreateUserResponseSchema,
+  SendEmailRequestSchema,
+  SendEmailResponseSchema,
+  UserService,
+  type ConvertImageRequest,
+  type CreateUserRequest,
+  type SendEmailRequest,
+} from './gen/sluice/v1/users_pb.ts';
