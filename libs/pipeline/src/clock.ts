@@ -1,0 +1,35 @@
+/** A scheduled call. */
+export interface Timer {
+  cancel(): void;
+}
+
+/** Time as a parameter, so that a test can move it by hand. */
+export interface Clock {
+  /** Milliseconds on a clock that never jumps. Differences mean something, values do not. */
+  now(): number;
+  /** Milliseconds since 1970. */
+  wall(): number;
+  /** Runs once after `ms`. */
+  after(ms: number, run: () => void): Timer;
+  /** Runs every `ms` until cancelled. */
+  every(ms: number, run: () => void): Timer;
+  /** Runs once at the end of this turn of the event loop. */
+  soon(run: () => void): void;
+}
+
+/** The process's own clock. Its timers do not keep the process alive. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms).unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+  every(ms, run) {
+    const timer = setInterval(run, ms).unref();
+    return { cancel: () => clearInterval(timer) };
+  },
+  soon(run) {
+    setImmediate(run);
+  },
+};

@@ -1,0 +1,89 @@
+import type { DeliveryInfo } from './message.ts';
+import type { DrainReport, State } from './running.ts';
+
+/** How a delivery ended. The first four are the handler's outcome; the rest never ran it (to the end). */
+export type SettledAs = 'ack' | 'skip' | 'retry' | 'deadLetter' | 'duplicate' | 'busy' | 'returned';
+
+/** Why a message went to the dead letters. */
+export type DeadLetterReason = 'rejected' | 'permanent' | 'exhausted' | 'decode' | 'crashLoop' | 'stranded';
+
+interface ByMessage {
+  readonly message: DeliveryInfo;
+}
+interface BySource {
+  readonly stream: string;
+  readonly consumer: string;
+}
+
+/**
+ * Everything the engine tells, as one union: metrics, traces, lifecycle events and tests are all observers of it.
+ * Durations are milliseconds.
+ */
+export type PipelineEvent = { readonly pipeline: string } & (
+  | ({ readonly type: 'message.received' } & ByMessage)
+  | ({ readonly type: 'message.joined' } & ByMessage)
+  | ({ readonly type: 'message.started'; readonly waitedMs: number } & ByMessage)
+  | ({
+      readonly type: 'message.handled';
+      readonly outcome: 'ack' | 'skip' | 'retry' | 'deadLetter';
+      readonly durationMs: number;
+      readonly error: unknown;
+    } & ByMessage)
+  | ({ readonly type: 'message.timedOut'; readonly timeoutMs: number } & ByMessage)
+  | ({
+      readonly type: 'message.retryScheduled';
+      readonly delayMs: number;
+      readonly reason: string;
+      readonly error: unknown;
+    } & ByMessage)
+  | ({
+      readonly type: 'message.deadLettered';
+      readonly subject: string;
+      readonly reason: DeadLetterReason;
+      readonly error: unknown;
+      readonly duplicate: boolean;
+    } & ByMessage)
+  | ({ readonly type: 'message.deadLetterFailed'; readonly delayMs: number; readonly error: unknown } & ByMessage)
+  | ({ readonly type: 'message.settled'; readonly as: SettledAs; readonly heldMs: number } & ByMessage)
+  | ({ readonly type: 'emit.published'; readonly count: number } & ByMessage)
+  | ({ readonly type: 'emit.failed'; readonly error: unknown } & ByMessage)
+  | ({
+      readonly type: 'dedupe.failed';
+      readonly step: 'begin' | 'renew' | 'complete' | 'abandon';
+      readonly error: unknown;
+    } & ByMessage)
+  | ({ readonly type: 'lease.lost' } & ByMessage)
+  | ({ readonly type: 'handler.zombie'; readonly zombies: number } & ByMessage)
+  | ({ readonly type: 'handler.zombieEnded'; readonly zombies: number } & ByMessage)
+  | { readonly type: 'heartbeats.sent'; readonly count: number }
+  | {
+      readonly type: 'batch.started';
+      readonly size: number;
+      readonly bytes: number;
+      readonly waitedMs: number;
+      readonly closedBy: 'size' | 'bytes' | 'time' | 'demand' | 'drain';
+    }
+  | ({ readonly type: 'pull.requested'; readonly batch: number } & BySource)
+  | { readonly type: 'prefetch.changed'; readonly prefetch: number }
+  | { readonly type: 'rate.limited'; readonly waitMs: number }
+  | ({ readonly type: 'source.stalled'; readonly silentMs: number; readonly consecutive: number } & BySource)
+  | ({ readonly type: 'source.missing'; readonly error: unknown; readonly retryMs: number } & BySource)
+  | ({ readonly type: 'source.drifted'; readonly problems: readonly string[]; readonly retryMs: number } & BySource)
+  | ({ readonly type: 'source.recovered' } & BySource)
+  | { readonly type: 'connection.lost' }
+  | { readonly type: 'connection.restored'; readonly epoch: number; readonly replayed: number }
+  | { readonly type: 'connection.closed' }
+  | {
+      readonly type: 'breaker.tripped';
+      readonly failures: number;
+      readonly samples: number;
+      readonly coolDownMs: number;
+    }
+  | { readonly type: 'breaker.probing' }
+  | { readonly type: 'breaker.closed' }
+  | { readonly type: 'state.changed'; readonly from: State; readonly to: State; readonly reason: string }
+  | { readonly type: 'drain.finished'; readonly report: DrainReport }
+);
+
+/** Receives every event, synchronously and often: do little and do not throw (a throw is logged and dropped). */
+export type Observer = (event: PipelineEvent) => void;

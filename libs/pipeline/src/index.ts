@@ -1,0 +1,49 @@
+export { definePipeline } from './define-pipeline.ts';
+export type { Harness, Pipeline } from './define-pipeline.ts';
+export type {
+  BatchHandler,
+  BatchOptions,
+  BreakerOptions,
+  DeadLetterPolicy,
+  FlowOptions,
+  Handler,
+  IdempotencyOptions,
+  LeaseOptions,
+  Middleware,
+  PipelineSpec,
+  Rate,
+  RetryPolicy,
+  Source,
+} from './spec.ts';
+export type { Instrument, Runtime } from './runtime.ts';
+export type { DeliveryInfo, Message } from './message.ts';
+export type { Context, EmitOptions } from './context.ts';
+export type { Outcome, Settlement } from './outcome.ts';
+export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
+export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
+export type { Claim, DedupeStore } from './dedupe.ts';
+export {
+  HandlerAborted,
+  PermanentError,
+  PipelineConfigError,
+  PipelineFault,
+  PublishError,
+  RequestError,
+  RetryAfterError,
+} from './errors.ts';
+export type { ConfigProblem } from './errors.ts';
+export type {
+  ConnectionEvent,
+  HeaderInput,
+  NatsHeaders,
+  NatsMessage,
+  NatsPort,
+  NatsSubscription,
+  PubAck,
+  PublishOptions,
+  SendOptions,
+} from './port.ts';
+export { systemClock } from './clock.ts';
+export type { Clock, Timer } from './clock.ts';
+export { silentLogger } from './log.ts';
+export type { Logger } from './log.ts';

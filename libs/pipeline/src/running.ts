@@ -1,0 +1,71 @@
+/**
+ * Where a running pipeline is.
+ *
+ * - `starting`: checking the live consumers. Leads to `running`, or `start` rejects.
+ * - `running`: pulling and handling.
+ * - `paused`: `pause` was called; nothing is pulled. `resume` leads back.
+ * - `tripped`: the breaker stopped pulling; a probe after the cool-down leads back.
+ * - `disconnected`: no connection, or a stream or consumer is missing. Handlers run on, settlements are held.
+ * - `draining`: `drain` was called; ends in `stopped`.
+ * - `stopped`: nothing is held any more. Final.
+ */
+export type State = 'starting' | 'running' | 'paused' | 'tripped' | 'disconnected' | 'draining' | 'stopped';
+
+/** What a drain did with the messages the pipeline held when it began. */
+export interface DrainReport {
+  /** Handled to the end (or settled without running). */
+  readonly settled: number;
+  /** Given back to the server untouched or aborted; other replicas have them at once. */
+  readonly returned: number;
+  /** Neither: the server did not hear from us (unreachable), it redelivers them after ack_wait. */
+  readonly abandoned: number;
+}
+
+/** Gauges of this instant. */
+export interface Snapshot {
+  readonly state: State;
+  /** Handlers running now. */
+  readonly inFlight: number;
+  /** Held here, not started. */
+  readonly buffered: number;
+  /** Asked of the server and not yet delivered. */
+  readonly requested: number;
+  /** Messages beyond `concurrency` that may be held: the adaptive prefetch. */
+  readonly prefetch: number;
+  /** Acks sent and not yet confirmed by a round trip. */
+  readonly unconfirmedAcks: number;
+  /** Settlements waiting for the connection to come back. */
+  readonly heldSettlements: number;
+  /** Handlers that timed out, were told to stop and have not returned. */
+  readonly zombies: number;
+  /** Messages this pipeline sent away to retry that are not due yet: they occupy the consumer's max_ack_pending. */
+  readonly parked: number;
+  /** Messages waiting in the stream for these consumers, as of the newest delivery of each. */
+  readonly lag: number;
+  /** Connections so far: grows by one per reconnect. */
+  readonly epoch: number;
+}
+
+/** Whether the pipeline makes progress, which a live connection alone does not prove. */
+export interface Health {
+  readonly ok: boolean;
+  /** When not ok: what is wrong, in one line. */
+  readonly reason: string | undefined;
+  /** Time since the server last answered a pull, with a message or a heartbeat. */
+  readonly silentMs: number;
+}
+
+export interface RunningPipeline extends AsyncDisposable {
+  readonly state: State;
+  /** Resolves when the pipeline has stopped; rejects with a `PipelineFault` when the process should be restarted. */
+  readonly done: Promise<void>;
+  /** Stops pulling; resolves when nothing runs any more. What is held and not started goes back to the server. */
+  pause(reason: string): Promise<void>;
+  resume(): void;
+  /** Changes the token bucket while running; `undefined` lifts the limit. */
+  setRate(rate: { limit: number; perMs: number; burst?: number } | undefined): void;
+  /** Ends in order: see the drain diagram in the README. Repeated calls share one drain. */
+  drain(options?: { timeoutMs?: number }): Promise<DrainReport>;
+  snapshot(): Snapshot;
+  health(): Health;
+}
