@@ -1,0 +1,12 @@
+export {
+  findNats,
+  findNatsProgram,
+  NATS_IMAGE,
+  NatsUnavailableError,
+  type FindNatsOptions,
+  type NatsFound,
+  type NatsProgram,
+} from './nats/find.ts';
+export { NatsStartError, startNats, type NatsProcess, type StartNatsOptions } from './nats/server.ts';
+export { MINIMUM_NATS_VERSION } from './nats/version.ts';
+export { findPortHolder, PortInUseError, type PortHolder } from './port-holder.ts';
