@@ -1,0 +1,135 @@
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { jetstreamManager, type JetStreamManager, type StoredMsg } from '@nats-io/jetstream';
+import { headers, type NatsConnection } from '@nats-io/transport-node';
+import { subject as fill, type Channel } from '@sluice/contracts';
+import type { HeaderInput, NatsPort, PubAck } from '@sluice/pipeline';
+import { natsPort } from '@sluice/pipeline/nats';
+import { decoder, encode } from './wire.ts';
+
+/**
+ * Runs a publish inside whatever span tracing wants around it, and gives it the headers (`traceparent`) to send.
+ * `@sluice/telemetry` has one; without it a publish carries no trace.
+ */
+export type TracePublish = <R>(
+  info: { readonly destination: string; readonly template: string; readonly id: string; readonly bytes: number },
+  send: (headers: HeaderInput) => Promise<R>,
+) => Promise<R>;
+
+export interface PublishSettings {
+  /** Values of the subject's placeholders. */
+  readonly values?: Readonly<Record<string, string>>;
+  /** `Nats-Msg-Id`. Required: a publish whose PubAck was lost is repeated, and only the id tells the two apart. */
+  readonly id: string;
+  readonly headers?: HeaderInput;
+  /** Compare-and-set on the subject's last sequence; 0 for "nothing there yet". */
+  readonly expectLastSubjectSequence?: number;
+  readonly timeoutMs?: number;
+}
+
+/** A message read back from a stream. */
+export interface Stored<T> {
+  readonly data: T;
+  readonly subject: string;
+  readonly sequence: number;
+  readonly storedAt: Date;
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Typed access to the system's streams over one connection. */
+export interface Bus {
+  readonly nc: NatsConnection;
+  /** What the engine runs on. */
+  readonly port: NatsPort;
+  readonly jsm: JetStreamManager;
+  /**
+   * Publishes a message and waits until the stream has it.
+   *
+   * @throws {PublishError} of `@sluice/pipeline`: its code says whether the outcome is known. After `TIMEOUT` repeat
+   * with the same id.
+   */
+  publish<Desc extends DescMessage>(
+    channel: Channel<Desc>,
+    message: MessageShape<Desc>,
+    settings: PublishSettings,
+  ): Promise<PubAck>;
+  /**
+   * The last message of a channel's subject, or undefined. `from: 'any'` may be answered by a replica that lags;
+   * `'leader'` is for decisions.
+   */
+  last<Desc extends DescMessage>(
+    channel: Channel<Desc>,
+    values: Readonly<Record<string, string>>,
+    from?: 'any' | 'leader',
+  ): Promise<Stored<MessageShape<Desc>> | undefined>;
+  /** Every message of a channel's subject, oldest first, from a sequence on. `*` may stand for a placeholder. */
+  history<Desc extends DescMessage>(
+    channel: Channel<Desc>,
+    values: Readonly<Record<string, string>>,
+    fromSequence?: number,
+  ): AsyncGenerator<Stored<MessageShape<Desc>>>;
+  /** Sends what is buffered and closes the connection. Pipelines must have been drained before. */
+  close(): Promise<void>;
+}
+
+/** Makes a bus of a connection. */
+export async function createBus(
+  nc: NatsConnection,
+  options: { readonly tracePublish?: TracePublish } = {},
+): Promise<Bus> {
+  const port = natsPort(nc, { headers });
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  const trace: TracePublish = options.tracePublish ?? ((_, send) => send({}));
+
+  return {
+    nc,
+    port,
+    jsm,
+    publish(channel, message, { values, id, headers, ...rest }) {
+      const destination = fill(channel, values);
+      const body = encode(channel, message);
+      return trace({ destination, template: channel.template, id, bytes: body.length }, (traced) =>
+        port.publish(destination, body, { id, headers: { ...headers, ...traced }, ...rest }),
+      );
+    },
+    async last(channel, values, from = 'any') {
+      const last_by_subj = fill(channel, values);
+      const found = await (
+        from === 'leader'
+          ? jsm.streams.getMessage(channel.stream, { last_by_subj })
+          : jsm.direct.getMessage(channel.stream, { last_by_subj })
+      ).catch(notFoundAsNull);
+      return found === null ? undefined : stored(found, decoder(channel));
+    },
+    async *history(channel, values, fromSequence = 1) {
+      const next_by_subj = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');
+      const decode = decoder(channel);
+      // One direct get a message: a job has a handful, and it needs no consumer on the server.
+      for (let seq = fromSequence; ;) {
+        const found = await jsm.direct.getMessage(channel.stream, { seq, next_by_subj }).catch(notFoundAsNull);
+        if (found === null) return;
+        yield stored(found, decode);
+        seq = found.seq + 1;
+      }
+    },
+    close: () => nc.drain(),
+  };
+}
+
+const NO_MESSAGE_FOUND = 10_037;
+const notFoundAsNull = (error: unknown): null => {
+  const { code, status } = error as { code?: unknown; status?: unknown };
+  if (code === NO_MESSAGE_FOUND || code === 404 || status === 404) return null;
+  throw error;
+};
+
+function stored<T>(message: StoredMsg, decode: (bytes: Uint8Array) => T): Stored<T> {
+  const headers = new Map<string, readonly string[]>();
+  for (const name of message.header?.keys() ?? []) headers.set(name, message.header.values(name));
+  return {
+    data: decode(message.data),
+    subject: message.subject,
+    sequence: message.seq,
+    storedAt: message.time,
+    headers,
+  };
+}

@@ -1,0 +1,145 @@
+import { channels, type StreamName } from '@sluice/contracts';
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
+/** A durable pull consumer. Acks are explicit and the server never gives up (`max_deliver` -1): the engine counts. */
+export interface ConsumerSpec {
+  readonly name: string;
+  readonly filterSubjects: readonly string[];
+  /** Short, because the engine sends heartbeats for whatever it holds: a crash shows after this long. */
+  readonly ackWaitMs: number;
+  /** Over all replicas. Delayed retries count too, so it must hold the retry backlog besides the work in hand. */
+  readonly maxAckPending: number;
+}
+
+/** A stream. `work` is deleted once acked and has limits that refuse; `log` keeps what it was told for a time. */
+export interface StreamSpec {
+  readonly name: StreamName;
+  readonly about: string;
+  readonly kind: 'work' | 'log';
+  readonly subjects: readonly string[];
+  /** 0 keeps for ever. Work never expires: an age limit on a work queue drops unconsumed jobs silently. */
+  readonly maxAgeMs: number;
+  /**
+   * -1 for none. The only limit a work queue has: with `max_bytes` and `discard: new` a server may delete accepted
+   * messages to make room (nats-server#4771).
+   */
+  readonly maxMessages: number;
+  /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */
+  readonly duplicateWindowMs: number;
+  /** True for a stream nobody may delete from or purge. */
+  readonly appendOnly?: boolean;
+  readonly consumers: readonly ConsumerSpec[];
+}
+
+export interface Topology {
+  readonly streams: readonly StreamSpec[];
+}
+
+const consumer = (name: string, filterSubjects: readonly string[], maxAckPending = 1_000): ConsumerSpec => ({
+  name,
+  filterSubjects,
+  ackWaitMs: 30_000,
+  maxAckPending,
+});
+
+const work = (
+  name: StreamName,
+  about: string,
+  subjects: readonly string[],
+  consumers: readonly ConsumerSpec[],
+): StreamSpec => ({
+  name,
+  about,
+  kind: 'work',
+  subjects,
+  maxAgeMs: 0,
+  maxMessages: 100_000,
+  duplicateWindowMs: 2 * MINUTE_MS,
+  consumers,
+});
+
+const log = (
+  name: StreamName,
+  about: string,
+  subjects: readonly string[],
+  maxAgeMs: number,
+  consumers: readonly ConsumerSpec[] = [],
+): StreamSpec => ({
+  name,
+  about,
+  kind: 'log',
+  subjects,
+  maxAgeMs,
+  maxMessages: -1,
+  duplicateWindowMs: 2 * MINUTE_MS,
+  consumers,
+});
+
+const { convertUrl, convertBinary, convertUrlExpress, convertBinaryExpress } = channels;
+const { sendWelcome, sendNotification, sendWelcomeExpress, sendNotificationExpress } = channels;
+
+/**
+ * The streams and durable consumers of the system. Every subject of a work queue has a consumer: one without would
+ * fill for ever. The express lanes are streams of their own, because a message limit is stream-wide and a flood of
+ * normal work would shut them too.
+ */
+export const topology: Topology = {
+  streams: [
+    log('JOBS', 'every transition of every job', ['jobs.*'], 7 * DAY_MS, [consumer('orchestrator', ['jobs.*'])]),
+    work(
+      'USERS',
+      'commands of clients and results of work',
+      ['user.>'],
+      [
+        consumer('commands', [
+          channels.createUser.template,
+          channels.sendEmail.template,
+          channels.convertImage.template,
+        ]),
+        consumer('image_converted', [channels.imageConverted.template]),
+        consumer('email_sent', [channels.emailSent.template]),
+      ],
+    ),
+    work(
+      'IMAGES',
+      'images to convert',
+      ['image.convert.*'],
+      [consumer('url_to_pdf', [convertUrl.template]), consumer('binary_to_pdf', [convertBinary.template])],
+    ),
+    work(
+      'IMAGES_EXPRESS',
+      'images to convert first',
+      ['image.express.*'],
+      [
+        consumer('url_to_pdf', [convertUrlExpress.template]),
+        consumer('binary_to_pdf', [convertBinaryExpress.template]),
+      ],
+    ),
+    work(
+      'EMAILS',
+      'mails to send',
+      ['email.send.*'],
+      [
+        consumer('welcome_mailer', [sendWelcome.template]),
+        consumer('notification_mailer', [sendNotification.template]),
+      ],
+    ),
+    work(
+      'EMAILS_EXPRESS',
+      'mails to send first',
+      ['email.express.*'],
+      [
+        consumer('welcome_mailer', [sendWelcomeExpress.template]),
+        consumer('notification_mailer', [sendNotificationExpress.template]),
+      ],
+    ),
+    work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
+    log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
+    log('DLQ', 'what no retry could help, for an operator', ['dlq.*.*'], 30 * DAY_MS, [
+      consumer('dead_letters', ['dlq.*.*']),
+    ]),
+    { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', ['audit.>'], 0), appendOnly: true },
+  ],
+};
