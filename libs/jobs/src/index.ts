@@ -1,0 +1,18 @@
+export { isJobId, jobIdFor, newJobId } from './id.ts';
+export { ContendedError, jobLog, type JobLog, type JobRecord } from './log.ts';
+export {
+  acceptEvent,
+  cancel,
+  fail,
+  IllegalMoveError,
+  isTerminal,
+  legalMoves,
+  moveEvent,
+  mayMove,
+  reopen,
+  stateName,
+  succeed,
+  type Cause,
+  type Move,
+  type StateName,
+} from './state.ts';

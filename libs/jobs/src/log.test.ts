@@ -1,0 +1,137 @@
+import { create } from '@bufbuild/protobuf';
+import { JobKind, JobResultSchema, JobState, type Job } from '@sluice/contracts';
+import { startNats, type NatsProcess } from '@sluice/dev';
+import { connectNats, createBus, provision, topology, type Bus } from '@sluice/messaging';
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { jobIdFor, newJobId } from './id.ts';
+import { jobLog, type JobLog } from './log.ts';
+import { cancel, fail, isTerminal, mayMove, reopen, succeed, type Move } from './state.ts';
+
+let server: NatsProcess;
+const buses: Bus[] = [];
+/** Logs of several replicas: one connection each. */
+let logs: JobLog[];
+
+beforeAll(async () => {
+  server = await startNats();
+  for (let replica = 0; replica < 3; replica += 1) {
+    const nc = await connectNats({ url: server.url, name: `jobs-test/${replica}` });
+    if (replica === 0) await provision(nc, topology);
+    buses.push(await createBus(nc));
+  }
+  logs = buses.map((bus) => jobLog(bus));
+});
+afterAll(async () => {
+  for (const bus of buses) await bus.close();
+  await server?.stop();
+});
+
+const log = (replica = 0): JobLog => logs[replica % logs.length]!;
+const result = create(JobResultSchema, { work: { case: 'email', value: { messageId: '<m@x>' } } });
+const failure = { $typeName: 'sluice.v1.Failure' as const, code: 'refused', detail: 'mailbox unknown' };
+const states = async (id: string): Promise<JobState[]> => {
+  const seen: JobState[] = [];
+  for await (const { data } of log().history(id)) seen.push(data.job!.state);
+  return seen;
+};
+
+describe('accepting a job', () => {
+  test('stores it before it returns, for every reader', async () => {
+    const id = newJobId();
+    const { accepted, sequence } = await log(0).accept({ id, kind: JobKind.EMAIL, account: 'acme' });
+    expect(accepted).toBe(true);
+    expect(await log(1).read(id)).toMatchObject({
+      sequence,
+      cause: 'accept',
+      job: { id, account: 'acme', state: JobState.ACCEPTED },
+    });
+  });
+
+  test('happens once: of concurrent requests with one key, one makes the job and all meet it', async () => {
+    const id = jobIdFor('acme', 'order-17');
+    const answers = await Promise.all(Array.from({ length: 12 }, (_, i) => log(i).accept({ id, requestHash: `${i}` })));
+    expect(answers.filter((answer) => answer.accepted)).toHaveLength(1);
+    expect(new Set(answers.map((answer) => answer.job.requestHash)).size).toBe(1);
+    expect(await states(id)).toEqual([JobState.ACCEPTED]);
+  });
+
+  test('does not know what was never accepted', async () => {
+    expect(await log().read(newJobId())).toBeUndefined();
+    expect(await log().transition(newJobId(), cancel)).toBeUndefined();
+  });
+});
+
+describe('moving a job', () => {
+  test('lets exactly one of several rivals end it', async () => {
+    const id = newJobId();
+    await log().accept({ id, kind: JobKind.EMAIL });
+    const rivals = await Promise.all(
+      Array.from({ length: 9 }, (_, i) =>
+        log(i).transition(id, (job) => (i % 2 ? cancel(job) : succeed(job, { result, attempt: 1, replays: 0 }))),
+      ),
+    );
+    expect(rivals.filter((rival) => rival?.moved)).toHaveLength(1);
+    const history = await states(id);
+    expect(history).toHaveLength(2);
+    expect(isTerminal(history[1]!)).toBe(true);
+  });
+
+  test('repeats an append whose confirmation was lost without doing it twice', async () => {
+    const id = newJobId();
+    const bus = buses[0]!;
+    let lost = 0;
+    const deaf = jobLog({
+      ...bus,
+      publish: async (...args) => {
+        const ack = await bus.publish(...args);
+        if (lost++ > 0) return ack;
+        const { PublishError } = await import('@sluice/pipeline');
+        throw new PublishError('TIMEOUT', 'no answer in time');
+      },
+    });
+    expect(await deaf.accept({ id, requestHash: 'mine' })).toMatchObject({ job: { id, requestHash: 'mine' } });
+    expect(await states(id)).toEqual([JobState.ACCEPTED]);
+  });
+
+  test(
+    'survives any interleaving of accepts, results, cancels and replays from three replicas',
+    { timeout: 60_000 },
+    async () => {
+      type Step = readonly [action: 'succeed' | 'fail' | 'cancel' | 'reopen' | 'stale', replica: number];
+      const step: fc.Arbitrary<Step> = fc.tuple(
+        fc.constantFrom('succeed', 'fail', 'cancel', 'reopen', 'stale'),
+        fc.nat(2),
+      );
+      const decisions: Record<Step[0], (job: Job) => Move | undefined> = {
+        succeed: (job) => succeed(job, { result, attempt: job.attempt + 1, replays: job.replays }),
+        fail: (job) => fail(job, { failure, attempt: job.attempt + 1, replays: job.replays }),
+        stale: (job) => fail(job, { failure, attempt: 1, replays: job.replays + 1 }),
+        cancel,
+        reopen,
+      };
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
+          const id = newJobId();
+          await log().accept({ id });
+          const moved = await Promise.all(
+            steps.map(([action, replica]) => log(replica).transition(id, decisions[action])),
+          );
+          const history = await states(id);
+          // One event per move that anybody was told of, and every one of them legal.
+          expect(history.length - 1).toBe(moved.filter((move) => move?.moved).length);
+          for (const [from, to] of history.slice(1).map((to, i) => [history[i]!, to] as const)) {
+            expect(mayMove(from, to)).toBe(true);
+          }
+          // One end per run: a second end needs an operator's replay between.
+          const ends = history.filter(isTerminal).length;
+          const replays = history.filter((state) => state === JobState.QUEUED).length;
+          expect(ends - replays === 0 || ends - replays === 1).toBe(true);
+          if (steps.some(([action]) => action !== 'reopen' && action !== 'stale')) expect(ends).toBeGreaterThan(0);
+          expect((await log().read(id))?.job.replays).toBe(replays);
+        }),
+        { numRuns: 60, seed: 20_261_121 },
+      );
+    },
+  );
+});

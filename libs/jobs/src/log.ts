@@ -1,0 +1,118 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { channels, type Job, type JobEvent, type JobSchema } from '@sluice/contracts';
+import { stepId, type Bus, type Stored } from '@sluice/messaging';
+import { PublishError } from '@sluice/pipeline';
+import { acceptEvent, moveEvent, type Move } from './state.ts';
+
+/** A job as of one event of its history. */
+export interface JobRecord {
+  readonly job: Job;
+  /** Position of the event in `JOBS`: grows with every event of every job. */
+  readonly sequence: number;
+  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel` or `replay`. */
+  readonly cause: string;
+}
+
+/** The jobs of the system: one subject per job on the stream `JOBS`, whose last message is the state. */
+export interface JobLog {
+  /**
+   * Appends the first event of a job. Once it returns, the job is the system's and cannot be lost. `accepted` is false
+   * when the id exists already; the record is then the job that is there, which can be this very one: an append whose
+   * confirmation was lost is repeated.
+   *
+   * @throws {PublishError} when the broker did not confirm. After `TIMEOUT` the job may exist all the same.
+   */
+  accept(job: MessageInitShape<typeof JobSchema> & { id: string }): Promise<JobRecord & { readonly accepted: boolean }>;
+  /**
+   * Moves a job by compare-and-set: reads it, asks `decide`, appends unless somebody else was faster, in which case it
+   * reads and asks again. `decide` may be called several times, and returns undefined to leave the job as it is.
+   * `moved` says whether this call appended. Undefined when there is no such job.
+   *
+   * @throws {IllegalMoveError} when `decide` asks for a move the table does not know.
+   * @throws {ContendedError} when others were faster every time.
+   * @throws {PublishError}
+   */
+  transition(
+    jobId: string,
+    decide: (job: Job) => Move | undefined,
+  ): Promise<(JobRecord & { readonly moved: boolean }) | undefined>;
+  /** The job now. `'any'`, the default, may be answered by a replica that lags; decisions read from the `'leader'`. */
+  read(jobId: string, from?: 'any' | 'leader'): Promise<JobRecord | undefined>;
+  /** Every event of a job, oldest first. */
+  history(jobId: string): AsyncGenerator<Stored<JobEvent>>;
+}
+
+/** Every attempt at a compare-and-set was overtaken. Trying again later is safe. */
+export class ContendedError extends Error {
+  override readonly name = 'ContendedError';
+  readonly code = 'job_contended';
+}
+
+const WRONG_LAST_SEQUENCE = 10_071;
+// A job has a handful of events in its life: being overtaken more often than that is a fault, not contention.
+const ROUNDS = 16;
+const PUBLISH_ATTEMPTS = 3;
+
+/** A job log over a bus. `now` gives milliseconds since 1970. */
+export function jobLog(bus: Bus, options: { readonly now?: () => number; readonly timeoutMs?: number } = {}): JobLog {
+  const now = options.now ?? Date.now;
+  const timeoutMs = options.timeoutMs ?? 2_000;
+
+  async function read(jobId: string, from: 'any' | 'leader' = 'any'): Promise<JobRecord | undefined> {
+    const stored = await bus.last(channels.job, { jobId }, from);
+    return stored === undefined ? undefined : record(stored);
+  }
+
+  /** Stores the event if the subject still ends at `after`. Undefined: it does not, or nobody knows any more. */
+  async function append(event: JobEvent, after: number): Promise<JobRecord | undefined> {
+    const job = event.job!;
+    // A message id per position: the repeat of an append is folded by the stream, two rivals for a position conflict.
+    const settings = {
+      values: { jobId: job.id },
+      id: stepId(job.id, `${after}`),
+      expectLastSubjectSequence: after,
+      timeoutMs,
+    };
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const ack = await bus.publish(channels.job, event, settings);
+        return ack.duplicate ? undefined : { job, sequence: ack.sequence, cause: event.cause };
+      } catch (error) {
+        if (!(error instanceof PublishError)) throw error;
+        if (error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+        if (error.code !== 'TIMEOUT' || attempt >= PUBLISH_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  return {
+    read,
+    history: (jobId) => bus.history(channels.job, { jobId }),
+
+    async accept(job) {
+      const appended = await append(acceptEvent(job, now()), 0);
+      if (appended !== undefined) return { ...appended, accepted: true };
+      const existing = await read(job.id, 'leader');
+      if (existing === undefined) throw new ContendedError(`job ${job.id} was refused as existing and cannot be read`);
+      return { ...existing, accepted: false };
+    },
+
+    async transition(jobId, decide) {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const current = await read(jobId, 'leader');
+        if (current === undefined) return undefined;
+        const move = decide(current.job);
+        if (move === undefined) return { ...current, moved: false };
+        const appended = await append(moveEvent(current.job, move, now()), current.sequence);
+        if (appended !== undefined) return { ...appended, moved: true };
+      }
+      throw new ContendedError(`job ${jobId} changed under ${ROUNDS} attempts to move it`);
+    },
+  };
+}
+
+function record(stored: Stored<JobEvent>): JobRecord {
+  const { job, cause } = stored.data;
+  if (job === undefined) throw new Error(`event ${stored.sequence} of ${stored.subject} carries no job`);
+  return { job, sequence: stored.sequence, cause };
+}

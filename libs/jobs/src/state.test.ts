@@ -1,0 +1,87 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { JobEventSchema, JobKind, JobResultSchema, JobState, type Job } from '@sluice/contracts';
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  acceptEvent,
+  cancel,
+  fail,
+  IllegalMoveError,
+  isTerminal,
+  legalMoves,
+  mayMove,
+  moveEvent,
+  reopen,
+  succeed,
+} from './state.ts';
+
+const id = 'job_aaaaaaaaaaaaaaaaaaaaaaaaaa';
+const result = create(JobResultSchema, { work: { case: 'email', value: { messageId: '<a@b>' } } });
+const failure = { code: 'corrupt_image', detail: 'the picture ends early' };
+const accepted = (): Job => acceptEvent({ id, kind: JobKind.EMAIL }, 1_000).job!;
+
+describe('a job', () => {
+  test('starts as accepted, with the clock of its acceptance and no runs', () => {
+    const job = acceptEvent({ id, state: JobState.SUCCEEDED, attempt: 9 }, 1_000).job!;
+    expect(job).toMatchObject({ state: JobState.ACCEPTED, attempt: 0, replays: 0 });
+    expect(job.createdAt?.seconds).toBe(1n);
+  });
+
+  test('ends once: whatever arrives after the end moves nothing', () => {
+    const done = moveEvent(accepted(), succeed(accepted(), { result, attempt: 1, replays: 0 })!, 2_000).job!;
+    expect(done).toMatchObject({ state: JobState.SUCCEEDED, attempt: 1, result });
+    expect(succeed(done, { result, attempt: 2, replays: 0 })).toBeUndefined();
+    expect(fail(done, { failure: aFailure(), attempt: 2, replays: 0 })).toBeUndefined();
+    expect(cancel(done)).toBeUndefined();
+    expect(reopen(done)).toBeUndefined();
+  });
+
+  test('is sent on its way again by an operator only after it failed, as a run of its own', () => {
+    expect(reopen(accepted())).toBeUndefined();
+    const failed = moveEvent(
+      accepted(),
+      fail(accepted(), { failure: aFailure(), attempt: 3, replays: 0 })!,
+      2_000,
+    ).job!;
+    const again = moveEvent(failed, reopen(failed)!, 3_000).job!;
+    expect(again).toMatchObject({ state: JobState.QUEUED, replays: 1, error: undefined });
+    // The result of the run before the replay, delivered late, says nothing about this one.
+    expect(fail(again, { failure: aFailure(), attempt: 4, replays: 0 })).toBeUndefined();
+    expect(succeed(again, { result, attempt: 1, replays: 1 })).toMatchObject({ to: JobState.SUCCEEDED });
+  });
+
+  test('refuses every move that the table does not name', () => {
+    const states = Object.values(JobState);
+    fc.assert(
+      fc.property(fc.constantFrom(...states), fc.constantFrom(...states), (from, to) => {
+        const job = { ...accepted(), state: from };
+        const run = () => moveEvent(job, { to, cause: 'result' }, 2_000);
+        if (mayMove(from, to)) expect(run().job?.state).toBe(to);
+        else expect(run).toThrow(IllegalMoveError);
+      }),
+    );
+  });
+
+  test('has exactly one way out of an end: an operator, from failed', () => {
+    const ways = Object.entries(legalMoves).filter(([from]) => isTerminal(Number(from) as JobState));
+    expect(ways.flatMap(([from, to]) => to.map((state) => [Number(from), state]))).toEqual([
+      [JobState.FAILED, JobState.QUEUED],
+    ]);
+  });
+
+  test('carries uploaded bytes in its first event alone', () => {
+    const content = new Uint8Array(200_000);
+    const source = { from: { case: 'content' as const, value: content }, sizeBytes: 200_000n, mediaType: 'image/png' };
+    const first = acceptEvent({ id, request: { work: { case: 'image', value: { sources: [source] } } } }, 1_000);
+    const second = moveEvent(first.job!, cancel(first.job!)!, 2_000);
+    expect(toBinary(JobEventSchema, first).length).toBeGreaterThan(200_000);
+    expect(toBinary(JobEventSchema, second).length).toBeLessThan(300);
+    expect(second.job?.request?.work.value).toMatchObject({
+      sources: [{ sizeBytes: 200_000n, mediaType: 'image/png' }],
+    });
+  });
+});
+
+function aFailure() {
+  return { $typeName: 'sluice.v1.Failure' as const, ...failure };
+}

@@ -1,0 +1,140 @@
+import { create, type MessageInitShape, type UnknownEnum } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  JobEventSchema,
+  JobRequestSchema,
+  JobSchema,
+  JobState,
+  type Failure,
+  type Job,
+  type JobEvent,
+  type JobResult,
+} from '@sluice/contracts';
+
+const { ACCEPTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, UNSPECIFIED } = JobState;
+
+// Protobuf enums are open on the wire: a newer sender may know states that we do not.
+type KnownState = Exclude<JobState, UnknownEnum>;
+
+/**
+ * Which state may follow which.
+ *
+ * ```
+ * accepted ─▶ queued ─▶ running ─▶ succeeded            final
+ *     │          │         ├─────▶ cancelled            final
+ *     │          │         └─────▶ failed ─▶ queued     by an operator's replay alone
+ *     └──────────┴─▶ any end: results arrive whether or not the steps between were recorded
+ * ```
+ *
+ * `running` is never appended by the system itself: workers report it to `EVENTS`, best effort, and it is merged in
+ * when a job is read.
+ */
+export const legalMoves: Readonly<Record<KnownState, readonly JobState[]>> = {
+  [UNSPECIFIED]: [ACCEPTED],
+  [ACCEPTED]: [QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
+  [QUEUED]: [RUNNING, SUCCEEDED, FAILED, CANCELLED],
+  [RUNNING]: [RUNNING, SUCCEEDED, FAILED, CANCELLED],
+  [SUCCEEDED]: [],
+  [FAILED]: [QUEUED],
+  [CANCELLED]: [],
+};
+
+/** The states as the API and people call them. */
+const stateNames = {
+  [UNSPECIFIED]: 'unspecified',
+  [ACCEPTED]: 'accepted',
+  [QUEUED]: 'queued',
+  [RUNNING]: 'running',
+  [SUCCEEDED]: 'succeeded',
+  [FAILED]: 'failed',
+  [CANCELLED]: 'cancelled',
+} as const satisfies Readonly<Record<KnownState, string>>;
+
+export type StateName = (typeof stateNames)[KnownState];
+
+/** The name of a state; one of a newer version of the system, which this one does not know, reads as unspecified. */
+export const stateName = (state: JobState): StateName => stateNames[state as KnownState] ?? 'unspecified';
+
+/** Whether the table allows a move. */
+export const mayMove = (from: JobState, to: JobState): boolean => legalMoves[from as KnownState]?.includes(to) ?? false;
+
+/** Whether the job has ended: nothing but an operator's replay moves a failed one, nothing at all the others. */
+export const isTerminal = (state: JobState): boolean => state === SUCCEEDED || state === FAILED || state === CANCELLED;
+
+/** A move that the table does not know: a bug in whoever decided it, never a matter of timing. */
+export class IllegalMoveError extends Error {
+  override readonly name = 'IllegalMoveError';
+  readonly code = 'illegal_move';
+  constructor(jobId: string, from: JobState, to: JobState) {
+    super(`job ${jobId} cannot go from ${stateName(from)} to ${stateName(to)}`);
+  }
+}
+
+/** What moved a job; part of its history. */
+export type Cause = 'accept' | 'queue' | 'result' | 'dead-letter' | 'cancel' | 'replay';
+
+/** A decision about a job: the state to move to and what changes with it. */
+export interface Move {
+  readonly to: JobState;
+  readonly cause: Cause;
+  readonly change?: { attempt?: number; replays?: number; result?: JobResult | undefined; error?: Failure | undefined };
+}
+
+/** Work that ended well. `undefined`, so no move, when the job has ended already or `replays` names an earlier run. */
+export function succeed(job: Job, run: { result: JobResult; attempt: number; replays: number }): Move | undefined {
+  if (isTerminal(job.state) || run.replays !== job.replays) return undefined;
+  return { to: SUCCEEDED, cause: 'result', change: { attempt: run.attempt, result: run.result, error: undefined } };
+}
+
+/** Work that ended badly and for good. No move under the same conditions as {@link succeed}. */
+export function fail(
+  job: Job,
+  run: { failure: Failure; attempt: number; replays: number; cause?: 'result' | 'dead-letter' },
+): Move | undefined {
+  if (isTerminal(job.state) || run.replays !== job.replays) return undefined;
+  const change = { attempt: Math.max(job.attempt, run.attempt), error: run.failure };
+  return { to: FAILED, cause: run.cause ?? 'result', change };
+}
+
+/** The client changed its mind. No move once the job has ended. */
+export function cancel(job: Job): Move | undefined {
+  return isTerminal(job.state) ? undefined : { to: CANCELLED, cause: 'cancel' };
+}
+
+/** An operator sends a failed job on its way again, as a run of its own. No move unless it has failed. */
+export function reopen(job: Job): Move | undefined {
+  if (job.state !== FAILED) return undefined;
+  return { to: QUEUED, cause: 'replay', change: { replays: job.replays + 1, error: undefined, result: undefined } };
+}
+
+/** The first event of a job. The state, the times and the counters are set here, whatever `job` says. */
+export function acceptEvent(job: MessageInitShape<typeof JobSchema>, atMs: number): JobEvent {
+  const at = timestampFromMs(atMs);
+  const snapshot = create(JobSchema, job);
+  Object.assign(snapshot, { state: ACCEPTED, attempt: 0, replays: 0, createdAt: at, updatedAt: at });
+  return create(JobEventSchema, { job: snapshot, at, cause: 'accept' });
+}
+
+/**
+ * The event that carries a job on, with the full snapshot after it. Bytes that travelled inside the request stay in the
+ * first event alone: a copy of them in every later one would make each read of the state as large as the upload.
+ *
+ * @throws {IllegalMoveError}
+ */
+export function moveEvent(job: Job, move: Move, atMs: number): JobEvent {
+  if (!mayMove(job.state, move.to)) throw new IllegalMoveError(job.id, job.state, move.to);
+  const at = timestampFromMs(atMs);
+  const snapshot = withoutContent(job);
+  Object.assign(snapshot, move.change, { state: move.to, updatedAt: at });
+  return create(JobEventSchema, { job: snapshot, at, cause: move.cause });
+}
+
+function withoutContent(job: Job): Job {
+  const work = job.request?.work;
+  if (work?.case !== 'image') return { ...job };
+  const sources = work.value.sources.map((source) =>
+    source.from.case === 'content' ? { ...source, from: { case: undefined } } : source,
+  );
+  const request = create(JobRequestSchema, { work: { case: 'image', value: { ...work.value, sources } } });
+  return { ...job, request };
+}
