@@ -1,0 +1,105 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+/** The settings of a service do not fit. One error that lists everything wrong, so that it is mended in one go. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly code = 'config_invalid';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`the configuration is not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+/** Passwords that everybody knows. They open nothing outside `dev`. */
+const KNOWN_SECRETS = new Set(['minioadmin', 'admin', 'changeme', 'password', 'secret', 'sluice-dev-secret']);
+
+/**
+ * Reads a service's settings from the environment. `NAME_FILE` names a file that holds the value of `NAME`, as secret
+ * stores mount them. An empty value counts as absent.
+ *
+ * @throws {ConfigError} listing every problem.
+ */
+export function loadConfig<Shape extends z.ZodRawShape>(
+  shape: Shape,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): z.infer<z.ZodObject<Shape>> {
+  const problems: string[] = [];
+  const values: Record<string, string> = {};
+  for (const name of Object.keys(shape)) {
+    const value = env[name];
+    const file = env[`${name}_FILE`];
+    if (value !== undefined && value !== '') values[name] = value;
+    else if (file !== undefined && file !== '') {
+      try {
+        values[name] = readFileSync(file, 'utf8').trimEnd();
+      } catch (error) {
+        problems.push(`${name}_FILE: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }
+  if (env['SLUICE_ENV'] !== 'dev') {
+    for (const [name, value] of Object.entries(values)) {
+      if (/SECRET|PASSWORD|KEY/.test(name) && KNOWN_SECRETS.has(value)) {
+        problems.push(`${name}: is a well-known default; set one of your own (or SLUICE_ENV=dev on your own machine)`);
+      }
+    }
+  }
+  const parsed = z.object(shape).safeParse(values);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const name = issue.path.join('.');
+      problems.push(`${name}: ${values[name] === undefined ? 'is not set' : issue.message}`);
+    }
+  }
+  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  return parsed.data;
+}
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const ms = z.coerce.number().int().positive();
+/** `true`, `1`, `yes`, `on` and their opposites. */
+export const flag = z.stringbool();
+
+/** What every service takes. */
+export const serviceFields = {
+  /** `dev` opens what must be closed elsewhere: no keys, known secrets, plain text to the mail server. */
+  SLUICE_ENV: z.enum(['dev', 'production']).default('production'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+  HOST: z.string().default('127.0.0.1'),
+  /** Health, readiness and metrics: an internal port, never published. */
+  OPS_PORT: port.default(9464),
+  /** How long running work may take to end after SIGTERM. Keep it under the orchestrator's grace period. */
+  DRAIN_TIMEOUT_MS: ms.default(25_000),
+  /** Tells replicas apart; the host name and process id when absent. */
+  INSTANCE: z.string().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  TRACE_SAMPLE_RATIO: z.coerce.number().min(0).max(1).default(1),
+  PIPELINE_TRACE_MODE: z.enum(['parent', 'link']).default('parent'),
+};
+
+/** What a service that talks to NATS takes. */
+export const natsFields = {
+  NATS_URL: z.string().default('nats://127.0.0.1:4222'),
+  NATS_USER: z.string().optional(),
+  NATS_PASSWORD: z.string().optional(),
+  NATS_NKEY_SEED: z.string().optional(),
+  NATS_CREDENTIALS: z.string().optional(),
+  NATS_CA: z.string().optional(),
+};
+
+/** What a service that reads or writes objects takes. */
+export const storeFields = {
+  /** Absent for AWS itself. */
+  S3_ENDPOINT: z.url().optional(),
+  /** Where a browser reaches the store; presigned URLs are signed for it. S3_ENDPOINT when absent. */
+  S3_PUBLIC_ENDPOINT: z.url().optional(),
+  S3_REGION: z.string().default('us-east-1'),
+  S3_BUCKET: z.string().default('sluice'),
+  S3_ACCESS_KEY_ID: z.string(),
+  S3_SECRET_ACCESS_KEY: z.string(),
+};
+
+/** The kinds of values that services' own fields are made of. */
+export const fields = { port, ms, flag, count: z.coerce.number().int().positive() };

@@ -1,0 +1,9 @@
+export { ConfigError, fields, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
+export { startOpsServer, type OpsServer, type OpsServerSettings, type Readiness } from './ops-server.ts';
+export {
+  runService,
+  type RunningService,
+  type ServiceConfig,
+  type ServiceContext,
+  type ServiceDefinition,
+} from './run.ts';

@@ -1,0 +1,191 @@
+import { Readable } from 'node:stream';
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutBucketCorsCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
+import { s3Client, type StoreSettings } from './client.ts';
+import { storeError } from './errors.ts';
+
+export interface StoredObject {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly modifiedAt: Date;
+}
+
+export interface PutSettings {
+  readonly contentType: string;
+  /** Refuse with `exists` when the key is taken. */
+  readonly ifAbsent?: boolean;
+  /** Ends the upload; parts already sent are removed. */
+  readonly signal?: AbortSignal;
+}
+
+/** An S3 bucket. Every method throws a {@link StoreError} and nothing else. */
+export interface ObjectStore {
+  /** Writes bytes, or a stream in parts of 8 MiB: at most two parts are held in memory. Returns the size. */
+  put(key: string, body: Uint8Array | Readable, settings: PutSettings): Promise<{ sizeBytes: number }>;
+  /** Opens an object for reading. The stream must be read to its end or destroyed. */
+  get(key: string, signal?: AbortSignal): Promise<{ body: Readable; sizeBytes: number; contentType: string }>;
+  /** What is known of an object, or undefined when there is none. */
+  head(key: string): Promise<StoredObject | undefined>;
+  /** Deletes an object; deleting what is not there is no error. */
+  delete(key: string): Promise<void>;
+  /** Every object under a prefix, page by page. */
+  list(prefix: string): AsyncGenerator<StoredObject>;
+  /** A URL that gives one object to whoever holds it, as a download, until it expires. */
+  presignGet(key: string, expiresInMs: number, fileName?: string): Promise<string>;
+  /** A URL that takes exactly one object of this size and type, until it expires. */
+  presignPut(key: string, expiresInMs: number, contentType: string, sizeBytes: number): Promise<string>;
+  /** Makes the bucket when it is not there, open to uploads by presigned URL from the given web origins. */
+  ensureBucket(webOrigins?: readonly string[]): Promise<void>;
+  close(): void;
+}
+
+const PART_BYTES = 8 * 1024 * 1024;
+
+/** Opens a bucket. No traffic until the first call. */
+export function createStore(settings: StoreSettings): ObjectStore {
+  const client = s3Client(settings);
+  const signer = s3Client(settings, settings.publicEndpoint ?? settings.endpoint);
+  const Bucket = settings.bucket;
+
+  const call = async <R>(operation: string, run: () => Promise<R>): Promise<R> => {
+    try {
+      return await run();
+    } catch (error) {
+      throw storeError(operation, error);
+    }
+  };
+
+  const exists = (): Promise<boolean> =>
+    call('HeadBucket', () => client.send(new HeadBucketCommand({ Bucket }))).then(
+      () => true,
+      (error: unknown) => {
+        if (storeError('HeadBucket', error).code === 'not_found') return false;
+        throw error;
+      },
+    );
+
+  return {
+    put: (key, body, { contentType, ifAbsent, signal }) =>
+      call('PutObject', async () => {
+        const params = {
+          Bucket,
+          Key: key,
+          Body: body,
+          ContentType: contentType,
+          ...(ifAbsent === true ? { IfNoneMatch: '*' } : {}),
+        };
+        if (body instanceof Uint8Array) {
+          const command = new PutObjectCommand({ ...params, ContentLength: body.length });
+          await client.send(command, signal === undefined ? {} : { abortSignal: signal });
+          return { sizeBytes: body.length };
+        }
+        let sizeBytes = 0;
+        const counted = async function* (): AsyncGenerator<Buffer> {
+          for await (const chunk of body as AsyncIterable<Buffer>) {
+            sizeBytes += chunk.length;
+            yield chunk;
+          }
+        };
+        const Body = Readable.from(counted(), { objectMode: false });
+        const upload = new Upload({ client, params: { ...params, Body }, partSize: PART_BYTES, queueSize: 2 });
+        const abort = () => void upload.abort();
+        signal?.addEventListener('abort', abort, { once: true });
+        try {
+          signal?.throwIfAborted();
+          await upload.done();
+        } finally {
+          signal?.removeEventListener('abort', abort);
+        }
+        return { sizeBytes };
+      }),
+
+    get: (key, signal) =>
+      call('GetObject', async () => {
+        const answer = await client.send(
+          new GetObjectCommand({ Bucket, Key: key }),
+          signal === undefined ? {} : { abortSignal: signal },
+        );
+        return {
+          body: answer.Body as Readable,
+          sizeBytes: answer.ContentLength ?? 0,
+          contentType: answer.ContentType ?? 'application/octet-stream',
+        };
+      }),
+
+    head: (key) =>
+      call('HeadObject', async () => {
+        const answer = await client.send(new HeadObjectCommand({ Bucket, Key: key }));
+        return { key, sizeBytes: answer.ContentLength ?? 0, modifiedAt: answer.LastModified ?? new Date(0) };
+      }).catch((error: unknown) => {
+        if (storeError('HeadObject', error).code === 'not_found') return undefined;
+        throw error;
+      }),
+
+    delete: (key) =>
+      call('DeleteObject', async () => {
+        await client.send(new DeleteObjectCommand({ Bucket, Key: key }));
+      }),
+
+    async *list(prefix) {
+      let ContinuationToken: string | undefined;
+      do {
+        const command = new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken });
+        const page = await call('ListObjectsV2', () => client.send(command));
+        for (const { Key, Size, LastModified } of page.Contents ?? []) {
+          if (Key !== undefined) yield { key: Key, sizeBytes: Size ?? 0, modifiedAt: LastModified ?? new Date(0) };
+        }
+        ContinuationToken = page.NextContinuationToken;
+      } while (ContinuationToken !== undefined);
+    },
+
+    presignGet: (key, expiresInMs, fileName) =>
+      call('PresignGet', () => {
+        const disposition = fileName === undefined ? 'attachment' : `attachment; filename="${plainName(fileName)}"`;
+        const command = new GetObjectCommand({ Bucket, Key: key, ResponseContentDisposition: disposition });
+        return getSignedUrl(signer, command, { expiresIn: Math.ceil(expiresInMs / 1000) });
+      }),
+
+    presignPut: (key, expiresInMs, contentType, sizeBytes) =>
+      call('PresignPut', () => {
+        const command = new PutObjectCommand({ Bucket, Key: key, ContentType: contentType, ContentLength: sizeBytes });
+        // Signing the length is what limits the size: a presigned PUT has no other way to.
+        const signableHeaders = new Set(['content-type', 'content-length', 'host']);
+        return getSignedUrl(signer, command, { expiresIn: Math.ceil(expiresInMs / 1000), signableHeaders });
+      }),
+
+    ensureBucket: (webOrigins = []) =>
+      call('CreateBucket', async () => {
+        if (!(await exists())) {
+          await client.send(new CreateBucketCommand({ Bucket })).catch((error: unknown) => {
+            // Another replica was first.
+            if ((error as Error).name !== 'BucketAlreadyOwnedByYou') throw error;
+          });
+        }
+        if (webOrigins.length === 0) return;
+        const rule = {
+          AllowedOrigins: [...webOrigins],
+          AllowedMethods: ['PUT', 'GET'],
+          AllowedHeaders: ['content-type'],
+          MaxAgeSeconds: 3_600,
+        };
+        await client.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules: [rule] } }));
+      }),
+
+    close() {
+      client.destroy();
+      signer.destroy();
+    },
+  };
+}
+
+const plainName = (name: string): string => name.replace(/[^\w.-]+/g, '_').slice(0, 100);

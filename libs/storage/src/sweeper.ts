@@ -1,0 +1,67 @@
+import type { ObjectStore, StoredObject } from './store.ts';
+
+const MINUTE_MS = 60_000;
+
+export interface SweepSettings {
+  readonly store: ObjectStore;
+  /** Only objects under this prefix are looked at. */
+  readonly prefix: string;
+  /** Whether somebody still needs the object. Asked for every object that is old enough. */
+  readonly isLive: (object: StoredObject) => Promise<boolean>;
+  /** How old an object must be. An hour unless told otherwise. */
+  readonly olderThanMs?: number;
+  readonly now?: () => number;
+}
+
+export interface SweepReport {
+  readonly looked: number;
+  readonly deleted: number;
+  readonly kept: number;
+}
+
+/**
+ * Deletes what nobody needs any more: uploads whose job never came to be, sources whose immediate delete failed. Rules
+ * of the store itself work in whole days, so this is the application's.
+ */
+export async function sweep(settings: SweepSettings): Promise<SweepReport> {
+  const { store, prefix, isLive, olderThanMs = 60 * MINUTE_MS, now = Date.now } = settings;
+  let looked = 0;
+  let deleted = 0;
+  let kept = 0;
+  for await (const object of store.list(prefix)) {
+    looked += 1;
+    if (now() - object.modifiedAt.getTime() < olderThanMs) continue;
+    if (await isLive(object)) {
+      kept += 1;
+      continue;
+    }
+    await store.delete(object.key);
+    deleted += 1;
+  }
+  return { looked, deleted, kept };
+}
+
+/**
+ * Sweeps at once and then every quarter of an hour until stopped. A failed sweep is reported and tried again next time.
+ */
+export function startSweeper(
+  settings: SweepSettings & {
+    readonly everyMs?: number;
+    readonly onSwept: (report: SweepReport) => void;
+    readonly onError: (error: unknown) => void;
+  },
+): { stop(): Promise<void> } {
+  let running: Promise<void> = Promise.resolve();
+  const run = () => {
+    running = running.then(() => sweep(settings).then(settings.onSwept, settings.onError));
+  };
+  run();
+  const timer = setInterval(run, settings.everyMs ?? 15 * MINUTE_MS);
+  timer.unref();
+  return {
+    async stop() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}
