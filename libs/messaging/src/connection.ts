@@ -53,3 +53,31 @@ export async function connectNats(settings: ConnectionSettings): Promise<NatsCon
     ...(caFile === undefined ? {} : { tls: { caFile } }),
   });
 }
+
+/**
+ * The connection of a service from its configuration fields: named for the server's connection list, with an inbox
+ * prefix of the service's own.
+ */
+export function connectService(
+  config: {
+    readonly NATS_URL: string;
+    readonly NATS_USER?: string | undefined;
+    readonly NATS_PASSWORD?: string | undefined;
+    readonly NATS_NKEY_SEED?: string | undefined;
+    readonly NATS_CREDENTIALS?: string | undefined;
+    readonly NATS_CA?: string | undefined;
+  },
+  service: string,
+  instance: string,
+): Promise<NatsConnection> {
+  return connectNats({
+    url: config.NATS_URL,
+    name: `${service}/${instance}`,
+    inboxPrefix: `_INBOX_${service}`,
+    user: config.NATS_USER,
+    password: config.NATS_PASSWORD,
+    nkeySeed: config.NATS_NKEY_SEED,
+    credentialsFile: config.NATS_CREDENTIALS,
+    caFile: config.NATS_CA,
+  });
+}

@@ -1,6 +1,7 @@
 export { openBucket, type BucketSpec } from './bucket.ts';
 export { createBus, type Bus, type PublishSettings, type Stored, type TracePublish } from './bus.ts';
-export { connectNats, type ConnectionSettings } from './connection.ts';
+export { connectNats, connectService, type ConnectionSettings } from './connection.ts';
+export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './host.ts';
 export { createLifecycle, lifecycleObserver, type Lifecycle, type LifecycleFact } from './lifecycle.ts';
 export { jobIdOf, stepId } from './message-id.ts';
 export { inspect, provision, TopologyDriftError, type Difference, type ProvisionReport } from './provision.ts';

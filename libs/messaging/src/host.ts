@@ -1,0 +1,69 @@
+import type {
+  Instrument,
+  Logger,
+  NatsPort,
+  Observer,
+  Pipeline,
+  PipelineEvent,
+  RunningPipeline,
+  Runtime,
+} from '@sluice/pipeline';
+
+export interface PipelineHostSettings {
+  readonly nats: NatsPort;
+  readonly log: Logger;
+  /** Metrics, lifecycle events and whatever else watches: each sees every event. */
+  readonly observers: readonly Observer[];
+  readonly instrument?: Instrument;
+  readonly inject?: NonNullable<Runtime<unknown>['inject']>;
+  /** A pipeline that cannot go on: the process has to be started again. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** The pipelines of one service process: started the same way, drained together. */
+export interface PipelineHost {
+  start<T, D>(pipeline: Pipeline<T, D>, deps: D): Promise<RunningPipeline>;
+  /** By name, in the order they were started. */
+  readonly running: readonly { readonly name: string; readonly pipeline: RunningPipeline }[];
+  /** Why the pipelines are not at work; empty when they are. */
+  reasons(): readonly string[];
+  /** Stops pulling, lets running work finish, gives the rest back to other replicas. */
+  drain(timeoutMs: number): Promise<void>;
+}
+
+/** Makes the host of one service's pipelines. */
+export function createPipelineHost(settings: PipelineHostSettings): PipelineHost {
+  const running: { readonly name: string; readonly pipeline: RunningPipeline }[] = [];
+  let draining = false;
+  const observe = (event: PipelineEvent): void => {
+    for (const observer of settings.observers) observer(event);
+  };
+  return {
+    running,
+    async start(pipeline, deps) {
+      const { nats, log, instrument, inject } = settings;
+      const started = await pipeline.start({
+        nats,
+        deps,
+        log,
+        observe,
+        ...(instrument === undefined ? {} : { instrument }),
+        ...(inject === undefined ? {} : { inject }),
+      });
+      running.push({ name: pipeline.spec.name, pipeline: started });
+      started.done.catch((error: unknown) => {
+        if (!draining) settings.onFault(error);
+      });
+      return started;
+    },
+    reasons: () =>
+      running.flatMap(({ name, pipeline }) => {
+        const { ok, reason } = pipeline.health();
+        return ok ? [] : [`${name}: ${reason ?? pipeline.state}`];
+      }),
+    async drain(timeoutMs) {
+      draining = true;
+      await Promise.all(running.map(({ pipeline }) => pipeline.drain({ timeoutMs })));
+    },
+  };
+}
