@@ -1,0 +1,47 @@
+// Compiles templates/*.mjml and *.txt into src/templates/compiled.json, which is what the service runs on: no MJML at run
+// time. Run it after editing a template (`pnpm --filter @sluice/email templates`); a test fails when it was forgotten.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Engine } from 'mrml';
+import { parseParts, type CompiledTemplate } from './src/templates/parts.ts';
+
+const folder = join(import.meta.dirname, 'templates');
+
+/**
+ * @returns every template by name, and the logo as base64.
+ * @throws when MJML finds an error or warns, or a tag of ours is malformed.
+ */
+export function compileTemplates(): { logo: string; templates: Record<string, CompiledTemplate> } {
+  const engine = new Engine();
+  const layout = readdirSync(join(folder, 'layout')).map((file): [string, string] => [
+    `layout/${file}`,
+    read('layout', file),
+  ]);
+  engine.setParserOptions({ includeLoader: { type: 'memory', content: Object.fromEntries<string>(layout) } });
+  engine.setRenderOptions({ disableComments: true, socialIconOrigin: null, fonts: {} });
+  const names = readdirSync(folder).flatMap((file) => (file.endsWith('.mjml') ? [file.slice(0, -5)] : []));
+  const templates = names.toSorted().map((name): [string, CompiledTemplate] => {
+    const source = read(`${name}.mjml`);
+    const rendered = engine.toHtml(source);
+    if (rendered.type === 'error') throw new Error(`${name}.mjml: ${rendered.message}`);
+    if (rendered.warnings.length > 0) throw new Error(`${name}.mjml: ${JSON.stringify(rendered.warnings)}`);
+    const subject = /<mj-title>([^<]+)<\/mj-title>/.exec(source)?.[1];
+    if (subject === undefined) throw new Error(`${name}.mjml: no <mj-title>, which is the subject`);
+    // Indentation in the source is no content, and every byte here is sent with every mail.
+    const html = rendered.content.replace(/\n\s+/g, '\n');
+    return [name, { subject: parseParts(subject), html: parseParts(html), text: parseParts(read(`${name}.txt`)) }];
+  });
+  return { logo: readFileSync(join(folder, 'logo.png')).toString('base64'), templates: Object.fromEntries(templates) };
+}
+
+function read(...path: string[]): string {
+  return readFileSync(join(folder, ...path), 'utf8');
+}
+
+if (import.meta.main) {
+  const compiled = compileTemplates();
+  writeFileSync(join(import.meta.dirname, 'src/templates/compiled.json'), `${JSON.stringify(compiled, null, 2)}\n`);
+  for (const [name, { html }] of Object.entries(compiled.templates)) {
+    console.log(`${name}: ${(JSON.stringify(html).length / 1024).toFixed(1)} KiB of HTML`);
+  }
+}
