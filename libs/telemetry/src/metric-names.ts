@@ -1,0 +1,81 @@
+/**
+ * Every metric this package emits, by name and with its unit in the name. Services keep their own in their own
+ * `metrics.ts`; dashboards and alert rules are checked against what is really emitted.
+ */
+export const metricNames = {
+  // HTTP server, after OpenTelemetry's http.server.request.duration.
+  httpDuration: 'http_server_request_duration_seconds',
+  httpActive: 'http_server_active_requests',
+  httpStreams: 'http_server_open_streams',
+
+  // Messaging client, after messaging.client.operation.duration and messaging.process.duration.
+  publishDuration: 'messaging_client_operation_duration_seconds',
+  processDuration: 'messaging_process_duration_seconds',
+
+  // The engine.
+  queueWait: 'pipeline_queue_wait_seconds',
+  inFlight: 'pipeline_messages_in_flight',
+  received: 'pipeline_messages_received_total',
+  settled: 'pipeline_messages_settled_total',
+  redeliveries: 'pipeline_redeliveries_total',
+  retries: 'pipeline_retries_scheduled_total',
+  timeouts: 'pipeline_handler_timeouts_total',
+  zombies: 'pipeline_handler_zombies',
+  deadLettered: 'pipeline_dead_lettered_total',
+  deadLetterFailures: 'pipeline_dead_letter_failures_total',
+  emitted: 'pipeline_emits_published_total',
+  emitFailures: 'pipeline_emit_failures_total',
+  dedupeFailures: 'pipeline_dedupe_failures_total',
+  leasesLost: 'pipeline_leases_lost_total',
+  batchSize: 'pipeline_batch_messages',
+  prefetch: 'pipeline_prefetch_messages',
+  rateWait: 'pipeline_rate_limit_wait_seconds_total',
+  stalls: 'pipeline_source_stalls_total',
+  sourceMissing: 'pipeline_source_missing',
+  connectionLosses: 'pipeline_connection_losses_total',
+  breakerTrips: 'pipeline_breaker_trips_total',
+  breakerOpen: 'pipeline_breaker_open',
+  state: 'pipeline_state',
+  buffered: 'pipeline_messages_buffered',
+  requested: 'pipeline_messages_requested',
+  unconfirmedAcks: 'pipeline_acks_unconfirmed',
+  parked: 'pipeline_messages_parked',
+  healthy: 'pipeline_healthy',
+
+  // JetStream, as the server reports it.
+  jetstreamUp: 'jetstream_up',
+  streamMessages: 'jetstream_stream_messages',
+  streamBytes: 'jetstream_stream_bytes',
+  streamLimitMessages: 'jetstream_stream_limit_messages',
+  streamLimitBytes: 'jetstream_stream_limit_bytes',
+  streamOldestAge: 'jetstream_stream_oldest_message_age_seconds',
+  streamStuck: 'jetstream_stream_stuck_messages',
+  streamLastSequence: 'jetstream_stream_last_sequence',
+  consumerPending: 'jetstream_consumer_pending_messages',
+  consumerAckPending: 'jetstream_consumer_ack_pending_messages',
+  consumerMaxAckPending: 'jetstream_consumer_max_ack_pending_messages',
+  consumerRedelivered: 'jetstream_consumer_redelivered_messages',
+  consumerWaiting: 'jetstream_consumer_waiting_pulls',
+  consumerAckFloor: 'jetstream_consumer_ack_floor_sequence',
+  consumerDelivered: 'jetstream_consumer_delivered_sequence',
+
+  // The process. prom-client's own defaults (nodejs_*, process_*) come on top.
+  serviceInfo: 'service_info',
+  eventLoopUtilization: 'nodejs_eventloop_utilization_ratio',
+  heapLimit: 'nodejs_heap_size_limit_bytes',
+  systemLoad: 'system_load_average_1m',
+  systemMemoryFree: 'system_memory_available_bytes',
+  systemMemoryTotal: 'system_memory_total_bytes',
+  systemCpus: 'system_cpus',
+
+  // Telemetry about telemetry.
+  telemetryOffered: 'telemetry_items_offered_total',
+  telemetryExported: 'telemetry_items_exported_total',
+} as const;
+
+/** Sub-second work up to image conversions of a minute: the conventions' buckets, extended at the top. */
+export const DURATION_BUCKETS_SECONDS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+];
+/** Waits: from a queue that is empty to one that is an hour behind. */
+export const WAIT_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600];

@@ -1,0 +1,214 @@
+import type { Span } from '@opentelemetry/api';
+import type { Health, PipelineEvent, Snapshot, State } from '@sluice/pipeline';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import { observeWithExemplar } from './exemplar.ts';
+import { DURATION_BUCKETS_SECONDS, metricNames, WAIT_BUCKETS_SECONDS } from './metric-names.ts';
+import { registerGauge, type MetricsRegistry } from './registry.ts';
+
+/** What of a running pipeline the gauges read at scrape time. */
+export interface Watched {
+  snapshot(): Snapshot;
+  health(): Health;
+}
+
+export interface PipelineMetrics {
+  /** Counts one event; `span` is the one the exemplar points to. */
+  record(event: PipelineEvent, span: Span | undefined): void;
+  /** Exposes a pipeline's snapshot as gauges, from now on. */
+  watch(pipeline: string, running: Watched): void;
+}
+
+const states: readonly State[] = ['starting', 'running', 'paused', 'tripped', 'disconnected', 'draining', 'stopped'];
+
+/** The engine's events as Prometheus metrics. Labels are names from configuration only, so series stay few. */
+export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
+  const registers = [registry];
+  const counter = <L extends string>(name: string, help: string, ...labelNames: L[]): Counter<'pipeline' | L> =>
+    new Counter({ name, help, labelNames: ['pipeline', ...labelNames], registers });
+  const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<'pipeline' | L> =>
+    new Gauge({ name, help, labelNames: ['pipeline', ...labelNames], registers });
+
+  const duration = new Histogram({
+    name: metricNames.processDuration,
+    help: 'How long a handler took, by how it ended.',
+    labelNames: ['pipeline', 'outcome'],
+    buckets: DURATION_BUCKETS_SECONDS,
+    enableExemplars: true,
+    registers,
+  });
+  const wait = new Histogram({
+    name: metricNames.queueWait,
+    help: 'From being stored to its handler starting, first deliveries only.',
+    labelNames: ['pipeline'],
+    buckets: WAIT_BUCKETS_SECONDS,
+    enableExemplars: true,
+    registers,
+  });
+  const batch = new Histogram({
+    name: metricNames.batchSize,
+    help: 'Messages per batch.',
+    labelNames: ['pipeline', 'closed_by'],
+    buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000],
+    registers,
+  });
+  const received = counter(metricNames.received, 'Deliveries received.', 'stream', 'consumer');
+  const settled = counter(metricNames.settled, 'Deliveries settled, by how.', 'as');
+  const redelivered = counter(metricNames.redeliveries, 'Deliveries that were not the first of their message.');
+  const retries = counter(metricNames.retries, 'Messages sent away to come back later.');
+  const timeouts = counter(metricNames.timeouts, 'Handlers that ran out of time.');
+  const deadLettered = counter(metricNames.deadLettered, 'Messages given up, by reason.', 'reason');
+  const deadLetterFailures = counter(metricNames.deadLetterFailures, 'Dead letters that could not be stored yet.');
+  const emitted = counter(metricNames.emitted, 'Messages emitted by handlers.');
+  const emitFailures = counter(metricNames.emitFailures, 'Emits that could not be stored; the message is retried.');
+  const dedupeFailures = counter(metricNames.dedupeFailures, 'Calls to the dedupe store that failed.', 'step');
+  const leasesLost = counter(metricNames.leasesLost, 'Claims taken over by another replica while working.');
+  const rateWait = counter(metricNames.rateWait, 'Time the rate limit held messages back.');
+  const stalls = counter(metricNames.stalls, 'Times the server went silent on a pull.', 'stream', 'consumer');
+  const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
+  const trips = counter(metricNames.breakerTrips, 'Times the breaker stopped pulling.');
+
+  const inFlight = gauge(metricNames.inFlight, 'Handlers running now.');
+  const zombies = gauge(metricNames.zombies, 'Handlers that timed out and have not returned.');
+  const prefetch = gauge(metricNames.prefetch, 'Messages held beyond concurrency, adapted to their speed.');
+  const missing = gauge(metricNames.sourceMissing, '1 while a consumer is missing.', 'stream', 'consumer');
+  const breaker = gauge(metricNames.breakerOpen, '1 while the breaker keeps the pipeline from pulling.');
+  const state = gauge(metricNames.state, '1 for the state the pipeline is in.', 'state');
+
+  const watched = new Map<string, Watched>();
+  watchedGauge(metricNames.buffered, 'Held here, not started.', (each) => each.snapshot().buffered);
+  watchedGauge(metricNames.requested, 'Asked of the server, not yet delivered.', (each) => each.snapshot().requested);
+  watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
+  watchedGauge(metricNames.parked, 'Retries that are not due yet.', (each) => each.snapshot().parked);
+  watchedGauge(metricNames.healthy, '1 while the pipeline makes progress.', (each) => (each.health().ok ? 1 : 0));
+
+  function watchedGauge(name: string, help: string, read: (running: Watched) => number): void {
+    registerGauge(registry, {
+      name,
+      help,
+      labelNames: ['pipeline'],
+      collect() {
+        for (const [pipeline, running] of watched) this.set({ pipeline }, read(running));
+      },
+    });
+  }
+
+  function record(event: PipelineEvent, span: Span | undefined): void {
+    const { pipeline } = event;
+    switch (event.type) {
+      case 'message.received':
+        received.inc({ pipeline, stream: event.message.stream, consumer: event.message.consumer });
+        if (event.message.attempt > 1) redelivered.inc({ pipeline });
+        return;
+      case 'message.started': {
+        inFlight.inc({ pipeline });
+        // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
+        const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
+        if (event.message.attempt === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span);
+        return;
+      }
+      case 'message.handled':
+        inFlight.dec({ pipeline });
+        observeWithExemplar(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, span);
+        return;
+      case 'message.settled':
+        settled.inc({ pipeline, as: event.as });
+        return;
+      case 'message.retryScheduled':
+        retries.inc({ pipeline });
+        return;
+      case 'message.timedOut':
+        timeouts.inc({ pipeline });
+        return;
+      case 'message.deadLettered':
+        deadLettered.inc({ pipeline, reason: event.reason });
+        return;
+      case 'message.deadLetterFailed':
+        deadLetterFailures.inc({ pipeline });
+        return;
+      case 'emit.published':
+        emitted.inc({ pipeline }, event.count);
+        return;
+      case 'emit.failed':
+        emitFailures.inc({ pipeline });
+        return;
+      case 'dedupe.failed':
+        dedupeFailures.inc({ pipeline, step: event.step });
+        return;
+      case 'lease.lost':
+        leasesLost.inc({ pipeline });
+        return;
+      case 'handler.zombie':
+      case 'handler.zombieEnded':
+        zombies.set({ pipeline }, event.zombies);
+        return;
+      case 'batch.started':
+        batch.observe({ pipeline, closed_by: event.closedBy }, event.size);
+        return;
+      case 'prefetch.changed':
+        prefetch.set({ pipeline }, event.prefetch);
+        return;
+      case 'rate.limited':
+        rateWait.inc({ pipeline }, event.waitMs / 1000);
+        return;
+      case 'source.stalled':
+        stalls.inc({ pipeline, stream: event.stream, consumer: event.consumer });
+        return;
+      case 'source.missing':
+      case 'source.drifted':
+        missing.set({ pipeline, stream: event.stream, consumer: event.consumer }, 1);
+        return;
+      case 'source.recovered':
+        missing.set({ pipeline, stream: event.stream, consumer: event.consumer }, 0);
+        return;
+      case 'connection.lost':
+        losses.inc({ pipeline });
+        return;
+      case 'breaker.tripped':
+        trips.inc({ pipeline });
+        breaker.set({ pipeline }, 1);
+        return;
+      case 'breaker.closed':
+        breaker.set({ pipeline }, 0);
+        return;
+      case 'state.changed':
+        for (const name of states) state.set({ pipeline, state: name }, name === event.to ? 1 : 0);
+        return;
+      case 'message.joined':
+      case 'heartbeats.sent':
+      case 'pull.requested':
+      case 'connection.restored':
+      case 'connection.closed':
+      case 'breaker.probing':
+      case 'drain.finished':
+        return;
+    }
+  }
+
+  return {
+    record,
+    watch(pipeline, running) {
+      watched.set(pipeline, running);
+      // Series that exist from the first scrape on: a rate over a counter that appears with its first event misses it.
+      for (const name of states) state.set({ pipeline, state: name }, 0);
+      for (const each of [
+        retries,
+        redelivered,
+        timeouts,
+        deadLetterFailures,
+        emitFailures,
+        leasesLost,
+        losses,
+        trips,
+      ]) {
+        each.inc({ pipeline }, 0);
+      }
+      for (const each of [inFlight, zombies, breaker]) each.inc({ pipeline }, 0);
+      for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'stranded']) {
+        deadLettered.inc({ pipeline, reason }, 0);
+      }
+      for (const as of ['ack', 'skip', 'retry', 'deadLetter', 'duplicate', 'busy', 'returned']) {
+        settled.inc({ pipeline, as }, 0);
+      }
+    },
+  };
+}

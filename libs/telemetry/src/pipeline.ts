@@ -1,0 +1,219 @@
+import { context, trace, type Context, type Link, type Span } from '@opentelemetry/api';
+import type { DeliveryInfo, HeaderInput, Instrument, Message, Observer, PipelineEvent } from '@sluice/pipeline';
+import {
+  ATTR_MESSAGING_BATCH_MESSAGE_COUNT,
+  ATTR_MESSAGING_CONSUMER_GROUP_NAME,
+  ATTR_MESSAGING_DESTINATION_NAME,
+  ATTR_MESSAGING_DESTINATION_TEMPLATE,
+  ATTR_MESSAGING_MESSAGE_BODY_SIZE,
+  ATTR_MESSAGING_MESSAGE_ID,
+  ATTR_MESSAGING_OPERATION_NAME,
+  ATTR_MESSAGING_OPERATION_TYPE,
+  ATTR_MESSAGING_SYSTEM,
+  ATTR_NATS_DELIVERY_COUNT,
+  ATTR_NATS_SEQUENCE,
+  ATTR_NATS_STREAM,
+  ATTR_OUTCOME,
+  ATTR_PIPELINE,
+} from './attributes.ts';
+import { pipelineMetrics, type Watched } from './pipeline-metrics.ts';
+import type { MetricsRegistry } from './registry.ts';
+import { contextWith, errorType, extractContext, failSpan, injectHeaders, linkTo, openSpan } from './tracing.ts';
+
+/**
+ * How a `process` span stands to its publisher. `parent`: child and link, one continuous trace from curl to callback.
+ * `link`: a trace of its own per hop, joined by links, as the messaging conventions recommend for large fan-outs.
+ */
+export type TraceMode = 'parent' | 'link';
+
+export interface PipelineTelemetryOptions {
+  readonly registry: MetricsRegistry;
+  /** `PIPELINE_TRACE_MODE`; `parent` when absent. */
+  readonly traceMode?: TraceMode;
+  /** The low-cardinality name of a subject. When absent, tokens that look like ids become `{id}`. */
+  readonly templateOf?: (subject: string) => string;
+  /** The job a decoded message belongs to. When absent: its `jobId`, if that is a string. */
+  readonly jobIdOf?: (data: unknown) => string | undefined;
+  /** A further span the message came from. When absent: its `traceparent`, if that is a string. */
+  readonly originOf?: (data: unknown) => string | undefined;
+  /** A redelivery of a message older than this begins a trace of its own. 10 minutes by default. */
+  readonly maxTraceAgeMs?: number;
+}
+
+/** What the engine takes as `observe`, `instrument` and `inject`. */
+export interface PipelineTelemetry {
+  readonly observe: Observer;
+  readonly instrument: Instrument;
+  readonly inject: () => HeaderInput;
+  /** Exposes a running pipeline's snapshot as gauges. */
+  watch(pipeline: string, running: Watched): void;
+  /** Ends spans whose messages were given up by a drain. Call it after the drain. */
+  close(): void;
+}
+
+/**
+ * The engine's telemetry: a `process {template}` span around every handler, held open until the message is settled so
+ * that retry, dead letter and ack are events on it, and all metrics of the engine.
+ *
+ * ```ts
+ * const { observe, instrument, inject, watch } = pipelineTelemetry({ registry, traceMode: 'parent' });
+ * const running = await pipeline.start({ nats, deps, observe, instrument, inject });
+ * watch('url_to_pdf', running);
+ * ```
+ */
+export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTelemetry {
+  const metrics = pipelineMetrics(options.registry);
+  const templateOf = options.templateOf ?? guessTemplate;
+  const jobIdOf = options.jobIdOf ?? ((data) => textField(data, 'jobId'));
+  const originOf = options.originOf ?? ((data) => textField(data, 'traceparent'));
+  const traceMode = options.traceMode ?? 'parent';
+  const maxTraceAgeMs = options.maxTraceAgeMs ?? 600_000;
+  /** Spans of messages that were started and are not settled yet. */
+  const open = new Map<string, Span>();
+
+  function spanOf(messages: readonly [Message<unknown>, ...Message<unknown>[]]): { span: Span; ctx: Context } {
+    const [first] = messages;
+    const template = templateOf(first.subject);
+    const attributes = {
+      [ATTR_MESSAGING_SYSTEM]: 'nats',
+      [ATTR_MESSAGING_OPERATION_NAME]: 'process',
+      [ATTR_MESSAGING_OPERATION_TYPE]: 'process',
+      [ATTR_MESSAGING_DESTINATION_TEMPLATE]: template,
+      [ATTR_MESSAGING_CONSUMER_GROUP_NAME]: first.consumer,
+      [ATTR_NATS_STREAM]: first.stream,
+    };
+    const name = `process ${template}`;
+    if (messages.length > 1) {
+      const links = messages.flatMap((message) => linksOf(message, extractContext(message.headers)));
+      const span = openSpan(name, {
+        kind: 'consumer',
+        root: true,
+        links,
+        attributes: { ...attributes, [ATTR_MESSAGING_BATCH_MESSAGE_COUNT]: messages.length },
+      });
+      return { span, ctx: contextWith(span, undefined) };
+    }
+    const publisher = extractContext(first.headers);
+    const jobId = jobIdOf(first.data);
+    const stale = first.attempt > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
+    const span = openSpan(
+      name,
+      {
+        kind: 'consumer',
+        root: traceMode === 'link' || stale,
+        links: linksOf(first, publisher),
+        attributes: {
+          ...attributes,
+          [ATTR_MESSAGING_DESTINATION_NAME]: first.subject,
+          [ATTR_MESSAGING_MESSAGE_ID]: first.id,
+          [ATTR_MESSAGING_MESSAGE_BODY_SIZE]: first.bytes,
+          [ATTR_NATS_SEQUENCE]: first.sequence,
+          [ATTR_NATS_DELIVERY_COUNT]: first.attempt,
+        },
+        ...(jobId === undefined ? {} : { jobId }),
+      },
+      publisher,
+    );
+    return { span, ctx: contextWith(span, jobId, publisher) };
+  }
+
+  /** Where the message came from: its publisher, and the span named inside it when that is another one. */
+  function linksOf(message: Message<unknown>, publisher: Context): Link[] {
+    const creation = trace.getSpanContext(publisher);
+    const links: Link[] = creation === undefined ? [] : [{ context: creation }];
+    const origin = linkTo(originOf(message.data), { 'sluice.link': 'origin' });
+    if (origin !== undefined && origin.context.spanId !== creation?.spanId) links.push(origin);
+    return links;
+  }
+
+  const instrument: Instrument = async (messages, run) => {
+    const { span, ctx } = spanOf(messages);
+    const [first] = messages;
+    const single = messages.length === 1;
+    if (single) open.set(keyOf(first), span);
+    try {
+      return await context.with(ctx, run);
+    } catch (error) {
+      failSpan(span, error);
+      throw error;
+    } finally {
+      if (!single) span.end();
+    }
+  };
+
+  const observe: Observer = (event) => {
+    const span = 'message' in event ? open.get(keyOf(event.message)) : undefined;
+    metrics.record(event, span);
+    if (span === undefined || !('message' in event)) return;
+    noteOnSpan(span, event);
+    if (event.type === 'message.settled') {
+      open.delete(keyOf(event.message));
+      span.end();
+    }
+  };
+
+  return {
+    observe,
+    instrument,
+    inject: injectHeaders,
+    watch: (pipeline, running) => metrics.watch(pipeline, running),
+    close() {
+      for (const span of open.values()) span.end();
+      open.clear();
+    },
+  };
+}
+
+function keyOf(message: DeliveryInfo): string {
+  return `${message.stream}:${message.consumer}:${message.sequence}`;
+}
+
+/** What happens to a message after its handler ran, as events on its span. */
+function noteOnSpan(span: Span, event: PipelineEvent & { readonly message: DeliveryInfo }): void {
+  switch (event.type) {
+    case 'message.handled':
+      span.setAttribute(ATTR_PIPELINE, event.pipeline);
+      span.setAttribute(ATTR_OUTCOME, event.outcome);
+      if (event.error !== undefined) failSpan(span, event.error);
+      return;
+    case 'message.timedOut':
+      span.addEvent('handler timed out', { 'sluice.timeout_ms': event.timeoutMs });
+      return;
+    case 'message.retryScheduled':
+      span.addEvent('retry scheduled', { 'sluice.delay_ms': event.delayMs });
+      if (event.error !== undefined) failSpan(span, event.error);
+      return;
+    case 'message.deadLettered':
+      span.addEvent('dead lettered', { 'sluice.reason': event.reason, 'error.type': errorType(event.error) });
+      failSpan(span, event.error ?? new Error(`dead lettered: ${event.reason}`));
+      return;
+    case 'emit.published':
+      span.addEvent('emits published', { 'messaging.batch.message_count': event.count });
+      return;
+    case 'emit.failed':
+      failSpan(span, event.error);
+      return;
+    case 'lease.lost':
+      span.addEvent('lease lost');
+      return;
+    case 'message.settled':
+      span.addEvent('settled', { 'sluice.as': event.as });
+      return;
+    default:
+      return;
+  }
+}
+
+function textField(data: unknown, name: string): string | undefined {
+  if (typeof data !== 'object' || data === null) return undefined;
+  const value = (data as Record<string, unknown>)[name];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** Span names must be few: a token with a digit and some length is an id. */
+function guessTemplate(subject: string): string {
+  return subject
+    .split('.')
+    .map((token) => (token.length >= 8 && /\d/.test(token) ? '{id}' : token))
+    .join('.');
+}

@@ -1,0 +1,118 @@
+import { trace, type Context, type Link, type Span } from '@opentelemetry/api';
+import { Histogram } from 'prom-client';
+import {
+  ATTR_MESSAGING_DESTINATION_NAME,
+  ATTR_MESSAGING_DESTINATION_TEMPLATE,
+  ATTR_MESSAGING_MESSAGE_BODY_SIZE,
+  ATTR_MESSAGING_MESSAGE_ID,
+  ATTR_MESSAGING_OPERATION_NAME,
+  ATTR_MESSAGING_OPERATION_TYPE,
+  ATTR_MESSAGING_SYSTEM,
+  ATTR_NATS_DUPLICATE,
+  ATTR_NATS_SEQUENCE,
+  ATTR_NATS_STREAM,
+} from './attributes.ts';
+import { observeWithExemplar } from './exemplar.ts';
+import { DURATION_BUCKETS_SECONDS, metricNames } from './metric-names.ts';
+import type { MetricsRegistry } from './registry.ts';
+import { errorType, injectHeaders, withSpan } from './tracing.ts';
+
+/** What is about to be published, as far as telemetry needs to know. */
+export interface Publication {
+  /** The subject template, a name of few values: `jobs.{jobId}`. */
+  readonly destination: string;
+  /** The subject itself, when it differs. */
+  readonly subject?: string;
+  readonly stream?: string;
+  /** `Nats-Msg-Id`. */
+  readonly messageId?: string;
+  readonly jobId?: string;
+  readonly bytes?: number;
+  readonly links?: readonly Link[];
+  readonly parent?: Context;
+  /** A replay begins a trace of its own and links to the old one. */
+  readonly root?: boolean;
+}
+
+/** What a PubAck says; structurally the engine's. */
+interface Stored {
+  readonly sequence?: number;
+  readonly duplicate?: boolean;
+}
+
+let duration: Histogram | undefined;
+
+/** Gives {@link publishSpan} its histogram. Called by `startTelemetry`. */
+export function registerPublishMetrics(registry: MetricsRegistry): void {
+  duration = new Histogram({
+    name: metricNames.publishDuration,
+    help: 'Time from publishing to the confirmation that the message is stored.',
+    labelNames: ['destination', 'error_type'],
+    buckets: DURATION_BUCKETS_SECONDS,
+    enableExemplars: true,
+    registers: [registry],
+  });
+}
+
+/**
+ * Runs one publish inside a `publish {destination}` span that includes the wait for the PubAck. `send` gets the headers
+ * that carry the span on to the consumer and must put them on the message.
+ *
+ * ```ts
+ * await publishSpan({ destination: 'image.convert.url', jobId }, (headers) => nats.publish(subject, data, { headers }));
+ * ```
+ */
+export async function publishSpan<R>(
+  publication: Publication,
+  send: (headers: Readonly<Record<string, string>>) => Promise<R>,
+): Promise<R> {
+  const started = performance.now();
+  const observe = (error: string): void => {
+    if (duration === undefined) return;
+    const labels = { destination: publication.destination, error_type: error };
+    observeWithExemplar(duration, labels, (performance.now() - started) / 1000, trace.getActiveSpan());
+  };
+  return withSpan(
+    `publish ${publication.destination}`,
+    {
+      kind: 'producer',
+      attributes: attributesOf(publication),
+      links: publication.links ?? [],
+      ...(publication.parent === undefined ? {} : { parent: publication.parent }),
+      ...(publication.root === undefined ? {} : { root: publication.root }),
+      ...(publication.jobId === undefined ? {} : { jobId: publication.jobId }),
+    },
+    async (span) => {
+      try {
+        const result = await send(injectHeaders());
+        noteStored(span, result);
+        observe('');
+        return result;
+      } catch (error) {
+        observe(errorType(error));
+        throw error;
+      }
+    },
+  );
+}
+
+function attributesOf(publication: Publication): Record<string, string | number> {
+  const attributes: Record<string, string | number> = {
+    [ATTR_MESSAGING_SYSTEM]: 'nats',
+    [ATTR_MESSAGING_OPERATION_NAME]: 'publish',
+    [ATTR_MESSAGING_OPERATION_TYPE]: 'send',
+    [ATTR_MESSAGING_DESTINATION_NAME]: publication.subject ?? publication.destination,
+    [ATTR_MESSAGING_DESTINATION_TEMPLATE]: publication.destination,
+  };
+  if (publication.stream !== undefined) attributes[ATTR_NATS_STREAM] = publication.stream;
+  if (publication.messageId !== undefined) attributes[ATTR_MESSAGING_MESSAGE_ID] = publication.messageId;
+  if (publication.bytes !== undefined) attributes[ATTR_MESSAGING_MESSAGE_BODY_SIZE] = publication.bytes;
+  return attributes;
+}
+
+function noteStored(span: Span, result: unknown): void {
+  if (typeof result !== 'object' || result === null) return;
+  const { sequence, duplicate } = result as Stored;
+  if (typeof sequence === 'number') span.setAttribute(ATTR_NATS_SEQUENCE, sequence);
+  if (duplicate === true) span.setAttribute(ATTR_NATS_DUPLICATE, true);
+}
