@@ -1,0 +1,113 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { decodeAwsChunked } from './aws-chunked.ts';
+import { CHECKSUM_ALGORITHMS, checksumDigest, type Checksum, type ChecksumAlgorithm } from './checksum.ts';
+import { S3Error } from './error.ts';
+
+/** A request body on disk, checked against everything its sender declared about it. */
+export interface ReceivedBody {
+  file: string;
+  sizeBytes: number;
+  /** MD5 in hex: the ETag of a single-part object. */
+  md5: string;
+  checksum: Checksum | undefined;
+}
+
+const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+
+function header(request: IncomingMessage, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value.join(',') : value;
+}
+
+/** The checksums announced by header, query (presigned) or trailer; a trailer's value comes after the body. */
+function announcedChecksums(
+  request: IncomingMessage,
+  query: URLSearchParams,
+): Map<ChecksumAlgorithm, string | undefined> {
+  const announced = new Map<ChecksumAlgorithm, string | undefined>();
+  const trailers = (header(request, 'x-amz-trailer') ?? '').split(',').map((name) => name.trim());
+  for (const algorithm of CHECKSUM_ALGORITHMS) {
+    const name = `x-amz-checksum-${algorithm}`;
+    const value = header(request, name) ?? query.get(name) ?? undefined;
+    if (value !== undefined || trailers.includes(name)) announced.set(algorithm, value);
+  }
+  return announced;
+}
+
+/**
+ * Streams a request body into a new file of `folder`, whatever its framing, and verifies length, SHA-256 of the
+ * payload, Content-MD5 and checksums. Memory stays flat. On any error the file is gone.
+ * @throws S3Error IncompleteBody, BadDigest, XAmzContentSHA256Mismatch, EntityTooLarge
+ */
+export async function receiveBody(
+  request: IncomingMessage,
+  query: URLSearchParams,
+  folder: string,
+  maxBytes: number = Number.POSITIVE_INFINITY,
+): Promise<ReceivedBody> {
+  const file = join(folder, randomBytes(12).toString('hex'));
+  const payloadHash = header(request, 'x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD';
+  const encodings = (header(request, 'content-encoding') ?? '').split(',').map((name) => name.trim());
+  const chunked = payloadHash.startsWith('STREAMING-') || encodings.includes('aws-chunked');
+  const trailers = new Map<string, string>();
+  const announced = announcedChecksums(request, query);
+  const digests = [...announced.keys()].map((algorithm) => ({ algorithm, digest: checksumDigest(algorithm) }));
+  const md5 = createHash('md5');
+  const sha256 = /^[0-9a-f]{64}$/.test(payloadHash) ? createHash('sha256') : undefined;
+  let sizeBytes = 0;
+  try {
+    const source = chunked ? decodeAwsChunked(request, trailers) : request;
+    await pipeline(
+      source,
+      async function* (chunks: AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) {
+          sizeBytes += chunk.length;
+          if (sizeBytes > maxBytes) throw new S3Error(400, 'EntityTooLarge');
+          md5.update(chunk);
+          sha256?.update(chunk);
+          for (const { digest } of digests) digest.update(chunk);
+          yield chunk;
+        }
+      },
+      createWriteStream(file),
+    );
+
+    const plainLength = chunked ? undefined : header(request, 'content-length');
+    const expectedLength = header(request, 'x-amz-decoded-content-length') ?? plainLength;
+    if (expectedLength !== undefined && Number(expectedLength) !== sizeBytes) throw new S3Error(400, 'IncompleteBody');
+    if (sha256 && sha256.digest('hex') !== payloadHash) throw new S3Error(400, 'XAmzContentSHA256Mismatch');
+    const md5Bytes = md5.digest();
+    const contentMd5 = header(request, 'content-md5');
+    if (contentMd5 !== undefined && contentMd5 !== md5Bytes.toString('base64')) {
+      throw new S3Error(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.');
+    }
+    let checksum: Checksum | undefined;
+    for (const { algorithm, digest } of digests) {
+      const value = digest.base64();
+      const declared = announced.get(algorithm) ?? trailers.get(`x-amz-checksum-${algorithm}`);
+      if (declared !== value) {
+        throw new S3Error(400, 'BadDigest', `The ${algorithm} you specified did not match the calculated checksum.`);
+      }
+      checksum = { algorithm, value };
+    }
+    return { file, sizeBytes, md5: md5Bytes.toString('hex'), checksum };
+  } catch (error) {
+    await rm(file, { force: true });
+    throw error;
+  }
+}
+
+/** Receives an XML document (a configuration, a list of keys) as text, verified like any other body. */
+export async function receiveDocument(request: IncomingMessage, folder: string): Promise<string> {
+  const { file } = await receiveBody(request, new URLSearchParams(), folder, MAX_DOCUMENT_BYTES);
+  try {
+    return await readFile(file, 'utf8');
+  } finally {
+    await rm(file, { force: true });
+  }
+}
