@@ -151,7 +151,8 @@ async function failure(launch: Launch, tail: string, what: string): Promise<Erro
 
 async function launchServer(launch: Launch): Promise<Launched> {
   const { command, args } = commandOf(launch);
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  // A process group of its own: a Ctrl-C in the terminal must not end the broker before the services have drained.
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   running.add(child);
   let tail = '';
   child.stderr?.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-TAIL_CHARS)));

@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { startS3, type S3Server } from '@sluice/dev';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { createStore, type ObjectStore } from './store.ts';
+import { sweep } from './sweeper.ts';
+
+const MINUTE_MS = 60_000;
+let directory: string;
+let s3: S3Server;
+let store: ObjectStore;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'sluice-storage-'));
+  s3 = await startS3({ directory });
+  store = createStore({
+    endpoint: s3.url,
+    publicEndpoint: s3.url.replace('127.0.0.1', 'localhost'),
+    region: s3.region,
+    bucket: 'sluice',
+    accessKeyId: s3.accessKeyId,
+    secretAccessKey: s3.secretAccessKey,
+    requestTimeoutMs: 500,
+  });
+  await store.ensureBucket(['http://localhost:8080']);
+});
+afterEach(() => s3.clearFaults());
+afterAll(async () => {
+  store?.close();
+  await s3?.close();
+  await rm(directory, { recursive: true });
+});
+
+const read = async (key: string): Promise<Buffer> => buffer((await store.get(key)).body);
+const text = { contentType: 'text/plain' };
+
+describe('the object store', () => {
+  test('makes its bucket once, however often it is asked', async () => {
+    await store.ensureBucket();
+  });
+
+  test('gives back what was put', async () => {
+    await store.put('a/bytes', Buffer.from('hello'), text);
+    expect((await read('a/bytes')).toString()).toBe('hello');
+    expect(await store.head('a/bytes')).toMatchObject({ key: 'a/bytes', sizeBytes: 5 });
+  });
+
+  test('streams an object of several parts in and out', async () => {
+    const bytes = randomBytes(20 * 1024 * 1024);
+    const pieces = function* () {
+      for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+    };
+    const { sizeBytes } = await store.put('a/stream', Readable.from(pieces()), text);
+    expect(sizeBytes).toBe(bytes.length);
+    expect((await read('a/stream')).equals(bytes)).toBe(true);
+  });
+
+  test('leaves nothing behind when the source of a stream fails', async () => {
+    const broken = async function* () {
+      yield Buffer.alloc(9 * 1024 * 1024);
+      await Promise.reject(new Error('the client went away'));
+    };
+    await expect(store.put('a/broken', Readable.from(broken()), text)).rejects.toThrow('the client went away');
+    expect(await store.head('a/broken')).toBeUndefined();
+  });
+
+  test('refuses a key that is taken when asked to', async () => {
+    await store.put('a/once', Buffer.from('1'), { ...text, ifAbsent: true });
+    const again = store.put('a/once', Buffer.from('2'), { ...text, ifAbsent: true });
+    await expect(again).rejects.toMatchObject({ name: 'StoreError', code: 'exists', retryable: false });
+  });
+
+  test('says that an object is not there', async () => {
+    expect(await store.head('nowhere')).toBeUndefined();
+    await expect(store.get('nowhere')).rejects.toMatchObject({ code: 'not_found', retryable: false });
+    await store.delete('nowhere');
+  });
+
+  test('does not hang when the store does', async () => {
+    s3.fail({ method: 'GET', times: Infinity, effect: { kind: 'hang' } });
+    await expect(store.get('a/bytes')).rejects.toMatchObject({ code: 'timeout', retryable: true });
+  });
+
+  test.each([
+    ['stops', { kind: 'hang-body', afterBytes: 100_000 }],
+    ['is cut off', { kind: 'truncate', afterBytes: 100_000 }],
+  ] as const)('fails a read whose body %s on the way', async (_, effect) => {
+    await store.put('a/large', Buffer.alloc(1_000_000), text);
+    s3.fail({ method: 'GET', times: Infinity, effect });
+    await expect(read('a/large')).rejects.toThrow();
+  });
+
+  test('calls an outage retryable', async () => {
+    s3.fail({ method: 'GET', times: Infinity, effect: { kind: 'status', status: 503, code: 'SlowDown' } });
+    await expect(store.get('a/bytes')).rejects.toMatchObject({ code: 'unavailable', retryable: true });
+  });
+});
+
+describe('presigned URLs', () => {
+  test('are signed for the public host', async () => {
+    await store.put('a/shared', Buffer.from('shared'), text);
+    const url = await store.presignGet('a/shared', MINUTE_MS, 'my "report".pdf');
+    expect(new URL(url).hostname).toBe('localhost');
+    const answer = await fetch(url);
+    expect(await answer.text()).toBe('shared');
+    expect(answer.headers.get('content-disposition')).toBe('attachment; filename="my_report_.pdf"');
+  });
+
+  test('open no other object and no other method', async () => {
+    const url = await store.presignGet('a/shared', MINUTE_MS);
+    expect((await fetch(url.replace('a/shared', 'a/bytes'))).status).toBe(403);
+    expect((await fetch(url, { method: 'DELETE' })).status).toBe(403);
+  });
+
+  test('take one upload of the size and type they were signed for', async () => {
+    const url = await store.presignPut('a/upload', MINUTE_MS, 'image/png', 4);
+    const put = (body: string, type = 'image/png') =>
+      fetch(url, { method: 'PUT', body, headers: { 'content-type': type } });
+    expect((await put('12345')).status).toBe(403);
+    expect((await put('1234', 'text/html')).status).toBe(403);
+    expect((await put('1234')).status).toBe(200);
+    expect((await read('a/upload')).toString()).toBe('1234');
+  });
+});
+
+describe('the sweeper', () => {
+  test('deletes what is old and dead, and nothing else', async () => {
+    for (const key of ['sweep/dead', 'sweep/live', 'other/dead']) await store.put(key, Buffer.from('x'), text);
+    const isLive = ({ key }: { key: string }) => Promise.resolve(key.endsWith('live'));
+    const settings = { store, prefix: 'sweep/', isLive };
+    expect(await sweep(settings)).toEqual({ looked: 2, deleted: 0, kept: 0 });
+    const later = () => Date.now() + 61 * MINUTE_MS;
+    expect(await sweep({ ...settings, now: later })).toEqual({ looked: 2, deleted: 1, kept: 1 });
+    expect(await store.head('sweep/dead')).toBeUndefined();
+    expect(await store.head('sweep/live')).toBeDefined();
+    expect(await store.head('other/dead')).toBeDefined();
+  });
+});
