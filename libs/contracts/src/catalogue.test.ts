@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { channels, subject } from './catalogue.ts';
+import { channels, subject, templateOf } from './catalogue.ts';
 
 describe('the catalogue of channels', () => {
   test('gives every subject to exactly one channel', () => {
@@ -27,5 +27,12 @@ describe('the catalogue of channels', () => {
 
   test.each(['', 'a.b', 'a b', '*', '>', 'ü', '\r\n'])('refuses %j as a token', (jobId) => {
     expect(() => subject(channels.job, { jobId })).toThrow(RangeError);
+  });
+
+  test('finds the template of a subject, for names of few values', () => {
+    expect(templateOf('jobs.job_1')).toBe('jobs.{jobId}');
+    expect(templateOf('events.image.job_1')).toBe('events.{appId}.{messageId}');
+    expect(templateOf('image.convert.url')).toBe('image.convert.url');
+    expect(templateOf('dlq.IMAGES.url_to_pdf')).toBe('dlq.IMAGES.url_to_pdf');
   });
 });

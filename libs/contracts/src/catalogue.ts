@@ -92,3 +92,23 @@ export function subject(channel: Channel, values: Readonly<Record<string, string
 export function isSubjectToken(value: string): boolean {
   return /^[A-Za-z0-9_-]{1,128}$/.test(value);
 }
+
+const fixed = new Set<string>();
+const patterns: { readonly template: string; readonly pattern: RegExp }[] = [];
+for (const { template } of Object.values(channels)) {
+  if (!template.includes('{')) fixed.add(template);
+  else
+    patterns.push({
+      template,
+      pattern: new RegExp(`^${template.replace(/\./g, '\\.').replace(/\{\w+\}/g, '[^.]+')}$`),
+    });
+}
+
+/**
+ * The template of the channel that a subject belongs to: a name of few values, for spans and metrics. A subject outside
+ * the catalogue is its own template.
+ */
+export function templateOf(subject: string): string {
+  if (fixed.has(subject)) return subject;
+  return patterns.find(({ pattern }) => pattern.test(subject))?.template ?? subject;
+}

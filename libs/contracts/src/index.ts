@@ -1,4 +1,4 @@
-export { channels, isSubjectToken, subject, type Channel, type StreamName } from './catalogue.ts';
+export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
 export {
   EmailRequestSchema,
   EmailResultSchema,

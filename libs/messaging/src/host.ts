@@ -16,6 +16,8 @@ export interface PipelineHostSettings {
   readonly observers: readonly Observer[];
   readonly instrument?: Instrument;
   readonly inject?: NonNullable<Runtime<unknown>['inject']>;
+  /** Called with every pipeline that has started, for gauges over its snapshot. */
+  readonly onStarted?: (name: string, pipeline: RunningPipeline) => void;
   /** A pipeline that cannot go on: the process has to be started again. */
   readonly onFault: (error: unknown) => void;
 }
@@ -51,6 +53,7 @@ export function createPipelineHost(settings: PipelineHostSettings): PipelineHost
         ...(inject === undefined ? {} : { inject }),
       });
       running.push({ name: pipeline.spec.name, pipeline: started });
+      settings.onStarted?.(pipeline.spec.name, started);
       started.done.catch((error: unknown) => {
         if (!draining) settings.onFault(error);
       });
