@@ -38,11 +38,16 @@ export interface HttpTelemetryOptions {
 
 /** Hooks with Fastify's shapes: register each under its own name, before any other hook. */
 export interface HttpTelemetry {
-  onRequest(request: HttpRequest, reply: HttpReply, done: Done): void;
-  preValidation(request: HttpRequest, reply: HttpReply, done: Done): void;
-  onSend(request: HttpRequest, reply: HttpReply, payload: unknown, done: (error: null, payload: unknown) => void): void;
-  onResponse(request: HttpRequest, reply: HttpReply, done: Done): void;
-  onRequestAbort(request: HttpRequest, done: Done): void;
+  readonly onRequest: (request: HttpRequest, reply: HttpReply, done: Done) => void;
+  readonly preValidation: (request: HttpRequest, reply: HttpReply, done: Done) => void;
+  readonly onSend: (
+    request: HttpRequest,
+    reply: HttpReply,
+    payload: unknown,
+    done: (error: null, payload: unknown) => void,
+  ) => void;
+  readonly onResponse: (request: HttpRequest, reply: HttpReply, done: Done) => void;
+  readonly onRequestAbort: (request: HttpRequest, done: Done) => void;
 }
 
 interface Held {

@@ -31,4 +31,7 @@ export {
   type StreamReading,
 } from './jetstream-metrics.ts';
 export { observeWithExemplar } from './exemplar.ts';
+export { operationMetrics, type ObserveOperation } from './operation-metrics.ts';
+export { DURATION_BUCKETS_SECONDS } from './metric-names.ts';
+export type { MetricsRegistry } from './registry.ts';
 export { metricNames } from './metric-names.ts';

@@ -32,7 +32,7 @@ export interface PipelineTelemetryOptions {
   readonly traceMode?: TraceMode;
   /** The low-cardinality name of a subject. When absent, tokens that look like ids become `{id}`. */
   readonly templateOf?: (subject: string) => string;
-  /** The job a decoded message belongs to. When absent: its `jobId`, if that is a string. */
+  /** The job a decoded message belongs to. When absent: its `jobId`, else its `job.id`. */
   readonly jobIdOf?: (data: unknown) => string | undefined;
   /** A further span the message came from. When absent: its `traceparent`, if that is a string. */
   readonly originOf?: (data: unknown) => string | undefined;
@@ -46,9 +46,9 @@ export interface PipelineTelemetry {
   readonly instrument: Instrument;
   readonly inject: () => HeaderInput;
   /** Exposes a running pipeline's snapshot as gauges. */
-  watch(pipeline: string, running: Watched): void;
+  readonly watch: (pipeline: string, running: Watched) => void;
   /** Ends spans whose messages were given up by a drain. Call it after the drain. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /**
@@ -64,12 +64,12 @@ export interface PipelineTelemetry {
 export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTelemetry {
   const metrics = pipelineMetrics(options.registry);
   const templateOf = options.templateOf ?? guessTemplate;
-  const jobIdOf = options.jobIdOf ?? ((data) => textField(data, 'jobId'));
+  const jobIdOf = options.jobIdOf ?? ((data) => textField(data, 'jobId') ?? textField(field(data, 'job'), 'id'));
   const originOf = options.originOf ?? ((data) => textField(data, 'traceparent'));
   const traceMode = options.traceMode ?? 'parent';
   const maxTraceAgeMs = options.maxTraceAgeMs ?? 600_000;
   /** Spans of messages that were started and are not settled yet. */
-  const open = new Map<string, Span>();
+  const open = new Map<DeliveryInfo, Span>();
 
   function spanOf(messages: readonly [Message<unknown>, ...Message<unknown>[]]): { span: Span; ctx: Context } {
     const [first] = messages;
@@ -130,7 +130,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     const { span, ctx } = spanOf(messages);
     const [first] = messages;
     const single = messages.length === 1;
-    if (single) open.set(keyOf(first), span);
+    if (single) open.set(first, span);
     try {
       return await context.with(ctx, run);
     } catch (error) {
@@ -142,12 +142,12 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
   };
 
   const observe: Observer = (event) => {
-    const span = 'message' in event ? open.get(keyOf(event.message)) : undefined;
+    const span = 'message' in event ? open.get(event.message) : undefined;
     metrics.record(event, span);
     if (span === undefined || !('message' in event)) return;
     noteOnSpan(span, event);
     if (event.type === 'message.settled') {
-      open.delete(keyOf(event.message));
+      open.delete(event.message);
       span.end();
     }
   };
@@ -162,10 +162,6 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
       open.clear();
     },
   };
-}
-
-function keyOf(message: DeliveryInfo): string {
-  return `${message.stream}:${message.consumer}:${message.sequence}`;
 }
 
 /** What happens to a message after its handler ran, as events on its span. */
@@ -205,15 +201,18 @@ function noteOnSpan(span: Span, event: PipelineEvent & { readonly message: Deliv
 }
 
 function textField(data: unknown, name: string): string | undefined {
-  if (typeof data !== 'object' || data === null) return undefined;
-  const value = (data as Record<string, unknown>)[name];
+  const value = field(data, name);
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-/** Span names must be few: a token with a digit and some length is an id. */
+function field(data: unknown, name: string): unknown {
+  return typeof data === 'object' && data !== null ? (data as Record<string, unknown>)[name] : undefined;
+}
+
+/** Span names must be few: a token that is long, or of some length with a digit, is an id. */
 function guessTemplate(subject: string): string {
   return subject
     .split('.')
-    .map((token) => (token.length >= 8 && /\d/.test(token) ? '{id}' : token))
+    .map((token) => (token.length >= 20 || (token.length >= 8 && /\d/.test(token)) ? '{id}' : token))
     .join('.');
 }

@@ -10,7 +10,6 @@ import {
   ATTR_MESSAGING_SYSTEM,
   ATTR_NATS_DUPLICATE,
   ATTR_NATS_SEQUENCE,
-  ATTR_NATS_STREAM,
 } from './attributes.ts';
 import { observeWithExemplar } from './exemplar.ts';
 import { DURATION_BUCKETS_SECONDS, metricNames } from './metric-names.ts';
@@ -19,15 +18,14 @@ import { errorType, injectHeaders, withSpan } from './tracing.ts';
 
 /** What is about to be published, as far as telemetry needs to know. */
 export interface Publication {
-  /** The subject template, a name of few values: `jobs.{jobId}`. */
+  /** The subject. */
   readonly destination: string;
-  /** The subject itself, when it differs. */
-  readonly subject?: string;
-  readonly stream?: string;
+  /** The subject's name of few values, when ids are part of it: `jobs.{jobId}`. It names the span. */
+  readonly template?: string;
   /** `Nats-Msg-Id`. */
-  readonly messageId?: string;
-  readonly jobId?: string;
+  readonly id?: string;
   readonly bytes?: number;
+  readonly jobId?: string;
   readonly links?: readonly Link[];
   readonly parent?: Context;
   /** A replay begins a trace of its own and links to the old one. */
@@ -36,6 +34,7 @@ export interface Publication {
 
 /** What a PubAck says; structurally the engine's. */
 interface Stored {
+  readonly stream?: string;
   readonly sequence?: number;
   readonly duplicate?: boolean;
 }
@@ -59,7 +58,7 @@ export function registerPublishMetrics(registry: MetricsRegistry): void {
  * that carry the span on to the consumer and must put them on the message.
  *
  * ```ts
- * await publishSpan({ destination: 'image.convert.url', jobId }, (headers) => nats.publish(subject, data, { headers }));
+ * await publishSpan({ destination: subject, template, id }, (headers) => nats.publish(subject, data, { id, headers }));
  * ```
  */
 export async function publishSpan<R>(
@@ -67,16 +66,17 @@ export async function publishSpan<R>(
   send: (headers: Readonly<Record<string, string>>) => Promise<R>,
 ): Promise<R> {
   const started = performance.now();
+  const template = publication.template ?? publication.destination;
   const observe = (error: string): void => {
     if (duration === undefined) return;
-    const labels = { destination: publication.destination, error_type: error };
+    const labels = { destination: template, error_type: error };
     observeWithExemplar(duration, labels, (performance.now() - started) / 1000, trace.getActiveSpan());
   };
   return withSpan(
-    `publish ${publication.destination}`,
+    `publish ${template}`,
     {
       kind: 'producer',
-      attributes: attributesOf(publication),
+      attributes: attributesOf(publication, template),
       links: publication.links ?? [],
       ...(publication.parent === undefined ? {} : { parent: publication.parent }),
       ...(publication.root === undefined ? {} : { root: publication.root }),
@@ -96,16 +96,15 @@ export async function publishSpan<R>(
   );
 }
 
-function attributesOf(publication: Publication): Record<string, string | number> {
+function attributesOf(publication: Publication, template: string): Record<string, string | number> {
   const attributes: Record<string, string | number> = {
     [ATTR_MESSAGING_SYSTEM]: 'nats',
     [ATTR_MESSAGING_OPERATION_NAME]: 'publish',
     [ATTR_MESSAGING_OPERATION_TYPE]: 'send',
-    [ATTR_MESSAGING_DESTINATION_NAME]: publication.subject ?? publication.destination,
-    [ATTR_MESSAGING_DESTINATION_TEMPLATE]: publication.destination,
+    [ATTR_MESSAGING_DESTINATION_NAME]: publication.destination,
+    [ATTR_MESSAGING_DESTINATION_TEMPLATE]: template,
   };
-  if (publication.stream !== undefined) attributes[ATTR_NATS_STREAM] = publication.stream;
-  if (publication.messageId !== undefined) attributes[ATTR_MESSAGING_MESSAGE_ID] = publication.messageId;
+  if (publication.id !== undefined) attributes[ATTR_MESSAGING_MESSAGE_ID] = publication.id;
   if (publication.bytes !== undefined) attributes[ATTR_MESSAGING_MESSAGE_BODY_SIZE] = publication.bytes;
   return attributes;
 }
