@@ -12,3 +12,20 @@ export { MINIMUM_NATS_VERSION } from './nats/version.ts';
 export { findPortHolder, PortInUseError, type PortHolder } from './port-holder.ts';
 export type { S3Fault, S3FaultEffect, S3FaultRule } from './s3/fault.ts';
 export { startS3, type S3Server, type StartS3Options } from './s3/server.ts';
+export type { MailAddress, Mailbox, StoredMail } from './smtp/mailbox.ts';
+export {
+  startScriptedSmtp,
+  type ScriptedMail,
+  type ScriptedSmtp,
+  type SmtpAction,
+  type SmtpScript,
+  type SmtpStage,
+} from './smtp/scripted.ts';
+export { startSmtpSink, type SmtpSink, type StartSmtpSinkOptions } from './smtp/sink.ts';
+export {
+  startFaultProxy,
+  type FaultProxy,
+  type FaultProxyOptions,
+  type ProxyToxics,
+  type Toxics,
+} from './faults/proxy.ts';
