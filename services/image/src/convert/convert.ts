@@ -1,0 +1,112 @@
+import { copyJpeg } from './jpeg/copy.ts';
+import type { DecoderPool } from './decode/pool.ts';
+import { drawDecoded } from './decode/draw.ts';
+import { ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
+import type { ConvertLimits, ConvertOptions } from './options.ts';
+import { PdfWriter } from './pdf/document.ts';
+import { drawPng } from './png/draw.ts';
+import { MeasuringSink, type Sink } from './sink.ts';
+import { sniff, sniffBytes, type ImageFormat } from './sniff.ts';
+import { ByteReader, type PageSource } from './source.ts';
+
+/** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */
+export type ConversionPath = 'passthrough' | 'split' | 'decode';
+
+/** One page that was drawn; its size in pixels is what is seen, after orientation and scaling. */
+export interface DrawnPage {
+  readonly path: ConversionPath;
+  readonly format: ImageFormat;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** What a conversion made. */
+export interface Conversion {
+  readonly pages: readonly DrawnPage[];
+  /** How the pixels travelled, or `mixed`. */
+  readonly path: ConversionPath | 'mixed';
+  /** Pixels of the first page. */
+  readonly width: number;
+  readonly height: number;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+  /** Of the PDF, in hex. */
+  readonly sha256: string;
+}
+
+/** What a conversion works with. */
+export interface ConvertContext {
+  readonly limits: ConvertLimits;
+  readonly decoders: DecoderPool;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What every way of drawing a page gets. */
+export interface PageJob {
+  readonly source: PageSource;
+  readonly reader: ByteReader;
+  readonly format: ImageFormat;
+  readonly options: ConvertOptions;
+  readonly context: ConvertContext;
+  readonly document: PdfWriter;
+}
+
+/**
+ * Turns pictures into one PDF, a page each (a TIFF: a page for each of its own), streaming: neither a picture that can
+ * be copied nor the PDF is ever in memory as a whole. The same sources and options give the same bytes.
+ *
+ * When it throws, what was written to the sink is no PDF and must be thrown away.
+ *
+ * @throws {ConversionError} with a code that says why the pictures cannot be converted
+ * @throws whatever reading a source or writing to the sink throws
+ */
+export async function convert(
+  sources: readonly PageSource[],
+  options: ConvertOptions,
+  sink: Sink,
+  context: ConvertContext,
+): Promise<Conversion> {
+  const measured = new MeasuringSink(sink);
+  const document = new PdfWriter(measured);
+  const pages: DrawnPage[] = [];
+  let inputBytes = 0;
+  if (sources.length > context.limits.maxPages)
+    throw new ImageTooLargeError(`more than ${context.limits.maxPages} pages`);
+  for (const source of sources) {
+    context.signal?.throwIfAborted();
+    pages.push(...(await drawSource(source, options, document, context)));
+    inputBytes += source.sizeBytes;
+  }
+  await document.end(measured.fingerprint());
+  const [first] = pages;
+  if (!first) throw new UnsupportedMediaTypeError('no picture to convert');
+  return {
+    pages,
+    path: pages.every(({ path }) => path === first.path) ? first.path : 'mixed',
+    width: first.width,
+    height: first.height,
+    inputBytes,
+    outputBytes: measured.bytes,
+    sha256: measured.sha256(),
+  };
+}
+
+async function drawSource(
+  source: PageSource,
+  options: ConvertOptions,
+  document: PdfWriter,
+  context: ConvertContext,
+): Promise<readonly DrawnPage[]> {
+  const { maxInputBytes } = context.limits;
+  if (source.sizeBytes > maxInputBytes) throw new PayloadTooLargeError(`more than ${maxInputBytes} bytes`);
+  const reader = new ByteReader(await source.open(), maxInputBytes);
+  try {
+    const format = sniff(await reader.peek(sniffBytes));
+    if (!format) throw new UnsupportedMediaTypeError(`${source.name} is no image of a kind that is accepted`);
+    const job: PageJob = { source, reader, format, options, context, document };
+    const drawn = format === 'png' ? await drawPng(job) : format === 'jpeg' ? await copyJpeg(job) : undefined;
+    return drawn ? [drawn] : await drawDecoded(job);
+  } finally {
+    await reader.close();
+  }
+}

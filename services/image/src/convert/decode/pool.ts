@@ -1,0 +1,232 @@
+import {
+  ConversionTimeoutError,
+  conversionError,
+  DecoderCrashedError,
+  ImageTooLargeError,
+  type ConversionErrorCode,
+} from '../errors.ts';
+import { residentBytes, startDecoder, type DecoderLimits, type DecoderProcess } from './process.ts';
+import {
+  frameType,
+  readFrames,
+  writeFrame,
+  writeJson,
+  type DecodedImage,
+  type DecodeEvent,
+  type DecodeRequest,
+  type Frame,
+} from './protocol.ts';
+
+export interface DecoderPoolSettings extends DecoderLimits {
+  /** Decoders at the same time: one for each core. */
+  readonly size: number;
+  /** The longest one file may take. */
+  readonly timeoutMs: number;
+  /** A decoder is replaced after so many files, or above so much memory at rest: libvips never gives all of it back. */
+  readonly filesPerProcess: number;
+  readonly restingBytes: number;
+  /** Starts a decoder process; tests start broken ones. */
+  readonly start?: (limits: DecoderLimits) => DecoderProcess;
+}
+
+export const defaultDecoderSettings: Omit<DecoderPoolSettings, 'size'> = {
+  memoryBytes: 1024 * 2 ** 20,
+  cpuSeconds: 3600,
+  timeoutMs: 30_000,
+  filesPerProcess: 500,
+  restingBytes: 256 * 2 ** 20,
+};
+
+/**
+ * A decoder's life:
+ *
+ *     idle ──file──▶ busy ──last answer──▶ idle, or retired when it has grown or served long enough
+ *                      └──over its memory or its time, or gone by itself──▶ killed, that file fails
+ *
+ * A killed or retired decoder is not missed: the next file starts another.
+ */
+interface Decoder {
+  readonly process: DecoderProcess;
+  readonly frames: AsyncGenerator<Frame>;
+  files: number;
+}
+
+/** How often a busy decoder's memory is looked at. A decoder can allocate some 100 MB in between. */
+const watchIntervalMs = 25;
+
+/** Decoder processes for hostile files: what they do to one of them fails that file alone. */
+export class DecoderPool {
+  readonly #settings: DecoderPoolSettings;
+  readonly #idle: Decoder[] = [];
+  readonly #all = new Set<Decoder>();
+  readonly #waiting: (() => void)[] = [];
+  #busy = 0;
+  #closed = false;
+
+  constructor(settings: DecoderPoolSettings) {
+    this.#settings = settings;
+  }
+
+  /** Starts decoders ahead of the first file. */
+  warm(): void {
+    while (this.#all.size < this.#settings.size) this.#idle.push(this.#start());
+  }
+
+  /**
+   * Decodes one file. The events come in the order in which a PDF needs them; the generator must be read to its end or
+   * returned, which gives up on the decoder if it is not done.
+   *
+   * @throws {ConversionError} of the code that the file earned
+   */
+  async *decode(
+    input: AsyncIterable<Uint8Array>,
+    request: DecodeRequest,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Exclude<DecodeEvent, { kind: 'done' | 'failed' }>> {
+    await this.#slot();
+    const decoder = this.#idle.pop() ?? this.#start();
+    const watch = watchOver(decoder.process, this.#settings, signal);
+    let done = false;
+    try {
+      const sent = send(decoder.process, input, request);
+      sent.catch(() => {});
+      for (;;) {
+        const step = await decoder.frames.next();
+        if (step.done) {
+          await sent;
+          throw watch.verdict() ?? new DecoderCrashedError(`the decoder ended: ${await decoder.process.ended}`);
+        }
+        const event = asEvent(step.value);
+        if (event.kind === 'failed') {
+          done = true;
+          throw conversionError(event.code, event.message);
+        }
+        if (event.kind === 'done') {
+          done = true;
+          return;
+        }
+        yield event;
+      }
+    } catch (error) {
+      throw watch.verdict() ?? error;
+    } finally {
+      watch.stop();
+      this.#release(decoder, done);
+    }
+  }
+
+  /** Ends every decoder; files in progress fail. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const ends = [...this.#all].map(({ process }) => {
+      process.kill();
+      return process.ended;
+    });
+    await Promise.all(ends);
+  }
+
+  async #slot(): Promise<void> {
+    if (this.#busy >= this.#settings.size) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#busy++;
+  }
+
+  #start(): Decoder {
+    const process = (this.#settings.start ?? startDecoder)(this.#settings);
+    const decoder: Decoder = { process, frames: readFrames(process.pipe), files: 0 };
+    this.#all.add(decoder);
+    void process.ended.then(() => {
+      this.#all.delete(decoder);
+      const at = this.#idle.indexOf(decoder);
+      if (at >= 0) this.#idle.splice(at, 1);
+    });
+    return decoder;
+  }
+
+  #release(decoder: Decoder, done: boolean): void {
+    decoder.files++;
+    const grown = (residentBytes(decoder.process.pid) ?? 0) > this.#settings.restingBytes;
+    const keep = done && !this.#closed && !grown && decoder.files < this.#settings.filesPerProcess;
+    if (keep) this.#idle.push(decoder);
+    else decoder.process.kill();
+    // The slot goes straight to whoever waits longest.
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#busy--;
+  }
+}
+
+async function send(process: DecoderProcess, input: AsyncIterable<Uint8Array>, request: DecodeRequest): Promise<void> {
+  try {
+    await writeJson(process.pipe, frameType.request, request);
+    for await (const bytes of input) await writeFrame(process.pipe, frameType.input, bytes);
+    await writeFrame(process.pipe, frameType.inputEnd, Buffer.alloc(0));
+  } catch (error) {
+    // The file cannot be read to its end: the decoder waits in vain for the rest.
+    process.kill();
+    throw error;
+  }
+}
+
+/** Kills a decoder that takes too much or too long, and remembers why. */
+function watchOver(
+  process: DecoderProcess,
+  settings: DecoderPoolSettings,
+  signal: AbortSignal | undefined,
+): { verdict(): Error | undefined; stop(): void } {
+  let verdict: Error | undefined;
+  const end = (reason: Error): void => {
+    verdict ??= reason;
+    process.kill();
+  };
+  const abort = (): void => end(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  const deadline = setTimeout(() => {
+    end(new ConversionTimeoutError(`not decoded within ${settings.timeoutMs} ms`));
+  }, settings.timeoutMs);
+  const memory = setInterval(() => {
+    const bytes = residentBytes(process.pid);
+    if (bytes !== undefined && bytes > settings.memoryBytes) {
+      end(new ImageTooLargeError(`decoding takes more than ${Math.round(settings.memoryBytes / 2 ** 20)} MiB`));
+    }
+  }, watchIntervalMs);
+  return {
+    verdict: () => verdict,
+    stop: () => {
+      clearTimeout(deadline);
+      clearInterval(memory);
+      signal?.removeEventListener('abort', abort);
+    },
+  };
+}
+
+function asEvent({ type, payload }: Frame): DecodeEvent {
+  switch (type) {
+    case frameType.image:
+      return { kind: 'image', image: asImage(JSON.parse(payload.toString()) as DecodedImage) };
+    case frameType.colour:
+      return { kind: 'colour', bytes: payload };
+    case frameType.alpha:
+      return { kind: 'alpha', bytes: payload };
+    case frameType.done:
+      return { kind: 'done' };
+    case frameType.failed:
+      return { kind: 'failed', ...(JSON.parse(payload.toString()) as { code: ConversionErrorCode; message: string }) };
+    default:
+      throw new DecoderCrashedError('the decoder sent something unexpected');
+  }
+}
+
+// What a decoder says goes into a document: one that was taken over could say anything.
+function asImage(value: DecodedImage): DecodedImage {
+  const side = (pixels: unknown): boolean => Number.isInteger(pixels) && (pixels as number) > 0;
+  const sane =
+    side(value.width) &&
+    side(value.height) &&
+    [1, 8, 16].includes(value.bits) &&
+    ['gray', 'rgb'].includes(value.colour) &&
+    ['jpeg', 'rows'].includes(value.encoding) &&
+    (value.density === undefined || typeof value.density === 'number');
+  if (!sane) throw new DecoderCrashedError('the decoder sent an impossible picture');
+  return value;
+}

@@ -1,0 +1,75 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+/** What a decoder process may use before it is killed. */
+export interface DecoderLimits {
+  /** Resident memory. */
+  readonly memoryBytes: number;
+  /** CPU time of its whole life, in seconds; the kernel ends it there if nothing else did. */
+  readonly cpuSeconds: number;
+}
+
+/** A running decoder and its end of the pipe. */
+export interface DecoderProcess {
+  readonly pipe: Duplex;
+  readonly pid: number;
+  /** Why it ended: its exit code or signal. Resolves once, never rejects. */
+  readonly ended: Promise<string>;
+  kill(): void;
+}
+
+const childPath = fileURLToPath(new URL('child.ts', import.meta.url));
+
+/**
+ * Starts a decoder. Its environment is empty but for what tunes it: credentials stay here. The shell in front sets the
+ * kernel's limits, which no decoder can talk its way around: no file may be written, no core dumped, CPU time ends.
+ */
+export function startDecoder(limits: DecoderLimits, nodePath = process.execPath): DecoderProcess {
+  const setLimits = `ulimit -f 0; ulimit -c 0; ulimit -t ${limits.cpuSeconds}; exec "$0" "$@"`;
+  const flags = [
+    '--permission',
+    '--allow-fs-read=*',
+    '--allow-addons',
+    '--max-old-space-size=128',
+    '--disable-warning=SecurityWarning',
+  ];
+  const child = spawn('/bin/sh', ['-c', setLimits, nodePath, ...flags, childPath], {
+    env: {
+      MALLOC_ARENA_MAX: '2',
+      VIPS_BLOCK_UNTRUSTED: '1',
+      UV_THREADPOOL_SIZE: '4',
+      PATH: process.env['PATH'] ?? '',
+    },
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+  });
+  const pipe = child.stdio[3] as unknown as Duplex;
+  // A killed decoder resets the pipe; `ended` tells.
+  pipe.on('error', () => {});
+  return {
+    pipe,
+    pid: child.pid ?? 0,
+    ended: endOf(child),
+    kill: () => child.kill('SIGKILL'),
+  };
+}
+
+function endOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+  });
+}
+
+const pageBytes = 4096;
+
+/** Resident memory of another process; undefined where the system does not tell, or the process is gone. */
+export function residentBytes(pid: number): number | undefined {
+  try {
+    const pages = readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1];
+    return pages === undefined ? undefined : Number(pages) * pageBytes;
+  } catch {
+    return undefined;
+  }
+}

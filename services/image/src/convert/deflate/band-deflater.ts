@@ -1,0 +1,90 @@
+import { promisify } from 'node:util';
+import zlib from 'node:zlib';
+import { adler32 } from './adler32.ts';
+
+/** How to deflate: a level, and a strategy where matches are not worth searching for. */
+export interface DeflateTuning {
+  readonly level: number;
+  readonly strategy: number;
+}
+
+/**
+ * For rows that are filtered already. A photo's filtered rows are noise: run-length matching is twice as fast as a
+ * match search *and* smaller. Screenshots and text repeat themselves and need the search.
+ */
+export const tuning = {
+  noise: { level: 1, strategy: zlib.constants.Z_RLE },
+  repeats: { level: 3, strategy: zlib.constants.Z_DEFAULT_STRATEGY },
+} as const satisfies Record<string, DeflateTuning>;
+
+const deflateRaw = promisify(zlib.deflateRaw);
+const windowBytes = 32 * 1024;
+const zlibHeader = Buffer.from([0x78, 0x01]);
+const emptyLastBlock = Buffer.from([0x03, 0x00]);
+
+/**
+ * Deflates one stream in bands, several at a time on the thread pool, into one valid zlib stream. The output depends
+ * on the bands alone, not on which was done first.
+ */
+export class BandDeflater {
+  readonly #tuning: DeflateTuning;
+  readonly #atOnce: number;
+  readonly #write: (bytes: Buffer) => Promise<void>;
+  readonly #running: Promise<Buffer>[] = [];
+  #window: Buffer | undefined;
+  #checksum = 1;
+  #started = false;
+
+  /** @param atOnce how many bands are deflated at the same time: bounds the memory, too */
+  constructor(tuning: DeflateTuning, atOnce: number, write: (bytes: Buffer) => Promise<void>) {
+    this.#tuning = tuning;
+    this.#atOnce = atOnce;
+    this.#write = write;
+  }
+
+  /** Adler-32 of everything taken so far. */
+  get checksum(): number {
+    return this.#checksum;
+  }
+
+  /** Takes the next band, which must not be changed afterwards; resolves when there is room for another. */
+  async add(band: Buffer): Promise<void> {
+    if (band.length === 0) return;
+    const options = {
+      ...this.#tuning,
+      // Up to a byte boundary, and not the last block: the next band's output follows right behind.
+      finishFlush: zlib.constants.Z_SYNC_FLUSH,
+      chunkSize: Math.max(64 * 1024, band.length >> 2),
+      ...(this.#window && this.#tuning.strategy !== zlib.constants.Z_RLE && { dictionary: this.#window }),
+    };
+    const deflated = deflateRaw(band, options);
+    deflated.catch(() => {});
+    this.#running.push(deflated);
+    this.#checksum = adler32(band, this.#checksum);
+    this.#window = band.subarray(-windowBytes);
+    while (this.#running.length >= this.#atOnce) await this.#writeOldest();
+  }
+
+  /** Writes what is left and the end of the stream. */
+  async end(): Promise<void> {
+    while (this.#running.length > 0) await this.#writeOldest();
+    await this.#begin();
+    const trailer = Buffer.alloc(6);
+    emptyLastBlock.copy(trailer);
+    trailer.writeUInt32BE(this.#checksum, 2);
+    await this.#write(trailer);
+  }
+
+  async #writeOldest(): Promise<void> {
+    const oldest = this.#running.shift();
+    if (!oldest) return;
+    await this.#begin();
+    await this.#write(await oldest);
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#started) return;
+    this.#started = true;
+    await this.#write(zlibHeader);
+  }
+}

@@ -1,0 +1,169 @@
+import { CorruptImageError } from '../errors.ts';
+import { readExif } from '../exif.ts';
+import { profileFor, type IccProfile } from '../icc.ts';
+import type { Density, Orientation } from '../page.ts';
+import type { ByteReader } from '../source.ts';
+import { checkHuffmanTables, checkQuantisationTables, readFrame, type JpegFrame } from './tables.ts';
+
+/** Everything of a JPEG before its first scan: what it means, and what of it is worth copying. */
+export interface JpegHeader {
+  readonly frame: JpegFrame;
+  readonly density?: Density;
+  readonly orientation: Orientation;
+  readonly profile?: IccProfile;
+  readonly hasProfile: boolean;
+  /** Adobe's marker was there: four-component samples count down. */
+  readonly adobe: boolean;
+  /** Whether PDF's DCTDecode takes it as it is. */
+  readonly copyable: boolean;
+  /** Restart interval in MCUs; 0 for none. */
+  readonly restartInterval: number;
+  /** The segments to copy, from SOI up to and with the first SOS. */
+  readonly segments: readonly Buffer[];
+}
+
+export const marker = {
+  soi: 0xd8,
+  eoi: 0xd9,
+  sos: 0xda,
+  dqt: 0xdb,
+  dnl: 0xdc,
+  dri: 0xdd,
+  dht: 0xc4,
+  jpg: 0xc8,
+  dac: 0xcc,
+  app0: 0xe0,
+  app1: 0xe1,
+  app2: 0xe2,
+  app14: 0xee,
+} as const;
+
+// ICC alone may take 255 segments of 64 KiB; a header beyond this is no picture.
+const mostHeaderBytes = 24 * 2 ** 20;
+
+/** Whether a marker begins a frame: SOF0 to SOF15, less the three that only look like it. */
+export function isFrame(code: number): boolean {
+  return code >= 0xc0 && code <= 0xcf && code !== marker.dht && code !== marker.jpg && code !== marker.dac;
+}
+
+/**
+ * Reads a JPEG up to its first scan. EXIF, XMP, comments, thumbnails and everything else that is not needed to draw
+ * the picture is left behind; the colour profile goes into the PDF on its own.
+ *
+ * @throws {CorruptImageError} when a segment contradicts itself or the file ends
+ */
+export async function readJpegHeader(reader: ByteReader): Promise<JpegHeader> {
+  const soi = await reader.read(2);
+  const collected = new HeaderCollector(soi);
+  while (reader.receivedBytes <= mostHeaderBytes) {
+    const code = await readMarker(reader);
+    const length = (await reader.peek(2)).length === 2 ? (await reader.peek(2)).readUInt16BE(0) : 0;
+    if (length < 2) throw new CorruptImageError('JPEG: broken segment');
+    const segment = await reader.read(length);
+    collected.add(code, Buffer.from(segment));
+    if (code === marker.sos) return collected.header();
+  }
+  throw new CorruptImageError('JPEG: no picture behind its header');
+}
+
+async function readMarker(reader: ByteReader): Promise<number> {
+  const [prefix, first] = await reader.read(2);
+  if (prefix !== 0xff) throw new CorruptImageError('JPEG: bytes between segments');
+  let code = first as number;
+  while (code === 0xff) code = (await reader.read(1))[0] as number;
+  if (code === 0 || code === marker.soi || code === marker.eoi || (code >= 0xd0 && code <= 0xd7)) {
+    throw new CorruptImageError('JPEG: unexpected marker before the picture');
+  }
+  return code;
+}
+
+/** Wraps a segment, which begins with its own length, in its marker. */
+export function segmentBytes(code: number, segment: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([0xff, code]), segment]);
+}
+
+class HeaderCollector {
+  readonly #segments: Buffer[];
+  readonly #profileParts: Buffer[] = [];
+  #frame: JpegFrame | undefined;
+  #frameCode = 0;
+  #jfif: Density | undefined;
+  #exif: { orientation: Orientation; density?: Density } | undefined;
+  #adobe = false;
+  #restartInterval = 0;
+
+  constructor(soi: Buffer) {
+    this.#segments = [Buffer.from(soi)];
+  }
+
+  add(code: number, segment: Buffer): void {
+    const data = segment.subarray(2);
+    if (isFrame(code)) {
+      if (this.#frame) throw new CorruptImageError('JPEG: two frames');
+      this.#frame = readFrame(data);
+      this.#frameCode = code;
+      this.#keep(code, segment);
+    } else if (code === marker.dht) {
+      checkHuffmanTables(data);
+      this.#keep(code, segment);
+    } else if (code === marker.dqt) {
+      checkQuantisationTables(data);
+      this.#keep(code, segment);
+    } else if (code === marker.dri) {
+      if (data.length !== 2) throw new CorruptImageError('JPEG: broken restart interval');
+      this.#restartInterval = data.readUInt16BE(0);
+      this.#keep(code, segment);
+    } else if (code === marker.sos || code === marker.dac || code === marker.dnl) {
+      this.#keep(code, segment);
+    } else {
+      this.#readApplicationData(code, data);
+    }
+  }
+
+  #keep(code: number, segment: Buffer): void {
+    this.#segments.push(segmentBytes(code, segment));
+  }
+
+  #readApplicationData(code: number, data: Buffer): void {
+    const begins = (text: string): boolean => data.toString('latin1', 0, text.length) === text;
+    if (code === marker.app0 && begins('JFIF\0') && data.length >= 12 && !this.#jfif) {
+      const units = data[7];
+      const perInch = units === 2 ? 2.54 : 1;
+      const stated = { x: data.readUInt16BE(8) * perInch, y: data.readUInt16BE(10) * perInch };
+      this.#jfif = units === 0 ? { x: 0, y: 0 } : stated;
+      // Its first fourteen bytes only: a thumbnail may follow.
+      const bare = Buffer.from([0, 16, ...data.subarray(0, 12), 0, 0]);
+      this.#keep(code, bare);
+    } else if (code === marker.app1 && begins('Exif\0\0') && !this.#exif) {
+      this.#exif = readExif(data.subarray(6));
+    } else if (code === marker.app2 && begins('ICC_PROFILE\0') && data.length > 14) {
+      const [number = 0] = data.subarray(12, 13);
+      if (number > 0) this.#profileParts[number - 1] = data.subarray(14);
+    } else if (code === marker.app14 && begins('Adobe') && data.length >= 12) {
+      this.#adobe = true;
+      this.#keep(code, Buffer.from([0, 14, ...data.subarray(0, 12)]));
+    }
+  }
+
+  header(): JpegHeader {
+    const frame = this.#frame;
+    if (!frame) throw new CorruptImageError('JPEG: a scan without a frame');
+    const parts = this.#profileParts;
+    const whole = parts.length > 0 && Array.from(parts).every((part) => part !== undefined);
+    const profile = whole ? profileFor(Buffer.concat(parts), frame.components.length) : undefined;
+    const stated = this.#jfif && this.#jfif.x > 0 && this.#jfif.y > 0 ? this.#jfif : this.#exif?.density;
+    // Baseline, extended and progressive Huffman: what DCTDecode has.
+    const huffman = this.#frameCode >= 0xc0 && this.#frameCode <= 0xc2;
+    return {
+      frame,
+      orientation: this.#exif?.orientation ?? 1,
+      adobe: this.#adobe,
+      copyable: huffman && frame.bits === 8 && [1, 3, 4].includes(frame.components.length) && frame.height > 0,
+      restartInterval: this.#restartInterval,
+      segments: this.#segments,
+      hasProfile: parts.length > 0,
+      ...(stated && { density: stated }),
+      ...(profile && { profile }),
+    };
+  }
+}

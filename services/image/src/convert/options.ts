@@ -1,0 +1,52 @@
+/**
+ * `auto`: lossless for lossless sources, JPEG sources copied as they are, JPEG 90 for WebP and AVIF that were lossy
+ * already (kept lossless they would grow 13 to 17 times). `high` and `low` re-encode as JPEG.
+ */
+export type Quality = 'auto' | 'lossless' | 'high' | 'low';
+
+/** `image`: the page is as large as the picture at its own density. Paper: the picture is fitted and centred. */
+export type PageSize = 'image' | 'a4' | 'letter';
+
+/** What the caller asks for. */
+export interface ConvertOptions {
+  readonly quality: Quality;
+  /** Pixels; undefined for no limit. A larger picture is scaled down, its proportions kept. */
+  readonly maxWidth?: number | undefined;
+  readonly maxHeight?: number | undefined;
+  /** Nothing but pixels reaches the PDF: the density is ignored and a colour profile is applied, not embedded. */
+  readonly stripMetadata: boolean;
+  readonly pageSize: PageSize;
+}
+
+/** What the service allows. A picture is judged by its header before any of its pixels are decoded. */
+export interface ConvertLimits {
+  /** Bytes of one source. */
+  readonly maxInputBytes: number;
+  /** Pixels of one picture that has to be decoded: they are in memory all at once. */
+  readonly maxDecodedPixels: number;
+  /** Pixels of one picture that is copied or split: never in memory, so it may be larger. */
+  readonly maxCopiedPixels: number;
+  /** Pages of one PDF. */
+  readonly maxPages: number;
+}
+
+export const defaultOptions: ConvertOptions = {
+  quality: 'auto',
+  stripMetadata: false,
+  pageSize: 'image',
+};
+
+export const defaultLimits: ConvertLimits = {
+  maxInputBytes: 128 * 2 ** 20,
+  maxDecodedPixels: 50e6,
+  maxCopiedPixels: 120e6,
+  maxPages: 200,
+};
+
+/** Whether a picture of this size is within what was asked for, so that it need not be scaled. */
+export function fits(
+  size: { readonly width: number; readonly height: number },
+  { maxWidth, maxHeight }: Pick<ConvertOptions, 'maxWidth' | 'maxHeight'>,
+): boolean {
+  return (maxWidth === undefined || size.width <= maxWidth) && (maxHeight === undefined || size.height <= maxHeight);
+}

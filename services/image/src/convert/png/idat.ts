@@ -1,0 +1,120 @@
+import zlib from 'node:zlib';
+import { CorruptImageError } from '../errors.ts';
+import type { ByteReader } from '../source.ts';
+
+/** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */
+export const idatBlockBytes = 256 * 1024;
+
+/**
+ * The data of a PNG's consecutive IDAT chunks from a reader that stands at the first one's data, in blocks, up to and
+ * with the IEND chunk. Whatever follows IEND is never read into the picture.
+ *
+ * @throws {CorruptImageError} when a checksum is wrong, a chunk is out of place, or the file ends early
+ */
+export async function* readIdat(reader: ByteReader, firstIdatBytes: number): AsyncGenerator<Buffer> {
+  const scan = new IdatScanner(firstIdatBytes);
+  while (!scan.ended) {
+    const bytes = await reader.next();
+    if (!bytes) throw new CorruptImageError('PNG: the file ends before IEND');
+    yield* scan.push(bytes);
+  }
+  if (scan.block.length > 0) yield scan.block;
+}
+
+// Where the scanner stands in a chunk: in its 8-byte header, its data, or the 4-byte checksum behind it.
+type Part = 'header' | 'data' | 'crc';
+
+/** Walks chunks over buffers of any size without waiting in between: a photo has five thousand of them. */
+class IdatScanner {
+  ended = false;
+  #part: Part = 'data';
+  #type = 'IDAT';
+  #left: number;
+  #crc = zlib.crc32('IDAT');
+  #field = Buffer.alloc(8);
+  #fieldBytes = 0;
+  #idatDone = false;
+  #block = Buffer.allocUnsafeSlow(idatBlockBytes);
+  #blockBytes = 0;
+
+  constructor(firstIdatBytes: number) {
+    this.#left = firstIdatBytes;
+  }
+
+  /** What was gathered since the last full block. */
+  get block(): Buffer {
+    return this.#block.subarray(0, this.#blockBytes);
+  }
+
+  *push(bytes: Buffer): Generator<Buffer> {
+    let at = 0;
+    while (!this.ended && (at < bytes.length || (this.#part === 'data' && this.#left === 0))) {
+      if (this.#part !== 'data') {
+        at = this.#gatherField(bytes, at);
+        continue;
+      }
+      const slice = bytes.subarray(at, at + Math.min(this.#left, this.#room()));
+      this.#crc = zlib.crc32(slice, this.#crc);
+      at += slice.length;
+      this.#left -= slice.length;
+      if (this.#type === 'IDAT') {
+        slice.copy(this.#block, this.#blockBytes);
+        this.#blockBytes += slice.length;
+        if (this.#blockBytes === idatBlockBytes) yield this.#nextBlock();
+      }
+      if (this.#left === 0) this.#expect('crc');
+    }
+  }
+
+  #room(): number {
+    return this.#type === 'IDAT' ? idatBlockBytes - this.#blockBytes : this.#left;
+  }
+
+  #nextBlock(): Buffer {
+    const full = this.#block;
+    this.#block = Buffer.allocUnsafeSlow(idatBlockBytes);
+    this.#blockBytes = 0;
+    return full;
+  }
+
+  #expect(part: Part): void {
+    this.#part = part;
+    this.#fieldBytes = 0;
+  }
+
+  #gatherField(bytes: Buffer, at: number): number {
+    const size = this.#part === 'crc' ? 4 : 8;
+    const taken = bytes.copy(this.#field, this.#fieldBytes, at, at + size - this.#fieldBytes);
+    this.#fieldBytes += taken;
+    if (this.#fieldBytes === size) {
+      if (this.#part === 'crc') this.#endChunk();
+      else this.#beginChunk();
+    }
+    return at + taken;
+  }
+
+  #endChunk(): void {
+    if (this.#field.readUInt32BE(0) !== this.#crc) {
+      throw new CorruptImageError(`PNG: checksum of ${this.#type} does not match`);
+    }
+    this.ended = this.#type === 'IEND';
+    this.#expect('header');
+  }
+
+  #beginChunk(): void {
+    this.#left = this.#field.readUInt32BE(0);
+    const type = this.#field.toString('latin1', 4, 8);
+    if (this.#left > 0x7fffffff || !/^[A-Za-z]{4}$/.test(type)) throw new CorruptImageError('PNG: broken chunk header');
+    if (type !== 'IDAT') this.#idatDone = true;
+    else if (this.#idatDone) throw new CorruptImageError('PNG: pixels in two places');
+    const critical = (type.charCodeAt(0) & 32) === 0;
+    if (critical && type !== 'IDAT' && (type !== 'IEND' || this.#left > 0)) {
+      throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
+    }
+    // A late tRNS or iCCP would change the picture that is already on its way.
+    if (type === 'tRNS' || type === 'iCCP') throw new CorruptImageError(`PNG: ${type} out of place`);
+    this.#type = type;
+    this.#crc = zlib.crc32(type);
+    this.#part = 'data';
+  }
+}

@@ -1,0 +1,94 @@
+import zlib from 'node:zlib';
+import { CorruptImageError } from '../errors.ts';
+import type { PngHeader } from './header.ts';
+
+// Larger pieces mean fewer hops to the thread pool and back; smaller ones less memory.
+const pieceBytes = 128 * 1024;
+// One block in zlib's hands and one waiting, so that it never waits for the network.
+const blocksAhead = 2;
+
+/**
+ * Inflates a PNG's pixel data on the thread pool, proving on the way that it is whole: exactly as long as the header
+ * says, every row with a known filter, zlib's checksum right, and nothing behind it. More than the picture holds is
+ * refused as soon as it appears, so a bomb never unfolds. Yields the inflated rows in pieces of no particular size.
+ *
+ * @throws {CorruptImageError} when the data is not the picture that the header announced
+ * @throws whatever `blocks` throws
+ */
+export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const inflate = zlib.createInflate({ chunkSize: pieceBytes });
+  const feeding = feed(inflate, blocks);
+  // The read below fails with the same error, or was left early.
+  feeding.catch((error: unknown) => inflate.destroy(error as Error));
+  const check = new PixelCheck(header);
+  try {
+    for await (const piece of inflate as AsyncIterable<Buffer>) {
+      check.push(piece);
+      yield piece;
+    }
+    const fedBytes = await feeding;
+    if (inflate.bytesWritten !== fedBytes) throw new CorruptImageError('PNG: bytes behind the pixel data');
+    check.end();
+  } catch (error) {
+    if (isZlibError(error)) throw new CorruptImageError('PNG: pixel data is broken', { cause: error });
+    throw error;
+  } finally {
+    inflate.destroy();
+  }
+}
+
+/** Writes blocks as fast as zlib takes them; resolves with how many bytes there were. */
+async function feed(inflate: zlib.Inflate, blocks: AsyncIterable<Buffer>): Promise<number> {
+  let waiting = 0;
+  let wake = (): void => {};
+  const settled = (): void => wake();
+  // zlib reads no further once its stream has ended, and then calls nobody back.
+  inflate.on('end', settled).on('close', settled);
+  let fedBytes = 0;
+  for await (const block of blocks) {
+    fedBytes += block.length;
+    if (inflate.readableEnded || inflate.destroyed) break;
+    waiting++;
+    inflate.write(block, () => {
+      waiting--;
+      wake();
+    });
+    if (waiting < blocksAhead) continue;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      if (waiting < blocksAhead || inflate.readableEnded || inflate.destroyed) resolve();
+    });
+  }
+  inflate.end();
+  return fedBytes;
+}
+
+function isZlibError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('Z_');
+}
+
+/** Follows the rows as they are inflated. */
+class PixelCheck {
+  readonly #stride: number;
+  readonly #expected: number;
+  #seen = 0;
+
+  constructor({ rowBytes, inflatedBytes }: PngHeader) {
+    this.#stride = rowBytes + 1;
+    this.#expected = inflatedBytes;
+  }
+
+  push(piece: Buffer): void {
+    const stride = this.#stride;
+    const start = this.#seen;
+    this.#seen += piece.length;
+    if (this.#seen > this.#expected) throw new CorruptImageError('PNG: more pixels than the header says');
+    for (let at = (stride - (start % stride)) % stride; at < piece.length; at += stride) {
+      if ((piece[at] as number) > 4) throw new CorruptImageError('PNG: unknown row filter');
+    }
+  }
+
+  end(): void {
+    if (this.#seen !== this.#expected) throw new CorruptImageError('PNG: pixel rows are missing');
+  }
+}

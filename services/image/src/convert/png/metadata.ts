@@ -1,0 +1,143 @@
+import zlib from 'node:zlib';
+import { CorruptImageError } from '../errors.ts';
+import { readExif } from '../exif.ts';
+import type { Density, Orientation } from '../page.ts';
+import type { ByteReader } from '../source.ts';
+import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
+
+/** Everything of a PNG that comes before its pixels and bears on how they are drawn. */
+export interface PngMetadata {
+  readonly header: PngHeader;
+  readonly palette?: Buffer;
+  readonly transparency?: Buffer;
+  readonly iccp?: Buffer;
+  readonly density?: Density;
+  readonly orientation: Orientation;
+  /** The length field of the first IDAT: the reader stands at its data. */
+  readonly firstIdatBytes: number;
+}
+
+interface Chunk {
+  readonly type: string;
+  readonly length: number;
+}
+
+// Chunks that are kept; the most their data can be. Anything else is checked and dropped as it passes.
+const keptChunks: Record<string, number> = {
+  PLTE: 768,
+  tRNS: 256,
+  pHYs: 9,
+  eXIf: 1 << 20,
+  iCCP: 4 << 20,
+};
+const mostChunks = 10_000;
+
+/**
+ * Reads a PNG up to the data of its first IDAT, checking the CRC of every chunk on the way.
+ *
+ * @throws {CorruptImageError} for anything the PNG specification does not allow before the pixels
+ */
+export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> {
+  const head = await reader.read(pngHeaderBytes);
+  const header = readPngHeader(head);
+  checkCrc(zlib.crc32(head.subarray(12, 29)), head.readUInt32BE(29), 'IHDR');
+
+  const kept = new Map<string, Buffer>();
+  for (let count = 0; count < mostChunks; count++) {
+    const chunk = await readChunkHeader(reader);
+    if (chunk.type === 'IDAT') return assemble(header, kept, chunk.length);
+    const data = await readOrSkip(reader, chunk);
+    if (!data) continue;
+    checkOrder(chunk.type, kept);
+    if (!kept.has(chunk.type)) kept.set(chunk.type, data);
+  }
+  throw new CorruptImageError('PNG: no pixels within the first 10,000 chunks');
+}
+
+async function readChunkHeader(reader: ByteReader): Promise<Chunk> {
+  const bytes = await reader.read(8);
+  const length = bytes.readUInt32BE(0);
+  const type = bytes.toString('latin1', 4, 8);
+  if (length > 0x7fffffff || !/^[A-Za-z]{4}$/.test(type)) throw new CorruptImageError('PNG: broken chunk header');
+  return { type, length };
+}
+
+async function readOrSkip(reader: ByteReader, { type, length }: Chunk): Promise<Buffer | undefined> {
+  const most = keptChunks[type];
+  if (most === undefined && isCritical(type)) throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
+  let crc = zlib.crc32(type);
+  if (most === undefined || length > most) {
+    if (most !== undefined && isCritical(type)) throw new CorruptImageError(`PNG: ${type} of ${length} bytes`);
+    for (let left = length; left > 0;) {
+      const slice = await reader.read(Math.min(left, 65_536));
+      crc = zlib.crc32(slice, crc);
+      left -= slice.length;
+    }
+    checkCrc(crc, (await reader.read(4)).readUInt32BE(0), type);
+    return undefined;
+  }
+  const bytes = await reader.read(length + 4);
+  const data = Buffer.from(bytes.subarray(0, length));
+  checkCrc(zlib.crc32(data, crc), bytes.readUInt32BE(length), type);
+  return data;
+}
+
+function assemble(header: PngHeader, kept: ReadonlyMap<string, Buffer>, firstIdatBytes: number): PngMetadata {
+  const palette = kept.get('PLTE');
+  const transparency = kept.get('tRNS');
+  const iccp = kept.get('iCCP');
+  const exif = kept.get('eXIf');
+  const density = densityOf(kept.get('pHYs')) ?? (exif && readExif(exif).density);
+  if (header.colourType === colourType.palette) checkPalette(palette, header.bits);
+  if (palette && palette.length % 3 !== 0) throw new CorruptImageError('PNG: PLTE is not a list of colours');
+  return {
+    header,
+    orientation: exif ? readExif(exif).orientation : 1,
+    firstIdatBytes,
+    ...(palette && { palette }),
+    ...(transparency && { transparency: checkTransparency(transparency, header, palette) }),
+    ...(iccp && { iccp }),
+    ...(density && { density }),
+  };
+}
+
+// Decoders disagree on what a misplaced chunk means, so a file that has one has no single right picture.
+function checkOrder(type: string, before: ReadonlyMap<string, Buffer>): void {
+  const misplaced =
+    (type === 'PLTE' && (before.has('PLTE') || before.has('tRNS'))) ||
+    (type === 'tRNS' && before.has('tRNS')) ||
+    (type === 'iCCP' && (before.has('PLTE') || before.has('iCCP')));
+  if (misplaced) throw new CorruptImageError(`PNG: ${type} out of place`);
+}
+
+function checkPalette(palette: Buffer | undefined, bits: number): void {
+  if (!palette || palette.length === 0) throw new CorruptImageError('PNG: no palette');
+  if (palette.length / 3 > 1 << bits) throw new CorruptImageError('PNG: more colours than the pixels can name');
+}
+
+function checkTransparency(data: Buffer, header: PngHeader, palette: Buffer | undefined): Buffer {
+  const fits = {
+    [colourType.gray]: data.length === 2,
+    [colourType.rgb]: data.length === 6,
+    [colourType.palette]: data.length > 0 && data.length * 3 <= (palette?.length ?? 0),
+    [colourType.grayAlpha]: false,
+    [colourType.rgba]: false,
+  }[header.colourType];
+  if (!fits) throw new CorruptImageError('PNG: tRNS does not fit the colour type');
+  return data;
+}
+
+function densityOf(chunk: Buffer | undefined): Density | undefined {
+  const perMetre = 1;
+  if (chunk?.length !== 9 || chunk[8] !== perMetre) return undefined;
+  return { x: chunk.readUInt32BE(0) * 0.0254, y: chunk.readUInt32BE(4) * 0.0254 };
+}
+
+// Bit 5 of the first letter: an upper-case chunk may not be ignored.
+function isCritical(type: string): boolean {
+  return (type.charCodeAt(0) & 32) === 0;
+}
+
+function checkCrc(actual: number, stated: number, type: string): void {
+  if (actual !== stated) throw new CorruptImageError(`PNG: checksum of ${type} does not match`);
+}

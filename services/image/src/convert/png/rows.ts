@@ -1,0 +1,38 @@
+import type { PngHeader } from './header.ts';
+
+/** Some whole rows, each behind its filter byte. */
+export interface RowBand {
+  readonly rows: Buffer;
+  readonly count: number;
+}
+
+/**
+ * Gathers inflated pieces into bands of whole rows. Where a band ends depends on the picture alone, never on how its
+ * bytes arrived, so the same picture always becomes the same PDF.
+ */
+export async function* rowBands(
+  header: PngHeader,
+  pieces: AsyncIterable<Buffer>,
+  bandBytes: number,
+): AsyncGenerator<RowBand> {
+  const stride = header.rowBytes + 1;
+  const rowsPerBand = Math.max(1, Math.floor(bandBytes / stride));
+  let rowsLeft = header.height;
+  const allocate = (): Buffer => Buffer.allocUnsafeSlow(Math.min(rowsPerBand, rowsLeft) * stride);
+  let band = allocate();
+  let filled = 0;
+  for await (const piece of pieces) {
+    for (let at = 0; at < piece.length;) {
+      const taken = piece.copy(band, filled, at);
+      if (taken === 0) throw new RangeError('more rows than the picture has');
+      filled += taken;
+      at += taken;
+      if (filled < band.length) continue;
+      const count = band.length / stride;
+      rowsLeft -= count;
+      yield { rows: band, count };
+      band = allocate();
+      filled = 0;
+    }
+  }
+}
