@@ -1,0 +1,65 @@
+import { create } from '@bufbuild/protobuf';
+import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
+import type { JobLog } from '@sluice/jobs';
+import { admit, assertSameRequest, type Admission } from './idempotency.ts';
+
+/** Work as its door handed it in: validated, its uploads stored. */
+export interface JobOrder {
+  readonly account: string;
+  readonly work:
+    | { readonly case: 'image'; readonly value: ImageRequest }
+    | { readonly case: 'email'; readonly value: EmailRequest };
+  readonly priority: Priority;
+  readonly callbackUrl?: string | undefined;
+  readonly notify?: string | undefined;
+  /** `requestHash` of what was asked for. */
+  readonly requestHash: string;
+  /** The trace the job belongs to from here on. */
+  readonly trace: { readonly traceId: string; readonly traceparent: string };
+}
+
+export interface Acceptance {
+  readonly job: Job;
+  readonly sequence: number;
+  /** True when an earlier request with the same key made the job. */
+  readonly repeated: boolean;
+}
+
+export interface AcceptDeps {
+  readonly log: JobLog;
+  readonly now: () => number;
+}
+
+/**
+ * The one way into the system: HTTP handlers, NATS commands and RPCs end here. One append to `JOBS`, whose confirmation
+ * is the commit: once this returns, the job is accepted and will end in exactly one final state.
+ *
+ * @throws {ApiProblem} `idempotency_key_reused` when the key belongs to another request.
+ * @throws {PublishError} when the broker did not confirm.
+ */
+export async function acceptJob(
+  deps: AcceptDeps,
+  order: JobOrder,
+  key: Admission | string | undefined,
+): Promise<Acceptance> {
+  const admission = typeof key === 'object' ? key : await admit(deps.log, order.account, key, deps.now());
+  if (admission.existing !== undefined) {
+    assertSameRequest(admission.existing, order.requestHash);
+    return { ...admission.existing, repeated: true };
+  }
+  const record = await deps.log.accept({
+    id: admission.jobId,
+    kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
+    priority: order.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
+    traceId: order.trace.traceId,
+    traceparent: order.trace.traceparent,
+    account: order.account,
+    requestHash: order.requestHash,
+    callbackUrl: order.callbackUrl ?? '',
+    notify: order.notify ?? '',
+    request: create(JobRequestSchema, { work: order.work }),
+  });
+  // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
+  if (!record.accepted) assertSameRequest(record, order.requestHash);
+  return { job: record.job, sequence: record.sequence, repeated: !record.accepted };
+}

@@ -1,0 +1,237 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import swagger from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { PublishError, RequestError } from '@sluice/pipeline';
+import { StoreError } from '@sluice/storage';
+import type { HttpTelemetry, Logger } from '@sluice/telemetry';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RawServerDefault,
+} from 'fastify';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyBaseLogger } from 'fastify';
+import { JobViewSchema } from './job-view.ts';
+import { ApiProblem, problemBody, problems, ProblemSchema, type ProblemCode } from './problem.ts';
+import { acceptSnakeCase, useValidators, validationProblem } from './validation.ts';
+
+/** A Fastify instance whose handlers are typed by their schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+export interface AppSettings {
+  readonly log: Logger;
+  readonly version: string;
+  readonly telemetry?: HttpTelemetry | undefined;
+  /** Time for a whole request to arrive. An upload over a slow line needs it. */
+  readonly requestTimeoutMs?: number;
+}
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const JSON_BODY_BYTES = 256 * 1024;
+
+/**
+ * The HTTP server without its routes: validation, problems, traces, limits and the description.
+ *
+ * Fastify switches Node's request timeout off, and one below the headers timeout swaps the two; so both are set here,
+ * in that order.
+ */
+export async function createApp(settings: AppSettings): Promise<App> {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: JSON_BODY_BYTES,
+    requestTimeout: settings.requestTimeoutMs ?? 120_000,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 256 },
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 },
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(reply, request, toProblem(error), settings.log);
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  useValidators(app);
+  app.addSchema(ProblemSchema);
+  app.addSchema(JobViewSchema);
+  useTraces(app, settings.telemetry);
+  useSnakeCase(app);
+  app.setErrorHandler((error, request, reply) => sendProblem(reply, request, toProblem(error), settings.log));
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, request, new ApiProblem('not_found', 'There is nothing at this address.'), settings.log),
+  );
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('x-content-type-options', 'nosniff');
+  });
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Sluice',
+        version: settings.version,
+        description: 'Images to PDF and e-mails, as jobs that are accepted once and end once.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      components: {
+        securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'An API key. Not needed in dev.' } },
+      },
+      security: [{ apiKey: [] }, {}],
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json.$id === 'string' ? json.$id : `def-${index}`,
+    },
+  });
+  return app;
+}
+
+/** The trace of a request: its server span's, or ids of its own when nothing traces. */
+export function traceOf(request: FastifyRequest): { readonly traceId: string; readonly traceparent: string } {
+  return request.trace;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    trace: { readonly traceId: string; readonly traceparent: string };
+  }
+}
+
+function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
+  app.decorateRequest('trace');
+  if (telemetry !== undefined) {
+    app.addHook('onRequest', telemetry.onRequest);
+    app.addHook('preValidation', telemetry.preValidation);
+    app.addHook('onSend', telemetry.onSend);
+    app.addHook('onResponse', telemetry.onResponse);
+    app.addHook('onRequestAbort', telemetry.onRequestAbort);
+  }
+  app.addHook('onRequest', (request, reply, done) => {
+    let traceparent = reply.getHeader('traceresponse');
+    if (typeof traceparent !== 'string') {
+      const caller = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(String(request.headers['traceparent']))?.[1];
+      traceparent = `00-${caller ?? randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`;
+      reply.header('traceresponse', traceparent);
+      reply.header('x-trace-id', traceparent.slice(3, 35));
+    }
+    request.trace = { traceId: traceparent.slice(3, 35), traceparent };
+    done();
+  });
+}
+
+/** Lets JSON bodies and queries name their fields as protobuf JSON allows, for every route whose schema is an object. */
+function useSnakeCase(app: App): void {
+  const namesOf = (schema: unknown): ReadonlySet<string> | undefined => {
+    const properties = (schema as { properties?: object } | undefined)?.properties;
+    const names = Object.keys(properties ?? {}).filter((name) => /[A-Z]/.test(name));
+    return names.length === 0 ? undefined : new Set(names);
+  };
+  app.addHook('onRoute', (route) => {
+    const body = namesOf(route.schema?.body);
+    const query = namesOf(route.schema?.querystring);
+    if (body === undefined && query === undefined) return;
+    const rename = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
+      if (body !== undefined) acceptSnakeCase(request.body, body);
+      if (query !== undefined) acceptSnakeCase(request.query, query);
+      done();
+    };
+    const given = route.preValidation;
+    route.preValidation = [rename, ...(given === undefined ? [] : Array.isArray(given) ? given : [given])];
+  });
+}
+
+/** Codes of Fastify's own errors, as ours. Everything else with a 4xx status is a request that makes no sense. */
+const fastifyCodes: Readonly<Record<number, ProblemCode>> = {
+  404: 'not_found',
+  408: 'request_timeout',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+  431: 'headers_too_large',
+};
+
+/** The one place where whatever was thrown becomes what the client is told. */
+export function toProblem(error: unknown): ApiProblem {
+  if (error instanceof ApiProblem) return error;
+  const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
+  if (validation !== undefined) return validationProblem(validation, validationContext);
+  if (error instanceof PublishError || error instanceof RequestError) {
+    // The broker is away or did not answer in time. Whether it stored the job is not known: the same request with the
+    // same Idempotency-Key finds out.
+    const detail = 'The broker did not confirm. Nothing was promised; repeat the request with its Idempotency-Key.';
+    return new ApiProblem('unavailable', detail, { retryAfterSeconds: 2, cause: error });
+  }
+  if (error instanceof StoreError) {
+    return new ApiProblem('unavailable', 'The object store did not take the request.', {
+      retryAfterSeconds: 5,
+      cause: error,
+    });
+  }
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    // Fastify's own texts speak of the request alone.
+    const detail = code?.startsWith('FST_') === true ? (error as Error).message : 'The request makes no sense.';
+    return new ApiProblem(fastifyCodes[statusCode] ?? 'invalid_request', detail, { cause: error });
+  }
+  if ((error as { code?: unknown }).code === 'ECONNRESET') {
+    return new ApiProblem('invalid_request', 'The body ended before it was complete.', { cause: error });
+  }
+  return new ApiProblem('internal', 'An unexpected error. Its trace id finds it in our logs.', { cause: error });
+}
+
+/** Answers with a problem, and logs what is ours to mend. */
+export async function sendProblem(
+  reply: FastifyReply,
+  request: FastifyRequest,
+  problem: ApiProblem,
+  log: Logger,
+): Promise<FastifyReply> {
+  const trace = request.trace ?? { traceId: '0'.repeat(32) };
+  if (problem.status >= 500) {
+    const fields = {
+      err: problem.options.cause ?? problem,
+      code: problem.code,
+      route: request.routeOptions.url,
+      trace_id: trace.traceId,
+    };
+    if (problem.code === 'internal') log.error(fields, 'a request failed');
+    else log.warn(fields, 'a request was refused');
+  }
+  if (reply.raw.headersSent) return reply;
+  if (problem.options.retryAfterSeconds !== undefined) {
+    reply.header('retry-after', String(Math.max(1, Math.ceil(problem.options.retryAfterSeconds))));
+  }
+  const body = problemBody(problem, { path: request.url.split('?', 1)[0] ?? '/', traceId: trace.traceId });
+  return reply.code(problem.status).type('application/problem+json').serializer(String).send(JSON.stringify(body));
+}
+
+/** What never became a request: answered on the bare socket, in the shape of every other problem. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const code: ProblemCode =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? 'request_timeout'
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? 'headers_too_large'
+        : 'invalid_request';
+  const traceId = randomBytes(16).toString('hex');
+  const problem = new ApiProblem(code, 'The request could not be read.');
+  const body = JSON.stringify(problemBody(problem, { path: '/', traceId }));
+  const head = [
+    `HTTP/1.1 ${problem.status} ${problems[code].title}`,
+    'content-type: application/problem+json',
+    `x-trace-id: ${traceId}`,
+    `traceresponse: 00-${traceId}-${randomBytes(8).toString('hex')}-00`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  if (socket.writable) socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  else socket.destroy();
+}

@@ -1,0 +1,21 @@
+import type { JobLog } from '@sluice/jobs';
+import type { Bus } from '@sluice/messaging';
+import type { ObjectStore } from '@sluice/storage';
+import type { Logger } from '@sluice/telemetry';
+import type { KeysInProgress } from '../accept/idempotency.ts';
+import type { IntakeLimits } from '../images/take-source.ts';
+import type { LiveJobs } from '../timeline/live.ts';
+
+/** What routes work with. */
+export interface RouteDeps {
+  readonly bus: Bus;
+  readonly jobs: JobLog;
+  readonly store: ObjectStore;
+  readonly live: LiveJobs;
+  readonly keys: KeysInProgress;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly limits: IntakeLimits;
+  /** Aborted when the process begins to stop: what waits, answers. */
+  readonly closing: AbortSignal;
+}

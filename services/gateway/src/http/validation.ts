@@ -1,0 +1,73 @@
+import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
+import { Ajv } from 'ajv';
+import formats from 'ajv-formats';
+import { ApiProblem } from './problem.ts';
+
+const MAX_ERRORS = 20;
+
+/**
+ * One validator for bodies, strict, and one for what arrives as text (query, path, headers, form fields), which reads
+ * numbers and booleans out of it. Both refuse fields they do not know: a client that misspells an option learns it.
+ */
+export function useValidators(app: FastifyInstance): void {
+  const options = { useDefaults: true, removeAdditional: false, allErrors: true, strict: false } as const;
+  const strict = formats.default(new Ajv({ ...options, coerceTypes: false }));
+  const lenient = formats.default(new Ajv({ ...options, coerceTypes: true }));
+  app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strict : lenient).compile(schema));
+}
+
+/** Where a part of a request lies in the pointers of a problem: fields of the body stand at the root. */
+const roots: Readonly<Record<string, string>> = { querystring: '/query', params: '/path', headers: '/headers' };
+
+/** A failed validation as the problem it is. */
+export function validationProblem(
+  errors: readonly FastifySchemaValidationError[],
+  part: string | undefined,
+): ApiProblem {
+  const root = roots[part ?? ''] ?? '';
+  const listed = errors.slice(0, MAX_ERRORS).map(({ instancePath, keyword, message, params }) => {
+    const named =
+      keyword === 'required'
+        ? params['missingProperty']
+        : keyword === 'additionalProperties'
+          ? params['additionalProperty']
+          : undefined;
+    const pointer = `${root}${instancePath}${typeof named === 'string' ? `/${escapePointer(named)}` : ''}`;
+    return { pointer: pointer === '' ? '/' : pointer, detail: describe(keyword, message, params) };
+  });
+  const first = listed[0];
+  return new ApiProblem(
+    'invalid_request',
+    first === undefined ? 'The request is not valid.' : `${first.pointer} ${first.detail}`,
+    {
+      errors: listed,
+    },
+  );
+}
+
+function describe(keyword: string, message: string | undefined, params: Readonly<Record<string, unknown>>): string {
+  if (keyword === 'required') return 'is missing';
+  if (keyword === 'additionalProperties') return 'is not a field of this request';
+  if (keyword === 'enum' && Array.isArray(params['allowedValues']))
+    return `must be one of ${params['allowedValues'].join(', ')}`;
+  return message ?? 'is not valid';
+}
+
+const escapePointer = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1').slice(0, 64);
+
+/**
+ * Protobuf JSON takes a field under its lowerCamelCase and under its snake_case name. Renames those that the schema
+ * knows; a value given under both names keeps the camelCase one.
+ */
+export function acceptSnakeCase(value: unknown, properties: ReadonlySet<string>): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const record = value as Record<string, unknown>;
+  for (const name of Object.keys(record)) {
+    if (!name.includes('_')) continue;
+    const camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    if (camel === name || !properties.has(camel) || camel in record) continue;
+    record[camel] = record[name];
+    delete record[name];
+  }
+  return record;
+}

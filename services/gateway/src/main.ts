@@ -1,0 +1,97 @@
+import { templateOf } from '@sluice/contracts';
+import { isJobId, isTerminal, jobLog } from '@sluice/jobs';
+import {
+  connectService,
+  createBus,
+  createLifecycle,
+  inspect,
+  lifecycleObserver,
+  provision,
+  topology,
+} from '@sluice/messaging';
+import { runService } from '@sluice/service';
+import { createStore, startSweeper } from '@sluice/storage';
+import { httpTelemetry, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
+import { gatewayFields } from './config.ts';
+import { defaultLimits, startGateway } from './gateway.ts';
+
+const version = '0.1.0';
+
+await runService({
+  name: 'gateway',
+  version,
+  config: gatewayFields,
+  async start({ config, log, telemetry, instance, fault }) {
+    const nc = await connectService(config, 'gateway', instance);
+    // The gateway makes the streams: the others wait for theirs.
+    const report = await provision(nc, topology);
+    if (report.created.length + report.updated.length > 0) log.info({ ...report }, 'topology provisioned');
+    const bus = await createBus(nc, { tracePublish: publishSpan });
+    const store = createStore({
+      endpoint: config.S3_ENDPOINT,
+      publicEndpoint: config.S3_PUBLIC_ENDPOINT,
+      region: config.S3_REGION,
+      bucket: config.S3_BUCKET,
+      accessKeyId: config.S3_ACCESS_KEY_ID,
+      secretAccessKey: config.S3_SECRET_ACCESS_KEY,
+    });
+    await store.ensureBucket(config.WEB_ORIGINS).catch((error: unknown) => {
+      // Mails and everything small go without the store; what needs it says so.
+      log.warn({ err: error }, 'the bucket could not be made sure of');
+    });
+    const { registry } = telemetry;
+    const traced = pipelineTelemetry({ registry, traceMode: config.PIPELINE_TRACE_MODE, templateOf });
+    const lifecycle = createLifecycle(bus.port, { app: 'gateway', instance });
+    const gateway = await startGateway({
+      bus,
+      store,
+      log,
+      settings: {
+        host: config.HOST,
+        port: config.PORT,
+        version,
+        drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
+        limits: { ...defaultLimits, maxBytes: config.MAX_UPLOAD_BYTES, maxPixels: config.MAX_PIXELS },
+      },
+      http: httpTelemetry({ registry }),
+      observers: [traced.observe, lifecycleObserver(lifecycle)],
+      instrument: traced.instrument,
+      inject: traced.inject,
+      onStarted: traced.watch,
+      onFault: fault,
+    });
+    log.info({ url: gateway.url }, 'listening');
+
+    const jobs = jobLog(bus);
+    const sweeper = startSweeper({
+      store,
+      prefix: 'uploads/',
+      isLive: async ({ key }) => {
+        const jobId = key.split('/')[1] ?? '';
+        const record = isJobId(jobId) ? await jobs.read(jobId, 'leader') : undefined;
+        // A job that was given up keeps its pictures for an operator's replay, as long as JOBS remembers it.
+        return record !== undefined && (!isTerminal(record.job.state) || record.cause === 'dead-letter');
+      },
+      onSwept: (swept) => {
+        if (swept.deleted > 0) log.info({ ...swept }, 'uploads swept');
+      },
+      onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),
+    });
+
+    return {
+      ready: async () => {
+        const reasons = gateway.reasons();
+        if (reasons.length > 0) return reasons;
+        const drift = await inspect(nc, topology);
+        return drift.map(({ where, setting }) => `${where}: ${setting} is not as it should be`);
+      },
+      async stop() {
+        await sweeper.stop();
+        await gateway.stop();
+        traced.close();
+        await bus.close();
+        store.close();
+      },
+    };
+  },
+});

@@ -1,0 +1,101 @@
+import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
+import { jobIdFor, type JobLog } from '@sluice/jobs';
+import { decoder, type Bus } from '@sluice/messaging';
+import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
+import type { ObjectStore } from '@sluice/storage';
+import { acceptJob } from '../accept/accept-job.ts';
+import { emailOrder } from '../accept/email-order.ts';
+import { callbackOf, uploadsOf, workOf, type Step } from './work.ts';
+
+export interface OrchestratorDeps {
+  readonly bus: Bus;
+  readonly jobs: JobLog;
+  readonly store: ObjectStore;
+  readonly now: () => number;
+}
+
+/**
+ * Reacts to every transition of every job: the work of one that was accepted, the clean-up and the callbacks of one
+ * that ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives
+ * from the job, so reacting twice changes nothing.
+ */
+export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
+  name: 'orchestrator',
+  sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
+  decode: decoder(channels.job),
+  flow: { concurrency: 64 },
+  lease: { handlerTimeoutMs: 20_000 },
+  // The streams it publishes to may be full for a while: giving up would strand accepted jobs.
+  retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
+  handle: (message, context) => react(message.data, context),
+});
+
+async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promise<Outcome | void> {
+  const { job } = event;
+  if (job === undefined) return { kind: 'deadLetter', reason: 'a job event without a job' };
+  switch (job.state) {
+    case JobState.ACCEPTED:
+    case JobState.QUEUED:
+      return dispatch(job, context);
+    case JobState.SUCCEEDED:
+    case JobState.FAILED:
+    case JobState.CANCELLED:
+      return conclude(job, event.cause, context);
+    default:
+      return { kind: 'skip', reason: 'nothing to do in this state' };
+  }
+}
+
+async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
+  const step = workOf(job.replays === 0 ? job : await withContent(job, deps.jobs));
+  if (step === undefined) return { kind: 'deadLetter', reason: 'a job of a kind that is not known' };
+  await publish(deps.bus, step);
+}
+
+/** Only the first event of a job carries the bytes that travelled inside the request. */
+async function withContent(job: Job, jobs: JobLog): Promise<Job> {
+  for await (const first of jobs.history(job.id)) {
+    const request = first.data.job?.request;
+    return request === undefined ? job : { ...job, request };
+  }
+  return job;
+}
+
+async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
+  await publish(deps.bus, callbackOf(job));
+  if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
+  // A job that was given up can be sent on its way again by an operator, who needs its pictures.
+  if (job.state === JobState.FAILED && cause === 'dead-letter') return;
+  for (const key of uploadsOf(job)) {
+    await deps.store.delete(key).catch((error: unknown) => {
+      // The sweeper finds it. Holding up the callbacks of jobs that ended would be worse.
+      log.warn({ err: error, job_id: job.id }, 'an upload could not be deleted');
+    });
+  }
+}
+
+/** The mail that says a PDF is there: a job of its own, whose id derives from the finished one. */
+async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
+  const pdf = job.result?.work.case === 'image' ? job.result.work.value : undefined;
+  if (pdf === undefined) return;
+  const order = emailOrder(
+    {
+      to: job.notify,
+      template: 'image-ready',
+      variables: { jobId: job.id, pages: pdf.pages },
+      priority: job.priority,
+      attachmentKey: pdf.key,
+    },
+    { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
+  );
+  const jobId = jobIdFor(job.account, `notify:${job.id}`);
+  await acceptJob({ log: deps.jobs, now: deps.now }, order, { jobId, existing: await deps.jobs.read(jobId, 'leader') });
+}
+
+async function publish(bus: Bus, step: Step): Promise<void> {
+  const { id } = step;
+  // One call per kind of message: a channel and its message belong together, and a union of pairs has lost that.
+  if (step.kind === 'convert') await bus.publish(step.channel, step.message, { id });
+  else if (step.kind === 'send') await bus.publish(step.channel, step.message, { id });
+  else await bus.publish(step.channel, step.message, { id });
+}

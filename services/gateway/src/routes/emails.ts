@@ -1,0 +1,88 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Priority } from '@sluice/contracts';
+import { Type } from 'typebox';
+import { acceptJob } from '../accept/accept-job.ts';
+import { emailOrder, templates, userOrder } from '../accept/email-order.ts';
+import { keyOf } from '../accept/idempotency.ts';
+import { answerAccepted } from '../http/answer.ts';
+import { traceOf, type App } from '../http/app.ts';
+import type { RouteDeps } from '../http/deps.ts';
+import { PrioritySchema } from '../http/job-view.ts';
+import { acceptedResponses, acceptHeaders } from './accepted.ts';
+
+const EmailBody = Type.Object(
+  {
+    to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
+    template: Type.Unsafe<(typeof templates)[number]>(Type.String({ enum: [...templates] })),
+    variables: Type.Optional(
+      Type.Unsafe<JsonObject>(
+        Type.Object({}, { additionalProperties: true, description: 'What the template is filled with.' }),
+      ),
+    ),
+    priority: Type.Optional(PrioritySchema),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
+  },
+  { additionalProperties: false },
+);
+const UserBody = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200 }),
+    email: Type.String({ minLength: 3, maxLength: 320 }),
+    priority: Type.Optional(PrioritySchema),
+  },
+  { additionalProperties: false },
+);
+
+const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
+  name === 'express' ? Priority.EXPRESS : Priority.NORMAL;
+
+/** `POST /v1/emails` and `POST /v1/users`. */
+export function emailRoutes(app: App, deps: RouteDeps): void {
+  const { jobs, keys, now } = deps;
+  app.post(
+    '/v1/emails',
+    {
+      schema: {
+        operationId: 'sendEmail',
+        summary: 'Send one mail of a shipped template',
+        tags: ['jobs'],
+        headers: acceptHeaders,
+        body: EmailBody,
+        response: acceptedResponses,
+      },
+    },
+    async (request, reply) => {
+      const { account } = request;
+      const key = keyOf(request.headers['idempotency-key']);
+      const order = emailOrder(
+        { ...request.body, priority: priorityOf(request.body.priority) },
+        { account: account.id, trace: traceOf(request) },
+      );
+      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now }, order, key));
+      return answerAccepted(deps, request, reply, acceptance);
+    },
+  );
+  app.post(
+    '/v1/users',
+    {
+      schema: {
+        operationId: 'createUser',
+        summary: 'A user, and their welcome mail',
+        tags: ['jobs'],
+        headers: acceptHeaders,
+        body: UserBody,
+        response: acceptedResponses,
+      },
+    },
+    async (request, reply) => {
+      const { account } = request;
+      const key = keyOf(request.headers['idempotency-key']);
+      const order = userOrder(
+        { ...request.body, priority: priorityOf(request.body.priority) },
+        { account: account.id, trace: traceOf(request) },
+      );
+      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now }, order, key));
+      return answerAccepted(deps, request, reply, acceptance);
+    },
+  );
+}

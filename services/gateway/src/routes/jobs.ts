@@ -1,0 +1,168 @@
+import type { Readable } from 'node:stream';
+import { channels, type Job } from '@sluice/contracts';
+import { cancel, isJobId, isTerminal } from '@sluice/jobs';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import type { App } from '../http/app.ts';
+import type { RouteDeps } from '../http/deps.ts';
+import { jobView, progressOf, workerOf, type Progress } from '../http/job-view.ts';
+import { ApiProblem, problemResponses } from '../http/problem.ts';
+import { TimelineEntrySchema } from '../timeline/entry.ts';
+import { cursorOf, jobEventStream } from '../timeline/event-stream.ts';
+import { jobTimeline } from '../timeline/timeline.ts';
+
+const JobPath = Type.Object({ id: Type.String({ maxLength: 64, description: 'The id of a job.' }) });
+const PDF_LINK_MS = 5 * 60_000;
+const tags = ['jobs'];
+
+/** Everything about one job: state, timeline, live stream, result, cancellation. */
+export function jobRoutes(app: App, deps: RouteDeps): void {
+  app.addSchema(TimelineEntrySchema);
+  const { jobs, bus, store } = deps;
+
+  /** The caller's job. Somebody else's is as absent as one that never was. */
+  async function own(
+    request: FastifyRequest<{ Params: { id: string } }>,
+    from: 'any' | 'leader' = 'any',
+  ): Promise<Job> {
+    const { id } = request.params;
+    const found = isJobId(id) ? await jobs.read(id, from) : undefined;
+    if (found === undefined || found.job.account !== request.account.id) {
+      throw new ApiProblem('not_found', 'There is no such job.');
+    }
+    return found.job;
+  }
+
+  async function progress(job: Job): Promise<Progress | undefined> {
+    if (isTerminal(job.state)) return undefined;
+    const said = await bus.last(channels.event, { appId: workerOf(job.kind), messageId: job.id });
+    return progressOf(said?.data);
+  }
+
+  app.get(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        operationId: 'getJob',
+        summary: 'A job as it stands',
+        tags,
+        params: JobPath,
+        response: {
+          200: { description: 'The job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request) => {
+      const job = await own(request);
+      return jobView(job, await progress(job));
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/events',
+    {
+      schema: {
+        operationId: 'getJobEvents',
+        summary: 'What happened to a job, oldest first',
+        tags,
+        params: JobPath,
+        response: {
+          200: Type.Object({ events: Type.Array(Type.Ref('TimelineEntry')) }, { description: 'The timeline.' }),
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request) => {
+      const job = await own(request);
+      return { events: (await jobTimeline(bus, job.id)).map((placed) => placed.entry) };
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/stream',
+    {
+      schema: {
+        operationId: 'streamJob',
+        summary: 'What happens to a job, live, as server-sent events',
+        description:
+          'Events named `state` and `lifecycle`, each a timeline entry. Ends after the state that ends the job.',
+        tags,
+        params: JobPath,
+        headers: Type.Object({
+          'last-event-id': Type.Optional(Type.String({ maxLength: 64, description: 'Resume behind this event.' })),
+        }),
+        response: {
+          200: {
+            description: 'The stream.',
+            content: { 'text/event-stream': { schema: Type.Unsafe<Readable>(Type.String()) } },
+          },
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      const cursor = cursorOf(request.headers['last-event-id']);
+      return reply
+        .type('text/event-stream')
+        .header('cache-control', 'no-store')
+        .header('x-accel-buffering', 'no')
+        .send(jobEventStream(deps, job.id, cursor));
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/pdf',
+    {
+      schema: {
+        operationId: 'getJobPdf',
+        summary: 'Where the PDF of an image job can be fetched for the next five minutes',
+        tags,
+        params: JobPath,
+        response: {
+          302: {
+            description: 'A short-lived URL of the PDF.',
+            headers: { Location: { schema: { type: 'string' }, description: 'Good for five minutes.' } },
+          },
+          ...problemResponses('not_found', 'job_not_finished'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      const work = job.result?.work;
+      if (work?.case !== 'image') {
+        if (isTerminal(job.state)) throw new ApiProblem('not_found', 'This job has no PDF.', { jobId: job.id });
+        throw new ApiProblem('job_not_finished', 'The PDF is not there yet.', { jobId: job.id, retryAfterSeconds: 1 });
+      }
+      const url = await store.presignGet(work.value.key, PDF_LINK_MS, `${job.id}.pdf`);
+      return reply.header('cache-control', 'no-store').redirect(url, 302);
+    },
+  );
+
+  app.delete(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        operationId: 'cancelJob',
+        summary: 'Cancel a job that has not ended',
+        tags,
+        params: JobPath,
+        response: {
+          202: { description: 'The cancelled job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          ...problemResponses('not_found', 'job_finished'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = await own(request, 'leader');
+      const moved = await jobs.transition(id, cancel);
+      if (moved?.moved !== true) {
+        throw new ApiProblem('job_finished', 'The job has ended; there is nothing to cancel.', { jobId: id });
+      }
+      reply.code(202);
+      return jobView(moved.job);
+    },
+  );
+}

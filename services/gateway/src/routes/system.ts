@@ -1,0 +1,43 @@
+import { Type } from 'typebox';
+import type { App } from '../http/app.ts';
+
+/** Whether the process lives, whether it can take work, and what it offers. */
+export function systemRoutes(
+  app: App,
+  deps: { readonly reasons: () => Promise<readonly string[]> | readonly string[] },
+): void {
+  const tags = ['system'];
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        operationId: 'health',
+        summary: 'The process is alive',
+        tags,
+        response: { 200: Type.Object({ status: Type.String() }, { description: 'Alive.' }) },
+      },
+    },
+    async () => ({ status: 'ok' }),
+  );
+  const ReadyView = Type.Object({ status: Type.String(), reasons: Type.Array(Type.String()) });
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        operationId: 'ready',
+        summary: 'Ready to take work, or why not',
+        tags,
+        response: {
+          200: { description: 'Ready.', content: { 'application/json': { schema: ReadyView } } },
+          503: { description: 'Not ready.', content: { 'application/json': { schema: ReadyView } } },
+        },
+      },
+    },
+    async (_request, reply) => {
+      const reasons = await deps.reasons();
+      reply.code(reasons.length === 0 ? 200 : 503);
+      return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons] };
+    },
+  );
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+}

@@ -1,0 +1,57 @@
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import type { JobEvent, LifecycleEvent } from '@sluice/contracts';
+import { stateName } from '@sluice/jobs';
+import { Type, type Static } from 'typebox';
+import { DateTime, StateSchema } from '../http/job-view.ts';
+
+/** One thing that happened to a job or message, as the API shows it. */
+export const TimelineEntrySchema = Type.Object(
+  {
+    at: DateTime,
+    event: Type.String({ description: 'A state of the job, or what a service says it did.' }),
+    app: Type.String({ description: 'Who says so.' }),
+    state: Type.Optional(StateSchema),
+    cause: Type.Optional(Type.String({ description: 'What moved the job.' })),
+    attempt: Type.Optional(Type.Integer()),
+    detail: Type.Optional(Type.String()),
+    pipeline: Type.Optional(Type.String()),
+    instance: Type.Optional(Type.String()),
+    durationMs: Type.Optional(Type.Number()),
+    traceId: Type.Optional(Type.String()),
+  },
+  { $id: 'TimelineEntry', additionalProperties: false },
+);
+export type TimelineEntry = Static<typeof TimelineEntrySchema>;
+
+/** A transition of a job as an entry. */
+export function entryOfJob(event: JobEvent): TimelineEntry {
+  const name = stateName(event.job?.state ?? 0);
+  const state = name === 'unspecified' ? 'accepted' : name;
+  const { attempt = 0, traceId = '' } = event.job ?? {};
+  return {
+    at: event.at === undefined ? new Date(0).toISOString() : timestampDate(event.at).toISOString(),
+    event: state,
+    app: 'gateway',
+    state,
+    cause: event.cause,
+    ...(attempt === 0 ? {} : { attempt }),
+    ...(event.job?.error === undefined ? {} : { detail: event.job.error.code }),
+    ...(traceId === '' ? {} : { traceId }),
+  };
+}
+
+/** A lifecycle event as an entry. */
+export function entryOfLifecycle(event: LifecycleEvent): TimelineEntry {
+  const { attempt, detail, pipeline, instance, durationMs, traceId } = event;
+  return {
+    at: event.createdAt === undefined ? new Date(0).toISOString() : timestampDate(event.createdAt).toISOString(),
+    event: event.event,
+    app: event.appId,
+    ...(attempt === 0 ? {} : { attempt }),
+    ...(detail === '' ? {} : { detail }),
+    ...(pipeline === '' ? {} : { pipeline }),
+    ...(instance === '' ? {} : { instance }),
+    ...(durationMs === 0 ? {} : { durationMs }),
+    ...(traceId === '' ? {} : { traceId }),
+  };
+}

@@ -1,0 +1,81 @@
+import { PassThrough, type Readable } from 'node:stream';
+import type { Bus } from '@sluice/messaging';
+import type { LiveJobs } from './live.ts';
+import { jobTimeline, type PlacedEntry } from './timeline.ts';
+
+/** How far a reader has come: the last sequence it saw of each stream. Travels as the `id` of server-sent events. */
+export interface Cursor {
+  readonly jobs: number;
+  readonly events: number;
+}
+
+export const cursorText = (cursor: Cursor): string => `${cursor.jobs}-${cursor.events}`;
+
+/** Reads a `Last-Event-ID`. What makes no sense is a fresh start: a client may have kept an id of something else. */
+export function cursorOf(text: string | undefined): Cursor {
+  const found = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? '');
+  return found === null ? { jobs: 0, events: 0 } : { jobs: Number(found[1]), events: Number(found[2]) };
+}
+
+const HEARTBEAT_MS = 15_000;
+// A reader this far behind is gone or stuck; it resumes where it stood when it comes back.
+const MAX_UNREAD_BYTES = 1024 * 1024;
+
+/**
+ * The timeline of a job as server-sent events: what is after the cursor, then what happens, until the job has ended.
+ * Each event's `id` resumes behind it.
+ */
+export function jobEventStream(
+  deps: { readonly bus: Bus; readonly live: LiveJobs; readonly closing: AbortSignal },
+  jobId: string,
+  from: Cursor,
+): Readable {
+  const out = new PassThrough();
+  let cursor = from;
+  let caughtUp = false;
+  const early: PlacedEntry[] = [];
+
+  const write = (placed: PlacedEntry): void => {
+    const key = placed.stream === 'JOBS' ? 'jobs' : 'events';
+    if (out.writableEnded || placed.sequence <= cursor[key]) return;
+    cursor = { ...cursor, [key]: placed.sequence };
+    const kind = placed.stream === 'JOBS' ? 'state' : 'lifecycle';
+    out.write(`id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(placed.entry)}\n\n`);
+    if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
+    // A failed job that an operator sent on again is alive: only the newest state can be the end.
+    if (placed.final && caughtUp) out.end();
+  };
+
+  const stop = deps.live.listen(jobId, (placed) => (caughtUp ? write(placed) : early.push(placed)));
+
+  const readHistory = async (): Promise<void> => {
+    const entries = await jobTimeline(deps.bus, jobId);
+    // In stream order per stream, whatever the clock says: a cursor only ever moves forward.
+    for (const placed of entries) write(placed);
+    const last = entries.findLast((placed) => placed.stream === 'JOBS');
+    if (last?.final === true) out.end();
+  };
+
+  const begin = async (): Promise<void> => {
+    out.write('retry: 1000\n\n');
+    await readHistory();
+    caughtUp = true;
+    for (const placed of early.splice(0)) write(placed);
+  };
+
+  // The heartbeat keeps proxies from closing the line, and reads again: a tail may have missed something while the
+  // connection to the broker was down.
+  const beat = setInterval(() => {
+    out.write(': still here\n\n');
+    void readHistory().catch(() => out.destroy());
+  }, HEARTBEAT_MS);
+  const leave = (): void => void out.end();
+  deps.closing.addEventListener('abort', leave, { once: true });
+  out.once('close', () => {
+    clearInterval(beat);
+    stop();
+    deps.closing.removeEventListener('abort', leave);
+  });
+  begin().catch((error: unknown) => out.destroy(error as Error));
+  return out;
+}

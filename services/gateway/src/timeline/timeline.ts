@@ -1,0 +1,68 @@
+import { channels, isSubjectToken } from '@sluice/contracts';
+import type { Bus } from '@sluice/messaging';
+import { entryOfJob, entryOfLifecycle, type TimelineEntry } from './entry.ts';
+
+/** The services whose words about a job make up its timeline. */
+export const ownApps = ['gateway', 'email', 'image', 'client'] as const;
+
+/** An entry with where it lies: which stream, and at which sequence there. */
+export interface PlacedEntry {
+  readonly entry: TimelineEntry;
+  readonly stream: 'JOBS' | 'EVENTS';
+  readonly sequence: number;
+  readonly storedMs: number;
+  /** True for the event that ended the job. */
+  readonly final: boolean;
+}
+
+const finals: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
+
+export const placeJob = (stored: {
+  data: Parameters<typeof entryOfJob>[0];
+  sequence: number;
+  storedAt: Date;
+}): PlacedEntry => {
+  const entry = entryOfJob(stored.data);
+  const final = finals.has(entry.event);
+  return { entry, stream: 'JOBS', sequence: stored.sequence, storedMs: stored.storedAt.getTime(), final };
+};
+
+export const placeLifecycle = (stored: {
+  data: Parameters<typeof entryOfLifecycle>[0];
+  sequence: number;
+  storedAt: Date;
+}): PlacedEntry => ({
+  entry: entryOfLifecycle(stored.data),
+  stream: 'EVENTS',
+  sequence: stored.sequence,
+  storedMs: stored.storedAt.getTime(),
+  final: false,
+});
+
+/**
+ * Everything known about a job, oldest first by the broker's clock: the one clock that all replicas share. One read per
+ * event, each by its literal subject, which the server finds by index.
+ */
+export async function jobTimeline(bus: Bus, jobId: string): Promise<PlacedEntry[]> {
+  const moves = collect(bus.history(channels.job, { jobId }), placeJob);
+  const words = ownApps.map((appId) =>
+    collect(bus.history(channels.event, { appId, messageId: jobId }), placeLifecycle),
+  );
+  const found = (await Promise.all([moves, ...words])).flat();
+  return found.sort(byTime);
+}
+
+/** What is known about one message of any system. */
+export async function messageTimeline(bus: Bus, appId: string, messageId: string): Promise<PlacedEntry[]> {
+  if (!isSubjectToken(appId) || !isSubjectToken(messageId)) return [];
+  return collect(bus.history(channels.event, { appId, messageId }), placeLifecycle);
+}
+
+const byTime = (a: PlacedEntry, b: PlacedEntry): number =>
+  a.storedMs - b.storedMs || (a.stream === b.stream ? a.sequence - b.sequence : a.stream === 'JOBS' ? -1 : 1);
+
+async function collect<S, T>(from: AsyncIterable<S>, map: (stored: S) => T): Promise<T[]> {
+  const found: T[] = [];
+  for await (const stored of from) found.push(map(stored));
+  return found;
+}
