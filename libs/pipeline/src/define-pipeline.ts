@@ -1,21 +1,23 @@
-import type { Settlement } from './outcome.ts';
+import { systemClock } from './clock.ts';
+import { checkConsumer, checkDeadLetters } from './consumer-check.ts';
+import type { LiveConsumer } from './consumer-check.ts';
+import { Engine } from './engine.ts';
+import { PipelineConfigError } from './errors.ts';
+import type { ConfigProblem } from './errors.ts';
+import { makeHarness } from './harness.ts';
+import type { Harness } from './harness.ts';
+import { silentLogger } from './log.ts';
+import { resolveSpec } from './resolve-spec.ts';
+import type { ResolvedSpec } from './resolve-spec.ts';
 import type { RunningPipeline } from './running.ts';
 import type { Runtime } from './runtime.ts';
 import type { PipelineSpec } from './spec.ts';
-
-/** Runs one delivery through the whole pipeline without a broker: decode, middleware, timeout, retry, dead letter. */
-export interface Harness<T> {
-  deliver(
-    data: T | Uint8Array,
-    options?: { attempt?: number; subject?: string; id?: string; headers?: Readonly<Record<string, string>> },
-  ): Promise<Settlement>;
-}
 
 export interface Pipeline<T, D> {
   readonly spec: PipelineSpec<T, D>;
   /**
    * Checks the live consumers and starts pulling. Rejects with a `PipelineConfigError` when a consumer is missing or
-   * does not fit; nothing is ever created or changed on the server.
+   * does not fit, or when dead letters would not be stored; nothing is ever created or changed on the server.
    */
   start(runtime: Runtime<D>): Promise<RunningPipeline>;
   /** For unit tests of handlers. */
@@ -24,9 +26,21 @@ export interface Pipeline<T, D> {
 
 /** Checks the spec, all of it at once. Throws a `PipelineConfigError` that lists every problem with its path. */
 export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipeline<T, D> {
+  const resolved = resolveSpec(spec);
   return {
     spec,
-    start: () => Promise.reject(new Error('not yet')),
-    harness: () => ({ deliver: () => Promise.reject(new Error('not yet')) }),
+    start: (runtime) => start(resolved, runtime),
+    harness: (deps) => makeHarness(resolved, deps),
   };
+}
+
+async function start<T, D>(spec: ResolvedSpec<T, D>, runtime: Runtime<D>): Promise<RunningPipeline> {
+  const [reports, deadLetters] = await Promise.all([
+    Promise.all(spec.sources.map((_, index) => checkConsumer(runtime.nats, spec, index))),
+    checkDeadLetters(runtime.nats, spec),
+  ]);
+  const problems: ConfigProblem[] = [...reports.flatMap((report) => report.problems), ...deadLetters];
+  if (problems.length > 0) throw new PipelineConfigError(`pipeline ${spec.name} does not fit the server`, problems);
+  const live = reports.map((report) => report.live).filter((one): one is LiveConsumer => one !== undefined);
+  return new Engine(spec, runtime, runtime.clock ?? systemClock, runtime.log ?? silentLogger, live);
 }

@@ -1,5 +1,6 @@
 export { definePipeline } from './define-pipeline.ts';
-export type { Harness, Pipeline } from './define-pipeline.ts';
+export type { Pipeline } from './define-pipeline.ts';
+export type { Harness, HarnessDelivery } from './harness.ts';
 export type {
   BatchHandler,
   BatchOptions,
@@ -22,6 +23,7 @@ export type { Outcome, Settlement } from './outcome.ts';
 export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
 export type { Claim, DedupeStore } from './dedupe.ts';
+export { DEAD_LETTER } from './dead-letter.ts';
 export {
   HandlerAborted,
   PermanentError,
@@ -47,3 +49,4 @@ export { systemClock } from './clock.ts';
 export type { Clock, Timer } from './clock.ts';
 export { silentLogger } from './log.ts';
 export type { Logger } from './log.ts';
+export { DEAD_LETTER } from './dead-letter.ts';

@@ -1,0 +1,15 @@
+import type { Resolved } from './schema.ts';
+import type { retryFields } from './options.ts';
+
+type Policy = Pick<Resolved<typeof retryFields>, 'baseMs' | 'maxMs' | 'factor' | 'jitter'>;
+
+/**
+ * Delay before the next delivery after attempt number `attempt` failed. Never 0: a bare nak is redelivered at once and
+ * would burn all attempts within milliseconds.
+ */
+export function backoffMs(policy: Policy, attempt: number, random: () => number): number {
+  const full = Math.min(policy.maxMs, policy.baseMs * policy.factor ** Math.max(0, attempt - 1));
+  if (policy.jitter === 'full') return Math.max(1, Math.round(full * random()));
+  if (policy.jitter === 'equal') return Math.max(1, Math.round((full / 2) * (1 + random())));
+  return Math.max(1, Math.round(full));
+}

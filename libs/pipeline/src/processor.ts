@@ -1,0 +1,475 @@
+import type { Clock } from './clock.ts';
+import { deadLetterRecord } from './dead-letter.ts';
+import type { Claim } from './dedupe.ts';
+import type { Delivery } from './delivery.ts';
+import { HandlerAborted, PermanentError } from './errors.ts';
+import type { Observer, SettledAs } from './events.ts';
+import type { Logger } from './log.ts';
+import type { Outcome } from './outcome.ts';
+import type { HeaderInput, PubAck, PublishOptions } from './port.ts';
+import { backoffMs } from './backoff.ts';
+import type { ResolvedSpec } from './resolve-spec.ts';
+import { encodeEmit, Run } from './run.ts';
+import type { Instrument } from './runtime.ts';
+import { judge, messageOf } from './verdict.ts';
+import type { HandlerResult, Verdict } from './verdict.ts';
+
+/** What the processor needs to act: the engine gives it a server, the harness a notebook. */
+export interface ProcessorHost<T, D> {
+  publish(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
+  /** Acknowledges; a promise when that has to be waited for. */
+  ack(delivery: Delivery<T>): Promise<void> | undefined;
+  /** Sends the message away for a while. */
+  retry(delivery: Delivery<T>, delayMs: number): void;
+  /** Gives the message back untouched, or, with `silently`, just lets go of it. */
+  giveBack(delivery: Delivery<T>, silently: boolean): void;
+  /** The handler began. */
+  runStarted(run: Run<T, D>): void;
+  /** The handler has returned and everything is carried out: its slot is free. */
+  runEnded(run: Run<T, D>): void;
+  /** One result for the breaker. */
+  sample(failed: boolean, error: unknown): void;
+}
+
+export interface ProcessorRuntime<D> {
+  readonly deps: D;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly observe: Observer | undefined;
+  readonly instrument: Instrument | undefined;
+  readonly inject: (() => HeaderInput) | undefined;
+}
+
+type DeadLetter = Extract<Verdict, { kind: 'deadLetter' }>;
+type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
+
+/** Failures whose record could not be published: remembered so that the next delivery keeps the true reason. */
+const REMEMBERED_FAILURES = 1000;
+
+/**
+ * What happens to a message from the moment it may start until it is settled: gate (crash loop, decode, idempotency),
+ * handler, verdict, and carrying the verdict out in an order that cannot lose the message.
+ */
+export class Processor<T, D> {
+  readonly #spec: ResolvedSpec<T, D>;
+  readonly #runtime: ProcessorRuntime<D>;
+  readonly #host: ProcessorHost<T, D>;
+  readonly #leaseMs: number;
+  readonly #owner: { name: string; log: Logger; inject: (() => HeaderInput) | undefined };
+  readonly #undelivered = new Map<string, DeadLetter>();
+
+  constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
+    this.#spec = spec;
+    this.#runtime = runtime;
+    this.#host = host;
+    this.#leaseMs = spec.idempotency?.leaseMs ?? ackWaitMs;
+    this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
+  }
+
+  /**
+   * Decides whether the handler may run. False (or a promise of it): it may not, and the message has been settled.
+   */
+  gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+    const { retry, idempotency, decode } = this.#spec;
+    if (this.#undelivered.size > 0) {
+      const earlier = this.#undelivered.get(keyOf(delivery));
+      if (earlier !== undefined) return this.#bury(delivery, earlier, undefined);
+    }
+    // With idempotency a message may be delivered often because its twin is being worked on: asked after the claim.
+    const tooOften = delivery.attempt > retry.maxAttempts;
+    if (tooOften && (idempotency === undefined || delivery.attempt > 4 * retry.maxAttempts)) {
+      return this.#bury(delivery, crashLoop(delivery), undefined);
+    }
+    try {
+      delivery.decode(decode);
+    } catch (error) {
+      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: messageOf(error), error }, undefined);
+    }
+    if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
+    return idempotency === undefined ? true : this.#claim(delivery, idempotency, tooOften);
+  }
+
+  /** Calls the handler. Everything that follows happens by itself and ends with `runEnded`. */
+  execute(deliveries: Deliveries<T>): void {
+    const { clock, deps, observe, instrument } = this.#runtime;
+    const run = new Run<T, D>(deliveries, deps, clock.now(), this.#owner);
+    for (const delivery of deliveries) {
+      delivery.phase = 'running';
+      observe?.({
+        type: 'message.started',
+        pipeline: this.#spec.name,
+        message: delivery,
+        waitedMs: run.startedAt - delivery.receivedAt,
+      });
+    }
+    this.#host.runStarted(run);
+    let returned: Promise<Outcome | void | readonly (Outcome | void)[]>;
+    try {
+      returned = instrument === undefined ? this.#invoke(run) : instrument(deliveries, () => this.#invokeInside(run));
+    } catch (error) {
+      returned = Promise.reject(error);
+    }
+    if (!(returned instanceof Promise)) returned = Promise.resolve(returned);
+    returned.then(
+      (outcome) => this.#returned(run, { ok: true, outcome }),
+      (error: unknown) => this.#returned(run, { ok: false, error }),
+    );
+  }
+
+  /** The grace is over and the handler has not returned: settles its messages without it. The slot stays taken. */
+  giveUp(run: Run<T, D>): void {
+    if (run.phase !== 'aborting') return;
+    run.phase = 'zombie';
+    run.endedAt = this.#runtime.clock.now();
+    void this.#conclude(run, { ok: false, error: run.abortReason });
+  }
+
+  /** Extends the claims that are due. A claim taken over by somebody else aborts the handler. */
+  renewClaims(runs: Iterable<Run<T, D>>): void {
+    const { idempotency } = this.#spec;
+    if (idempotency === undefined) return;
+    const now = this.#runtime.clock.now();
+    for (const run of runs) {
+      for (const delivery of run.deliveries) {
+        const { claim } = delivery;
+        if (run.phase !== 'running' || claim === undefined || now - claim.renewedAt < this.#leaseMs / 3) continue;
+        claim.renewedAt = now;
+        idempotency.store.renew(claim.key, claim.fence, this.#leaseMs).then(
+          (kept) => {
+            if (kept || delivery.claim !== claim || delivery.phase !== 'running') return;
+            delivery.claim = undefined;
+            this.#runtime.observe?.({ type: 'lease.lost', pipeline: this.#spec.name, message: delivery });
+            run.abort(new HandlerAborted('LEASE_LOST', 'another worker took the key over'), this.#runtime.clock.now());
+          },
+          (error: unknown) => this.#dedupeFailed(delivery, 'renew', error),
+        );
+      }
+    }
+  }
+
+  /** Gives the claim of a message that is not going to be handled here back. */
+  async abandon(delivery: Delivery<T>): Promise<void> {
+    const { claim } = delivery;
+    if (claim === undefined) return;
+    delivery.claim = undefined;
+    try {
+      await this.#spec.idempotency?.store.abandon(claim.key, claim.fence);
+    } catch (error) {
+      this.#dedupeFailed(delivery, 'abandon', error);
+    }
+  }
+
+  #invoke(run: Run<T, D>): Promise<Outcome | void | readonly (Outcome | void)[]> {
+    const { work } = this.#spec;
+    return work.kind === 'single' ? work.handle(run.deliveries[0], run) : work.handle(run.deliveries, run);
+  }
+
+  /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
+  async #invokeInside(run: Run<T, D>): Promise<Outcome | void | readonly (Outcome | void)[]> {
+    const { inject } = this.#runtime;
+    try {
+      const outcome = await this.#invoke(run);
+      if (inject !== undefined && mayDeadLetter(outcome)) run.failureHeaders = inject();
+      return outcome;
+    } catch (error) {
+      run.failureHeaders = inject?.();
+      throw error;
+    }
+  }
+
+  #returned(run: Run<T, D>, returned: { ok: true; outcome: unknown } | { ok: false; error: unknown }): void {
+    if (run.phase === 'zombie') {
+      run.phase = 'ended';
+      this.#host.runEnded(run);
+      return;
+    }
+    // Returning normally after being told to stop proves nothing: `if (signal.aborted) return` looks the same as success.
+    const result = run.abortReason === undefined ? returned : ({ ok: false, error: run.abortReason } as const);
+    run.phase = 'ended';
+    run.endedAt = this.#runtime.clock.now();
+    const concluded = this.#conclude(run, result);
+    if (concluded === undefined) this.#host.runEnded(run);
+    else void concluded.then(() => this.#host.runEnded(run));
+  }
+
+  /** Undefined when everything could be done at once: the common case pays for no promise. */
+  #conclude(
+    run: Run<T, D>,
+    result: { ok: true; outcome: unknown } | { ok: false; error: unknown },
+  ): Promise<void> | undefined {
+    const { abortReason } = run;
+    if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
+      return this.#letGo(run, abortReason.code === 'LEASE_LOST');
+    }
+    const results = this.#spread(run, result);
+    for (const one of results) this.#sample(one);
+    if (run.deliveries.length === 1 && run.emits === undefined) {
+      const [delivery] = run.deliveries;
+      const verdict = this.#verdict(delivery, results[0] as HandlerResult);
+      this.#reportHandled(run, delivery, verdict);
+      if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
+      return this.#settle(run, delivery, verdict);
+    }
+    return this.#carryOut(run, results);
+  }
+
+  async #carryOut(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
+    let final = results;
+    const [first] = run.deliveries;
+    const succeeded = results.some(
+      (result) => result.ok && result.outcome?.kind !== 'retry' && result.outcome?.kind !== 'deadLetter',
+    );
+    if (run.emits !== undefined && succeeded) {
+      try {
+        await Promise.all(
+          run.emits.map((emit) =>
+            this.#host.publish(emit.subject, encodeEmit(emit.data), {
+              id: emit.id,
+              ...(emit.headers === undefined ? {} : { headers: emit.headers }),
+            }),
+          ),
+        );
+        this.#runtime.observe?.({
+          type: 'emit.published',
+          pipeline: this.#spec.name,
+          message: first,
+          count: run.emits.length,
+        });
+      } catch (error) {
+        this.#runtime.observe?.({ type: 'emit.failed', pipeline: this.#spec.name, message: first, error });
+        final = results.map((result) => (result.ok ? { ok: false, error } : result));
+      }
+    }
+    await Promise.all(
+      run.deliveries.map((delivery, index) => {
+        const verdict = this.#verdict(delivery, final[index] as HandlerResult);
+        this.#reportHandled(run, delivery, verdict);
+        return this.#settle(run, delivery, verdict);
+      }),
+    );
+  }
+
+  /** One result per message. A batch handler that throws, or answers with the wrong number, fails them all. */
+  #spread(
+    run: Run<T, D>,
+    result: { ok: true; outcome: unknown } | { ok: false; error: unknown },
+  ): readonly HandlerResult[] {
+    if (!result.ok) return run.deliveries.map(() => result);
+    const outcome = result.outcome as Outcome | void | readonly (Outcome | void)[];
+    if (!Array.isArray(outcome)) return run.deliveries.map(() => ({ ok: true, outcome: outcome as Outcome | void }));
+    const list: readonly (Outcome | void)[] = outcome;
+    if (list.length !== run.deliveries.length) {
+      const error = new TypeError(
+        `the batch handler returned ${list.length} outcomes for ${run.deliveries.length} messages`,
+      );
+      return run.deliveries.map(() => ({ ok: false, error }));
+    }
+    return list.map((one) => ({ ok: true, outcome: one }));
+  }
+
+  #verdict(delivery: Delivery<T>, result: HandlerResult): Verdict {
+    return judge(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
+  }
+
+  async #settle(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): Promise<void> {
+    switch (verdict.kind) {
+      case 'ack':
+      case 'skip':
+        if (await this.#completeClaim(delivery)) await this.#ack(delivery, verdict.kind);
+        else this.#settled(delivery, 'busy', () => this.#host.giveBack(delivery, true));
+        return;
+      case 'retry':
+        await this.abandon(delivery);
+        this.#retry(delivery, verdict.delayMs, verdict.reason, verdict.error);
+        return;
+      case 'deadLetter':
+        await this.#bury(delivery, verdict, run.failureHeaders);
+    }
+  }
+
+  /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
+  async #letGo(run: Run<T, D>, silently: boolean): Promise<void> {
+    for (const delivery of run.deliveries) {
+      await this.abandon(delivery);
+      this.#settled(delivery, silently ? 'busy' : 'returned', () => this.#host.giveBack(delivery, silently));
+    }
+  }
+
+  /** Publishes the dead letter, and only when that is stored lets go of the message. Always resolves to false. */
+  async #bury(delivery: Delivery<T>, verdict: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
+    const { observe, clock, log, random } = this.#runtime;
+    const { name, retry, deadLetter } = this.#spec;
+    const base = { pipeline: name, message: delivery, error: verdict.error };
+    try {
+      const record = deadLetterRecord(delivery, verdict, name, deadLetter, new Date(clock.wall()), extra);
+      const { duplicate } = await this.#host.publish(record.subject, record.data, {
+        id: record.id,
+        headers: record.headers,
+      });
+      this.#undelivered.delete(keyOf(delivery));
+      await this.abandon(delivery);
+      observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: verdict.why, duplicate });
+      log.warn(
+        { pipeline: name, messageId: delivery.id, why: verdict.why, reason: verdict.reason },
+        'message dead-lettered',
+      );
+      await this.#ack(delivery, 'deadLetter');
+    } catch (error) {
+      const delayMs = backoffMs(retry, delivery.attempt, random);
+      this.#rememberFailure(delivery, verdict);
+      await this.abandon(delivery);
+      observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
+      log.error(
+        { pipeline: name, messageId: delivery.id, error: messageOf(error) },
+        'dead letter not stored, trying again',
+      );
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+    }
+    return false;
+  }
+
+  #rememberFailure(delivery: Delivery<T>, verdict: DeadLetter): void {
+    // Only what is final whatever the next run would say: a permanent failure may be judged anew.
+    if (this.#undelivered.size >= REMEMBERED_FAILURES) {
+      const [oldest] = this.#undelivered.keys();
+      if (oldest !== undefined) this.#undelivered.delete(oldest);
+    }
+    this.#undelivered.set(keyOf(delivery), verdict);
+  }
+
+  #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
+    this.#runtime.observe?.({
+      type: 'message.retryScheduled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      delayMs,
+      reason,
+      error,
+    });
+    this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+  }
+
+  /** A failure before the handler: judged as if the handler had thrown it. */
+  async #fail(delivery: Delivery<T>, error: unknown): Promise<false> {
+    const verdict = this.#verdict(delivery, { ok: false, error });
+    if (verdict.kind === 'deadLetter') return this.#bury(delivery, verdict, undefined);
+    if (verdict.kind === 'retry') this.#retry(delivery, verdict.delayMs, verdict.reason, error);
+    return false;
+  }
+
+  async #claim(
+    delivery: Delivery<T>,
+    idempotency: NonNullable<ResolvedSpec<T, D>['idempotency']>,
+    tooOften: boolean,
+  ): Promise<boolean> {
+    const { clock, random } = this.#runtime;
+    const { retry } = this.#spec;
+    let key: string;
+    try {
+      key = idempotency.key(delivery);
+    } catch (error) {
+      return this.#fail(delivery, error);
+    }
+    let claim: Claim;
+    try {
+      claim = await idempotency.store.begin(key, this.#leaseMs);
+    } catch (error) {
+      // Without its store a message cannot be told from its duplicate: it waits.
+      this.#dedupeFailed(delivery, 'begin', error);
+      this.#settled(delivery, 'busy', () => this.#host.retry(delivery, backoffMs(retry, delivery.attempt, random)));
+      return false;
+    }
+    if (claim.state === 'new') {
+      delivery.claim = { key, fence: claim.fence, renewedAt: clock.now() };
+      return tooOften ? this.#bury(delivery, crashLoop(delivery), undefined) : true;
+    }
+    if (claim.state === 'done') {
+      await this.#ack(delivery, 'duplicate');
+      return false;
+    }
+    const delayMs = Math.max(1, Math.min(claim.retryAfterMs ?? this.#leaseMs / 2, retry.maxMs));
+    this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs));
+    return false;
+  }
+
+  /** False: the claim was taken over, and whoever has it decides about the message. */
+  async #completeClaim(delivery: Delivery<T>): Promise<boolean> {
+    const { claim } = delivery;
+    const { idempotency } = this.#spec;
+    if (claim === undefined || idempotency === undefined) return true;
+    delivery.claim = undefined;
+    try {
+      if (await idempotency.store.complete(claim.key, claim.fence, idempotency.ttlMs)) return true;
+      this.#runtime.observe?.({ type: 'lease.lost', pipeline: this.#spec.name, message: delivery });
+      return false;
+    } catch (error) {
+      // The work is done; not acking would repeat it for certain, acking risks a repeat only if a twin exists.
+      this.#dedupeFailed(delivery, 'complete', error);
+      return true;
+    }
+  }
+
+  #ack(delivery: Delivery<T>, as: SettledAs): Promise<void> | undefined {
+    const confirmed = this.#host.ack(delivery);
+    if (confirmed === undefined) {
+      this.#reportSettled(delivery, as);
+      return undefined;
+    }
+    return confirmed.then(() => this.#reportSettled(delivery, as));
+  }
+
+  #settled(delivery: Delivery<T>, as: SettledAs, carryOut: () => void): void {
+    carryOut();
+    this.#reportSettled(delivery, as);
+  }
+
+  #reportSettled(delivery: Delivery<T>, as: SettledAs): void {
+    const { observe, clock } = this.#runtime;
+    observe?.({
+      type: 'message.settled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      as,
+      heldMs: clock.now() - delivery.receivedAt,
+    });
+  }
+
+  #reportHandled(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): void {
+    const { observe } = this.#runtime;
+    observe?.({
+      type: 'message.handled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      outcome: verdict.kind,
+      durationMs: run.endedAt - run.startedAt,
+      error: verdict.kind === 'retry' || verdict.kind === 'deadLetter' ? verdict.error : undefined,
+    });
+  }
+
+  #sample(result: HandlerResult): void {
+    if (this.#spec.breaker === undefined) return;
+    if (result.ok) {
+      // A rejected message is the message's fault, it says nothing about the dependency.
+      if (result.outcome?.kind !== 'deadLetter') this.#host.sample(result.outcome?.kind === 'retry', undefined);
+    } else if (!(result.error instanceof PermanentError)) this.#host.sample(true, result.error);
+  }
+
+  #dedupeFailed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'abandon', error: unknown): void {
+    this.#runtime.observe?.({ type: 'dedupe.failed', pipeline: this.#spec.name, message: delivery, step, error });
+    this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: messageOf(error) }, 'idempotency store failed');
+  }
+}
+
+const keyOf = (delivery: { readonly source: number; readonly sequence: number }): string =>
+  `${delivery.source}:${delivery.sequence}`;
+
+const crashLoop = (delivery: Delivery<unknown>): DeadLetter => ({
+  kind: 'deadLetter',
+  why: 'crashLoop',
+  reason: `delivered ${delivery.attempt} times without ever being settled`,
+  error: undefined,
+});
+
+const mayDeadLetter = (outcome: Outcome | void | readonly (Outcome | void)[]): boolean =>
+  outcome !== undefined && (Array.isArray(outcome) || ('kind' in outcome && outcome.kind !== 'ack'));
