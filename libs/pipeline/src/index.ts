@@ -49,4 +49,3 @@ export { systemClock } from './clock.ts';
 export type { Clock, Timer } from './clock.ts';
 export { silentLogger } from './log.ts';
 export type { Logger } from './log.ts';
-export { DEAD_LETTER } from './dead-letter.ts';
