@@ -1,0 +1,38 @@
+import type { openBucket } from '@sluice/messaging';
+
+/** A JetStream key-value bucket. Its writes survive a killed broker, which acks of a work queue do not. */
+export type Bucket = Pick<Awaited<ReturnType<typeof openBucket>>, 'get' | 'create' | 'update'>;
+
+export interface Entry<T> {
+  readonly value: T;
+  readonly revision: number;
+  readonly writtenAt: Date;
+}
+
+/** The entry of a key, or undefined when there is none. */
+export async function readEntry<T>(bucket: Bucket, key: string): Promise<Entry<T> | undefined> {
+  const entry = await bucket.get(key);
+  if (entry === null || entry.operation !== 'PUT') return undefined;
+  return { value: entry.json<T>(), revision: entry.revision, writtenAt: entry.created };
+}
+
+/**
+ * Writes a key if it still stands at `revision`, 0 for "not there". Returns the new revision, or undefined when somebody
+ * else was first; every other failure is thrown, so that a full bucket or a lost broker never looks like a decision.
+ */
+export async function writeEntry(
+  bucket: Bucket,
+  key: string,
+  value: unknown,
+  revision: number,
+): Promise<number | undefined> {
+  const body = JSON.stringify(value);
+  try {
+    return await (revision === 0 ? bucket.create(key, body) : bucket.update(key, body, revision));
+  } catch (error) {
+    if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
+    throw error;
+  }
+}
+
+const WRONG_LAST_SEQUENCE = 10_071;

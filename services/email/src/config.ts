@@ -1,0 +1,136 @@
+import { createPrivateKey } from 'node:crypto';
+import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
+import { z } from 'zod';
+import { parseAddress } from './address.ts';
+import type { Sender } from './compose.ts';
+import type { DkimKey } from './dkim.ts';
+import { parseProviders, type ProviderSettings } from './smtp/settings.ts';
+
+const address = z
+  .string()
+  .refine((value) => parseAddress(value) !== undefined, 'must be one bare address')
+  .transform((value) => parseAddress(value) ?? '');
+const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
+const limit = z.coerce.number().int().min(0);
+
+/** What the email service takes besides the fields of every service. Times end in `_MS`. */
+export const emailFields = {
+  ...natsFields,
+  ...storeFields,
+  // Only mails with a PDF need the store.
+  S3_ACCESS_KEY_ID: z.string().optional(),
+  S3_SECRET_ACCESS_KEY: z.string().optional(),
+
+  /** The providers in order of preference, comma separated: see `parseProviders`. */
+  SMTP_URLS: z.string().superRefine((urls, check) => {
+    try {
+      parseProviders(urls, true);
+    } catch (error) {
+      check.addIssue({ code: 'custom', message: (error as Error).message });
+    }
+  }),
+  /** PEM of a CA, for providers whose certificate no public authority signed. */
+  SMTP_CA: z.string().optional(),
+  /** One attempt at one provider, altogether. */
+  SMTP_ATTEMPT_TIMEOUT_MS: fields.ms.max(25_000, 'must stay below ack_wait, 30 s').default(20_000),
+  /** Mails in hand at once, for each of the two pipelines. */
+  CONCURRENCY: fields.count.max(500).default(16),
+
+  MAIL_FROM: address.default('no-reply@sluice.example'),
+  MAIL_FROM_NAME: z
+    .string()
+    .regex(/^[^\p{Cc}<>"@,]{1,64}$/u, 'must be a plain name')
+    .default('Sluice'),
+  /** Behind the @ of every Message-ID; the domain of MAIL_FROM when absent. */
+  MESSAGE_ID_DOMAIN: domain.optional(),
+  UNSUBSCRIBE_ADDRESS: address.optional(),
+  /** An https URL with `{token}` in it; a POST to it unsubscribes with one click. */
+  UNSUBSCRIBE_URL: z
+    .url({ protocol: /^https$/ })
+    .refine((url) => /\{token\}|%7Btoken%7D/i.test(url), 'must contain {token}')
+    .optional(),
+  UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
+  DKIM_DOMAIN: domain.optional(),
+  DKIM_SELECTOR: domain.or(z.string().regex(/^[a-z0-9-]{1,63}$/)).optional(),
+  /** PEM; best given as DKIM_PRIVATE_KEY_FILE. */
+  DKIM_PRIVATE_KEY: z
+    .string()
+    .refine((pem) => isPrivateKey(pem), 'must be a private key in PEM')
+    .optional(),
+
+  /** What to do with a mail that may have been delivered: `resend` it under the same Message-ID, or `park` it. */
+  AMBIGUITY_POLICY: z.enum(['resend', 'park']).default('resend'),
+  /** How long a mail is kept in hand while no provider can be tried, before it counts as an attempt. */
+  HOLD_MS: fields.ms.default(30 * 60_000),
+  RETRY_BASE_MS: fields.ms.default(5_000),
+  RETRY_MAX_MS: fields.ms.default(15 * 60_000),
+  RETRY_ATTEMPTS: fields.count.default(8),
+  /** Mails per account and UTC day. 0 for no limit; absent: 10000, and no limit in dev. */
+  QUOTA_PER_ACCOUNT_PER_DAY: limit.optional(),
+  /** Mails per recipient and UTC hour. 0 for no limit; absent: 20, and no limit in dev. */
+  QUOTA_PER_RECIPIENT_PER_HOUR: limit.optional(),
+  /** How long the link to a PDF in a mail works. */
+  PDF_LINK_TTL_MS: fields.ms.max(7 * 86_400_000, 'a presigned URL lives 7 days at most').default(86_400_000),
+  /** A PDF is attached only when asked for and not larger than this. */
+  ATTACH_MAX_BYTES: fields.count.default(3_000_000),
+};
+
+export type EmailConfig = z.infer<z.ZodObject<typeof emailFields>> & { readonly SLUICE_ENV: 'dev' | 'production' };
+
+/** The configuration in the words of the service. */
+export interface EmailSettings {
+  readonly providers: readonly ProviderSettings[];
+  readonly sender: Sender;
+  readonly dkim: DkimKey | undefined;
+  readonly quota: { readonly perAccountPerDay: number; readonly perRecipientPerHour: number };
+}
+
+/**
+ * Reads what hangs together: outside `dev`, TLS is demanded of every provider and quotas are on.
+ *
+ * @throws {ConfigError}
+ */
+export function emailSettings(config: EmailConfig): EmailSettings {
+  const dev = config.SLUICE_ENV === 'dev';
+  const problems: string[] = [];
+  const dkim = [config.DKIM_DOMAIN, config.DKIM_SELECTOR, config.DKIM_PRIVATE_KEY] as const;
+  const [domainName, keySelector, privateKey] = dkim;
+  const signs = domainName !== undefined && keySelector !== undefined && privateKey !== undefined;
+  if (!signs && dkim.some((part) => part !== undefined)) {
+    problems.push('DKIM_DOMAIN, DKIM_SELECTOR, DKIM_PRIVATE_KEY: all three or none');
+  }
+  if (config.UNSUBSCRIBE_URL !== undefined && config.UNSUBSCRIBE_SECRET === undefined) {
+    problems.push('UNSUBSCRIBE_SECRET: is needed to sign the links of UNSUBSCRIBE_URL');
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+
+  const { UNSUBSCRIBE_ADDRESS, UNSUBSCRIBE_URL, UNSUBSCRIBE_SECRET } = config;
+  const unsubscribe = {
+    ...(UNSUBSCRIBE_ADDRESS === undefined ? {} : { address: UNSUBSCRIBE_ADDRESS }),
+    ...(UNSUBSCRIBE_URL === undefined ? {} : { url: UNSUBSCRIBE_URL.replace(/%7Btoken%7D/i, '{token}') }),
+    ...(UNSUBSCRIBE_SECRET === undefined ? {} : { secret: UNSUBSCRIBE_SECRET }),
+  };
+  return {
+    providers: parseProviders(config.SMTP_URLS, !dev),
+    sender: {
+      address: config.MAIL_FROM,
+      name: config.MAIL_FROM_NAME,
+      messageIdDomain: config.MESSAGE_ID_DOMAIN ?? config.MAIL_FROM.slice(config.MAIL_FROM.lastIndexOf('@') + 1),
+      unsubscribe,
+    },
+    dkim: signs ? { domainName, keySelector, privateKey } : undefined,
+    quota: {
+      perAccountPerDay: config.QUOTA_PER_ACCOUNT_PER_DAY ?? (dev ? 0 : 10_000),
+      perRecipientPerHour: config.QUOTA_PER_RECIPIENT_PER_HOUR ?? (dev ? 0 : 20),
+    },
+  };
+}
+
+function isPrivateKey(pem: string): boolean {
+  try {
+    createPrivateKey(pem);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,41 @@
+import { channels, isSubjectToken, type SendEmail } from '@sluice/contracts';
+import { decoder } from '@sluice/messaging';
+import { definePipeline, type Pipeline, type RetryPolicy } from '@sluice/pipeline';
+import { sendMail, type MailerDeps } from './mailer.ts';
+
+export interface MailerSettings {
+  readonly concurrency: number;
+  readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
+  /** The longest a handler may run: holding a mail through an outage included. */
+  readonly handlerTimeoutMs: number;
+}
+
+const decode = decoder(channels.sendWelcome);
+
+/** The job id becomes a key and a Message-ID: a message whose id is no plain token is no message of ours. */
+function decodeSendEmail(bytes: Uint8Array): SendEmail {
+  const message = decode(bytes);
+  if (!isSubjectToken(message.jobId)) throw new TypeError('the job id is not a plain token');
+  return message;
+}
+
+/**
+ * The two mailers. Each reads its express lane and its normal lane, four to one while both have work, and neither can
+ * keep the other waiting: a flood of notifications leaves welcome mails their own slots.
+ */
+export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, MailerDeps>[] {
+  return ['welcome_mailer', 'notification_mailer'].map((name) =>
+    definePipeline<SendEmail, MailerDeps>({
+      name,
+      sources: [
+        { stream: 'EMAILS_EXPRESS', consumer: name, weight: 4 },
+        { stream: 'EMAILS', consumer: name, weight: 1 },
+      ],
+      decode: decodeSendEmail,
+      flow: { concurrency: settings.concurrency },
+      lease: { handlerTimeoutMs: settings.handlerTimeoutMs },
+      retry: { ...settings.retry, factor: 3, jitter: 'equal' },
+      handle: sendMail,
+    }),
+  );
+}

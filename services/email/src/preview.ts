@@ -1,0 +1,73 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isTemplateName, logo, renderTemplate, templateNames, type TemplateName } from './templates/catalogue.ts';
+
+/** What the preview fills the templates with. */
+export const previewVariables: Readonly<Record<TemplateName, Readonly<Record<string, unknown>>>> = {
+  welcome: { name: 'Ada Lovelace', actionUrl: 'https://sluice.example/start' },
+  notification: {
+    title: 'Nightly export finished',
+    name: 'Ada',
+    message:
+      '1,204 records were written, 3 were skipped because they had not changed.\n\nThe next run starts at 02:00 UTC.',
+    actionLabel: 'Open the report',
+    actionUrl: 'https://sluice.example/reports/1204',
+    unsubscribeUrl: 'https://sluice.example/unsubscribe',
+  },
+  'image-ready': {
+    name: 'Ada',
+    link: 'https://files.sluice.example/pdf/job_4f1c.pdf',
+    jobId: 'job_4f1c',
+    facts: '3 pages, 1.2 MB',
+    expires: '2026-11-22 14:30 UTC',
+    attached: true,
+  },
+};
+
+/** A template as a browser can show it: the inline logo as a data URL. */
+export function previewHtml(name: TemplateName): string {
+  const { html } = renderTemplate(name, previewVariables[name]);
+  return html.replaceAll(`cid:${logo.cid}`, `data:image/png;base64,${logo.png.toString('base64')}`);
+}
+
+/** `/templates`: every template at phone and desktop width; `/templates/<name>` and `/templates/<name>.txt` alone. */
+export function previewPage(request: IncomingMessage, response: ServerResponse): void {
+  const [, , file = ''] = new URL(request.url ?? '/', 'http://preview').pathname.split('/');
+  const text = file.endsWith('.txt');
+  const name = text ? file.slice(0, -4) : file;
+  if (file === '') return send(response, 'text/html', overview());
+  if (!isTemplateName(name)) return send(response, 'text/plain', 'there is no such template\n', 404);
+  if (text) return send(response, 'text/plain', renderTemplate(name, previewVariables[name]).text);
+  return send(response, 'text/html', previewHtml(name));
+}
+
+function overview(): string {
+  const sections = templateNames.map((name) => {
+    const { subject } = renderTemplate(name, previewVariables[name]);
+    return `<section>
+  <h2>${name}</h2><p>Subject: ${subject.replace(/[&<]/g, (char) => (char === '&' ? '&amp;' : '&lt;'))}
+  · <a href="/templates/${name}">HTML</a> · <a href="/templates/${name}.txt">text</a></p>
+  <iframe title="${name}, phone" src="/templates/${name}" width="375"></iframe>
+  <iframe title="${name}, desktop" src="/templates/${name}" width="700"></iframe>
+</section>`;
+  });
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>Mail templates</title>
+<style>
+  :root { color-scheme: light dark }
+  body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem }
+  iframe { height: 640px; border: 1px solid #8886; border-radius: 8px; margin-right: 1rem }
+</style>
+<h1>Mail templates</h1>
+<p>Light or dark follows your system, as in a mail program.</p>
+${sections.join('\n')}
+</html>
+`;
+}
+
+function send(response: ServerResponse, type: string, body: string, status = 200): void {
+  response
+    .writeHead(status, {
+      'content-type': `${type}; charset=utf-8`,
+      'content-security-policy': "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-src 'self'",
+    })
+    .end(body);
+}

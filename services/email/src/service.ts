@@ -1,0 +1,140 @@
+import { templateOf } from '@sluice/contracts';
+import {
+  connectService,
+  createBus,
+  createLifecycle,
+  createPipelineHost,
+  lifecycleObserver,
+  openBucket,
+} from '@sluice/messaging';
+import type { RunningService, ServiceContext } from '@sluice/service';
+import { createStore } from '@sluice/storage';
+import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
+import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
+import { createInbox, inboxBucket } from './inbox.ts';
+import type { MailerDeps } from './mailer.ts';
+import { createEmailMetrics } from './metrics.ts';
+import { createPdfPost } from './pdf-post.ts';
+import { mailerPipelines } from './pipelines.ts';
+import { previewPage } from './preview.ts';
+import { createQuota, quotaBucket } from './quota.ts';
+import { defaultBreaker, type BreakerSettings } from './smtp/breaker.ts';
+import { createDispatcher } from './smtp/dispatcher.ts';
+import { defaultTimeouts, openTransport, type SmtpTimeouts } from './smtp/transport.ts';
+import { createSuppressions, suppressionBucket } from './suppressions.ts';
+
+/** What configuration leaves alone and tests of faults do not: how long a sick provider is waited for. */
+export interface Tuning {
+  readonly timeouts?: Partial<SmtpTimeouts>;
+  readonly breaker?: Partial<BreakerSettings>;
+}
+
+/** Starts the two mailers and all they work with. */
+export async function startEmail(
+  { config, log, telemetry, instance, fault }: ServiceContext<typeof emailFields>,
+  tuning: Tuning = {},
+): Promise<RunningService> {
+  const settings = emailSettings(config);
+  const nc = await connectService(config, 'email', instance);
+  const bus = await createBus(nc, { tracePublish: publishSpan });
+  const [inbox, quotas, suppressions] = await Promise.all([
+    openBucket(nc, inboxBucket),
+    openBucket(nc, quotaBucket),
+    openBucket(nc, suppressionBucket),
+  ]);
+
+  const attemptMs = config.SMTP_ATTEMPT_TIMEOUT_MS;
+  const providers = settings.providers.map((provider) => ({
+    name: provider.name,
+    transport: openTransport({
+      provider,
+      timeouts: { ...defaultTimeouts, attemptMs, ...tuning.timeouts },
+      connections: 2 * config.CONCURRENCY,
+      clientName: settings.sender.messageIdDomain,
+      ca: config.SMTP_CA,
+      dkim: settings.dkim,
+    }),
+  }));
+  const metrics = createEmailMetrics(telemetry.registry, {
+    connections: () =>
+      providers.map(({ name, transport }) => ({ provider: name, opened: transport.connectionsOpened })),
+    breakers: () => dispatcher.states,
+  });
+  const dispatcher = createDispatcher(
+    providers,
+    { ...defaultBreaker, ...tuning.breaker },
+    {
+      ...metrics,
+      breaker: (provider, state) => {
+        const line = { provider, state, available: dispatcher.available };
+        if (state === 'closed') log.info(line, 'the SMTP provider takes mail again');
+        else log.warn(line, dispatcher.available ? 'an SMTP provider changed state' : 'no SMTP provider takes mail');
+      },
+    },
+  );
+
+  const store = storeOf(config);
+  const stopping = new AbortController();
+  const lifecycle = createLifecycle(bus.port, { app: 'email', instance });
+  const deps: MailerDeps = {
+    inbox: createInbox({ bucket: inbox, instance, leaseMs: attemptMs * providers.length + 5_000 }),
+    quota: createQuota({ bucket: quotas, ...settings.quota }),
+    suppressions: createSuppressions(suppressions),
+    dispatcher,
+    sender: settings.sender,
+    pdfs: createPdfPost({ store, linkTtlMs: config.PDF_LINK_TTL_MS, attachMaxBytes: config.ATTACH_MAX_BYTES }),
+    metrics,
+    lifecycle,
+    policy: config.AMBIGUITY_POLICY,
+    holdMs: config.HOLD_MS,
+    stopping: stopping.signal,
+  };
+
+  const traced = pipelineTelemetry({
+    registry: telemetry.registry,
+    traceMode: config.PIPELINE_TRACE_MODE,
+    templateOf,
+  });
+  const host = createPipelineHost({
+    nats: bus.port,
+    log,
+    observers: [traced.observe, lifecycleObserver(lifecycle)],
+    instrument: traced.instrument,
+    inject: traced.inject,
+    onStarted: traced.watch,
+    onFault: fault,
+  });
+  const pipelines = mailerPipelines({
+    concurrency: config.CONCURRENCY,
+    retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
+    handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
+  });
+  for (const pipeline of pipelines) await host.start(pipeline, deps);
+
+  return {
+    ready: () => [...host.reasons(), ...(dispatcher.available ? [] : ['no SMTP provider takes mail'])],
+    ...(config.SLUICE_ENV === 'dev' ? { pages: { '/templates/': previewPage } } : {}),
+    async stop() {
+      stopping.abort(new Error('the service is stopping'));
+      await host.drain(config.DRAIN_TIMEOUT_MS);
+      traced.close();
+      dispatcher.close();
+      store?.close();
+      await bus.close();
+    },
+  };
+}
+
+/** The object store, if the service was given one. */
+function storeOf(config: EmailConfig): ReturnType<typeof createStore> | undefined {
+  const { S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey } = config;
+  if (accessKeyId === undefined || secretAccessKey === undefined) return undefined;
+  return createStore({
+    endpoint: config.S3_ENDPOINT,
+    publicEndpoint: config.S3_PUBLIC_ENDPOINT,
+    region: config.S3_REGION,
+    bucket: config.S3_BUCKET,
+    accessKeyId,
+    secretAccessKey,
+  });
+}
