@@ -29,3 +29,9 @@ export {
   type ProxyToxics,
   type Toxics,
 } from './faults/proxy.ts';
+export { printTrace, type PrintTraceOptions } from './otlp/print-trace.ts';
+export { startOtlpReceiver, type OtlpReceiver, type OtlpReceiverOptions } from './otlp/receiver.ts';
+export type { LogRecord, SpanRecord } from './otlp/otlp-json.ts';
+export { renderTraceTree } from './otlp/trace-tree.ts';
+export type { ServiceProcess } from './service-process.ts';
+export { devPorts, startStack, type ServiceName, type Stack, type StackOptions } from './stack.ts';

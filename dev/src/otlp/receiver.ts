@@ -1,0 +1,166 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { gunzipSync } from 'node:zlib';
+import { findPortHolder, PortInUseError } from '../port-holder.ts';
+import { engineCharts } from './charts.ts';
+import { readLogs, readSpans } from './otlp-json.ts';
+import { chartsPage, listPage, logsPage } from './pages.ts';
+import { startScraper, type Scraper } from './scraper.ts';
+import { tracePage } from './trace-page.ts';
+import { openTraceStore, type TraceStore, type TraceStoreOptions } from './trace-store.ts';
+
+export interface OtlpReceiverOptions extends TraceStoreOptions {
+  /** 0, the default, takes a free port. */
+  readonly port?: number;
+  /** Base URLs of the services' ops ports, for the charts; asked anew each time. */
+  readonly opsUrls?: () => readonly string[];
+}
+
+/** A running receiver. */
+export interface OtlpReceiver {
+  /** OTLP/HTTP is taken here, and the pages are served here. */
+  readonly url: string;
+  readonly store: TraceStore;
+  close(): Promise<void>;
+}
+
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Takes OTLP over HTTP as JSON and keeps the last traces and logs in memory; shows them as pages:
+ *
+ * - `/` traces, `/trace/<id>` one as a waterfall with its logs, `/logs?jobId=` a job's lines, `/charts` the engine live
+ * - `GET /api/traces?jobId=`, `/api/traces/<id>`, `/api/logs?traceId=&jobId=`, `/api/stats` the same as JSON
+ */
+export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Promise<OtlpReceiver> {
+  const store = openTraceStore(options);
+  const scraper = startScraper({ opsUrls: options.opsUrls ?? (() => []) });
+  const port = options.port ?? 0;
+  const server = createServer((request, response) => {
+    answer(request, response, store, scraper).catch((error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else if (error instanceof RefusedError) json(response, error.status, { message: error.message });
+      else json(response, 500, { message: 'failed' });
+    });
+  });
+  server.listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    scraper.stop();
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new PortInUseError(port, 'OTLP receiver', await findPortHolder(port), { cause: error });
+  }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    store,
+    close: () =>
+      new Promise((resolve) => {
+        scraper.stop();
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** The request cannot be taken as it is. */
+class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly code = 'OTLP_REFUSED';
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  store: TraceStore,
+  scraper: Scraper,
+): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://receiver');
+  const path = url.pathname;
+  if (request.method === 'POST') {
+    if (path === '/v1/traces') store.addSpans(readSpans(await readBody(request)));
+    else if (path === '/v1/logs') store.addLogs(readLogs(await readBody(request)));
+    // Metrics are scraped; whoever pushes them too is not refused for it.
+    else if (path === '/v1/metrics') await readBody(request);
+    else throw new RefusedError(404, `nothing is taken at ${path}`);
+    return json(response, 200, {});
+  }
+  if (request.method !== 'GET') throw new RefusedError(405, 'GET and POST');
+
+  const traceId = url.searchParams.get('traceId') ?? '';
+  const jobId = url.searchParams.get('jobId') ?? '';
+  const filter = { ...(traceId === '' ? {} : { traceId }), ...(jobId === '' ? {} : { jobId }) };
+  const [, apiTrace] = /^\/api\/traces\/([0-9a-f]{32})$/.exec(path) ?? [];
+  const [, shown] = /^\/trace\/([0-9a-f]{32})$/.exec(path) ?? [];
+  if (apiTrace !== undefined) {
+    const spans = store.spans(apiTrace);
+    return json(response, spans.length === 0 ? 404 : 200, { traceId: apiTrace, spans });
+  }
+  if (shown !== undefined) return page(response, tracePage(store.spans(shown), store.logs({ traceId: shown })));
+  switch (path) {
+    case '/':
+      return page(response, listPage(store.list(), url.searchParams.get('q') ?? ''));
+    case '/logs':
+      return page(
+        response,
+        logsPage(store.logs({ ...filter, limit: 500 }), jobId, jobId === '' ? [] : store.tracesOfJob(jobId)),
+      );
+    case '/charts':
+      return page(response, chartsPage(engineCharts(scraper.scrapes)));
+    case '/api/traces': {
+      const all = store.list();
+      const wanted = jobId === '' ? undefined : store.tracesOfJob(jobId);
+      const traces = wanted === undefined ? all : wanted.flatMap((id) => all.find((each) => each.traceId === id) ?? []);
+      return json(response, 200, { traces });
+    }
+    case '/api/logs':
+      return json(response, 200, { logs: store.logs(filter) });
+    case '/api/charts':
+      return json(response, 200, { charts: engineCharts(scraper.scrapes) });
+    case '/api/stats':
+      return json(response, 200, store.counts);
+    default:
+      throw new RefusedError(404, 'not found');
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<unknown> {
+  if (!/^application\/json\b/.test(request.headers['content-type'] ?? '')) {
+    throw new RefusedError(415, 'OTLP as JSON is taken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/json');
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) throw new RefusedError(413, 'too large');
+    chunks.push(chunk);
+  }
+  const raw = Buffer.concat(chunks);
+  try {
+    const body =
+      request.headers['content-encoding'] === 'gzip' ? gunzipSync(raw, { maxOutputLength: MAX_BODY_BYTES }) : raw;
+    return JSON.parse(body.toString('utf8')) as unknown;
+  } catch (error) {
+    throw new RefusedError(400, error instanceof Error ? error.message : 'not JSON');
+  }
+}
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`);
+}
+
+function page(response: ServerResponse, text: string): void {
+  // Nothing but our own style runs here, whatever a span is called.
+  response
+    .writeHead(200, {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+    })
+    .end(text);
+}
