@@ -51,6 +51,17 @@ module.exports = {
     wall('telemetry-knows-the-engine', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
     wall('storage-knows-nobody', source('libs/storage'), 'no domain', lib('storage')),
     wall('service-knows-telemetry', source('libs/service'), 'no domain', lib('service'), lib('telemetry')),
+    wall(
+      'worker-knows-no-domain-logic',
+      source('libs/worker'),
+      'joins a service to the bus with its telemetry',
+      lib('worker'),
+      lib('contracts'),
+      lib('messaging'),
+      lib('pipeline'),
+      lib('service'),
+      lib('telemetry'),
+    ),
     {
       name: 'services-know-no-service',
       severity: 'error',

@@ -1,0 +1,1 @@
+export { joinBus, type Worker, type WorkerContext } from './worker.ts';

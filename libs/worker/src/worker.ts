@@ -1,0 +1,59 @@
+import { templateOf } from '@sluice/contracts';
+import {
+  connectService,
+  createBus,
+  createLifecycle,
+  createPipelineHost,
+  lifecycleObserver,
+  type Bus,
+  type Lifecycle,
+  type PipelineHost,
+} from '@sluice/messaging';
+import type { natsFields, ServiceConfig, ServiceContext } from '@sluice/service';
+import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
+
+/** What a service that runs pipelines stands on: the bus, and a host whose pipelines are traced, counted and told of. */
+export interface Worker {
+  readonly bus: Bus;
+  readonly host: PipelineHost;
+  readonly lifecycle: Lifecycle;
+  /** Stops pulling, lets running work finish, sends what is buffered, closes the connection. In this order. */
+  leave(): Promise<void>;
+}
+
+/** The part of a service's context a worker needs. */
+export type WorkerContext = Pick<ServiceContext<Record<never, never>>, 'log' | 'telemetry' | 'instance' | 'fault'> & {
+  readonly config: ServiceConfig<typeof natsFields>;
+};
+
+/** Connects a service to NATS and gives its pipelines traces, metrics and lifecycle events. */
+export async function joinBus(service: string, context: WorkerContext): Promise<Worker> {
+  const { config, log, telemetry, instance, fault } = context;
+  const nc = await connectService(config, service, instance);
+  const bus = await createBus(nc, { tracePublish: publishSpan });
+  const traced = pipelineTelemetry({
+    registry: telemetry.registry,
+    traceMode: config.PIPELINE_TRACE_MODE,
+    templateOf,
+  });
+  const lifecycle = createLifecycle(bus.port, { app: service, instance });
+  const host = createPipelineHost({
+    nats: bus.port,
+    log,
+    observers: [traced.observe, lifecycleObserver(lifecycle)],
+    instrument: traced.instrument,
+    inject: traced.inject,
+    onStarted: traced.watch,
+    onFault: fault,
+  });
+  return {
+    bus,
+    host,
+    lifecycle,
+    async leave() {
+      await host.drain(config.DRAIN_TIMEOUT_MS);
+      traced.close();
+      await bus.close();
+    },
+  };
+}
