@@ -48,7 +48,7 @@ export function readable(line: string): string {
 
 function badge(level: unknown): string {
   if (level === 'warn') return styleText('yellow', 'WARN');
-  if (level === 'error' || level === 'fatal') return styleText('red', String(level).toUpperCase());
+  if (level === 'error' || level === 'fatal') return styleText('red', level.toUpperCase());
   return '';
 }
 

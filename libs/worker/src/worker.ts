@@ -9,7 +9,7 @@ import {
   type Lifecycle,
   type PipelineHost,
 } from '@sluice/messaging';
-import type { natsFields, ServiceConfig, ServiceContext } from '@sluice/service';
+import type { natsFields, ServiceContext } from '@sluice/service';
 import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 
 /** What a service that runs pipelines stands on: the bus, and a host whose pipelines are traced, counted and told of. */
@@ -18,13 +18,11 @@ export interface Worker {
   readonly host: PipelineHost;
   readonly lifecycle: Lifecycle;
   /** Stops pulling, lets running work finish, sends what is buffered, closes the connection. In this order. */
-  leave(): Promise<void>;
+  readonly leave: () => Promise<void>;
 }
 
 /** The part of a service's context a worker needs. */
-export type WorkerContext = Pick<ServiceContext<Record<never, never>>, 'log' | 'telemetry' | 'instance' | 'fault'> & {
-  readonly config: ServiceConfig<typeof natsFields>;
-};
+export type WorkerContext = ServiceContext<typeof natsFields>;
 
 /** Connects a service to NATS and gives its pipelines traces, metrics and lifecycle events. */
 export async function joinBus(service: string, context: WorkerContext): Promise<Worker> {

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A job as the API shows it; only what these tests look at. */
+export interface JobAnswer {
+  readonly id: string;
+  readonly state: 'accepted' | 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+  readonly attempt: number;
+  readonly traceId: string;
+  readonly result?: { readonly sha256?: string; readonly pages?: number };
+  readonly error?: { readonly code: string };
+}
+
+/** A problem+json answer. */
+export interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly traceId: string;
+}
+
+const ENDED = new Set(['succeeded', 'failed', 'cancelled']);
+
+/** The API as a client of it sees it. */
+export function gatewayClient(url: string) {
+  const get = async (id: string): Promise<JobAnswer> => {
+    const answer = await fetch(`${url}/v1/jobs/${id}`);
+    if (!answer.ok) throw new Error(`GET job ${id}: HTTP ${answer.status} ${await answer.text()}`);
+    return (await answer.json()) as JobAnswer;
+  };
+  return {
+    get,
+    post: (path: string, body: Buffer | string, headers: Record<string, string> = {}) =>
+      fetch(`${url}${path}`, { method: 'POST', body: typeof body === 'string' ? body : new Uint8Array(body), headers }),
+    async accept(path: string, body: Buffer | string, headers: Record<string, string> = {}): Promise<JobAnswer> {
+      const answer = await this.post(path, body, headers);
+      if (answer.status !== 202) throw new Error(`POST ${path}: HTTP ${answer.status} ${await answer.text()}`);
+      return (await answer.json()) as JobAnswer;
+    },
+    /** Resolves when the job has ended. */
+    async ended(id: string, timeoutMs = 60_000): Promise<JobAnswer> {
+      for (const deadline = performance.now() + timeoutMs; ;) {
+        const job = await get(id);
+        if (ENDED.has(job.state)) return job;
+        if (performance.now() > deadline) throw new Error(`job ${id} is still ${job.state}`);
+        await sleep(50);
+      }
+    },
+    async events(
+      id: string,
+    ): Promise<readonly { readonly event: string; readonly app: string; readonly instance?: string }[]> {
+      const answer = await fetch(`${url}/v1/jobs/${id}/events`);
+      return ((await answer.json()) as { events: [] }).events;
+    },
+    pdf: (id: string) => fetch(`${url}/v1/jobs/${id}/pdf`),
+  };
+}
+
+/** Resolves when the condition holds. */
+export async function until(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  timeoutMs = 30_000,
+): Promise<void> {
+  for (const deadline = performance.now() + timeoutMs; !(await condition()); await sleep(50)) {
+    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
+  }
+}
