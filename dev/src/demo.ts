@@ -80,8 +80,7 @@ async function run(stack: Stack, print: (line: string) => void): Promise<void> {
   const image = await succeeded(gateway, imageJob.id);
   await succeeded(gateway, mailJob.id);
 
-  print(styleText('bold', `\nTrace ${image.traceId}`));
-  print(await printTrace(image.id, { receiverUrl: stack.urls.otlp, gatewayUrl: gateway }));
+  print(`\n${await printTrace(image.id, { receiverUrl: stack.urls.otlp, gatewayUrl: gateway })}`);
 
   await mkdir(OUT, { recursive: true });
   const pdf = await savePdf(gateway, image);

@@ -1,3 +1,4 @@
+export { withDebianPackage } from './debian-package.ts';
 export {
   findNats,
   findNatsProgram,

@@ -150,6 +150,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await launch('gateway', 'gateway', await port('gatewayOps'), gateway);
       await untilReady(services, progress);
     }
+    const waiting = services.length;
     if (wanted.includes('email')) await launch('email', 'email', await port('emailOps'));
     if (wanted.includes('client')) await launch('client', 'client', await port('clientOps'));
     if (wanted.includes('image')) {
@@ -158,7 +159,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         await launch('image', replicas === 1 ? 'image' : `image-${n}`, opsPort, { MALLOC_ARENA_MAX: '2' });
       }
     }
-    await untilReady(services, progress);
+    await untilReady(services.slice(waiting), progress);
 
     return {
       urls: {

@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const FETCH_TIMEOUT_MS = 120_000;
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
+async function archiveSite(): Promise<string | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const { stdout } = await run('apt-get', ['indextargets', '--format', '$(SITE)']).catch(() => ({ stdout: '' }));
+  return stdout.split('\n').find((site) => site.endsWith('/debian'));
+}
+
+/**
+ * Unpacks a package of any suite of the Debian archive that this machine's apt uses, and hands the folder to `use`:
+ * apt checks the archive's signature and the package's hash, nothing is installed and no root is needed. The folder is
+ * gone afterwards. Undefined where there is no such archive; throws when the package cannot be had.
+ */
+export async function withDebianPackage<T>(
+  { name, suite, workDir }: { name: string; suite: string; workDir: string },
+  use: (unpacked: string) => Promise<T>,
+): Promise<T | undefined> {
+  const site = await archiveSite();
+  if (site === undefined) return undefined;
+  await mkdir(workDir, { recursive: true });
+  const work = await mkdtemp(join(workDir, `apt-${suite}-`));
+  try {
+    const unpacked = join(work, 'unpacked');
+    for (const folder of ['lists/partial', 'cache/archives/partial', 'unpacked']) {
+      await mkdir(join(work, folder), { recursive: true });
+    }
+    await writeFile(join(work, 'sources.list'), `deb [signed-by=${KEYRING}] ${site} ${suite} main\n`);
+    const settings = {
+      'Dir::Etc::sourcelist': join(work, 'sources.list'),
+      'Dir::Etc::sourceparts': '-',
+      'Dir::State::Lists': join(work, 'lists'),
+      'Dir::Cache': join(work, 'cache'),
+      'Dir::State::status': '/dev/null',
+      'APT::Sandbox::User': userInfo().username,
+    };
+    const flags = ['-qq', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])];
+    await run('apt-get', [...flags, 'update'], { timeout: FETCH_TIMEOUT_MS });
+    await run('apt-get', [...flags, 'download', name], { cwd: unpacked, timeout: FETCH_TIMEOUT_MS });
+    const file = (await readdir(unpacked)).find((entry) => entry.endsWith('.deb'));
+    if (file === undefined) throw new Error(`no ${name} in Debian ${suite}`);
+    await run('dpkg-deb', ['-x', join(unpacked, file), unpacked]);
+    return await use(unpacked);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
