@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { fractalNoise } from './noise.ts';
 
 type Colour = readonly [number, number, number];
@@ -35,7 +35,7 @@ const shore = 0.63;
 const sun = { x: 0.64, y: 0.4 };
 
 /** A lake at sunset, computed: sky, sun, clouds, four ranges of mountains, their reflection, and a sensor's grain. */
-export async function drawLandscape(width: number, height: number): Promise<sharp.Sharp> {
+export function drawLandscape(width: number, height: number): Sharp {
   const ridges = ranges.map((range) => ridgeOf(range, width));
   const pixels = Buffer.alloc(width * height * 3);
   for (let y = 0; y < height; y++) {
@@ -45,7 +45,7 @@ export async function drawLandscape(width: number, height: number): Promise<shar
       for (let k = 0; k < 3; k++) pixels[(y * width + x) * 3 + k] = clamp(Math.round((colour[k] ?? 0) + grain), 0, 255);
     }
   }
-  return Promise.resolve(sharp(pixels, { raw: { width, height, channels: 3 } }));
+  return sharp(pixels, { raw: { width, height, channels: 3 } });
 }
 
 function ridgeOf({ base, height, scale, seed }: Range, width: number): Float64Array {

@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { fractalNoise } from './noise.ts';
 
 const paragraphs = [
@@ -22,7 +22,7 @@ const paragraphs = [
 ];
 
 /** A typed page as an office scanner sees it: a little askew, uneven light, dust, then black and white. */
-export async function drawScannedPage(width: number, height: number): Promise<sharp.Sharp> {
+export async function drawScannedPage(width: number, height: number): Promise<Sharp> {
   const { data, info } = await sharp(Buffer.from(typedPage(width, height)))
     .rotate(0.35, { background: '#fff' })
     .resize(width, height, { fit: 'cover' })

@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 
 const stages = [
   ['accepted', 'gateway', 0, 4],
@@ -13,7 +13,7 @@ const stages = [
 const colours: Record<string, string> = { gateway: '#5b8def', image: '#f0a04b', client: '#4fb286' };
 
 /** An application window as a desktop's screenshot tool cuts it out: rounded corners and a shadow on nothing. */
-export function drawWindow(width: number, height: number): sharp.Sharp {
+export function drawWindow(width: number, height: number): Sharp {
   const [left, top, right, bottom] = [56, 44, width - 56, height - 68];
   const w = right - left;
   const rows = stages.map(([name, service, from, length], index) => {

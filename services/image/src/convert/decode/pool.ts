@@ -51,6 +51,18 @@ interface Decoder {
   files: number;
 }
 
+/** What the decoders of a pool are at. */
+export interface DecoderCounts {
+  readonly busy: number;
+  readonly idle: number;
+  /** Pictures waiting for a decoder. */
+  readonly waiting: number;
+  /** Decoders that ended, and why, since the pool was made. */
+  readonly ended: Readonly<Record<DecoderEnd, number>>;
+}
+
+type DecoderEnd = 'memory' | 'time' | 'abandoned' | 'crash' | 'retired';
+
 /** How often a busy decoder's memory is looked at. A decoder can allocate some 100 MB in between. */
 const watchIntervalMs = 25;
 
@@ -60,11 +72,21 @@ export class DecoderPool {
   readonly #idle: Decoder[] = [];
   readonly #all = new Set<Decoder>();
   readonly #waiting: (() => void)[] = [];
+  readonly #ended: Record<DecoderEnd, number> = { memory: 0, time: 0, abandoned: 0, crash: 0, retired: 0 };
   #busy = 0;
   #closed = false;
 
   constructor(settings: DecoderPoolSettings) {
     this.#settings = settings;
+  }
+
+  get counts(): DecoderCounts {
+    return {
+      busy: this.#busy,
+      idle: this.#idle.length,
+      waiting: this.#waiting.length,
+      ended: { ...this.#ended },
+    };
   }
 
   /** Starts decoders ahead of the first file. */
@@ -86,32 +108,33 @@ export class DecoderPool {
     await this.#slot();
     const decoder = this.#idle.pop() ?? this.#start();
     const watch = watchOver(decoder.process, this.#settings, signal);
-    let done = false;
+    let end: DecoderEnd = 'abandoned';
     try {
       const sent = send(decoder.process, input, request);
       sent.catch(() => {});
       for (;;) {
         const step = await decoder.frames.next();
         if (step.done) {
+          end = 'crash';
           await sent;
-          throw watch.verdict() ?? new DecoderCrashedError(`the decoder ended: ${await decoder.process.ended}`);
+          throw watch.verdict ?? new DecoderCrashedError(`the decoder ended: ${await decoder.process.ended}`);
         }
         const event = asEvent(step.value);
         if (event.kind === 'failed') {
-          done = true;
+          end = 'retired';
           throw conversionError(event.code, event.message);
         }
         if (event.kind === 'done') {
-          done = true;
+          end = 'retired';
           return;
         }
         yield event;
       }
     } catch (error) {
-      throw watch.verdict() ?? error;
+      throw watch.verdict ?? error;
     } finally {
       watch.stop();
-      this.#release(decoder, done);
+      this.#release(decoder, watch.end ?? end);
     }
   }
 
@@ -142,12 +165,15 @@ export class DecoderPool {
     return decoder;
   }
 
-  #release(decoder: Decoder, done: boolean): void {
+  #release(decoder: Decoder, end: DecoderEnd): void {
     decoder.files++;
     const grown = (residentBytes(decoder.process.pid) ?? 0) > this.#settings.restingBytes;
-    const keep = done && !this.#closed && !grown && decoder.files < this.#settings.filesPerProcess;
+    const keep = end === 'retired' && !this.#closed && !grown && decoder.files < this.#settings.filesPerProcess;
     if (keep) this.#idle.push(decoder);
-    else decoder.process.kill();
+    else {
+      decoder.process.kill();
+      this.#ended[end]++;
+    }
     // The slot goes straight to whoever waits longest.
     const next = this.#waiting.shift();
     if (next) next();
@@ -167,37 +193,52 @@ async function send(process: DecoderProcess, input: AsyncIterable<Uint8Array>, r
   }
 }
 
+/** What was found out while a decoder was watched. */
+interface Watch {
+  /** Why it was killed; undefined when it was not. */
+  readonly verdict: Error | undefined;
+  readonly end: DecoderEnd | undefined;
+  stop(): void;
+}
+
 /** Kills a decoder that takes too much or too long, and remembers why. */
-function watchOver(
-  process: DecoderProcess,
-  settings: DecoderPoolSettings,
-  signal: AbortSignal | undefined,
-): { verdict(): Error | undefined; stop(): void } {
+function watchOver(process: DecoderProcess, settings: DecoderPoolSettings, signal: AbortSignal | undefined): Watch {
   let verdict: Error | undefined;
-  const end = (reason: Error): void => {
+  let ended: DecoderEnd | undefined;
+  const kill = (end: DecoderEnd, reason: Error): void => {
     verdict ??= reason;
+    ended ??= end;
     process.kill();
   };
-  const abort = (): void => end(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
+  const abort = (): void => kill('abandoned', asError(signal?.reason));
   if (signal?.aborted) abort();
   signal?.addEventListener('abort', abort, { once: true });
   const deadline = setTimeout(() => {
-    end(new ConversionTimeoutError(`not decoded within ${settings.timeoutMs} ms`));
+    kill('time', new ConversionTimeoutError(`not decoded within ${settings.timeoutMs} ms`));
   }, settings.timeoutMs);
   const memory = setInterval(() => {
     const bytes = residentBytes(process.pid);
-    if (bytes !== undefined && bytes > settings.memoryBytes) {
-      end(new ImageTooLargeError(`decoding takes more than ${Math.round(settings.memoryBytes / 2 ** 20)} MiB`));
-    }
+    if (bytes === undefined || bytes <= settings.memoryBytes) return;
+    const most = Math.round(settings.memoryBytes / 2 ** 20);
+    kill('memory', new ImageTooLargeError(`decoding takes more than ${most} MiB`));
   }, watchIntervalMs);
   return {
-    verdict: () => verdict,
-    stop: () => {
+    get verdict() {
+      return verdict;
+    },
+    get end() {
+      return ended;
+    },
+    stop() {
       clearTimeout(deadline);
       clearInterval(memory);
       signal?.removeEventListener('abort', abort);
     },
   };
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
 }
 
 function asEvent({ type, payload }: Frame): DecodeEvent {

@@ -1,0 +1,55 @@
+import { fields, natsFields, storeFields } from '@sluice/service';
+import type { z } from 'zod';
+import { defaultLimits, type ConvertLimits } from './convert/options.ts';
+import { sizeFor, type Machine, type Sizing } from './sizing.ts';
+
+/** What the image service takes besides the fields of every service. What is absent is sized for the machine. */
+export const imageFields = {
+  ...natsFields,
+  ...storeFields,
+  /** Jobs in flight, for each of the two pipelines. */
+  CONCURRENCY: fields.count.max(256).optional(),
+  /** Decoder processes, for pictures that cannot be copied. */
+  DECODERS: fields.count.max(256).optional(),
+  /** Memory of one decoder before it is killed. */
+  DECODER_MEMORY_BYTES: fields.count.min(128 * 2 ** 20, 'a decoder needs 128 MiB').optional(),
+  /** The longest one job may take, from its first byte read to its last byte written. */
+  CONVERT_TIMEOUT_MS: fields.ms.default(60_000),
+  /** Bytes of one picture. */
+  MAX_INPUT_BYTES: fields.count.default(defaultLimits.maxInputBytes),
+  /** Pixels of a picture that has to be decoded. */
+  MAX_DECODED_PIXELS: fields.count.optional(),
+  /** Pixels of a picture that is copied. */
+  MAX_COPIED_PIXELS: fields.count.default(defaultLimits.maxCopiedPixels),
+  /** Pages of one PDF. */
+  MAX_PAGES: fields.count.default(defaultLimits.maxPages),
+};
+
+export type ImageConfig = z.infer<z.ZodObject<typeof imageFields>>;
+
+/** The configuration in the words of the service. */
+export interface ImageSettings {
+  readonly sizing: Sizing;
+  readonly limits: ConvertLimits;
+  readonly convertTimeoutMs: number;
+}
+
+export function imageSettings(config: ImageConfig, machine: Machine): ImageSettings {
+  const sized = sizeFor(machine);
+  const sizing: Sizing = {
+    slots: config.CONCURRENCY ?? sized.slots,
+    decoders: config.DECODERS ?? sized.decoders,
+    decoderMemoryBytes: config.DECODER_MEMORY_BYTES ?? sized.decoderMemoryBytes,
+    maxDecodedPixels: config.MAX_DECODED_PIXELS ?? sized.maxDecodedPixels,
+  };
+  return {
+    sizing,
+    limits: {
+      maxInputBytes: config.MAX_INPUT_BYTES,
+      maxDecodedPixels: sizing.maxDecodedPixels,
+      maxCopiedPixels: config.MAX_COPIED_PIXELS,
+      maxPages: config.MAX_PAGES,
+    },
+    convertTimeoutMs: config.CONVERT_TIMEOUT_MS,
+  };
+}

@@ -1,0 +1,132 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { channels, ImageConvertedSchema, type ConvertImage, type ImageConverted } from '@sluice/contracts';
+import { encode, stepId } from '@sluice/messaging';
+import type { Context, Message, Outcome } from '@sluice/pipeline';
+import { StoreError, type ObjectStore } from '@sluice/storage';
+import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
+import { convert, type Conversion } from './convert/convert.ts';
+import type { DecoderPool } from './convert/decode/pool.ts';
+import { ConversionError, ConversionTimeoutError } from './convert/errors.ts';
+import type { ConvertLimits } from './convert/options.ts';
+import type { ImageMetrics } from './metrics.ts';
+import { convertOptions } from './options.ts';
+import { PdfUpload } from './pdf-upload.ts';
+import { pageSources } from './sources.ts';
+
+/** What the two pipelines work with. */
+export interface ConverterDeps {
+  readonly store: Pick<ObjectStore, 'get' | 'put' | 'head'>;
+  readonly decoders: DecoderPool;
+  readonly limits: ConvertLimits;
+  readonly convertTimeoutMs: number;
+  readonly metrics: ImageMetrics;
+  readonly now: () => Date;
+}
+
+/**
+ * Converts the pictures of one job into one PDF and says how it ended. A picture that cannot be converted is a result,
+ * told once; a store that cannot be reached is a retry. A repeat writes the same bytes to the same key and tells the
+ * same result under the same id.
+ */
+export async function convertJob(message: Message<ConvertImage>, context: Context<ConverterDeps>): Promise<Outcome> {
+  const { deps, log } = context;
+  const startedMs = performance.now();
+  try {
+    const conversion = await withSpan('convert image', {}, async (span) => {
+      const done = await convertInTime(message.data, context);
+      span.setAttributes({
+        'image.path': done.path,
+        'image.pages': done.pages.length,
+        'image.format': done.pages[0]?.format ?? '',
+        'image.width': done.width,
+        'image.height': done.height,
+        'image.input_bytes': done.inputBytes,
+        'image.output_bytes': done.outputBytes,
+      });
+      return done;
+    });
+    deps.metrics.succeeded(conversion, performance.now() - startedMs);
+    return tell(message, context, { case: 'succeeded', value: succeeded(message.data, conversion) });
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'not_found') return sourceGone(message, context);
+    if (!(error instanceof ConversionError)) throw error;
+    // A decoder may have died of something else than this picture. It gets one more chance, and no third.
+    if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
+    deps.metrics.failed(error.code, performance.now() - startedMs);
+    log.info(
+      { job_id: message.data.jobId, code: error.code, detail: error.message },
+      'the picture cannot be converted',
+    );
+    return tell(message, context, { case: 'failed', value: failure(error.code, error.message) });
+  }
+}
+
+async function convertInTime(work: ConvertImage, { deps, signal }: Context<ConverterDeps>): Promise<Conversion> {
+  const { store, limits, decoders, convertTimeoutMs } = deps;
+  const late = new AbortController();
+  const timer = setTimeout(() => {
+    late.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
+  }, convertTimeoutMs);
+  const either = AbortSignal.any([signal, late.signal]);
+  const upload = new PdfUpload(store, work.outputKey, either);
+  try {
+    const sources = pageSources(work.sources, store, either);
+    const conversion = await convert(sources, convertOptions(work.options), upload, {
+      limits,
+      decoders,
+      signal: either,
+    });
+    await upload.finish();
+    return conversion;
+  } catch (error) {
+    await upload.abandon(error instanceof Error ? error : new Error(String(error)));
+    // Whatever broke because of it, lateness is the reason.
+    throw late.signal.aborted ? (late.signal.reason as Error) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+type Ending = Exclude<ImageConverted['outcome'], { case: undefined }>;
+
+function tell(message: Message<ConvertImage>, context: Context<ConverterDeps>, outcome: Ending): Outcome {
+  const { jobId, replays } = message.data;
+  const result = create(ImageConvertedSchema, {
+    jobId,
+    replays,
+    outcome,
+    finishedAt: timestampFromDate(context.deps.now()),
+    attempt: message.attempt,
+    traceparent: currentTraceparent() ?? '',
+  });
+  currentSpan()?.setAttribute('image.outcome', outcome.case === 'failed' ? outcome.value.code : outcome.case);
+  const channel = channels.imageConverted;
+  context.emit(channel.template, encode(channel, result), { id: stepId(jobId, 'converted', replays) });
+  return { kind: 'ack' };
+}
+
+// The source of a job is deleted when the job has ended. So a missing one means that this is a repeat of work that
+// was done, or that somebody deleted it first.
+async function sourceGone(message: Message<ConvertImage>, context: Context<ConverterDeps>): Promise<Outcome> {
+  if (await context.deps.store.head(message.data.outputKey)) return { kind: 'skip', reason: 'converted before' };
+  return tell(message, context, { case: 'failed', value: failure('source_missing', 'the picture is no longer there') });
+}
+
+function failure(code: string, detail: string): Extract<Ending, { case: 'failed' }>['value'] {
+  return { $typeName: 'sluice.v1.Failure', code, detail: detail.slice(0, 500) };
+}
+
+function succeeded(work: ConvertImage, conversion: Conversion): Extract<Ending, { case: 'succeeded' }>['value'] {
+  return {
+    $typeName: 'sluice.v1.ImageResult',
+    key: work.outputKey,
+    pages: conversion.pages.length,
+    width: conversion.width,
+    height: conversion.height,
+    inputBytes: BigInt(conversion.inputBytes),
+    outputBytes: BigInt(conversion.outputBytes),
+    sha256: conversion.sha256,
+    path: conversion.path,
+  };
+}

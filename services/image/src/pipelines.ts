@@ -1,0 +1,42 @@
+import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
+import { decoder } from '@sluice/messaging';
+import { definePipeline, type Pipeline } from '@sluice/pipeline';
+import { convertJob, type ConverterDeps } from './converter.ts';
+
+export interface ConverterSettings {
+  /** Jobs in flight, for each pipeline. */
+  readonly slots: number;
+  readonly convertTimeoutMs: number;
+}
+
+const decode = decoder(channels.convertUrl);
+
+/** A job writes one key, which follows from its id: a message that says otherwise is no message of ours. */
+function decodeConvertImage(bytes: Uint8Array): ConvertImage {
+  const message = decode(bytes);
+  if (!isSubjectToken(message.jobId)) throw new TypeError('the job id is not a plain token');
+  if (message.outputKey !== `pdf/${message.jobId}.pdf`) throw new TypeError("the output key is not the job's own");
+  return message;
+}
+
+/**
+ * The two converters: pictures in the store, and pictures that came with the message. Each reads its express lane and
+ * its normal lane, four to one while both have work.
+ */
+export function converterPipelines(settings: ConverterSettings): Pipeline<ConvertImage, ConverterDeps>[] {
+  return ['url_to_pdf', 'binary_to_pdf'].map((name) =>
+    definePipeline<ConvertImage, ConverterDeps>({
+      name,
+      sources: [
+        { stream: 'IMAGES_EXPRESS', consumer: name, weight: 4 },
+        { stream: 'IMAGES', consumer: name, weight: 1 },
+      ],
+      decode: decodeConvertImage,
+      flow: { concurrency: settings.slots },
+      // The conversion ends itself in time; the engine's limit is for what should never happen.
+      lease: { handlerTimeoutMs: settings.convertTimeoutMs + 30_000 },
+      retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
+      handle: convertJob,
+    }),
+  );
+}

@@ -1,0 +1,50 @@
+import type { ImageSource } from '@sluice/contracts';
+import { StoreError, type ObjectStore } from '@sluice/storage';
+import { sourceFromBytes, type PageSource } from './convert/source.ts';
+
+/** The pictures of a job, in the order of their pages: objects in the store, or bytes that came with the message. */
+export function pageSources(
+  sources: readonly ImageSource[],
+  store: Pick<ObjectStore, 'get'>,
+  signal: AbortSignal,
+): PageSource[] {
+  return sources.map((source, index) => {
+    const name = `picture ${index + 1}`;
+    if (source.from.case === 'content') return sourceFromBytes(source.from.value, name);
+    return sourceFromStore(source.from.value ?? '', Number(source.sizeBytes), name, store, signal);
+  });
+}
+
+function sourceFromStore(
+  key: string,
+  sizeBytes: number,
+  name: string,
+  store: Pick<ObjectStore, 'get'>,
+  signal: AbortSignal,
+): PageSource {
+  return {
+    name,
+    sizeBytes,
+    async open() {
+      // A job writes to its own key and reads uploads, whatever its message says.
+      if (!isUploadKey(key)) throw new StoreError('refused', `${name}: not the key of an upload`);
+      const { body } = await store.get(key, signal);
+      return destroyedOnReturn(body);
+    },
+  };
+}
+
+function isUploadKey(key: string): boolean {
+  return /^uploads\/[\w-]+\/[\w-]+$/.test(key);
+}
+
+// Leaving a stream early must close its connection: pictures are often read no further than their header.
+async function* destroyedOnReturn(
+  body: AsyncIterable<Uint8Array> & { destroy(): unknown },
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } finally {
+    body.destroy();
+  }
+}
