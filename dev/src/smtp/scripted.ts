@@ -55,11 +55,12 @@ export async function startScriptedSmtp(options: { port?: number; script?: SmtpS
     socket.on('close', () => sockets.delete(socket));
     // A reset is a client's right; the session sees the close.
     socket.on('error', () => {});
-    void serveSmtp(
+    // A client that hangs up mid-session ends the session's reads with its error; there is nothing left to serve.
+    serveSmtp(
       socket,
       () => script,
       (mail) => mails.push(mail),
-    );
+    ).catch(() => socket.destroy());
   });
   const port = await listen(server, options.port ?? 0);
   const refuse = async (): Promise<void> => {
