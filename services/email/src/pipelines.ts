@@ -8,6 +8,8 @@ export interface MailerSettings {
   readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
   /** The longest a handler may run: holding a mail through an outage included. */
   readonly handlerTimeoutMs: number;
+  /** Life of one pull, which a drain waits for; the engine's default when absent. */
+  readonly pullExpiresMs?: number | undefined;
 }
 
 const decode = decoder(channels.sendWelcome);
@@ -32,7 +34,12 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
         { stream: 'EMAILS', consumer: name, weight: 1 },
       ],
       decode: decodeSendEmail,
-      flow: { concurrency: settings.concurrency },
+      flow: {
+        concurrency: settings.concurrency,
+        ...(settings.pullExpiresMs === undefined
+          ? {}
+          : { expiresMs: settings.pullExpiresMs, idleHeartbeatMs: Math.floor(settings.pullExpiresMs / 4) }),
+      },
       lease: { handlerTimeoutMs: settings.handlerTimeoutMs },
       retry: { ...settings.retry, factor: 3, jitter: 'equal' },
       handle: sendMail,

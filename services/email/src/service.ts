@@ -27,6 +27,7 @@ import { createSuppressions, suppressionBucket } from './suppressions.ts';
 export interface Tuning {
   readonly timeouts?: Partial<SmtpTimeouts>;
   readonly breaker?: Partial<BreakerSettings>;
+  readonly pullExpiresMs?: number;
 }
 
 /** Starts the two mailers and all they work with. */
@@ -108,6 +109,7 @@ export async function startEmail(
     concurrency: config.CONCURRENCY,
     retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
     handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
+    pullExpiresMs: tuning.pullExpiresMs,
   });
   for (const pipeline of pipelines) await host.start(pipeline, deps);
 

@@ -1,0 +1,189 @@
+// A real broker with the system's streams, and the email service on it: what the suites of this folder stand on.
+import { create } from '@bufbuild/protobuf';
+import type { JsonObject } from '@bufbuild/protobuf';
+import { channels, SendEmailSchema, type EmailSent } from '@sluice/contracts';
+import { startNats, type NatsProcess } from '@sluice/dev';
+import { connectNats, createBus, decoder, openBucket, provision, stepId, topology, type Bus } from '@sluice/messaging';
+import { definePipeline, silentLogger } from '@sluice/pipeline';
+import { loadConfig, serviceFields, type RunningService } from '@sluice/service';
+import type { Logger, Telemetry } from '@sluice/telemetry';
+import { Registry } from 'prom-client';
+import { emailFields } from '../src/config.ts';
+import type { Bucket } from '../src/bucket.ts';
+import { startEmail, type Tuning } from '../src/service.ts';
+
+/** How one mail ended, from outside: its result, or the dead letter of its message. */
+export interface Ended {
+  readonly jobId: string;
+  readonly result: EmailSent | undefined;
+  readonly deadLetter: string | undefined;
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly tuning?: Tuning;
+  readonly instance?: string;
+}
+
+/** A mail to ask for. */
+export interface Asked {
+  readonly jobId: string;
+  readonly to: string;
+  readonly template?: string;
+  readonly variables?: JsonObject;
+  readonly account?: string;
+  readonly replays?: number;
+  readonly attachmentKey?: string;
+  readonly express?: boolean;
+  /** The message id; one derived from the job when absent, so that a repeat is recognised as one. */
+  readonly messageId?: string;
+}
+
+export interface Broker {
+  readonly nats: NatsProcess;
+  readonly bus: Bus;
+  bucket(name: string): Promise<Bucket>;
+  /** Puts the work for one mail into its lane. */
+  ask(mail: Asked): Promise<void>;
+  /** Waits for the end of a job. */
+  ended(jobId: string): Promise<Ended>;
+  /** Results so far, repeats included. */
+  readonly results: readonly EmailSent[];
+  /** Starts an email service against providers. */
+  email(smtpUrls: string, options?: RunOptions): Promise<EmailProcess>;
+  close(): Promise<void>;
+}
+
+export interface EmailProcess {
+  readonly service: RunningService;
+  /** The exposition of this service's metrics. */
+  metrics(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Short waits: what takes seconds with a real provider takes tenths here. */
+export const quick: Tuning = {
+  timeouts: { connectMs: 300, greetingMs: 300, silenceMs: 300, attemptMs: 800 },
+  breaker: { probeAfterMs: 100, probeAtMostMs: 400 },
+  pullExpiresMs: 1_000,
+};
+
+export async function startBroker(): Promise<Broker> {
+  const nats = await startNats();
+  const nc = await connectNats({ url: nats.url, name: 'email-test' });
+  await provision(nc, topology);
+  const bus = await createBus(nc);
+
+  const results: EmailSent[] = [];
+  const deadLetters = new Map<string, string>();
+  const wakes = new Set<() => void>();
+  const changed = (): void => {
+    for (const wake of wakes) wake();
+  };
+  const collector = await definePipeline<EmailSent>({
+    name: 'email_sent',
+    sources: [{ stream: 'USERS', consumer: 'email_sent' }],
+    decode: decoder(channels.emailSent),
+    flow: { concurrency: 64, expiresMs: 1_000, idleHeartbeatMs: 250 },
+    handle: (message) => {
+      results.push(message.data);
+      changed();
+      return Promise.resolve();
+    },
+  }).start({ nats: bus.port, deps: undefined, log: silentLogger });
+  const sendDecoder = decoder(channels.sendWelcome);
+  const dead = await definePipeline<Uint8Array>({
+    name: 'dead_letters',
+    sources: [{ stream: 'DLQ', consumer: 'dead_letters' }],
+    decode: (bytes) => bytes,
+    flow: { expiresMs: 1_000, idleHeartbeatMs: 250 },
+    handle: (message) => {
+      const reason = [...message.headers].map(([name, values]) => `${name}: ${values.join(' ')}`).join('\n');
+      deadLetters.set(jobOf(message.data), reason);
+      changed();
+      return Promise.resolve();
+    },
+  }).start({ nats: bus.port, deps: undefined, log: silentLogger });
+  const jobOf = (bytes: Uint8Array): string => {
+    try {
+      return sendDecoder(bytes).jobId;
+    } catch {
+      return '';
+    }
+  };
+
+  return {
+    nats,
+    bus,
+    results,
+    bucket: (name) => openBucket(nc, { name, about: '', ttlMs: 0 }),
+    async ask(mail) {
+      const template = mail.template ?? 'welcome';
+      const welcome = template === 'welcome';
+      const channel = mail.express
+        ? welcome
+          ? channels.sendWelcomeExpress
+          : channels.sendNotificationExpress
+        : welcome
+          ? channels.sendWelcome
+          : channels.sendNotification;
+      const message = create(SendEmailSchema, {
+        jobId: mail.jobId,
+        account: mail.account ?? 'acme',
+        replays: mail.replays ?? 0,
+        email: {
+          to: mail.to,
+          template,
+          variables: mail.variables ?? { name: 'Ada' },
+          attachmentKey: mail.attachmentKey ?? '',
+        },
+      });
+      await bus.publish(channel, message, { id: mail.messageId ?? stepId(mail.jobId, 'work', mail.replays) });
+    },
+    ended(jobId) {
+      return new Promise((resolve) => {
+        const look = (): void => {
+          const result = results.find((each) => each.jobId === jobId);
+          const deadLetter = deadLetters.get(jobId);
+          if (result === undefined && deadLetter === undefined) return;
+          wakes.delete(look);
+          resolve({ jobId, result, deadLetter });
+        };
+        wakes.add(look);
+        look();
+      });
+    },
+    async email(smtpUrls, { env = {}, tuning = quick, instance = 'email-1' } = {}) {
+      const registry = new Registry() as unknown as Telemetry['registry'];
+      registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+      const config = loadConfig(
+        { ...serviceFields, ...emailFields },
+        {
+          SLUICE_ENV: 'dev',
+          NATS_URL: nats.url,
+          SMTP_URLS: smtpUrls,
+          RETRY_BASE_MS: '50',
+          RETRY_MAX_MS: '1000',
+          ...env,
+        },
+      );
+      const faults: unknown[] = [];
+      const log = silentLogger as unknown as Logger;
+      const telemetry: Telemetry = { log, registry, shutdown: () => Promise.resolve() };
+      const service = await startEmail(
+        { config, log, telemetry, instance, fault: (error) => faults.push(error) },
+        tuning,
+      );
+      return {
+        service,
+        metrics: () => registry.metrics(),
+        stop: () => service.stop(),
+      };
+    },
+    async close() {
+      await Promise.all([collector.drain(), dead.drain()]);
+      await bus.close();
+      await nats.stop();
+    },
+  };
+}
