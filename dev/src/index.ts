@@ -1,4 +1,5 @@
 export { withDebianPackage } from './debian-package.ts';
+export { toolCacheDir } from './nats/cache.ts';
 export {
   findNats,
   findNatsProgram,

@@ -1,0 +1,52 @@
+# One image recipe for the four services:
+#   docker build --build-arg SERVICE=image -t sluice-image .
+# No "# syntax" line: BuildKit's built-in frontend has all that is used here, and a build needs no other registry.
+ARG NODE_IMAGE=node:24.21.0-bookworm-slim
+
+FROM ${NODE_IMAGE} AS deps
+ENV CI=true
+RUN --mount=type=cache,id=npm,target=/npm npm install --global --cache /npm pnpm@12.21.0
+WORKDIR /app
+# The manifests first: the layer with the dependencies stays while only sources change.
+COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./
+COPY libs/contracts/package.json libs/contracts/
+COPY libs/jobs/package.json libs/jobs/
+COPY libs/messaging/package.json libs/messaging/
+COPY libs/pipeline/package.json libs/pipeline/
+COPY libs/service/package.json libs/service/
+COPY libs/storage/package.json libs/storage/
+COPY libs/telemetry/package.json libs/telemetry/
+COPY libs/worker/package.json libs/worker/
+COPY services/client/package.json services/client/
+COPY services/email/package.json services/email/
+COPY services/gateway/package.json services/gateway/
+COPY services/image/package.json services/image/
+COPY bench/package.json bench/
+COPY dev/package.json dev/
+COPY o11y/package.json o11y/
+COPY tests/package.json tests/
+ARG SERVICE
+# The Node that the repository brings for people with an older one is 120 MB the image has already.
+RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
+    pnpm install --frozen-lockfile --prod --filter "@sluice/${SERVICE}..." --store-dir /pnpm/store \
+ && rm -rf node_modules/.pnpm/node-*-x64@* node_modules/.pnpm/node-*-arm64@* node_modules/node-* node_modules/.bin/node
+
+FROM ${NODE_IMAGE}
+ARG SERVICE
+LABEL org.opencontainers.image.title="sluice-${SERVICE}" org.opencontainers.image.licenses="Apache-2.0"
+# MALLOC_ARENA_MAX: libvips allocates on many threads, and glibc keeps an arena for each of them.
+ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
+    OPS_PORT=9464 \
+    MALLOC_ARENA_MAX=2
+# The workspace layout is kept: below node_modules Node would not strip the types.
+COPY --from=deps /app /app
+COPY libs /app/libs
+COPY services/${SERVICE} /app/services/${SERVICE}
+USER node
+WORKDIR /app/services/${SERVICE}
+EXPOSE 9464
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.OPS_PORT}/readyz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+# Node itself, not `pnpm run`: it gets the signals, and nothing tries to install at start.
+CMD ["node", "src/main.ts"]

@@ -1,0 +1,227 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { findNatsProgram } from '@sluice/dev';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { findCompose } from './tools/compose-command.ts';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+interface ComposeService {
+  image?: string;
+  build?: { args: { SERVICE: string } };
+  user?: string;
+  read_only?: boolean;
+  cap_drop?: string[];
+  cap_add?: string[];
+  security_opt?: string[];
+  privileged?: boolean;
+  network_mode?: string;
+  mem_limit?: string;
+  pids_limit?: number;
+  logging?: { options: Record<string, string> };
+  ports?: string[];
+  volumes?: string[];
+  environment?: Record<string, string>;
+  depends_on?: Record<string, { condition: string }>;
+  healthcheck?: { test: string[] };
+  stop_grace_period?: string;
+  container_name?: string;
+  command?: string[];
+}
+
+const compose = parse(read('docker-compose.yml'), { merge: true }) as {
+  services: Record<string, ComposeService>;
+  volumes: Record<string, null>;
+};
+const all = Object.entries(compose.services);
+const own = all.filter(([, service]) => service.build !== undefined);
+const thirdParty = all.filter(([, service]) => service.build === undefined);
+const watchers = ['collector', 'jaeger', 'prometheus', 'nats-exporter', 'loki', 'grafana'];
+const sourceOf = (mount: string): string => mount.split(':')[0] ?? '';
+
+function workspaceManifests(): string[] {
+  const { packages } = parse(read('pnpm-workspace.yaml')) as { packages: string[] };
+  return packages.flatMap((entry) => {
+    if (!entry.endsWith('/*')) return [`${entry}/package.json`];
+    const folder = entry.slice(0, -2);
+    const names = readdirSync(join(root, folder), { withFileTypes: true }).filter((one) => one.isDirectory());
+    return names.map((one) => `${folder}/${one.name}/package.json`);
+  });
+}
+
+describe('every container', () => {
+  it.each(all)('%s is locked down', (_, service) => {
+    expect(service.read_only).toBe(true);
+    expect(service.cap_drop).toEqual(['ALL']);
+    expect(service.security_opt).toContain('no-new-privileges:true');
+    expect(service.privileged ?? false).toBe(false);
+    expect(['none', undefined]).toContain(service.network_mode);
+    expect(service.volumes?.join() ?? '').not.toContain('docker.sock');
+  });
+
+  it.each(all)('%s runs as nobody special', (name, service) => {
+    // The one exception gives fresh volumes to their users: without a network, with one capability, for a moment.
+    if (name === 'volumes') {
+      expect(service).toMatchObject({ network_mode: 'none', cap_add: ['CHOWN'], restart: 'no' });
+      return;
+    }
+    expect(service.user).toMatch(/^(node|[1-9]\d*:\d+)$/);
+    expect(service.cap_add ?? []).toEqual(name === 'caddy' ? ['NET_BIND_SERVICE'] : []);
+  });
+
+  it.each(all)('%s cannot take the machine with it', (_, service) => {
+    expect(service.mem_limit).toMatch(/^\d+[mg]$/);
+    expect(service.pids_limit).toBeGreaterThan(0);
+    expect(service.logging?.options).toMatchObject({ 'max-size': '10m', 'max-file': '3' });
+  });
+
+  it.each(all)('%s is reachable from this machine only, and changes none of its files', (_, service) => {
+    for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/);
+    for (const mount of service.volumes ?? []) {
+      if (mount.startsWith('.')) expect(mount).toMatch(/:ro$/);
+      else expect(Object.keys(compose.volumes)).toContain(sourceOf(mount));
+    }
+  });
+
+  it.each(thirdParty)('%s is of one version', (_, service) => {
+    expect(service.image).toMatch(/:v?\d+\.\d+(\.\d+)?(-alpine)?$/);
+  });
+
+  it.each(all)('%s mounts files that exist', (_, service) => {
+    const mounted = (service.volumes ?? []).map(sourceOf).filter((source) => source.startsWith('.'));
+    for (const source of mounted) expect(() => statSync(join(root, source)), source).not.toThrow();
+  });
+});
+
+describe('health', () => {
+  const withoutCheck = all.filter(([, service]) => !service.healthcheck && !service.build).map(([name]) => name);
+
+  it('is asked of everything that can answer', () => {
+    // The first is a moment's work, the second an image with one binary that asks nothing.
+    expect(withoutCheck).toEqual(['volumes', 'collector']);
+    expect(read('Dockerfile')).toMatch(/^HEALTHCHECK .*\n\s+CMD \["node"/m);
+  });
+
+  it.each(thirdParty)('of %s is asked at 127.0.0.1: localhost may be ::1, where nobody listens', (_, service) => {
+    expect(service.healthcheck?.test.join(' ') ?? '').not.toContain('localhost');
+  });
+
+  it.each(all)('is what %s waits for', (_, service) => {
+    for (const [dependency, { condition }] of Object.entries(service.depends_on ?? {})) {
+      if (condition === 'service_healthy') expect(withoutCheck).not.toContain(dependency);
+    }
+  });
+});
+
+describe('the services', () => {
+  it('are the folders of services/', () => {
+    expect(own.map(([name]) => name).toSorted()).toEqual(readdirSync(join(root, 'services')).toSorted());
+    for (const [name, service] of own) expect(service.build?.args.SERVICE).toBe(name);
+  });
+
+  it.each(own)('%s starts without what watches it', (_, service) => {
+    for (const dependency of Object.keys(service.depends_on ?? {})) expect(watchers).not.toContain(dependency);
+  });
+
+  it.each(own)('%s may end its work before it is killed', (_, service) => {
+    const graceMs = Number.parseInt(service.stop_grace_period ?? '0', 10) * 1000;
+    expect(graceMs).toBeGreaterThan(Number(service.environment?.['DRAIN_TIMEOUT_MS']));
+  });
+
+  it.each(own)('%s can be scaled', (_, service) => {
+    expect(service.container_name).toBeUndefined();
+    expect(service.ports).toBeUndefined();
+  });
+
+  it.each(own)('%s is given settings that somebody reads', (name, service) => {
+    const known = read('libs/service/src/config.ts') + sourcesOf(`services/${name}/src`);
+    for (const variable of Object.keys(service.environment ?? {})) expect(known).toContain(variable);
+  });
+});
+
+function sourcesOf(folder: string): string {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .map((file) => read(join(folder, file)))
+    .join('\n');
+}
+
+describe('the proxy', () => {
+  it('leads to services that exist', () => {
+    const upstreams = [...read('Caddyfile').matchAll(/(?:reverse_proxy|dynamic a) ([a-z0-9]+)[ :]\d+/g)].map(
+      ([, name]) => name,
+    );
+    expect(upstreams).toContain('gateway');
+    for (const upstream of upstreams) expect(Object.keys(compose.services)).toContain(upstream);
+  });
+});
+
+describe('the image', () => {
+  const dockerfile = read('Dockerfile');
+
+  it('installs from the manifest of every workspace package', () => {
+    for (const manifest of workspaceManifests()) {
+      expect(dockerfile).toContain(`COPY ${manifest} ${manifest.replace('package.json', '')}\n`);
+    }
+  });
+
+  it('is of one Node version, runs as node and is not built from more than is named', () => {
+    expect(dockerfile).toMatch(/^ARG NODE_IMAGE=node:\d+\.\d+\.\d+-bookworm-slim$/m);
+    expect(dockerfile).toMatch(/^USER node$/m);
+    expect(dockerfile).not.toMatch(/^# *syntax/m);
+    const ignored = read('.dockerignore')
+      .split('\n')
+      .filter((line) => !line.startsWith('#'));
+    expect(ignored[0]).toBe('*');
+    expect(ignored).toContain('**/node_modules');
+  });
+});
+
+describe('the broker', () => {
+  it.each(['dev.conf', 'prod.conf'])('accepts %s', async (name) => {
+    const program = await findNatsProgram();
+    if (program.kind !== 'binary') throw new Error('no nats-server binary to check the file with');
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-conf-'));
+    const file = join(folder, name);
+    // Certificates are the deployment's; everything else of the file is checked as it is.
+    await writeFile(file, read(`deploy/nats/${name}`).replace(/^tls \{[\s\S]*?^\}/m, ''));
+    const env = { ...process.env, SERVER_NAME: 'a', NATS_USER: 'b', NATS_PASSWORD: 'c' };
+    const { stderr } = await run(program.path, ['-t', '-c', file], { env });
+    expect(stderr).toContain('is valid');
+    await rm(folder, { recursive: true });
+  });
+
+  it('syncs before it acknowledges in production', () => {
+    expect(read('deploy/nats/prod.conf')).toMatch(/^\s*sync_interval: always$/m);
+  });
+});
+
+const command = await findCompose();
+const reason = 'no Docker Compose on this machine, and none to be had from Debian';
+if (command === undefined) console.warn(`docker compose config: not run, ${reason}`);
+
+async function composeConfig(file: string, ...flags: string[]): Promise<{ stdout: string; stderr: string }> {
+  const [program, ...args] = command ?? ['docker', 'compose'];
+  return await run(program, [...args, '-f', join(root, file), 'config', ...flags], { maxBuffer: 4 * 1024 * 1024 });
+}
+
+describe.skipIf(command === undefined)('docker compose config', () => {
+  it.each(['docker-compose.yml', 'docker-compose.lb-image.yml'])('accepts %s', async (file) => {
+    const { stderr } = await composeConfig(file, '-q');
+    expect(stderr).toBe('');
+  });
+
+  it('makes two replicas of the image service out of one definition', async () => {
+    const { stdout } = await composeConfig('docker-compose.lb-image.yml', '--format', 'json');
+    const { services } = JSON.parse(stdout) as { services: Record<string, { deploy?: { replicas?: number } }> };
+    expect(services['image']?.deploy?.replicas).toBe(2);
+    expect(Object.keys(services).toSorted()).toEqual(Object.keys(compose.services).toSorted());
+  });
+});
