@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { assertPortFree, freePort } from './free-port.ts';
 import { startNats } from './nats/server.ts';
 import { startOtlpReceiver, type OtlpReceiver } from './otlp/receiver.ts';
-import { startS3 } from './s3/server.ts';
+import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
 import { startSmtpSink, type SmtpSink } from './smtp/sink.ts';
 
@@ -61,6 +61,7 @@ export interface Stack {
     readonly otlp: string;
   };
   readonly services: readonly ServiceProcess[];
+  readonly s3: S3Server;
   readonly mail: SmtpSink;
   readonly otlp: OtlpReceiver;
   /** What runs where, for the table at the end of the start. */
@@ -172,6 +173,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         otlp: otlp.url,
       },
       services,
+      s3,
       mail,
       otlp,
       versions: { nats: nats.version ?? 'unknown' },

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
+import { createStore } from '@sluice/storage';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayClient, until, type Problem } from './gateway-client.ts';
 
@@ -51,6 +52,11 @@ describe('a photo', () => {
   test('leaves no upload behind', async () => {
     const large = Buffer.concat([photo, Buffer.alloc(300_000)]);
     expect((await api.ended((await api.accept('/v1/images', large)).id)).state).toBe('succeeded');
+    const { url, region, accessKeyId, secretAccessKey } = stack.s3;
+    const store = createStore({ endpoint: url, region, bucket: 'sluice', accessKeyId, secretAccessKey });
+    await until('the source is deleted', async () => (await Array.fromAsync(store.list('uploads/'))).length === 0);
+    expect((await Array.fromAsync(store.list('pdf/'))).length).toBeGreaterThan(0);
+    store.close();
   });
 });
 
@@ -69,7 +75,7 @@ describe('what is no image', () => {
     const truncated = screenshot.subarray(0, Math.floor(screenshot.length / 2));
     const job = await api.ended((await api.accept('/v1/images', truncated)).id);
     expect(job).toMatchObject({ state: 'failed', attempt: 1, error: { code: 'corrupt_image' } });
-    expect((await api.pdf(job.id)).status).toBe(409);
+    expect((await api.pdf(job.id)).status).toBe(404);
   });
 });
 
