@@ -1,11 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findPortHolder, PortInUseError } from '../port-holder.ts';
-import { findNatsProgram, type FindNatsOptions, type NatsProgram } from './find.ts';
+import { findNatsProgram, type FindNatsOptions } from './find.ts';
+import { natsRunner, spawnNats, type NatsPorts, type NatsRunner } from './runner.ts';
 
 /** How to start a nats-server. Everything has a default that lets many servers run next to each other. */
 export interface StartNatsOptions extends FindNatsOptions {
@@ -56,22 +57,10 @@ export class NatsStartError extends Error {
   readonly code = 'nats_start_failed';
 }
 
-interface Launched {
+interface Launched extends NatsPorts {
   child: ChildProcess;
   pid: number;
-  port: number;
-  monitorPort: number;
   exited: Promise<number | string>;
-}
-
-interface Launch {
-  program: NatsProgram;
-  port: number;
-  monitorPort: number;
-  storeDir: string;
-  configFile: string | undefined;
-  workDir: string;
-  readyTimeoutMs: number;
 }
 
 const STOP_GRACE_MS = 5_000;
@@ -79,81 +68,29 @@ const POLL_MS = 20;
 const TAIL_CHARS = 2_000;
 
 // A worker that ends without stop() must not leave a broker behind.
-const running = new Set<ChildProcess>();
+const running = new Map<ChildProcess, NatsRunner>();
 process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const [child, runner] of running) runner.signal(child, 'SIGKILL');
 });
 
-function commandOf(launch: Launch): { command: string; args: string[] } {
-  const { program, port, monitorPort } = launch;
-  if (program.kind === 'binary') {
-    const args = ['-js', '-a', '127.0.0.1', '-p', String(port || -1), '-m', String(monitorPort || -1)];
-    args.push('-sd', launch.storeDir, '--ports_file_dir', launch.workDir);
-    if (launch.configFile !== undefined) args.push('-c', launch.configFile);
-    return { command: program.path, args };
-  }
-  const publish = (host: number, container: number): string[] => ['-p', `127.0.0.1:${host || ''}:${container}`];
-  const args = ['run', '--rm', '--init', '--name', containerName(launch), '-v', `${launch.storeDir}:/data`];
-  args.push(...publish(port, 4222), ...publish(monitorPort, 8222));
-  if (launch.configFile !== undefined) args.push('-v', `${launch.configFile}:/etc/nats/sluice.conf:ro`);
-  args.push(program.image, '-js', '-p', '4222', '-m', '8222', '-sd', '/data');
-  if (launch.configFile !== undefined) args.push('-c', '/etc/nats/sluice.conf');
-  return { command: 'docker', args };
-}
-
-function containerName(launch: Launch): string {
-  return `sluice-nats-${launch.workDir.slice(-6).replaceAll(/[^a-zA-Z0-9]/g, '0')}`;
-}
-
-async function docker(...args: string[]): Promise<string> {
-  const child = spawn('docker', args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
-  await new Promise((resolve) => child.once('close', resolve));
-  return out;
-}
-
-/** The ports the server chose, once it accepts clients: from its ports file (so another server's answer cannot be taken for ours). */
-async function chosenPorts(launch: Launch, pid: number): Promise<{ port: number; monitorPort: number } | undefined> {
-  if (launch.program.kind === 'docker') {
-    const mapped = async (inside: number) => {
-      return Number((await docker('port', containerName(launch), `${inside}/tcp`)).trim().split(':').at(-1) ?? '');
-    };
-    const [port, monitorPort] = [await mapped(4222), await mapped(8222)];
-    return port && monitorPort ? { port, monitorPort } : undefined;
-  }
-  try {
-    const text = await readFile(join(launch.workDir, `${basename(launch.program.path)}_${pid}.ports`), 'utf8');
-    const ports = JSON.parse(text) as { nats?: string[]; monitoring?: string[] };
-    const portOf = (urls: string[] | undefined): number => Number(new URL(urls?.[0] ?? 'x://x').port);
-    const [port, monitorPort] = [portOf(ports.nats), portOf(ports.monitoring)];
-    return port && monitorPort ? { port, monitorPort } : undefined;
-  } catch {
-    // Not there yet, or half written.
-    return undefined;
-  }
-}
-
-async function failure(launch: Launch, tail: string, what: string): Promise<Error> {
+async function failure(ports: NatsPorts, tail: string, what: string): Promise<Error> {
   if (/address already in use|port is already allocated/i.test(tail)) {
     const mentioned = Number(/:(\d+): bind: address already in use/.exec(tail)?.[1]);
-    for (const [port, purpose] of [
-      [launch.port, 'NATS'],
-      [launch.monitorPort, 'NATS monitoring'],
-    ] as const) {
-      if (port === 0) continue;
-      const holder = await findPortHolder(port);
+    const asked = [
+      [ports.port, 'NATS'],
+      [ports.monitorPort, 'NATS monitoring'],
+    ] as const;
+    for (const [port, purpose] of asked) {
+      const holder = port === 0 ? undefined : await findPortHolder(port);
       if (holder || mentioned === port) return new PortInUseError(port, purpose, holder);
     }
   }
   return new NatsStartError(`nats-server ${what}\n${tail.trim()}`);
 }
 
-async function launchServer(launch: Launch): Promise<Launched> {
-  const { command, args } = commandOf(launch);
-  // A process group of its own: a Ctrl-C in the terminal must not end the broker before the services have drained.
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
-  running.add(child);
+async function launchServer(runner: NatsRunner, asked: NatsPorts, readyTimeoutMs: number): Promise<Launched> {
+  const child = spawnNats(runner, asked);
+  running.set(child, runner);
   let tail = '';
   child.stderr?.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-TAIL_CHARS)));
   const exited = new Promise<number | string>((resolve) => {
@@ -165,10 +102,10 @@ async function launchServer(launch: Launch): Promise<Launched> {
   void exited.then((how) => (end = how));
 
   const pid = child.pid ?? 0;
-  const deadline = Date.now() + launch.readyTimeoutMs;
+  const deadline = Date.now() + readyTimeoutMs;
   for (;;) {
-    if (end !== undefined) throw await failure(launch, tail, `ended with ${end} while starting`);
-    const ports = await chosenPorts(launch, pid);
+    if (end !== undefined) throw await failure(asked, tail, `ended with ${end} while starting`);
+    const ports = await runner.ports(pid);
     if (ports) {
       const healthz = `http://127.0.0.1:${ports.monitorPort}/healthz`;
       const healthy = await fetch(healthz, { signal: AbortSignal.timeout(500) }).then(
@@ -178,9 +115,9 @@ async function launchServer(launch: Launch): Promise<Launched> {
       if (healthy) return { child, pid, ...ports, exited };
     }
     if (Date.now() > deadline) {
-      child.kill('SIGKILL');
+      runner.signal(child, 'SIGKILL');
       await exited;
-      throw await failure(launch, tail, `was not healthy after ${launch.readyTimeoutMs} ms`);
+      throw await failure(asked, tail, `was not healthy after ${readyTimeoutMs} ms`);
     }
     await sleep(POLL_MS);
   }
@@ -208,47 +145,33 @@ export async function startNats(options: StartNatsOptions = {}): Promise<NatsPro
     configFile = join(workDir, `${randomBytes(4).toString('hex')}.conf`);
     await writeFile(configFile, options.config, { mode: 0o600 });
   }
-  const launch: Launch = {
-    program,
-    port: options.port ?? 0,
-    monitorPort: options.monitorPort ?? 0,
-    storeDir,
-    configFile,
-    workDir,
-    readyTimeoutMs: options.readyTimeoutMs ?? 20_000,
-  };
+  const runner = natsRunner(program, { storeDir, configFile, workDir });
+  const readyTimeoutMs = options.readyTimeoutMs ?? 20_000;
   let server: Launched;
   try {
-    server = await launchServer(launch);
+    const asked = { port: options.port ?? 0, monitorPort: options.monitorPort ?? 0 };
+    server = await launchServer(runner, asked, readyTimeoutMs);
   } catch (error) {
     await rm(workDir, { recursive: true, force: true });
     throw error;
   }
   // From now on the ports are fixed, so that clients find a restarted server.
-  launch.port = server.port;
-  launch.monitorPort = server.monitorPort;
-
-  const signal = async (name: NodeJS.Signals): Promise<void> => {
-    // `docker run` forwards SIGTERM but dies alone on SIGKILL: the container has to be named then.
-    if (program.kind === 'docker' && name === 'SIGKILL') await docker('kill', containerName(launch));
-    else server.child.kill(name);
-  };
+  const ports: NatsPorts = { port: server.port, monitorPort: server.monitorPort };
   const isRunning = (): boolean => server.child.exitCode === null && server.child.signalCode === null;
-  const end = async (graceMs: number): Promise<void> => {
+  const end = async (): Promise<void> => {
     if (!isRunning()) return;
     // A paused process takes no SIGTERM before it continues.
-    server.child.kill('SIGCONT');
-    await signal('SIGTERM');
-    const timer = setTimeout(() => void signal('SIGKILL'), graceMs);
+    runner.signal(server.child, 'SIGCONT');
+    runner.signal(server.child, 'SIGTERM');
+    const timer = setTimeout(() => runner.signal(server.child, 'SIGKILL'), STOP_GRACE_MS);
     await server.exited;
     clearTimeout(timer);
   };
 
   return {
-    url: `nats://127.0.0.1:${server.port}`,
-    monitorUrl: `http://127.0.0.1:${server.monitorPort}`,
-    port: server.port,
-    monitorPort: server.monitorPort,
+    url: `nats://127.0.0.1:${ports.port}`,
+    monitorUrl: `http://127.0.0.1:${ports.monitorPort}`,
+    ...ports,
     storeDir,
     version: program.kind === 'binary' ? program.version : undefined,
     from: program.from,
@@ -259,24 +182,24 @@ export async function startNats(options: StartNatsOptions = {}): Promise<NatsPro
       return server.exited;
     },
     async stop() {
-      await end(STOP_GRACE_MS);
+      await end();
       if (temporaryStore) await rm(storeDir, { recursive: true, force: true });
       await rm(workDir, { recursive: true, force: true });
     },
     async kill() {
       if (!isRunning()) return;
-      await signal('SIGKILL');
+      runner.signal(server.child, 'SIGKILL');
       await server.exited;
     },
     pause() {
-      server.child.kill('SIGSTOP');
+      runner.signal(server.child, 'SIGSTOP');
     },
     resume() {
-      server.child.kill('SIGCONT');
+      runner.signal(server.child, 'SIGCONT');
     },
     async restart() {
-      await end(STOP_GRACE_MS);
-      server = await launchServer(launch);
+      await end();
+      server = await launchServer(runner, ports, readyTimeoutMs);
     },
   };
 }
