@@ -1,23 +1,57 @@
-import { startScriptedSmtp, type ScriptedSmtp } from '@sluice/dev';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startS3, startScriptedSmtp, type S3Server, type ScriptedSmtp } from '@sluice/dev';
+import { createStore, type ObjectStore } from '@sluice/storage';
+import PostalMime from 'postal-mime';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { unsubscribeToken } from '../src/compose.ts';
 import { startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
 let broker: Broker;
 let smtp: ScriptedSmtp;
+let s3: S3Server;
+const directory = mkdtempSync(join(tmpdir(), 'sluice-email-'));
+let store: ObjectStore;
 let email: EmailProcess;
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+
 beforeAll(async () => {
-  broker = await startBroker();
-  smtp = await startScriptedSmtp();
-  email = await broker.email(smtp.url);
+  [broker, smtp, s3] = await Promise.all([startBroker(), startScriptedSmtp(), startS3({ directory })]);
+  const { url: endpoint, accessKeyId, secretAccessKey, region } = s3;
+  store = createStore({ endpoint, region, bucket: 'sluice', accessKeyId, secretAccessKey });
+  await store.ensureBucket();
+  email = await broker.email(smtp.url, {
+    env: {
+      S3_ENDPOINT: endpoint,
+      S3_REGION: region,
+      S3_ACCESS_KEY_ID: accessKeyId,
+      S3_SECRET_ACCESS_KEY: secretAccessKey,
+      DKIM_DOMAIN: 'sluice.example',
+      DKIM_SELECTOR: 'mail',
+      DKIM_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      UNSUBSCRIBE_ADDRESS: 'unsubscribe@sluice.example',
+      UNSUBSCRIBE_URL: 'https://sluice.example/unsubscribe?t={token}',
+      UNSUBSCRIBE_SECRET: 'a secret of some length',
+      QUOTA_PER_RECIPIENT_PER_HOUR: '5',
+      QUOTA_PER_ACCOUNT_PER_DAY: '1000',
+      ATTACH_MAX_BYTES: '50000',
+    },
+  });
 });
 afterEach(() => smtp.play());
 afterAll(async () => {
   await email?.stop();
-  await smtp?.close();
-  await broker?.close();
+  store?.close();
+  await Promise.all([smtp?.close(), s3?.close(), broker?.close()]);
+  rmSync(directory, { recursive: true, force: true });
 });
 
 const mailsTo = (address: string) => smtp.mails.filter(({ to }) => to.includes(address));
+const parsed = async (address: string) => PostalMime.parse(mailsTo(address)[0]?.data ?? '');
+const header = (mail: Awaited<ReturnType<typeof parsed>>, name: string) =>
+  mail.headers.find(({ key }) => key === name)?.value;
 
 describe('a mail', () => {
   test('is sent, and its result names the provider and the Message-ID', async () => {
@@ -27,10 +61,183 @@ describe('a mail', () => {
       case: 'succeeded',
       value: { provider: 'a', messageId: '<job_ok.0@sluice.example>', attempts: 1, ambiguous: false },
     });
-    const [mail, ...more] = mailsTo('ada@example.com');
-    expect(more).toEqual([]);
-    expect(mail?.from).toBe('no-reply@sluice.example');
-    expect(mail?.data).toMatch(/^Subject: Welcome to Sluice, Ada\r$/m);
-    expect(mail?.data).toMatch(/^Message-ID: <job_ok\.0@sluice\.example>\r$/m);
+    const mail = await parsed('ada@example.com');
+    expect(mail).toMatchObject({
+      from: { name: 'Sluice', address: 'no-reply@sluice.example' },
+      to: [{ name: '', address: 'ada@example.com' }],
+      subject: 'Welcome to Sluice, Ada',
+      messageId: '<job_ok.0@sluice.example>',
+    });
+    expect(mail.text).toMatch(/^Welcome, Ada/);
+    expect(mail.html).toContain('src="cid:logo@sluice"');
+    expect(mail.attachments).toMatchObject([
+      { disposition: 'inline', contentId: '<logo@sluice>', mimeType: 'image/png' },
+    ]);
+    expect(header(mail, 'auto-submitted')).toBe('auto-generated');
+  });
+
+  test('is signed with the key it was configured with', async () => {
+    await broker.ask({ jobId: 'job_dkim', to: 'dkim@example.com' });
+    await broker.ended('job_dkim');
+    expect(header(await parsed('dkim@example.com'), 'dkim-signature')).toMatch(/d=sluice\.example;.*s=mail;.*b=/s);
+  });
+
+  test('comes from the express lane too', async () => {
+    await broker.ask({ jobId: 'job_fast', to: 'fast@example.com', express: true });
+    expect((await broker.ended('job_fast')).result?.outcome.case).toBe('succeeded');
+  });
+
+  test('that recurs can be unsubscribed from, in the header and in the mail; a welcome cannot', async () => {
+    const to = 'list@example.com';
+    await broker.ask({ jobId: 'job_list', to, template: 'notification', variables: { message: 'Hello' } });
+    await broker.ended('job_list');
+    const url = `https://sluice.example/unsubscribe?t=${unsubscribeToken(to, 'a secret of some length')}`;
+    const mail = await parsed(to);
+    expect(header(mail, 'list-unsubscribe')).toBe(`<${url}>, <mailto:unsubscribe@sluice.example?subject=unsubscribe>`);
+    expect(header(mail, 'list-unsubscribe-post')).toBe('List-Unsubscribe=One-Click');
+    expect(mail.text).toContain(url);
+    expect(header(await parsed('ada@example.com'), 'list-unsubscribe')).toBeUndefined();
+  });
+
+  test('goes over few connections, however many there are', async () => {
+    const before = smtp.connections;
+    const jobs = Array.from({ length: 200 }, (_, n) => `job_many_${n}`);
+    await Promise.all(jobs.map((jobId) => broker.ask({ jobId, to: `${jobId}@example.com` })));
+    await Promise.all(jobs.map((jobId) => broker.ended(jobId)));
+    expect(smtp.mails.filter(({ to }) => to[0]?.startsWith('job_many_'))).toHaveLength(200);
+    expect(smtp.connections - before).toBeLessThanOrEqual(32);
+  });
+});
+
+describe('a message that comes twice', () => {
+  test('is one mail, and both times the same result', async () => {
+    await broker.ask({ jobId: 'job_twice', to: 'twice@example.com' });
+    const { result } = await broker.ended('job_twice');
+    const seen = broker.results.length;
+    await broker.ask({ jobId: 'job_twice', to: 'twice@example.com', messageId: 'job_twice.work.again' });
+    await broker.ask({ jobId: 'job_marker', to: 'marker@example.com' });
+    await broker.ended('job_marker');
+    await expect.poll(async () => /email_repeats_avoided_total.* 1$/m.test(await email.metrics())).toBe(true);
+    expect(mailsTo('twice@example.com')).toHaveLength(1);
+    // The repeated result carries the id of the first: the stream knows it, and its reader sees it once.
+    const repeats = broker.results.slice(seen).filter(({ jobId }) => jobId === 'job_twice');
+    expect(repeats.every((repeat) => repeat.outcome.value === result?.outcome.value)).toBe(true);
+  });
+
+  test('as an operator’s replay is a mail of its own', async () => {
+    await broker.ask({ jobId: 'job_replay', to: 'replay@example.com' });
+    await broker.ended('job_replay');
+    await broker.ask({ jobId: 'job_replay', to: 'replay@example.com', replays: 1 });
+    await expect.poll(() => mailsTo('replay@example.com').length).toBe(2);
+    const ids = mailsTo('replay@example.com').map(({ data }) => /^Message-ID: (.*)\r$/m.exec(data)?.[1]);
+    expect(ids).toEqual(['<job_replay.0@sluice.example>', '<job_replay.1@sluice.example>']);
+  });
+});
+
+describe('a request that cannot become a mail', () => {
+  const failure = async (jobId: string) => (await broker.ended(jobId)).result?.outcome;
+
+  test.each([
+    ['a recipient that is a list', 'invalid_address', { to: 'a@example.com,b@example.com' }],
+    ['a template nobody knows', 'unknown_template', { to: 'x@example.com', template: 'spam' }],
+    ['a variable that is missing', 'invalid_variables', { to: 'x@example.com', variables: {} }],
+    [
+      'a PDF that is gone',
+      'attachment_missing',
+      { to: 'x@example.com', template: 'image-ready', attachmentKey: 'pdf/gone.pdf' },
+    ],
+    [
+      'a file that is no PDF of ours',
+      'attachment_missing',
+      { to: 'x@example.com', template: 'image-ready', attachmentKey: 'uploads/1/0' },
+    ],
+  ])('for %s fails at once with %s', async (_, code, asked) => {
+    const jobId = `job_bad_${code}_${asked.to.length}_${'attachmentKey' in asked ? asked.attachmentKey.length : 0}`;
+    await broker.ask({ jobId, ...asked });
+    expect(await failure(jobId)).toMatchObject({ case: 'failed', value: { code } });
+    expect((await broker.ended(jobId)).result?.attempt).toBe(1);
+  });
+
+  test('to a mailbox that bounced before is not tried again', async () => {
+    smtp.play({ rcpt: [{ kind: 'reply', code: 550, text: '5.1.1 no such user here' }] });
+    await broker.ask({ jobId: 'job_bounce', to: 'gone@example.com' });
+    expect(await failure('job_bounce')).toMatchObject({
+      value: { code: 'mail_rejected', detail: 'a: 550 5.1.1 no such user here' },
+    });
+    await broker.ask({ jobId: 'job_bounce_2', to: 'Gone@example.com' });
+    expect(await failure('job_bounce_2')).toMatchObject({ value: { code: 'recipient_suppressed' } });
+    expect(mailsTo('Gone@example.com')).toEqual([]);
+  });
+
+  test('refused for its content does not suppress the recipient', async () => {
+    smtp.play({ body: [{ kind: 'reply', code: 554, text: '5.7.1 looks like spam' }] });
+    await broker.ask({ jobId: 'job_spam', to: 'fine@example.com' });
+    expect(await failure('job_spam')).toMatchObject({ value: { code: 'mail_rejected' } });
+    await broker.ask({ jobId: 'job_spam_2', to: 'fine@example.com' });
+    expect(await failure('job_spam_2')).toMatchObject({ case: 'succeeded' });
+  });
+
+  test('over the hourly quota of its recipient is refused, and counted', async () => {
+    const jobs = Array.from({ length: 7 }, (_, n) => `job_quota_${n}`);
+    for (const jobId of jobs) await broker.ask({ jobId, to: 'popular@example.com' });
+    const ends = await Promise.all(jobs.map((jobId) => failure(jobId)));
+    expect(ends.filter((end) => end?.case === 'succeeded')).toHaveLength(5);
+    expect(ends.filter((end) => end?.case === 'failed' && end.value.code === 'quota_exceeded')).toHaveLength(2);
+    expect(mailsTo('popular@example.com')).toHaveLength(5);
+  });
+});
+
+describe('a mail about a finished PDF', () => {
+  const key = 'pdf/job_img.pdf';
+  const pdf = Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(40_000)]);
+  beforeAll(() => store.put(key, pdf, { contentType: 'application/pdf' }));
+
+  test('links to it, and the link gives the document', async () => {
+    await broker.ask({
+      jobId: 'job_pdf',
+      to: 'pdf@example.com',
+      template: 'image-ready',
+      attachmentKey: key,
+      variables: { pages: 3 },
+    });
+    await broker.ended('job_pdf');
+    const mail = await parsed('pdf@example.com');
+    expect(mail.text).toContain('3 pages, 40 KB');
+    expect(mail.attachments.map(({ mimeType }) => mimeType)).toEqual(['image/png']);
+    const link = /https?:\/\/\S+/.exec(mail.text ?? '')?.[0] ?? '';
+    const answer = await fetch(link);
+    expect(answer.status).toBe(200);
+    expect(Buffer.from(await answer.arrayBuffer()).equals(pdf)).toBe(true);
+  });
+
+  test('carries it when asked to', async () => {
+    await broker.ask({
+      jobId: 'job_att',
+      to: 'att@example.com',
+      template: 'image-ready',
+      attachmentKey: key,
+      variables: { attach: true },
+    });
+    await broker.ended('job_att');
+    const mail = await parsed('att@example.com');
+    const attached = mail.attachments.find(({ mimeType }) => mimeType === 'application/pdf');
+    expect(attached?.filename).toBe('job_img.pdf');
+    expect(Buffer.from(attached?.content as ArrayBuffer).equals(pdf)).toBe(true);
+    expect(mail.text).toContain('It is attached to this mail.');
+  });
+
+  test('only links to it when it is large', async () => {
+    await store.put('pdf/large.pdf', Buffer.alloc(60_000), { contentType: 'application/pdf' });
+    await broker.ask({
+      jobId: 'job_large',
+      to: 'large@example.com',
+      template: 'image-ready',
+      attachmentKey: 'pdf/large.pdf',
+      variables: { attach: true },
+    });
+    await broker.ended('job_large');
+    const mail = await parsed('large@example.com');
+    expect(mail.attachments.some(({ mimeType }) => mimeType === 'application/pdf')).toBe(false);
+    expect(mail.text).not.toContain('attached');
   });
 });

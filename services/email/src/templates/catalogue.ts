@@ -81,5 +81,7 @@ export function renderTemplate(name: TemplateName, given: unknown): RenderedMail
   }
   const { subject, html, text } = templates[name];
   const values: Values = checked.data;
-  return { subject: fillText(subject, values), html: fillHtml(html, values), text: fillText(text, values) };
+  // `=?utf-8?q?=0D=0ABcc:…?=` is plain ASCII and goes through as it is; the reader's program would decode it.
+  const safeSubject = fillText(subject, values).replaceAll('=?', '= ?');
+  return { subject: safeSubject, html: fillHtml(html, values), text: fillText(text, values) };
 }

@@ -1,0 +1,115 @@
+import { startNats, type NatsProcess } from '@sluice/dev';
+import { connectNats, openBucket } from '@sluice/messaging';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Bucket } from '../src/bucket.ts';
+import { createInbox, inboxBucket, type Claimed, type Inbox, type MailClaim, type MailOutcome } from '../src/inbox.ts';
+
+const LEASE_MS = 40_000;
+const sent: MailOutcome = { kind: 'sent', messageId: '<x@y>', provider: 'a', attempts: 1, ambiguous: false };
+
+let nats: NatsProcess;
+let nc: Awaited<ReturnType<typeof connectNats>>;
+let bucket: Bucket;
+beforeAll(async () => {
+  nats = await startNats();
+  nc = await connectNats({ url: nats.url, name: 'inbox-test' });
+  bucket = await openBucket(nc, inboxBucket);
+});
+afterAll(async () => {
+  await nc?.close();
+  await nats?.stop();
+});
+
+/** An inbox of one process, whose clock runs `lateMs` ahead. */
+const inboxOf = (instance: string, lateMs = 0): Inbox =>
+  createInbox({ bucket, instance, leaseMs: LEASE_MS, now: () => Date.now() + lateMs });
+const claimOf = (claimed: Claimed): MailClaim => {
+  if (claimed.kind !== 'claimed') throw new Error(`expected a claim, got ${claimed.kind}`);
+  return claimed.claim;
+};
+
+describe('the inbox', () => {
+  test('gives a mail to the first who asks', async () => {
+    const claim = claimOf(await inboxOf('one').claim('first.0'));
+    expect(claim).toMatchObject({ fresh: true, attempts: 0, doubtful: false, abandoned: false });
+  });
+
+  test('gives a mail to exactly one of a hundred who ask at once', async () => {
+    const all = await Promise.all(Array.from({ length: 100 }, (_, n) => inboxOf(`p${n}`).claim('race.0')));
+    expect(all.filter(({ kind }) => kind === 'claimed')).toHaveLength(1);
+    expect(all.filter(({ kind }) => kind === 'busy')).toHaveLength(99);
+  });
+
+  test('answers with the outcome once there is one, to every process', async () => {
+    await claimOf(await inboxOf('one').claim('done.0')).settle(sent);
+    expect(await inboxOf('two').claim('done.0')).toEqual({ kind: 'done', outcome: sent });
+  });
+
+  test('takes a replay for a new mail', async () => {
+    await claimOf(await inboxOf('one').claim('replayed.0')).settle({
+      kind: 'failed',
+      code: 'mail_rejected',
+      detail: 'x',
+    });
+    expect(claimOf(await inboxOf('one').claim('replayed.1')).fresh).toBe(true);
+  });
+
+  test('goes on where a failed attempt left off', async () => {
+    await claimOf(await inboxOf('one').claim('again.0')).giveBack('waiting', 3);
+    const claim = claimOf(await inboxOf('two').claim('again.0'));
+    expect(claim).toMatchObject({ fresh: false, attempts: 3, doubtful: false, abandoned: false });
+  });
+
+  test('remembers that an attempt had no answer, through later ones that had', async () => {
+    await claimOf(await inboxOf('one').claim('doubt.0')).giveBack('unknown', 1);
+    const second = claimOf(await inboxOf('one').claim('doubt.0'));
+    expect(second).toMatchObject({ doubtful: true, abandoned: false });
+    await second.giveBack('waiting', 2);
+    expect(claimOf(await inboxOf('one').claim('doubt.0')).doubtful).toBe(true);
+  });
+
+  test('keeps others away while somebody is sending, for as long as sending can take', async () => {
+    await inboxOf('one').claim('busy.0');
+    const busy = await inboxOf('two').claim('busy.0');
+    expect(busy.kind).toBe('busy');
+    expect(busy).toSatisfy(({ forMs }: { forMs: number }) => forMs > 0 && forMs <= LEASE_MS);
+  });
+
+  test('keeps a second message for the same mail away within one process', async () => {
+    const inbox = inboxOf('one', LEASE_MS + 1);
+    await inbox.claim('twice.0');
+    expect((await inbox.claim('twice.0')).kind).toBe('busy');
+  });
+
+  test('gives away what a dead process was sending, and says that it may have gone out', async () => {
+    await inboxOf('killed').claim('crash.0');
+    const claim = claimOf(await inboxOf('two', LEASE_MS + 1).claim('crash.0'));
+    expect(claim).toMatchObject({ fresh: false, doubtful: true, abandoned: true });
+  });
+
+  test('lets a process that was only asleep change nothing', async () => {
+    const asleep = claimOf(await inboxOf('asleep').claim('zombie.0'));
+    const heir = claimOf(await inboxOf('heir', LEASE_MS + 1).claim('zombie.0'));
+    await heir.settle(sent);
+    await asleep.settle({ kind: 'failed', code: 'late', detail: '' });
+    await asleep.giveBack('waiting', 1);
+    expect(await inboxOf('third').claim('zombie.0')).toEqual({ kind: 'done', outcome: sent });
+  });
+
+  test('still knows the end of a mail when the broker was away as it came', async () => {
+    const inbox = inboxOf('one');
+    const claim = claimOf(await inbox.claim('outage.0'));
+    const { update } = bucket;
+    Object.assign(bucket, { update: () => Promise.reject(new Error('no broker')) });
+    await expect(claim.settle(sent)).rejects.toThrow('no broker');
+    Object.assign(bucket, { update });
+    expect(await inbox.claim('outage.0')).toEqual({ kind: 'done', outcome: sent });
+  });
+
+  test('decides nothing when it cannot write', async () => {
+    const { create } = bucket;
+    Object.assign(bucket, { create: () => Promise.reject(new Error('bucket full')) });
+    await expect(inboxOf('one').claim('full.0')).rejects.toThrow('bucket full');
+    Object.assign(bucket, { create });
+  });
+});
