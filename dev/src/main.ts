@@ -7,18 +7,19 @@ import { createLogView } from './log-view.ts';
 import { printTrace } from './otlp/print-trace.ts';
 import { PortInUseError } from './port-holder.ts';
 import { openRunFile } from './run-file.ts';
-import { devPorts, NotReadyError, startStack, type Stack } from './stack.ts';
+import { NotReadyError, portsWithOffset, startStack, type DevPorts, type Stack } from './stack.ts';
 import { onStarterGone } from './starter-gone.ts';
 
 const HELP = `usage: pnpm dev [options]        the whole system, until Ctrl-C
        pnpm demo [--verbose]     one mail and one photo through it, shown and checked
        pnpm trace JOB            the trace of a job of the running system, as a tree
 
-  --image N   replicas of the image service (default 1)
-  --fresh     clear the data of earlier runs first
-  --quiet     no log of the services
-  --verbose   show the log of the services in the demo too
-  --help      this`;
+  --image N         replicas of the image service (default 1)
+  --port-offset N   add N to every port (8080, 4222, ...), when one is taken
+  --fresh           clear the data of earlier runs first
+  --quiet           no log of the services
+  --verbose         show the log of the services in the demo too
+  --help            this`;
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const DATA = join(REPOSITORY, '.data');
@@ -27,6 +28,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     image: { type: 'string', default: '1' },
+    'port-offset': { type: 'string', default: '0' },
     fresh: { type: 'boolean', default: false },
     quiet: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -63,6 +65,14 @@ async function runDemo(): Promise<void> {
   }
 }
 
+function devPorts(): DevPorts {
+  const offset = Number(values['port-offset']);
+  if (!Number.isInteger(offset) || offset < 0 || offset > 50_000) {
+    throw new RangeError(`--port-offset ${values['port-offset']}: between 0 and 50000`);
+  }
+  return portsWithOffset(offset);
+}
+
 async function runDev(): Promise<void> {
   const imageReplicas = Number(values.image);
   if (!Number.isInteger(imageReplicas) || imageReplicas < 1 || imageReplicas > 16) {
@@ -78,7 +88,7 @@ async function runDev(): Promise<void> {
   const starting = startStack({
     dataDirectory: join(DATA, 'dev'),
     fresh: values.fresh,
-    ports: 'dev',
+    ports: devPorts(),
     imageReplicas,
     onProgress: (text) => print(styleText('gray', `· ${text}`)),
     onProcesses: (pids) => run.file.record(pids),
@@ -141,8 +151,12 @@ ${lines.join('\n')}
 async function runTrace(): Promise<void> {
   const [, id] = positionals;
   if (id === undefined) throw new RangeError(`which job?\n\n${HELP}`);
-  const receiverUrl = `http://127.0.0.1:${devPorts.otlp}`;
-  print(await printTrace(id, { receiverUrl, gatewayUrl: `http://127.0.0.1:${devPorts.gateway}` }));
+  const ports = devPorts();
+  const receiverUrl = `http://127.0.0.1:${ports.otlp}`;
+  if ((await fetch(receiverUrl).catch(() => undefined)) === undefined) {
+    throw new RangeError(`nothing answers at ${receiverUrl}: start the system with \`pnpm dev\` first`);
+  }
+  print(await printTrace(id, { receiverUrl, gatewayUrl: `http://127.0.0.1:${ports.gateway}` }));
 }
 
 async function main(): Promise<void> {

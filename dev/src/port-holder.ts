@@ -15,7 +15,10 @@ export class PortInUseError extends Error {
 
   constructor(port: number, purpose: string, holder: PortHolder | undefined, options?: ErrorOptions) {
     const by = holder ? `${holder.name} (pid ${holder.pid})` : 'another process';
-    super(`port ${port} (${purpose}) is in use by ${by}; stop it or choose another port`, options);
+    super(
+      `port ${port} (${purpose}) is in use by ${by}; stop it or choose another port (\`pnpm dev --port-offset 1000\` moves them all)`,
+      options,
+    );
     this.port = port;
     this.holder = holder;
   }

@@ -24,13 +24,21 @@ export const devPorts = {
   imageOps: 9110,
 };
 
+export type DevPorts = typeof devPorts;
+
+/** `devPorts` moved up, for a machine where some of them are taken. */
+export function portsWithOffset(offset: number): DevPorts {
+  const moved = Object.entries(devPorts).map(([name, port]) => [name, port + offset]);
+  return Object.fromEntries(moved) as DevPorts;
+}
+
 export interface StackOptions {
   /** Where the broker, the store and the read models keep their data. */
   readonly dataDirectory: string;
   /** Clear the data first. */
   readonly fresh?: boolean;
-  /** `devPorts`, or free ones. */
-  readonly ports?: 'dev' | 'free';
+  /** Fixed ports, such as `devPorts`; free ones when absent. */
+  readonly ports?: DevPorts;
   /** How many replicas of the image service. */
   readonly imageReplicas?: number;
   /** Every line of every service. */
@@ -79,7 +87,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const progress = options.onProgress ?? (() => {});
   const wanted = options.services ?? ['gateway', 'email', 'image', 'client'];
   const replicas = options.imageReplicas ?? 1;
-  const ports = options.ports === 'dev' ? await checkedDevPorts(replicas) : undefined;
+  const { ports } = options;
+  if (ports !== undefined) await assertPortsFree(ports, replicas);
   const port = (name: keyof typeof devPorts): Promise<number> => Promise.resolve(ports?.[name] ?? freePort());
   const data = options.dataDirectory;
   if (options.fresh === true) await rm(data, { recursive: true, force: true });
@@ -185,10 +194,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-async function checkedDevPorts(replicas: number): Promise<typeof devPorts> {
-  for (const [name, number] of Object.entries(devPorts)) await assertPortFree(number, name);
-  for (let n = 1; n < replicas; n += 1) await assertPortFree(devPorts.imageOps + n, `ops port of image-${n + 1}`);
-  return devPorts;
+async function assertPortsFree(ports: DevPorts, replicas: number): Promise<void> {
+  for (const [name, number] of Object.entries(ports)) await assertPortFree(number, name);
+  for (let n = 1; n < replicas; n += 1) await assertPortFree(ports.imageOps + n, `ops port of image-${n + 1}`);
 }
 
 /** A service did not become ready; the message carries its own reasons. */
