@@ -49,6 +49,7 @@ export function imageSettings(config: ImageConfig, machine: Machine): ImageSetti
       maxDecodedPixels: sizing.maxDecodedPixels,
       maxCopiedPixels: config.MAX_COPIED_PIXELS,
       maxPages: config.MAX_PAGES,
+      maxHeldAlphaBytes: defaultLimits.maxHeldAlphaBytes,
     },
     convertTimeoutMs: config.CONVERT_TIMEOUT_MS,
   };

@@ -28,6 +28,8 @@ export interface ConvertLimits {
   readonly maxCopiedPixels: number;
   /** Pages of one PDF. */
   readonly maxPages: number;
+  /** Compressed alpha that is held while the colour is written; a picture with more of it is read twice. */
+  readonly maxHeldAlphaBytes: number;
 }
 
 export const defaultOptions: ConvertOptions = {
@@ -41,6 +43,7 @@ export const defaultLimits: ConvertLimits = {
   maxDecodedPixels: 50e6,
   maxCopiedPixels: 120e6,
   maxPages: 200,
+  maxHeldAlphaBytes: 8 * 2 ** 20,
 };
 
 /** Whether a picture of this size is within what was asked for, so that it need not be scaled. */

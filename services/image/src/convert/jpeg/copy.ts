@@ -27,7 +27,7 @@ export async function copyJpeg(job: PageJob): Promise<DrawnPage | undefined> {
   const layout = layOut(frame, density, orientation, options.pageSize);
   const { picture } = await document.addPage(layout, orientation, pdfImage(header), false);
   for (const segment of header.segments) await picture.write(segment);
-  for await (const bytes of readScans(reader, header.restartInterval)) await picture.write(bytes);
+  for await (const bytes of readScans(reader, header)) await picture.write(bytes);
   await picture.end();
   return { path: 'passthrough', format: 'jpeg', ...seen };
 }

@@ -3,7 +3,7 @@ import { readExif } from '../exif.ts';
 import { profileFor, type IccProfile } from '../icc.ts';
 import type { Density, Orientation } from '../page.ts';
 import type { ByteReader } from '../source.ts';
-import { checkHuffmanTables, checkQuantisationTables, readFrame, type JpegFrame } from './tables.ts';
+import { JpegTables, readFrame, type JpegFrame } from './tables.ts';
 
 /** Everything of a JPEG before its first scan: what it means, and what of it is worth copying. */
 export interface JpegHeader {
@@ -16,8 +16,8 @@ export interface JpegHeader {
   readonly adobe: boolean;
   /** Whether PDF's DCTDecode takes it as it is. */
   readonly copyable: boolean;
-  /** Restart interval in MCUs; 0 for none. */
-  readonly restartInterval: number;
+  /** The tables so far: scans to come may use them and add to them. */
+  readonly tables: JpegTables;
   /** The segments to copy, from SOI up to and with the first SOS. */
   readonly segments: readonly Buffer[];
 }
@@ -27,7 +27,6 @@ export const marker = {
   eoi: 0xd9,
   sos: 0xda,
   dqt: 0xdb,
-  dnl: 0xdc,
   dri: 0xdd,
   dht: 0xc4,
   jpg: 0xc8,
@@ -77,6 +76,11 @@ async function readMarker(reader: ByteReader): Promise<number> {
   return code;
 }
 
+// Baseline, extended and progressive: what DCTDecode has.
+function isHuffman(frameCode: number): boolean {
+  return frameCode >= 0xc0 && frameCode <= 0xc2;
+}
+
 /** Wraps a segment, which begins with its own length, in its marker. */
 export function segmentBytes(code: number, segment: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0xff, code]), segment]);
@@ -90,7 +94,7 @@ class HeaderCollector {
   #jfif: Density | undefined;
   #exif: { orientation: Orientation; density?: Density } | undefined;
   #adobe = false;
-  #restartInterval = 0;
+  readonly #tables = new JpegTables();
 
   constructor(soi: Buffer) {
     this.#segments = [Buffer.from(soi)];
@@ -100,20 +104,23 @@ class HeaderCollector {
     const data = segment.subarray(2);
     if (isFrame(code)) {
       if (this.#frame) throw new CorruptImageError('JPEG: two frames');
-      this.#frame = readFrame(data);
+      this.#frame = readFrame(code, data);
       this.#frameCode = code;
       this.#keep(code, segment);
     } else if (code === marker.dht) {
-      checkHuffmanTables(data);
+      this.#tables.addHuffman(data);
       this.#keep(code, segment);
     } else if (code === marker.dqt) {
-      checkQuantisationTables(data);
+      this.#tables.addQuantisation(data);
       this.#keep(code, segment);
     } else if (code === marker.dri) {
-      if (data.length !== 2) throw new CorruptImageError('JPEG: broken restart interval');
-      this.#restartInterval = data.readUInt16BE(0);
+      this.#tables.setRestartInterval(data);
       this.#keep(code, segment);
-    } else if (code === marker.sos || code === marker.dac || code === marker.dnl) {
+    } else if (code === marker.sos) {
+      if (!this.#frame) throw new CorruptImageError('JPEG: a scan without a frame');
+      if (isHuffman(this.#frameCode)) this.#tables.checkScan(data, this.#frame);
+      this.#keep(code, segment);
+    } else if (code === marker.dac) {
       this.#keep(code, segment);
     } else {
       this.#readApplicationData(code, data);
@@ -152,14 +159,16 @@ class HeaderCollector {
     const whole = parts.length > 0 && Array.from(parts).every((part) => part !== undefined);
     const profile = whole ? profileFor(Buffer.concat(parts), frame.components.length) : undefined;
     const stated = this.#jfif && this.#jfif.x > 0 && this.#jfif.y > 0 ? this.#jfif : this.#exif?.density;
-    // Baseline, extended and progressive Huffman: what DCTDecode has.
-    const huffman = this.#frameCode >= 0xc0 && this.#frameCode <= 0xc2;
     return {
       frame,
       orientation: this.#exif?.orientation ?? 1,
       adobe: this.#adobe,
-      copyable: huffman && frame.bits === 8 && [1, 3, 4].includes(frame.components.length) && frame.height > 0,
-      restartInterval: this.#restartInterval,
+      copyable:
+        isHuffman(this.#frameCode) &&
+        frame.bits === 8 &&
+        [1, 3, 4].includes(frame.components.length) &&
+        frame.height > 0,
+      tables: this.#tables,
       segments: this.#segments,
       hasProfile: parts.length > 0,
       ...(stated && { density: stated }),

@@ -1,7 +1,6 @@
 import { CorruptImageError } from '../errors.ts';
 import type { ByteReader } from '../source.ts';
-import { marker, segmentBytes } from './header.ts';
-import { checkHuffmanTables, checkQuantisationTables } from './tables.ts';
+import { marker, segmentBytes, type JpegHeader } from './header.ts';
 
 /**
  * The rest of a JPEG behind its first scan header, up to and with EOI, as pieces to copy. What stands behind EOI stays
@@ -12,9 +11,8 @@ import { checkHuffmanTables, checkQuantisationTables } from './tables.ts';
  *
  * @throws {CorruptImageError} when the structure is broken or EOI is missing
  */
-export async function* readScans(reader: ByteReader, restartInterval: number): AsyncGenerator<Buffer> {
-  let interval = restartInterval;
-  let code = yield* readEntropyData(reader, interval);
+export async function* readScans(reader: ByteReader, { frame, tables }: JpegHeader): AsyncGenerator<Buffer> {
+  let code = yield* readEntropyData(reader, tables.restartInterval);
   while (code !== marker.eoi) {
     const length = (await reader.peek(2)).length === 2 ? (await reader.peek(2)).readUInt16BE(0) : 0;
     if (length < 2) throw new CorruptImageError('JPEG: broken segment');
@@ -24,12 +22,13 @@ export async function* readScans(reader: ByteReader, restartInterval: number): A
       code = await readNextMarker(reader);
       continue;
     }
-    if (code === marker.dht) checkHuffmanTables(data);
-    else if (code === marker.dqt) checkQuantisationTables(data);
-    else if (code === marker.dri && data.length === 2) interval = data.readUInt16BE(0);
-    else if (code !== marker.sos) throw new CorruptImageError('JPEG: unexpected marker between scans');
+    if (code === marker.dht) tables.addHuffman(data);
+    else if (code === marker.dqt) tables.addQuantisation(data);
+    else if (code === marker.dri) tables.setRestartInterval(data);
+    else if (code === marker.sos) tables.checkScan(data, frame);
+    else throw new CorruptImageError('JPEG: unexpected marker between scans');
     yield segmentBytes(code, segment);
-    code = code === marker.sos ? yield* readEntropyData(reader, interval) : await readNextMarker(reader);
+    code = code === marker.sos ? yield* readEntropyData(reader, tables.restartInterval) : await readNextMarker(reader);
   }
   yield Buffer.from([0xff, marker.eoi]);
 }

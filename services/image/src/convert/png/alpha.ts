@@ -20,12 +20,14 @@ export type AlphaPass = (
   rows: AlphaRows,
 ) => Promise<{ readonly opaque: boolean }>;
 
-// A PDF object cannot begin before the one before it has ended, so the mask waits until the colour is written. Most
-// masks are a thousandth of their picture; one that is not is made again from a second reading instead of being held.
-const mostHeldBytes = 8 * 2 ** 20;
 const bandsAtOnce = 2;
 
-/** Runs the pass that draws a picture, then draws its mask, or none when every pixel was opaque. */
+/**
+ * Runs the pass that draws a picture, then draws its mask, or none when every pixel was opaque.
+ *
+ * A PDF object cannot begin before the one before it has ended, so the mask waits until the colour is written. Most
+ * masks are a thousandth of their picture; one that is not is made again from a second reading instead of being held.
+ */
 export async function writeAlpha(
   job: PageJob,
   metadata: PngMetadata,
@@ -34,11 +36,12 @@ export async function writeAlpha(
   pass: AlphaPass,
 ): Promise<void> {
   if (!mask) throw new TypeError('a picture with alpha was drawn without a mask');
+  const { maxHeldAlphaBytes } = job.context.limits;
   const held: Buffer[] = [];
   let heldBytes = 0;
   const first = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => {
     heldBytes += bytes.length;
-    if (heldBytes <= mostHeldBytes) held.push(bytes);
+    if (heldBytes <= maxHeldAlphaBytes) held.push(bytes);
     else held.length = 0;
     return Promise.resolve();
   });
@@ -55,7 +58,7 @@ export async function writeAlpha(
     filter: 'FlateDecode',
     predictorColours: 1,
   });
-  if (heldBytes <= mostHeldBytes) for (const bytes of held) await stream.write(bytes);
+  if (heldBytes <= maxHeldAlphaBytes) for (const bytes of held) await stream.write(bytes);
   else {
     const second = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => stream.write(bytes));
     await secondReading(job, (blocks) => pass(blocks, second));

@@ -1,6 +1,7 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
 import type { ByteReader } from '../source.ts';
+import { checkCrc, chunkHeader, isCritical } from './chunk.ts';
 
 /** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */
 export const idatBlockBytes = 256 * 1024;
@@ -94,21 +95,17 @@ class IdatScanner {
   }
 
   #endChunk(): void {
-    if (this.#field.readUInt32BE(0) !== this.#crc) {
-      throw new CorruptImageError(`PNG: checksum of ${this.#type} does not match`);
-    }
+    checkCrc(this.#crc, this.#field.readUInt32BE(0), this.#type);
     this.ended = this.#type === 'IEND';
     this.#expect('header');
   }
 
   #beginChunk(): void {
-    this.#left = this.#field.readUInt32BE(0);
-    const type = this.#field.toString('latin1', 4, 8);
-    if (this.#left > 0x7fffffff || !/^[A-Za-z]{4}$/.test(type)) throw new CorruptImageError('PNG: broken chunk header');
+    const { type, length } = chunkHeader(this.#field);
+    this.#left = length;
     if (type !== 'IDAT') this.#idatDone = true;
     else if (this.#idatDone) throw new CorruptImageError('PNG: pixels in two places');
-    const critical = (type.charCodeAt(0) & 32) === 0;
-    if (critical && type !== 'IDAT' && (type !== 'IEND' || this.#left > 0)) {
+    if (isCritical(type) && type !== 'IDAT' && (type !== 'IEND' || this.#left > 0)) {
       throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
     }
     // A late tRNS or iCCP would change the picture that is already on its way.

@@ -3,6 +3,7 @@ import { CorruptImageError } from '../errors.ts';
 import { readExif } from '../exif.ts';
 import type { Density, Orientation } from '../page.ts';
 import type { ByteReader } from '../source.ts';
+import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk.ts';
 import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
 
 /** Everything of a PNG that comes before its pixels and bears on how they are drawn. */
@@ -15,11 +16,6 @@ export interface PngMetadata {
   readonly orientation: Orientation;
   /** The length field of the first IDAT: the reader stands at its data. */
   readonly firstIdatBytes: number;
-}
-
-interface Chunk {
-  readonly type: string;
-  readonly length: number;
 }
 
 // Chunks that are kept; the most their data can be. Anything else is checked and dropped as it passes.
@@ -44,7 +40,7 @@ export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> 
 
   const kept = new Map<string, Buffer>();
   for (let count = 0; count < mostChunks; count++) {
-    const chunk = await readChunkHeader(reader);
+    const chunk = chunkHeader(await reader.read(8));
     if (chunk.type === 'IDAT') return assemble(header, kept, chunk.length);
     const data = await readOrSkip(reader, chunk);
     if (!data) continue;
@@ -54,15 +50,7 @@ export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> 
   throw new CorruptImageError('PNG: no pixels within the first 10,000 chunks');
 }
 
-async function readChunkHeader(reader: ByteReader): Promise<Chunk> {
-  const bytes = await reader.read(8);
-  const length = bytes.readUInt32BE(0);
-  const type = bytes.toString('latin1', 4, 8);
-  if (length > 0x7fffffff || !/^[A-Za-z]{4}$/.test(type)) throw new CorruptImageError('PNG: broken chunk header');
-  return { type, length };
-}
-
-async function readOrSkip(reader: ByteReader, { type, length }: Chunk): Promise<Buffer | undefined> {
+async function readOrSkip(reader: ByteReader, { type, length }: ChunkHeader): Promise<Buffer | undefined> {
   const most = keptChunks[type];
   if (most === undefined && isCritical(type)) throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
   let crc = zlib.crc32(type);
@@ -131,13 +119,4 @@ function densityOf(chunk: Buffer | undefined): Density | undefined {
   const perMetre = 1;
   if (chunk?.length !== 9 || chunk[8] !== perMetre) return undefined;
   return { x: chunk.readUInt32BE(0) * 0.0254, y: chunk.readUInt32BE(4) * 0.0254 };
-}
-
-// Bit 5 of the first letter: an upper-case chunk may not be ignored.
-function isCritical(type: string): boolean {
-  return (type.charCodeAt(0) & 32) === 0;
-}
-
-function checkCrc(actual: number, stated: number, type: string): void {
-  if (actual !== stated) throw new CorruptImageError(`PNG: checksum of ${type} does not match`);
 }
