@@ -16,7 +16,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger } from 'fastify';
 import { JobViewSchema } from './job-view.ts';
 import { ApiProblem, problemBody, problems, ProblemSchema, type ProblemCode } from './problem.ts';
-import { acceptSnakeCase, useValidators, validationProblem } from './validation.ts';
+import { acceptSnakeCase, buildValidator, validationProblem } from './validation.ts';
 
 /** A Fastify instance whose handlers are typed by their schemas. */
 export type App = FastifyInstance<
@@ -54,13 +54,14 @@ export async function createApp(settings: AppSettings): Promise<App> {
     return503OnClosing: false,
     routerOptions: { maxParamLength: 256 },
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 },
+    schemaController: { compilersFactory: { buildValidator: buildValidator() } },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {
       void sendProblem(reply, request, toProblem(error), settings.log);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
-  useValidators(app);
+  app.removeContentTypeParser('text/plain');
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);
   useTraces(app, settings.telemetry);

@@ -1,19 +1,29 @@
-import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
+import type { FastifySchemaCompiler, FastifySchemaValidationError, FastifyServerOptions } from 'fastify';
 import { Ajv } from 'ajv';
 import formats from 'ajv-formats';
 import { ApiProblem } from './problem.ts';
 
 const MAX_ERRORS = 20;
 
+type ValidatorFactory = NonNullable<
+  NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>['buildValidator']
+>;
+
 /**
  * One validator for bodies, strict, and one for what arrives as text (query, path, headers, form fields), which reads
  * numbers and booleans out of it. Both refuse fields they do not know: a client that misspells an option learns it.
+ *
+ * Given to Fastify as the builder of its validators: a compiler that is merely set is replaced by the default one, which
+ * drops unknown fields silently, as soon as a schema is added.
  */
-export function useValidators(app: FastifyInstance): void {
+export function buildValidator(): ValidatorFactory {
   const options = { useDefaults: true, removeAdditional: false, allErrors: true, strict: false } as const;
   const strict = formats.default(new Ajv({ ...options, coerceTypes: false }));
   const lenient = formats.default(new Ajv({ ...options, coerceTypes: true }));
-  app.setValidatorCompiler<object>(({ schema, httpPart }) => (httpPart === 'body' ? strict : lenient).compile(schema));
+  const compile: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
+    (httpPart === 'body' ? strict : lenient).compile(schema);
+  // Fastify's own type speaks of the overloads of the compiler package it brings along.
+  return (() => compile) as unknown as ValidatorFactory;
 }
 
 /** Where a part of a request lies in the pointers of a problem: fields of the body stand at the root. */

@@ -93,11 +93,12 @@ export class Intake {
     if (!ended) {
       const onward = async function* (this: Intake): AsyncGenerator<Buffer> {
         yield first;
-        for await (const chunk of chunks) {
-          this.#count(chunk.length);
-          sizeBytes += chunk.length;
-          hash.update(chunk);
-          yield chunk;
+        // Not `for await`: leaving it early destroys the request, and with it the socket the answer is to go out on.
+        for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+          this.#count(next.value.length);
+          sizeBytes += next.value.length;
+          hash.update(next.value);
+          yield next.value;
         }
       }.call(this);
       await this.#put(key, onward, mediaType);
@@ -166,15 +167,11 @@ export class Intake {
 }
 
 async function feed(from: AsyncGenerator<Buffer>, to: PassThrough): Promise<void> {
+  const closed = new Promise<void>((resolve) => to.once('close', resolve));
   try {
     for await (const chunk of from) {
       if (to.destroyed) return; // the store gave up; its error says why
-      if (!to.write(chunk)) {
-        await new Promise<void>((resolve) => {
-          to.once('drain', resolve);
-          to.once('close', resolve);
-        });
-      }
+      if (!to.write(chunk)) await Promise.race([closed, new Promise<void>((resolve) => to.once('drain', resolve))]);
     }
     to.end();
   } catch (error) {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
 import { Priority } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
@@ -89,15 +90,13 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
         },
       },
       async (request, reply) => {
-        refuseDeclaredSize(request, deps.limits.maxBytes);
-        const key = keyOf(request.headers['idempotency-key']);
         try {
+          refuseDeclaredSize(request, deps.limits.maxBytes);
+          const key = keyOf(request.headers['idempotency-key']);
           const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, key));
           return await answerAccepted(deps, request, reply, acceptance);
         } catch (error) {
-          // What is left of the body is read and dropped, so that the client gets to see the answer.
-          request.raw.unpipe();
-          request.raw.resume();
+          dropRest(request.raw);
           throw error;
         }
       },
@@ -189,6 +188,19 @@ export function orderOf(
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
   const { callbackUrl, notify } = query;
   return imageOrder({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
+}
+
+/** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */
+function dropRest(body: IncomingMessage): void {
+  let left = 4 * 1024 * 1024;
+  body.unpipe();
+  // An iterator that was left behind listens for 'readable', and while anybody does, nothing flows.
+  body.removeAllListeners('readable');
+  body.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) body.destroy();
+  });
+  body.resume();
 }
 
 function refuseDeclaredSize(request: FastifyRequest, maxBytes: number): void {
