@@ -13,15 +13,11 @@ const folder = join(import.meta.dirname, 'templates');
  */
 export function compileTemplates(): { logo: string; templates: Record<string, CompiledTemplate> } {
   const engine = new Engine();
-  const layout = readdirSync(join(folder, 'layout')).map((file): [string, string] => [
-    `layout/${file}`,
-    read('layout', file),
-  ]);
-  engine.setParserOptions({ includeLoader: { type: 'memory', content: Object.fromEntries<string>(layout) } });
   engine.setRenderOptions({ disableComments: true, socialIconOrigin: null, fonts: {} });
   const names = readdirSync(folder).flatMap((file) => (file.endsWith('.mjml') ? [file.slice(0, -5)] : []));
   const templates = names.toSorted().map((name): [string, CompiledTemplate] => {
-    const source = read(`${name}.mjml`);
+    // Put in before rendering: MRML lays out an included section without the width of the body it stands in.
+    const source = read(`${name}.mjml`).replace(/<mj-include path="([^"]+)" \/>/g, (_, path: string) => read(path));
     const rendered = engine.toHtml(source);
     if (rendered.type === 'error') throw new Error(`${name}.mjml: ${rendered.message}`);
     if (rendered.warnings.length > 0) throw new Error(`${name}.mjml: ${JSON.stringify(rendered.warnings)}`);

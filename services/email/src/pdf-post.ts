@@ -41,7 +41,7 @@ export function createPdfPost({ store, linkTtlMs, attachMaxBytes, now = Date.now
         ...given,
         link: await store.presignGet(key, linkTtlMs, fileName(key)),
         facts: [pagesOf(pages), sizeOf(found.sizeBytes)].filter((fact) => fact !== '').join(', '),
-        expires: `${expires.toISOString().slice(0, 10)} ${expires.toISOString().slice(11, 16)} UTC`,
+        expires: `${expiryFormat.format(expires)} UTC`,
         attached,
       };
       if (!attached) return { ...letter, variables };
@@ -64,6 +64,13 @@ async function read(store: ObjectStore, key: string, signal: AbortSignal): Promi
     throw error;
   }
 }
+
+/** `22 Nov 2026, 14:30 UTC`: read the same everywhere. */
+const expiryFormat = new Intl.DateTimeFormat('en-GB', {
+  dateStyle: 'medium',
+  timeStyle: 'short',
+  timeZone: 'UTC',
+});
 
 const fileName = (key: string): string => key.slice(key.lastIndexOf('/') + 1);
 

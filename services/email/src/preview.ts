@@ -18,7 +18,7 @@ export const previewVariables: Readonly<Record<TemplateName, Readonly<Record<str
     link: 'https://files.sluice.example/pdf/job_4f1c.pdf',
     jobId: 'job_4f1c',
     facts: '3 pages, 1.2 MB',
-    expires: '2026-11-22 14:30 UTC',
+    expires: '22 Nov 2026, 14:30 UTC',
     attached: true,
   },
 };
