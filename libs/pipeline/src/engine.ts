@@ -174,6 +174,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   drain(options: { timeoutMs?: number } = {}): Promise<DrainReport> {
+    if (this.#final !== undefined && this.#draining === undefined) {
+      return Promise.resolve({ settled: 0, returned: 0, abandoned: 0 });
+    }
     this.#draining ??= this.#drain(options.timeoutMs ?? this.#spec.drainTimeoutMs);
     return this.#draining;
   }

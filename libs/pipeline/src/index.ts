@@ -23,6 +23,8 @@ export type { Outcome, Settlement } from './outcome.ts';
 export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
 export type { Claim, DedupeStore } from './dedupe.ts';
+export { memoryDedupe } from './dedupe-memory.ts';
+export { kvDedupe } from './dedupe-kv.ts';
 export { DEAD_LETTER } from './dead-letter.ts';
 export {
   HandlerAborted,

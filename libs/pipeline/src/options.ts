@@ -35,7 +35,7 @@ export const flowFields = {
     'Messages with an equal key run one after the other, in stream order; `undefined` means no order.',
   ),
   expiresMs: numberOr(5000, 'Life of one pull request. A drain waits at most this long for open pulls.', {
-    min: 1000,
+    min: 250,
     max: 60_000,
   }),
   idleHeartbeatMs: numberOr(

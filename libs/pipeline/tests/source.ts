@@ -1,150 +1,96 @@
-import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import type { ConsumerConfig, JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
-import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
-import { startFaultProxy, startNats } from '@sluice/dev';
-import type { FaultProxy, NatsProcess } from '@sluice/dev';
-import type { NatsPort, PipelineEvent, PipelineSpec } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
-import type { ClosableNatsPort } from '../src/nats.ts';
+import type { ExpectStatic } from 'vitest';
+import type { NatsPort, PipelineEvent, PipelineSpec, RunningPipeline } from '../src/index.ts';
 
-export const NS = 1_000_000;
-
-/** A broker to test against, whatever it is made of. */
-export interface Broker {
+/** Something that behaves like JetStream: memory, or a real server. The conformance suite runs against each. */
+export interface Source {
   readonly name: string;
-  readonly url: string;
-  readonly server: NatsProcess;
-  readonly admin: NatsConnection;
-  readonly js: JetStreamClient;
-  readonly jsm: JetStreamManager;
+  /** A fresh stream with a consumer and a connection of its own. */
+  place(options?: PlaceOptions): Promise<Place>;
   close(): Promise<void>;
 }
 
-export async function startBroker(series?: string): Promise<Broker> {
-  const server = await startNats(series === undefined ? {} : { series });
-  const admin = await connect({
-    servers: server.url,
-    noAsyncTraces: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 50,
-  });
-  const jsm = await jetstreamManager(admin);
-  await jsm.streams.add({ name: 'DLQ', subjects: ['dlq.>'], duplicate_window: 120_000 * NS });
-  return {
-    name: `nats-server ${server.version ?? server.from}`,
-    url: server.url,
-    server,
-    admin,
-    js: jetstream(admin),
-    jsm,
-    async close() {
-      await admin.close();
-      await server.stop();
-    },
-  };
+export interface PlaceOptions {
+  readonly ackWaitMs?: number;
+  readonly maxAckPending?: number;
+  readonly maxDeliver?: number;
+  /** Further consumers, each with the subject it reads: `<stream>.<name>`. */
+  readonly lanes?: readonly string[];
 }
 
-/** One stream with one durable consumer and its own connection: what one test works on. */
-export interface Workplace {
+/** What one test works on: a work queue with the consumer `worker`, its dead letters, and a stream for what it emits. */
+export interface Place {
   readonly stream: string;
   readonly consumer: string;
-  readonly port: ClosableNatsPort;
-  readonly connection: NatsConnection;
-  /** Between the pipeline's connection and the server, to break it. */
-  readonly wire: FaultProxy | undefined;
-  /** Stores messages; resolves with their sequences. */
-  send(...bodies: readonly unknown[]): Promise<number[]>;
-  sendRaw(
-    body: Uint8Array | string,
-    options?: { id?: string; headers?: Readonly<Record<string, string>>; subject?: string },
+  readonly port: NatsPort;
+  /** A second connection, as another replica has. */
+  connect(): Promise<NatsPort>;
+  /** Stores JSON bodies in order; resolves with their sequences. */
+  send(...bodies: readonly Job[]): Promise<number[]>;
+  store(
+    body: string,
+    options?: { id?: string; headers?: Readonly<Record<string, string>>; lane?: string },
   ): Promise<number>;
-  /** Messages left in the work queue. */
+  /** Messages still in the work queue. */
   left(): Promise<number>;
+  /** Delivered and not settled, by the server's count. */
   ackPending(): Promise<number>;
-  deadLetters(): Promise<DeadLetter[]>;
+  deadLetters(): Promise<readonly Stored[]>;
+  /** What was emitted to `out.<stream>.>`. */
+  emitted(): Promise<readonly Stored[]>;
+  /** Takes the dead letters' stream away. */
+  loseDeadLetters(): Promise<void>;
+  restoreDeadLetters(): Promise<void>;
+  /** Breaks the pipeline's connection until it is mended. */
+  cut(): Promise<void>;
+  mend(): Promise<void>;
+  /** Lets nothing through without breaking the connection. */
+  mute(on: boolean): void;
+  closeConnection(): Promise<void>;
+  deleteConsumer(): Promise<void>;
+  /** Makes the consumer (again), with another ack_wait if given. */
+  makeConsumer(ackWaitMs?: number): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface DeadLetter {
+export interface Stored {
   readonly sequence: number;
+  readonly subject: string;
   readonly body: string;
   readonly headers: ReadonlyMap<string, string>;
 }
 
-let places = 0;
-
-export async function makeWorkplace(
-  broker: Broker,
-  options: {
-    ackWaitMs?: number;
-    consumer?: Partial<ConsumerConfig>;
-    wire?: boolean;
-    connect?: NodeConnectionOptions;
-  } = {},
-): Promise<Workplace> {
-  const stream = `W${++places}`;
-  const consumer = 'worker';
-  await broker.jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
-  await broker.jsm.consumers.add(stream, {
-    durable_name: consumer,
-    ack_policy: 'explicit',
-    ack_wait: (options.ackWaitMs ?? 30_000) * NS,
-    max_deliver: -1,
-    ...options.consumer,
-  });
-  const wire = options.wire === true ? await startFaultProxy({ targetPort: broker.server.port }) : undefined;
-  const connection = await connect({
-    servers: wire === undefined ? broker.url : `127.0.0.1:${wire.port}`,
-    ignoreClusterUpdates: true,
-    noAsyncTraces: true,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 50,
-    ...options.connect,
-  });
-  const port = natsPort(connection, { headers });
-  return {
-    stream,
-    consumer,
-    port,
-    connection,
-    wire,
-    send: (...bodies) =>
-      Promise.all(bodies.map(async (body) => (await broker.js.publish(`${stream}.a`, JSON.stringify(body))).seq)),
-    async sendRaw(body, { id, headers: pairs, subject } = {}) {
-      const carried = headers();
-      for (const [name, value] of Object.entries(pairs ?? {})) carried.set(name, value);
-      const ack = await broker.js.publish(subject ?? `${stream}.a`, body, {
-        headers: carried,
-        ...(id === undefined ? {} : { msgID: id }),
-      });
-      return ack.seq;
-    },
-    left: async () => (await broker.jsm.streams.info(stream)).state.messages,
-    ackPending: async () => (await broker.jsm.consumers.info(stream, consumer)).num_ack_pending,
-    deadLetters: () => readDeadLetters(broker, `dlq.${stream}.${consumer}`),
-    async close() {
-      port.close();
-      await connection.close();
-      await wire?.close();
-      await broker.jsm.streams.delete(stream);
-    },
-  };
+/** What the body of one row gets. */
+export interface RowContext {
+  readonly place: Place;
+  /** Starts a pipeline on the place's own connection (or another); it is drained when the test is over. */
+  readonly start: (
+    spec: PipelineSpec<Job, undefined>,
+    observe?: (event: PipelineEvent) => void,
+    nats?: NatsPort,
+  ) => Promise<RunningPipeline>;
+  readonly expect: ExpectStatic;
 }
 
-async function readDeadLetters(broker: Broker, subject: string): Promise<DeadLetter[]> {
-  const { state } = await broker.jsm.streams.info('DLQ');
-  const records: DeadLetter[] = [];
-  for (let sequence = state.first_seq; sequence <= state.last_seq; sequence++) {
-    const stored = await broker.jsm.streams.getMessage('DLQ', { seq: sequence });
-    if (stored === null || stored.subject !== subject) continue;
-    const pairs = stored.header.keys().map((name): [string, string] => [name, stored.header.get(name)]);
-    records.push({ sequence, body: new TextDecoder().decode(stored.data), headers: new Map(pairs) });
-  }
-  return records;
-}
+/** Registers one behaviour as a test that runs against a fresh place. */
+export type Row = (name: string, body: (context: RowContext) => Promise<void>, options?: PlaceOptions) => void;
 
-/** Events of a pipeline, kept and waited for. */
+export type Job = { readonly n: number; readonly key?: string };
+
+export const decodeJson = (bytes: Uint8Array): Job => JSON.parse(new TextDecoder().decode(bytes)) as Job;
+
+/** The parts of a spec most tests share: four slots, quick pulls and quick retries. */
+export const base = (
+  place: Pick<Place, 'stream' | 'consumer'>,
+): Required<Pick<PipelineSpec<Job, undefined>, 'name' | 'sources' | 'decode' | 'flow' | 'retry' | 'lease'>> => ({
+  name: 'conformance',
+  sources: [{ stream: place.stream, consumer: place.consumer }],
+  decode: decodeJson,
+  flow: { concurrency: 4, prefetch: 0, expiresMs: 400, idleHeartbeatMs: 100 },
+  retry: { maxAttempts: 3, baseMs: 20, maxMs: 100 },
+  lease: { handlerTimeoutMs: 10_000, graceMs: 100 },
+});
+
+/** Events of a pipeline, kept to be asked. */
 export interface EventLog {
   readonly all: PipelineEvent[];
   readonly observe: (event: PipelineEvent) => void;
@@ -161,25 +107,51 @@ export function recordEvents(): EventLog {
   };
 }
 
-/** A promise settled by hand. */
-export function gate<T = void>(): { readonly opened: Promise<T>; open(value: T): void } {
-  const { promise, resolve } = Promise.withResolvers<T>();
+/** Something a test opens by hand, and handlers wait for. */
+export interface Gate {
+  readonly opened: Promise<void>;
+  open(): void;
+}
+
+export function gate(): Gate {
+  const { promise, resolve } = Promise.withResolvers<void>();
   return { opened: promise, open: resolve };
 }
 
-export type Job = { readonly n: number; readonly key?: string };
+/**
+ * Has `times` deliveries of the first message come to nothing, as crashing workers would: each is given back at once.
+ */
+export async function wasteDeliveries(place: Place, times: number): Promise<void> {
+  const port = await place.connect();
+  const inbox = port.inbox();
+  await new Promise<void>((resolve) => {
+    let seen = 0;
+    const subscription = port.subscribe(inbox, (message) => {
+      if (message.reply === undefined) return;
+      port.send(message.reply, '-NAK');
+      seen++;
+      if (seen < times) ask();
+      else {
+        subscription.unsubscribe();
+        resolve();
+      }
+    });
+    const ask = (): void =>
+      port.send(
+        `${port.apiPrefix}.CONSUMER.MSG.NEXT.${place.stream}.${place.consumer}`,
+        '{"batch":1,"expires":5000000000}',
+        {
+          reply: inbox,
+        },
+      );
+    ask();
+  });
+  await port.flush();
+}
 
-export const decodeJson = (bytes: Uint8Array): Job => JSON.parse(new TextDecoder().decode(bytes)) as Job;
-
-/** The parts of a spec most tests share: quick pulls and quick retries. */
-export const base = (
-  place: Pick<Workplace, 'stream' | 'consumer'>,
-): Pick<PipelineSpec<Job, undefined>, 'name' | 'sources' | 'decode' | 'flow' | 'retry'> => ({
-  name: 'conformance',
-  sources: [{ stream: place.stream, consumer: place.consumer }],
-  decode: decodeJson,
-  flow: { concurrency: 4, expiresMs: 1000, idleHeartbeatMs: 200 },
-  retry: { maxAttempts: 3, baseMs: 20, maxMs: 100 },
-});
-
-export type { NatsPort };
+/** Makes the server redeliver a message that is being worked on, as an ack_wait that ran out would. */
+export async function redeliver(place: Place, sequence: number): Promise<void> {
+  const port = await place.connect();
+  port.send(`$JS.ACK.${place.stream}.${place.consumer}.1.${sequence}.1.1700000000000000000.0`, '-NAK');
+  await port.flush();
+}

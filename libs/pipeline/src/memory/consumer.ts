@@ -1,0 +1,221 @@
+import type { Clock, Timer } from '../clock.ts';
+import type { ConsumerConfig, ConsumerInfo } from '../jetstream-api.ts';
+import type { MemoryStream } from './stream.ts';
+import { receivedHeaders } from './router.ts';
+import type { Router } from './router.ts';
+
+interface Pending {
+  deliveries: number;
+  /** When it is due again; undefined while it waits in the redelivery queue. */
+  dueAt: number | undefined;
+}
+interface Pull {
+  readonly inbox: string;
+  left: number;
+  readonly expiresAt: number;
+  readonly heartbeatMs: number;
+  spokeAt: number;
+}
+
+const NS = 1_000_000;
+const DEFAULT_ACK_WAIT_NS = 30_000 * NS;
+const TICK_MS = 10;
+const EMPTY = new Uint8Array(0);
+const decoder = new TextDecoder();
+
+/** A durable pull consumer: pulls in, deliveries and status lines out, acks back in. */
+export class MemoryConsumer {
+  config: ConsumerConfig;
+  readonly name: string;
+  readonly #stream: MemoryStream;
+  readonly #router: Router;
+  readonly #clock: Clock;
+  readonly #onExhausted: (sequence: number, deliveries: number) => void;
+  readonly #pending = new Map<number, Pending>();
+  readonly #exhausted = new Set<number>();
+  #redeliver: number[] = [];
+  #pulls: Pull[] = [];
+  #next: number;
+  #deliverySequence = 0;
+  readonly #ticker: Timer;
+
+  constructor(
+    name: string,
+    config: ConsumerConfig & { readonly opt_start_seq?: number },
+    stream: MemoryStream,
+    router: Router,
+    clock: Clock,
+    onExhausted: (sequence: number, deliveries: number) => void,
+  ) {
+    this.name = name;
+    this.config = config;
+    this.#stream = stream;
+    this.#router = router;
+    this.#clock = clock;
+    this.#onExhausted = onExhausted;
+    this.#next = config.opt_start_seq ?? 1;
+    this.#ticker = clock.every(TICK_MS, () => this.#tick());
+  }
+
+  get ackPending(): number {
+    return this.#pending.size;
+  }
+
+  info(): ConsumerInfo {
+    const floor = Math.min(this.#next, ...this.#pending.keys()) - 1;
+    return {
+      name: this.name,
+      config: this.config,
+      num_pending: this.#waiting(),
+      num_ack_pending: this.#pending.size,
+      ack_floor: { stream_seq: floor },
+      delivered: { stream_seq: this.#next - 1 },
+    };
+  }
+
+  pull(request: { batch?: number; expires?: number; idle_heartbeat?: number }, inbox: string): void {
+    const now = this.#clock.now();
+    this.#pulls.push({
+      inbox,
+      left: request.batch ?? 1,
+      expiresAt: now + (request.expires ?? 0) / NS,
+      heartbeatMs: (request.idle_heartbeat ?? 0) / NS,
+      spokeAt: now,
+    });
+    this.serve();
+  }
+
+  /** Takes an answer to a delivery: `+ACK`, `-NAK {"delay":ns}`, `+WPI`, `+TERM`. */
+  settle(sequence: number, body: Uint8Array): void {
+    const pending = this.#pending.get(sequence);
+    const word = decoder.decode(body);
+    if (word.startsWith('+WPI')) {
+      if (pending !== undefined && pending.dueAt !== undefined) pending.dueAt = this.#clock.now() + this.#ackWaitMs;
+      return;
+    }
+    if (word.startsWith('-NAK')) {
+      if (pending === undefined) return;
+      const delayNs = word.length > 5 ? (JSON.parse(word.slice(5)) as { delay?: number }).delay : undefined;
+      pending.dueAt = this.#clock.now() + (delayNs ?? 0) / NS;
+      this.#tick();
+      return;
+    }
+    this.#pending.delete(sequence);
+    this.#exhausted.delete(sequence);
+    this.#redeliver = this.#redeliver.filter((one) => one !== sequence);
+    if (this.#stream.config.retention === 'workqueue') this.#stream.messages.delete(sequence);
+    this.serve();
+  }
+
+  /** Hands out what there is to whoever asked. */
+  serve(): void {
+    while (this.#pulls.length > 0) {
+      const [pull] = this.#pulls;
+      if (pull === undefined) return;
+      if (!this.#router.hasInterest(pull.inbox)) {
+        this.#pulls.shift();
+        continue;
+      }
+      const sequence = this.#take();
+      if (sequence === undefined) return;
+      this.#deliver(sequence, pull);
+      if (pull.left === 0) this.#pulls.shift();
+    }
+  }
+
+  /** The consumer is gone: open pulls hear of it. */
+  close(): void {
+    this.#ticker.cancel();
+    for (const pull of this.#pulls) this.#say(pull, 409, 'Consumer Deleted');
+    this.#pulls = [];
+  }
+
+  get #ackWaitMs(): number {
+    return (this.config.ack_wait ?? DEFAULT_ACK_WAIT_NS) / NS;
+  }
+
+  #waiting(): number {
+    let count = 0;
+    for (const sequence of this.#stream.messages.keys()) if (sequence >= this.#next && this.#wants(sequence)) count++;
+    return count;
+  }
+
+  #wants(sequence: number): boolean {
+    const filter = this.config.filter_subject;
+    return filter === undefined || filter === '' || this.#stream.messages.get(sequence)?.subject === filter;
+  }
+
+  #take(): number | undefined {
+    for (;;) {
+      const again = this.#redeliver.shift();
+      if (again === undefined) break;
+      if (this.#stream.messages.has(again)) return again;
+      this.#pending.delete(again);
+    }
+    const most = this.config.max_ack_pending ?? 1000;
+    if (most > 0 && this.#pending.size >= most) return undefined;
+    for (; this.#next <= this.#stream.lastSequence; this.#next++) {
+      if (!this.#stream.messages.has(this.#next) || !this.#wants(this.#next)) continue;
+      return this.#next++;
+    }
+    return undefined;
+  }
+
+  #deliver(sequence: number, pull: Pull): void {
+    const message = this.#stream.messages.get(sequence);
+    if (message === undefined) return;
+    const now = this.#clock.now();
+    const pending = this.#pending.get(sequence) ?? { deliveries: 0, dueAt: 0 };
+    pending.deliveries++;
+    pending.dueAt = now + this.#ackWaitMs;
+    this.#pending.set(sequence, pending);
+    pull.left--;
+    pull.spokeAt = now;
+    const { name } = this.#stream.config;
+    const place = `${pending.deliveries}.${sequence}.${++this.#deliverySequence}.${message.storedAtMs}000000`;
+    this.#router.deliver(pull.inbox, {
+      subject: message.subject,
+      data: message.data,
+      reply: `$JS.ACK.${name}.${this.name}.${place}.${this.#waiting()}`,
+      headers: receivedHeaders(message.headers),
+    });
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    const most = this.config.max_deliver ?? -1;
+    for (const [sequence, pending] of this.#pending) {
+      if (pending.dueAt === undefined || pending.dueAt > now) continue;
+      if (most > 0 && pending.deliveries >= most) {
+        // The trap door: it stays in the stream and is never delivered again; only an advisory says so.
+        this.#pending.delete(sequence);
+        this.#exhausted.add(sequence);
+        this.#onExhausted(sequence, pending.deliveries);
+        continue;
+      }
+      pending.dueAt = undefined;
+      this.#redeliver.push(sequence);
+    }
+    this.#pulls = this.#pulls.filter((pull) => {
+      if (pull.expiresAt <= now) {
+        this.#say(pull, 408, 'Request Timeout');
+        return false;
+      }
+      if (pull.heartbeatMs > 0 && now - pull.spokeAt >= pull.heartbeatMs) {
+        pull.spokeAt = now;
+        this.#say(pull, 100, 'Idle Heartbeat');
+      }
+      return true;
+    });
+    this.serve();
+  }
+
+  #say(pull: Pull, code: number, description: string): void {
+    const counts = code === 100 ? {} : { 'Nats-Pending-Messages': String(pull.left) };
+    this.#router.deliver(pull.inbox, {
+      subject: pull.inbox,
+      data: EMPTY,
+      headers: receivedHeaders(counts, code, description),
+    });
+  }
+}

@@ -1,0 +1,72 @@
+import type { Clock } from '../clock.ts';
+import type { HeaderInput, NatsHeaders, NatsMessage } from '../port.ts';
+
+/** Who listens where. */
+export interface Listener {
+  readonly pattern: readonly string[];
+  readonly onMessage: (message: NatsMessage) => void;
+}
+
+/** Core publish and subscribe in one process: subjects with wildcards, delivery at the end of the turn. */
+export class Router {
+  readonly #clock: Clock;
+  readonly #listeners = new Set<Listener>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  listen(subject: string, onMessage: (message: NatsMessage) => void): Listener {
+    const listener = { pattern: subject.split('.'), onMessage };
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  unlisten(listener: Listener): void {
+    this.#listeners.delete(listener);
+  }
+
+  /** Whether anybody would receive it. */
+  hasInterest(subject: string): boolean {
+    const tokens = subject.split('.');
+    return [...this.#listeners].some(({ pattern }) => matches(pattern, tokens));
+  }
+
+  /** Hands a message to everybody who listens on `to`; `message.subject` may name where it came from instead. */
+  deliver(to: string, message: NatsMessage): void {
+    const tokens = to.split('.');
+    for (const listener of this.#listeners) {
+      if (!matches(listener.pattern, tokens)) continue;
+      this.#clock.soon(() => {
+        if (this.#listeners.has(listener)) listener.onMessage(message);
+      });
+    }
+  }
+}
+
+/** Whether a subject, as tokens, falls under a pattern with `*` and `>`. */
+export function matches(pattern: readonly string[], tokens: readonly string[]): boolean {
+  for (const [index, part] of pattern.entries()) {
+    if (part === '>') return tokens.length > index;
+    if (index >= tokens.length || (part !== '*' && part !== tokens[index])) return false;
+  }
+  return pattern.length === tokens.length;
+}
+
+/** Headers as a received message has them. */
+export function receivedHeaders(input: HeaderInput, code = 0, description = ''): NatsHeaders {
+  const values = new Map(
+    Object.entries(input).map(([name, value]): [string, readonly string[]] => [
+      name,
+      typeof value === 'string' ? [value] : value,
+    ]),
+  );
+  return {
+    code,
+    description,
+    get: (name) => values.get(name)?.[0] ?? '',
+    has: (name) => values.has(name),
+    keys: () => [...values.keys()],
+    values: (name) => [...(values.get(name) ?? [])],
+  };
+}

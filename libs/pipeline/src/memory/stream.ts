@@ -1,0 +1,77 @@
+import type { Clock } from '../clock.ts';
+import type { HeaderInput } from '../port.ts';
+import { matches } from './router.ts';
+
+/** A stream to keep in memory. */
+export interface MemoryStreamConfig {
+  readonly name: string;
+  readonly subjects: readonly string[];
+  /** `workqueue` deletes a message when it is acknowledged. */
+  readonly retention?: 'limits' | 'workqueue';
+  readonly maxMessages?: number;
+  readonly duplicateWindowMs?: number;
+}
+
+export interface MemoryMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly data: Uint8Array;
+  readonly headers: HeaderInput;
+  readonly storedAtMs: number;
+}
+
+/** What a store of a message led to. */
+export type Stored =
+  | { readonly sequence: number; readonly duplicate: boolean }
+  | { readonly code: number; readonly errCode: number; readonly description: string };
+
+const DEFAULT_DUPLICATE_WINDOW_MS = 120_000;
+
+/** The messages of one stream. */
+export class MemoryStream {
+  readonly config: MemoryStreamConfig;
+  readonly messages = new Map<number, MemoryMessage>();
+  lastSequence = 0;
+  readonly #clock: Clock;
+  readonly #patterns: readonly (readonly string[])[];
+  readonly #ids = new Map<string, { readonly sequence: number; readonly atMs: number }>();
+
+  constructor(config: MemoryStreamConfig, clock: Clock) {
+    this.config = config;
+    this.#clock = clock;
+    this.#patterns = config.subjects.map((subject) => subject.split('.'));
+  }
+
+  takes(subject: string): boolean {
+    const tokens = subject.split('.');
+    return this.#patterns.some((pattern) => matches(pattern, tokens));
+  }
+
+  store(subject: string, data: Uint8Array, headers: HeaderInput): Stored {
+    const now = this.#clock.now();
+    const id = headers['Nats-Msg-Id'];
+    if (typeof id === 'string') {
+      const known = this.#ids.get(id);
+      if (known !== undefined && now - known.atMs < (this.config.duplicateWindowMs ?? DEFAULT_DUPLICATE_WINDOW_MS)) {
+        return { sequence: known.sequence, duplicate: true };
+      }
+    }
+    const expected = headers['Nats-Expected-Last-Subject-Sequence'];
+    if (typeof expected === 'string' && Number(expected) !== this.#lastOn(subject)) {
+      return { code: 400, errCode: 10_071, description: `wrong last sequence: ${this.#lastOn(subject)}` };
+    }
+    if (this.messages.size >= (this.config.maxMessages ?? Number.POSITIVE_INFINITY)) {
+      return { code: 503, errCode: 10_077, description: 'maximum messages exceeded' };
+    }
+    const sequence = ++this.lastSequence;
+    if (typeof id === 'string') this.#ids.set(id, { sequence, atMs: now });
+    this.messages.set(sequence, { subject, sequence, data, headers, storedAtMs: this.#clock.wall() });
+    return { sequence, duplicate: false };
+  }
+
+  #lastOn(subject: string): number {
+    let last = 0;
+    for (const message of this.messages.values()) if (message.subject === subject) last = message.sequence;
+    return last;
+  }
+}

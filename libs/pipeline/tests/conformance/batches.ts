@@ -1,0 +1,159 @@
+import { describe } from 'vitest';
+import { base, gate, recordEvents } from '../source.ts';
+import type { Job, Row } from '../source.ts';
+
+/** Handlers that take many messages at once. */
+export function batchRows(row: Row): void {
+  describe('a batch', () => {
+    row('closes by size, by bytes and by time', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const sizes: number[] = [];
+      await place.send(...Array.from({ length: 7 }, (_, n) => ({ n })));
+      await start(
+        {
+          ...base(place),
+          flow: { concurrency: 4, expiresMs: 400, idleHeartbeatMs: 100 },
+          batch: { maxSize: 5, maxBytes: 100, maxWaitMs: 60 },
+          handleBatch: async (messages) => {
+            sizes.push(messages.length);
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(0);
+      expect(sizes.toSorted((a, b) => a - b)).toEqual([2, 5]);
+      await place.send(...Array.from({ length: 3 }, (_, n) => ({ n, key: 'x'.repeat(40) })));
+      await expect.poll(() => place.left()).toBe(0);
+      const closedBy = new Set(events.of('batch.started').map((event) => event.closedBy));
+      expect(closedBy).toEqual(new Set(['size', 'bytes', 'time']));
+    });
+
+    row('never mixes keys', async ({ place, start, expect }) => {
+      const batches: string[][] = [];
+      await place.send(...['a', 'b', 'a', 'b', 'a', 'b'].map((key, n): Job => ({ n, key })));
+      await start({
+        ...base(place),
+        flow: { concurrency: 4, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 10, maxWaitMs: 60, by: ({ data }) => data.key ?? '' },
+        handleBatch: async (messages) => {
+          batches.push(messages.map(({ data }) => data.key ?? ''));
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(batches.toSorted()).toEqual([
+        ['a', 'a', 'a'],
+        ['b', 'b', 'b'],
+      ]);
+    });
+
+    row('when open batches take every place, the oldest goes early instead of waiting for more', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      await place.send(...['a', 'b', 'c', 'd'].map((key, n): Job => ({ n, key })));
+      await start(
+        {
+          ...base(place),
+          flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+          batch: { maxSize: 2, maxWaitMs: 20_000, by: ({ data }) => data.key ?? '' },
+          handleBatch: async () => undefined,
+        },
+        events.observe,
+      );
+      await expect.poll(() => events.of('batch.started').map(({ closedBy }) => closedBy)).toContain('demand');
+    });
+
+    row('has an outcome per item', async ({ place, start, expect }) => {
+      await place.send({ n: 0 }, { n: 1 }, { n: 2 }, { n: 3 });
+      const attempts = new Map<number, number>();
+      await start({
+        ...base(place),
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 4, maxWaitMs: 100 },
+        handleBatch: async (messages) =>
+          messages.map(({ data, attempt }) => {
+            attempts.set(data.n, attempt);
+            if (data.n === 1) return { kind: 'deadLetter', reason: 'bad item' };
+            if (data.n === 2 && attempt === 1) return { kind: 'retry' };
+            return undefined;
+          }),
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
+      expect([...attempts].toSorted(([a], [b]) => a - b)).toEqual([
+        [0, 1],
+        [1, 1],
+        [2, 2],
+        [3, 1],
+      ]);
+    });
+
+    row('of whose handler throws: every item fails and comes back alone, so a poison sinks its neighbours once', async ({
+      place,
+      start,
+      expect,
+    }) => {
+      const batches: number[][] = [];
+      await place.send({ n: 0 }, { n: 1 }, { n: 2 });
+      await start({
+        ...base(place),
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 3, maxWaitMs: 60 },
+        handleBatch: async (messages) => {
+          batches.push(messages.map(({ data }) => data.n));
+          if (messages.some(({ data }) => data.n === 1)) throw new Error('poison');
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(batches[0]).toEqual([0, 1, 2]);
+      expect(batches.slice(1).every((batch) => batch.length === 1)).toBe(true);
+      expect(batches.slice(1).flat().toSorted((a, b) => a - b)).toEqual([0, 1, 1, 2]);
+      expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
+    });
+
+    row('answered with the wrong number of outcomes counts as failed', async ({ place, start, expect }) => {
+      await place.send({ n: 0 }, { n: 1 });
+      await start({
+        ...base(place),
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 2, maxWaitMs: 60 },
+        handleBatch: async (messages) => (messages.length > 1 ? [undefined] : undefined),
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(await place.deadLetters()).toEqual([]);
+    });
+
+    row('that is open at shutdown is handled, not given back', async ({ place, start, expect }) => {
+      const handled: number[] = [];
+      await place.send({ n: 0 }, { n: 1 });
+      const running = await start({
+        ...base(place),
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 10, maxWaitMs: 20_000 },
+        handleBatch: async (messages) => void handled.push(...messages.map(({ data }) => data.n)),
+      });
+      await expect.poll(() => running.snapshot().buffered).toBe(2);
+      expect(await running.drain()).toEqual({ settled: 2, returned: 0, abandoned: 0 });
+      expect(handled).toEqual([0, 1]);
+    });
+
+    row('times out as one: every item is retried', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const never = gate();
+      await place.send({ n: 0 }, { n: 1 });
+      await start(
+        {
+          ...base(place),
+          flow: { concurrency: 2, expiresMs: 400, idleHeartbeatMs: 100 },
+          lease: { handlerTimeoutMs: 50, graceMs: 20 },
+          batch: { maxSize: 2, maxWaitMs: 60 },
+          handleBatch: async (messages) => {
+            if (messages.length > 1) await never.opened;
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(0);
+      expect(events.of('message.timedOut')).toHaveLength(2);
+      never.open();
+    });
+  });
+}

@@ -1,0 +1,181 @@
+import { describe } from 'vitest';
+import { memoryDedupe } from '../../src/index.ts';
+import type { DedupeStore } from '../../src/index.ts';
+import { base, gate, recordEvents, redeliver } from '../source.ts';
+import type { Row } from '../source.ts';
+
+/** The same work arriving more than once. */
+export function duplicateRows(row: Row): void {
+  describe('a duplicate', () => {
+    row('of finished work is acknowledged and counted, its handler does not run', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      let calls = 0;
+      await place.send({ n: 1 }, { n: 1 });
+      await start(
+        {
+          ...base(place),
+          flow: { ...base(place).flow, concurrency: 1 },
+          idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+          handle: async () => {
+            calls++;
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toBe(1);
+      expect(events.of('message.settled').map(({ as }) => as)).toEqual(['ack', 'duplicate']);
+    });
+
+    row('of work in progress is sent away and comes back to find it done', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const working = gate();
+      const inner = memoryDedupe();
+      const store: DedupeStore = {
+        ...inner,
+        begin: async (key, leaseMs) => {
+          const claim = await inner.begin(key, leaseMs);
+          return claim.state === 'busy' ? { ...claim, retryAfterMs: 30 } : claim;
+        },
+      };
+      let calls = 0;
+      await place.send({ n: 1 }, { n: 1 });
+      await start(
+        {
+          ...base(place),
+          idempotency: { key: ({ data }) => `job-${data.n}`, store },
+          handle: async () => {
+            calls++;
+            await working.opened;
+          },
+        },
+        events.observe,
+      );
+      // More often than maxAttempts: waiting for its twin must not make a poison of it.
+      await expect.poll(() => events.of('message.settled').filter(({ as }) => as === 'busy').length).toBeGreaterThan(3);
+      working.open();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toBe(1);
+      expect(await place.deadLetters()).toEqual([]);
+      expect(events.of('message.settled').at(-1)?.as).toBe('duplicate');
+    });
+
+    row('a failed attempt does not look like one', async ({ place, start, expect }) => {
+      let calls = 0;
+      await place.send({ n: 1 });
+      await start({
+        ...base(place),
+        idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+        handle: async () => {
+          calls++;
+          if (calls === 1) throw new Error('once');
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toBe(2);
+    });
+
+    row(
+      'a worker whose claim was taken over is aborted and leaves the message to the new holder',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        const inner = memoryDedupe();
+        const store: DedupeStore = { ...inner, renew: async () => false };
+        const reasons: unknown[] = [];
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            idempotency: { key: ({ data }) => `job-${data.n}`, store, leaseMs: 100 },
+            handle: async ({ attempt }, { signal }) => {
+              if (attempt > 1) return;
+              await new Promise<void>((resolve) => {
+                signal.addEventListener('abort', () => resolve());
+              });
+              reasons.push(signal.reason);
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => reasons).toMatchObject([{ code: 'LEASE_LOST' }]);
+        // Neither acked nor given back by us: it comes again when ack_wait is over.
+        await expect.poll(() => place.left()).toBe(0);
+        expect(events.of('message.settled').map(({ as }) => as)).toEqual(['busy', 'ack']);
+        expect(events.of('lease.lost')).toHaveLength(1);
+      },
+      { ackWaitMs: 600 },
+    );
+
+    row('without its store a message waits: it is neither run nor lost', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const inner = memoryDedupe();
+      let broken = true;
+      const store: DedupeStore = {
+        ...inner,
+        begin: (key, leaseMs) => (broken ? Promise.reject(new Error('store down')) : inner.begin(key, leaseMs)),
+      };
+      await place.send({ n: 1 });
+      await start(
+        { ...base(place), idempotency: { key: () => 'one', store }, handle: async () => undefined },
+        events.observe,
+      );
+      await expect.poll(() => events.of('dedupe.failed').length).toBeGreaterThan(1);
+      expect(events.of('message.started')).toEqual([]);
+      broken = false;
+      await expect.poll(() => place.left()).toBe(0);
+    });
+  });
+
+  describe('the same sequence arrives while it is still running here', () => {
+    row('the newer delivery joins the running one, one settlement covers both', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const working = gate();
+      let calls = 0;
+      const [sequence = 0] = await place.send({ n: 1 });
+      await start(
+        {
+          ...base(place),
+          handle: async () => {
+            calls++;
+            await working.opened;
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => calls).toBe(1);
+      await redeliver(place, sequence);
+      await expect.poll(() => events.of('message.joined').length).toBe(1);
+      working.open();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(await place.ackPending()).toBe(0);
+      expect(calls).toBe(1);
+      expect(events.of('message.settled')).toHaveLength(1);
+    });
+  });
+
+  describe('a handler takes longer than ack_wait', () => {
+    row(
+      'heartbeats keep its message, it is delivered once',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        let calls = 0;
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            handle: async () => {
+              calls++;
+              await new Promise((resolve) => setTimeout(resolve, 1500));
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        expect(calls).toBe(1);
+        expect(events.of('heartbeats.sent').length).toBeGreaterThan(3);
+        expect(events.of('message.joined')).toEqual([]);
+      },
+      { ackWaitMs: 600 },
+    );
+  });
+}

@@ -1,0 +1,334 @@
+import { describe } from 'vitest';
+import { memoryDedupe, PermanentError, RetryAfterError } from '../../src/index.ts';
+import type { DedupeStore } from '../../src/index.ts';
+import { base, decodeJson, gate, recordEvents, wasteDeliveries } from '../source.ts';
+import type { Row } from '../source.ts';
+
+/** What a handler's end leads to. */
+export function handlerRows(row: Row): void {
+  describe('the handler returns', () => {
+    row(
+      'what it emitted is stored, then its key is completed, then the message is acknowledged',
+      async ({ place, start, expect }) => {
+        const order: string[] = [];
+        const inner = memoryDedupe();
+        const store: DedupeStore = {
+          ...inner,
+          complete: async (key, fence, ttlMs) => {
+            order.push(`stored ${(await place.emitted()).length}, left ${await place.left()}, completing ${key}`);
+            return inner.complete(key, fence, ttlMs);
+          },
+        };
+        await place.send({ n: 7 });
+        await start({
+          ...base(place),
+          idempotency: { key: ({ data }) => `job-${data.n}`, store },
+          handle: async ({ data }, context) => context.emit(`out.${place.stream}.done`, { twice: data.n * 2 }),
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        expect(order).toEqual(['stored 1, left 1, completing job-7']);
+        expect((await place.emitted()).map(({ body }) => body)).toEqual(['{"twice":14}']);
+      },
+    );
+
+    row('the ack is kept until a round trip has proven that it arrived', async ({ place, start, expect }) => {
+      await place.send({ n: 1 });
+      const running = await start({ ...base(place), handle: async () => undefined });
+      await expect.poll(() => place.left()).toBe(0);
+      await expect.poll(() => running.snapshot().unconfirmedAcks).toBe(0);
+    });
+
+    row(
+      'with confirm "each" the slot is free when the server has confirmed the ack',
+      async ({ place, start, expect }) => {
+        await place.send({ n: 1 }, { n: 2 });
+        const running = await start({
+          ...base(place),
+          lease: { confirm: 'each' },
+          handle: async () => undefined,
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        await expect.poll(() => running.snapshot()).toMatchObject({ inFlight: 0, buffered: 0, unconfirmedAcks: 0 });
+      },
+    );
+
+    row('a skip is an ack that is counted apart', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      await place.send({ n: 1 });
+      await start(
+        {
+          ...base(place),
+          handle: async () => ({ kind: 'skip', reason: 'not ours' }),
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(0);
+      expect(events.of('message.settled').map(({ as }) => as)).toEqual(['skip']);
+    });
+  });
+
+  describe('the handler throws', () => {
+    row(
+      'emits are discarded, the key is free again, and the message comes back after a jittered delay',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        const attempts: number[] = [];
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            retry: { maxAttempts: 3, baseMs: 40, maxMs: 60, jitter: 'equal' },
+            idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+            handle: async ({ attempt }, context) => {
+              attempts.push(attempt);
+              context.emit(`out.${place.stream}.done`, { attempt });
+              if (attempt < 3) throw new Error('not yet');
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(attempts).toEqual([1, 2, 3]);
+        expect((await place.emitted()).map(({ body }) => body)).toEqual(['{"attempt":3}']);
+        const [first = 0, second = 0] = events.of('message.retryScheduled').map(({ delayMs }) => delayMs);
+        expect(first).toBeGreaterThanOrEqual(20);
+        expect(first).toBeLessThanOrEqual(40);
+        expect(second).toBeGreaterThanOrEqual(30);
+        expect(second).toBeLessThanOrEqual(60);
+      },
+    );
+
+    row(
+      'after the last attempt the message goes to the dead letters with its story',
+      async ({ place, start, expect }) => {
+        await place
+          .store('{"n":1}', { id: 'order-1', headers: { traceparent: '00-aa-bb-01', 'Nats-Rollup': 'x' } })
+          .catch(() => 0);
+        const sequence = await place.store('{"n":2}', { id: 'order-2', headers: { traceparent: '00-aa-bb-01' } });
+        await start({
+          ...base(place),
+          retry: { maxAttempts: 2, baseMs: 1, maxMs: 2 },
+          handle: async () => {
+            throw Object.assign(new TypeError('line one\nline two'), { code: 'E_ODD' });
+          },
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        const record = (await place.deadLetters()).find(({ headers }) => headers.get('Dlq-Message-Id') === 'order-2');
+        expect(record).toMatchObject({ subject: `dlq.${place.stream}.${place.consumer}`, body: '{"n":2}' });
+        expect(Object.fromEntries(record?.headers ?? [])).toMatchObject({
+          'Dlq-Reason': 'exhausted',
+          'Dlq-Detail': 'line one line two',
+          'Dlq-Error-Name': 'TypeError',
+          'Dlq-Error-Code': 'E_ODD',
+          'Dlq-Pipeline': 'conformance',
+          'Dlq-Stream': place.stream,
+          'Dlq-Consumer': place.consumer,
+          'Dlq-Sequence': String(sequence),
+          'Dlq-Subject': `${place.stream}.${place.consumer}`,
+          'Dlq-Deliveries': '2',
+          'Dlq-Replays': '0',
+          'Nats-Msg-Id': `dlq:${place.stream}:${place.consumer}:${sequence}`,
+          traceparent: '00-aa-bb-01',
+        });
+      },
+    );
+  });
+
+  describe('a failure that no retry can help', () => {
+    row('a PermanentError goes to the dead letters on the first attempt', async ({ place, start, expect }) => {
+      await place.send({ n: 1 });
+      await start({
+        ...base(place),
+        handle: async () => {
+          throw new PermanentError('no such customer');
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      const [record] = await place.deadLetters();
+      expect(record?.headers.get('Dlq-Reason')).toBe('permanent');
+      expect(record?.headers.get('Dlq-Deliveries')).toBe('1');
+    });
+
+    row(
+      'so does an error the policy calls not retryable, and an outcome that says so',
+      async ({ place, start, expect }) => {
+        await place.send({ n: 1 }, { n: 2 });
+        await start({
+          ...base(place),
+          retry: { ...base(place).retry, retryable: (error) => !(error instanceof RangeError) },
+          handle: async ({ data }) => {
+            if (data.n === 1) throw new RangeError('out of range');
+            return { kind: 'deadLetter', reason: 'unwanted' };
+          },
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        const reasons = (await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'));
+        expect(new Set(reasons)).toEqual(new Set(['permanent', 'rejected']));
+      },
+    );
+  });
+
+  describe('the handler names the delay', () => {
+    row(
+      'RetryAfterError and the retry outcome wait as told, at most maxMs, and count as attempts',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            handle: async ({ attempt }) => {
+              if (attempt === 1) throw new RetryAfterError('busy', 30);
+              return { kind: 'retry', afterMs: 60_000, reason: 'still busy' };
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(events.of('message.retryScheduled').map(({ delayMs, reason }) => [delayMs, reason])).toEqual([
+          [30, 'busy'],
+          [100, 'still busy'],
+        ]);
+        expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Deliveries'))).toEqual(['3']);
+      },
+    );
+  });
+
+  describe('the body cannot be decoded', () => {
+    row('it goes to the dead letters on the first delivery, byte for byte', async ({ place, start, expect }) => {
+      await place.store('{"n":');
+      let calls = 0;
+      await start({
+        ...base(place),
+        decode: decodeJson,
+        handle: async () => {
+          calls++;
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      const [record] = await place.deadLetters();
+      expect(record?.body).toBe('{"n":');
+      expect(record?.headers.get('Dlq-Reason')).toBe('decode');
+      expect(record?.headers.get('Dlq-Deliveries')).toBe('1');
+      expect(calls).toBe(0);
+    });
+  });
+
+  describe('the dead letter cannot be stored', () => {
+    row(
+      'the message is sent away to come again and is never acknowledged before the record is stored',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            handle: async () => {
+              throw new PermanentError('bad');
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.deadLetters()).toHaveLength(1);
+        await place.loseDeadLetters();
+        await place.send({ n: 2 });
+        await expect.poll(() => events.of('message.deadLetterFailed').length).toBeGreaterThan(3);
+        expect(await place.left()).toBe(1);
+        await place.restoreDeadLetters();
+        await expect.poll(() => place.left()).toBe(0);
+        // Delivered far more often than maxAttempts by now, and still under the reason it failed for.
+        expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'))).toEqual(['permanent']);
+      },
+    );
+  });
+
+  describe('a message was delivered more than maxAttempts times', () => {
+    row('it goes to the dead letters without meeting the handler', async ({ place, start, expect }) => {
+      await place.send({ n: 1 });
+      await wasteDeliveries(place, 3);
+      let calls = 0;
+      await start({
+        ...base(place),
+        handle: async () => {
+          calls++;
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      const [record] = await place.deadLetters();
+      expect(record?.headers.get('Dlq-Reason')).toBe('crashLoop');
+      expect(record?.headers.get('Dlq-Deliveries')).toBe('4');
+      expect(calls).toBe(0);
+    });
+  });
+
+  describe('the handler runs out of time', () => {
+    row(
+      'its signal is aborted and the attempt counts as a failure, even if it then returns',
+      async ({ place, start, expect }) => {
+        const reasons: unknown[] = [];
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            lease: { handlerTimeoutMs: 60, graceMs: 500 },
+            handle: async ({ attempt }, { signal }) => {
+              if (attempt > 1) return;
+              await new Promise<void>((resolve) => {
+                signal.addEventListener('abort', () => resolve());
+              });
+              reasons.push(signal.reason);
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(reasons).toMatchObject([{ name: 'HandlerAborted', code: 'HANDLER_TIMEOUT' }]);
+        expect(events.of('message.timedOut')).toHaveLength(1);
+        expect(events.of('message.retryScheduled')).toHaveLength(1);
+      },
+    );
+
+    row(
+      'one that never returns stays counted as a zombie and keeps its slot until it does',
+      async ({ place, start, expect }) => {
+        const stuck = gate();
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        const running = await start(
+          {
+            ...base(place),
+            lease: { handlerTimeoutMs: 40, graceMs: 40 },
+            handle: async ({ attempt }) => {
+              if (attempt === 1) await stuck.opened;
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(running.snapshot().zombies).toBe(1);
+        stuck.open();
+        await expect.poll(() => running.snapshot().zombies).toBe(0);
+        expect(events.of('handler.zombieEnded')).toHaveLength(1);
+      },
+    );
+
+    row(
+      'when every slot is a zombie `done` rejects, so that the process is restarted',
+      async ({ place, start, expect }) => {
+        const never = gate();
+        await place.send({ n: 1 }, { n: 2 });
+        const running = await start({
+          ...base(place),
+          flow: { ...base(place).flow, concurrency: 2 },
+          lease: { handlerTimeoutMs: 40, graceMs: 20 },
+          handle: () => never.opened,
+        });
+        await expect(running.done).rejects.toMatchObject({ name: 'PipelineFault', code: 'ZOMBIES' });
+        expect(running.state).toBe('stopped');
+        expect(running.health()).toMatchObject({ ok: false });
+        never.open();
+      },
+    );
+  });
+}

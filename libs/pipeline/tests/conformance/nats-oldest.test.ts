@@ -1,0 +1,7 @@
+import { describe } from 'vitest';
+import { natsSource } from '../nats-source.ts';
+import { conformance } from './rows.ts';
+
+describe.concurrent('the oldest supported nats-server', () => {
+  conformance(() => natsSource('2.10'));
+});

@@ -1,0 +1,49 @@
+import { afterAll, beforeAll, test } from 'vitest';
+import { definePipeline } from '../../src/index.ts';
+import type { RunningPipeline } from '../../src/index.ts';
+import type { Row, Source } from '../source.ts';
+import { batchRows } from './batches.ts';
+import { connectionRows } from './connection.ts';
+import { duplicateRows } from './duplicates.ts';
+import { flowRows } from './flow.ts';
+import { handlerRows } from './handler.ts';
+import { shutdownRows } from './shutdown.ts';
+
+/** The semantics of the engine, row by row. Every source has to pass all of it. */
+export function conformance(open: () => Promise<Source>): void {
+  let source: Source;
+  beforeAll(async () => {
+    source = await open();
+  });
+  afterAll(() => source.close());
+  const row: Row = (name, body, options) => {
+    test.concurrent(name, async ({ expect }) => {
+      const place = await source.place(options);
+      const started: RunningPipeline[] = [];
+      try {
+        await body({
+          place,
+          expect,
+          async start(spec, observe, nats = place.port) {
+            const running = await definePipeline(spec).start({
+              nats,
+              deps: undefined,
+              ...(observe === undefined ? {} : { observe }),
+            });
+            started.push(running);
+            return running;
+          },
+        });
+      } finally {
+        await Promise.all(started.map((running) => running.drain()));
+        await place.close();
+      }
+    });
+  };
+  handlerRows(row);
+  duplicateRows(row);
+  shutdownRows(row);
+  connectionRows(row);
+  flowRows(row);
+  batchRows(row);
+}

@@ -1,0 +1,81 @@
+import { MemoryJetStream } from '../src/memory/index.ts';
+import type { MemoryMessage } from '../src/memory/index.ts';
+import type { Place, PlaceOptions, Source, Stored } from './source.ts';
+
+const NS = 1_000_000;
+
+/** The in-memory source on the real clock. */
+export function memorySource(): Source {
+  const server = new MemoryJetStream();
+  let places = 0;
+  return {
+    name: 'memory',
+    place: (options = {}) => Promise.resolve(makePlace(server, `W${++places}`, options)),
+    close: () => Promise.resolve(),
+  };
+}
+
+function makePlace(server: MemoryJetStream, stream: string, options: PlaceOptions): Place {
+  const consumer = 'worker';
+  const config = (ackWaitMs: number, lane?: string) => ({
+    ack_wait: ackWaitMs * NS,
+    max_deliver: options.maxDeliver ?? -1,
+    max_ack_pending: options.maxAckPending ?? 1000,
+    ...(options.lanes === undefined ? {} : { filter_subject: `${stream}.${lane ?? consumer}` }),
+  });
+  const addDeadLetters = (): void => server.addStream({ name: `DLQ_${stream}`, subjects: [`dlq.${stream}.>`] });
+  const ackWaitMs = options.ackWaitMs ?? 30_000;
+  server.addStream({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+  server.addStream({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`] });
+  addDeadLetters();
+  server.addConsumer(stream, consumer, config(ackWaitMs));
+  for (const lane of options.lanes ?? []) server.addConsumer(stream, lane, config(ackWaitMs, lane));
+  const port = server.connect();
+  const ports = [port];
+  const pack = async (work: () => void): Promise<void> => work();
+  return {
+    stream,
+    consumer,
+    port,
+    async connect() {
+      const another = server.connect();
+      ports.push(another);
+      return another;
+    },
+    send: async (...bodies) => bodies.map((body) => server.store(`${stream}.${consumer}`, JSON.stringify(body))),
+    store: async (body, { id, headers, lane } = {}) =>
+      server.store(`${stream}.${lane ?? consumer}`, body, {
+        ...headers,
+        ...(id === undefined ? {} : { 'Nats-Msg-Id': id }),
+      }),
+    left: async () => server.messages(stream).length,
+    ackPending: async () => server.ackPending(stream, consumer),
+    deadLetters: async () => server.messages(`DLQ_${stream}`).map(toStored),
+    emitted: async () => server.messages(`OUT_${stream}`).map(toStored),
+    loseDeadLetters: () => pack(() => server.deleteStream(`DLQ_${stream}`)),
+    restoreDeadLetters: () => pack(addDeadLetters),
+    cut: () => pack(() => port.disconnect()),
+    mend: () => pack(() => port.reconnect()),
+    mute(on) {
+      port.muted = on;
+    },
+    closeConnection: () => pack(() => port.close()),
+    deleteConsumer: () => pack(() => server.deleteConsumer(stream, consumer)),
+    makeConsumer: (otherAckWaitMs = ackWaitMs) =>
+      pack(() => server.addConsumer(stream, consumer, config(otherAckWaitMs))),
+    close: () =>
+      pack(() => {
+        for (const one of ports) one.close();
+        for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`]) server.deleteStream(name);
+      }),
+  };
+}
+
+const toStored = ({ sequence, subject, data, headers }: MemoryMessage): Stored => ({
+  sequence,
+  subject,
+  body: new TextDecoder().decode(data),
+  headers: new Map(
+    Object.entries(headers).map(([name, value]) => [name, typeof value === 'string' ? value : (value[0] ?? '')]),
+  ),
+});

@@ -1,0 +1,146 @@
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import { connect, headers } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { startFaultProxy, startNats } from '@sluice/dev';
+import type { FaultProxy, NatsProcess } from '@sluice/dev';
+import { natsPort } from '../src/nats.ts';
+import type { ClosableNatsPort } from '../src/nats.ts';
+import type { Place, PlaceOptions, Source, Stored } from './source.ts';
+
+const NS = 1_000_000;
+
+/** A real nats-server, the pipeline's connection running through a proxy that can break it. */
+export interface NatsSource extends Source {
+  readonly server: NatsProcess;
+  readonly admin: NatsConnection;
+  readonly jsm: JetStreamManager;
+  readonly js: JetStreamClient;
+}
+
+export async function natsSource(series?: string): Promise<NatsSource> {
+  const server = await startNats(series === undefined ? {} : { series });
+  const admin = await dial(server.url);
+  const jsm = await jetstreamManager(admin);
+  const js = jetstream(admin);
+  let places = 0;
+  return {
+    name: `nats-server ${server.version ?? server.from}`,
+    server,
+    admin,
+    jsm,
+    js,
+    place: (options = {}) => makePlace({ server, jsm, js }, `W${++places}`, options),
+    async close() {
+      await admin.close();
+      await server.stop();
+    },
+  };
+}
+
+/** A connection that never gives up and notices quickly. */
+export const dial = (url: string): Promise<NatsConnection> =>
+  connect({
+    servers: url,
+    ignoreClusterUpdates: true,
+    noAsyncTraces: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 50,
+    timeout: 2000,
+  });
+
+async function makePlace(
+  { server, jsm, js }: { server: NatsProcess; jsm: JetStreamManager; js: JetStreamClient },
+  stream: string,
+  options: PlaceOptions,
+): Promise<Place> {
+  const consumer = 'worker';
+  const ackWaitMs = options.ackWaitMs ?? 30_000;
+  const wire: FaultProxy = await startFaultProxy({ targetPort: server.port });
+  const connections: NatsConnection[] = [];
+  const ports: ClosableNatsPort[] = [];
+  const open = async (url: string): Promise<ClosableNatsPort> => {
+    const connection = await dial(url);
+    const port = natsPort(connection, { headers });
+    connections.push(connection);
+    ports.push(port);
+    return port;
+  };
+  const addConsumer = async (name: string, waitMs: number): Promise<void> => {
+    await jsm.consumers.add(stream, {
+      durable_name: name,
+      ack_policy: 'explicit',
+      ack_wait: waitMs * NS,
+      max_deliver: options.maxDeliver ?? -1,
+      max_ack_pending: options.maxAckPending ?? 1000,
+      ...(options.lanes === undefined ? {} : { filter_subject: `${stream}.${name}` }),
+    });
+  };
+  const addDeadLetters = async (): Promise<void> => {
+    await jsm.streams.add({ name: `DLQ_${stream}`, subjects: [`dlq.${stream}.>`] });
+  };
+  await jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+  await jsm.streams.add({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`] });
+  await addDeadLetters();
+  for (const name of [consumer, ...(options.lanes ?? [])]) await addConsumer(name, ackWaitMs);
+  const port = await open(`127.0.0.1:${wire.port}`);
+  return {
+    stream,
+    consumer,
+    port,
+    connect: () => open(server.url),
+    async send(...bodies) {
+      const sequences: number[] = [];
+      for (const body of bodies) sequences.push((await js.publish(`${stream}.${consumer}`, JSON.stringify(body))).seq);
+      return sequences;
+    },
+    async store(body, { id, headers: pairs, lane } = {}) {
+      const carried = headers();
+      for (const [name, value] of Object.entries(pairs ?? {})) carried.set(name, value);
+      const message = { headers: carried, ...(id === undefined ? {} : { msgID: id }) };
+      return (await js.publish(`${stream}.${lane ?? consumer}`, body, message)).seq;
+    },
+    left: async () => (await jsm.streams.info(stream)).state.messages,
+    ackPending: async () => (await jsm.consumers.info(stream, consumer)).num_ack_pending,
+    deadLetters: () => readAll(jsm, `DLQ_${stream}`),
+    emitted: () => readAll(jsm, `OUT_${stream}`),
+    async loseDeadLetters() {
+      await jsm.streams.delete(`DLQ_${stream}`);
+    },
+    restoreDeadLetters: addDeadLetters,
+    cut: () => wire.down(),
+    mend: () => wire.up(),
+    mute: (on) => wire.set(on ? { both: { blackhole: true } } : undefined),
+    async closeConnection() {
+      await connections[0]?.close();
+    },
+    async deleteConsumer() {
+      await jsm.consumers.delete(stream, consumer);
+    },
+    makeConsumer: (otherAckWaitMs = ackWaitMs) => addConsumer(consumer, otherAckWaitMs),
+    async close() {
+      for (const one of ports) one.close();
+      await Promise.all(connections.map((connection) => connection.close()));
+      await wire.close();
+      for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`]) await jsm.streams.delete(name).catch(() => false);
+    },
+  };
+}
+
+async function readAll(jsm: JetStreamManager, stream: string): Promise<Stored[]> {
+  const { state } = await jsm.streams.info(stream);
+  const found: Stored[] = [];
+  if (state.messages === 0) return found;
+  for (let sequence = state.first_seq; sequence <= state.last_seq; sequence++) {
+    const message = await jsm.streams.getMessage(stream, { seq: sequence });
+    if (message === null) continue;
+    const pairs = message.header.keys().map((name): [string, string] => [name, message.header.get(name)]);
+    found.push({
+      sequence,
+      subject: message.subject,
+      body: new TextDecoder().decode(message.data),
+      headers: new Map(pairs),
+    });
+  }
+  return found;
+}
