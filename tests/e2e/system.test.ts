@@ -75,7 +75,9 @@ describe('what is no image', () => {
     const truncated = screenshot.subarray(0, Math.floor(screenshot.length / 2));
     const job = await api.ended((await api.accept('/v1/images', truncated)).id);
     expect(job).toMatchObject({ state: 'failed', attempt: 1, error: { code: 'corrupt_image' } });
-    expect((await api.pdf(job.id)).status).toBe(404);
+    const pdf = await api.pdf(job.id);
+    expect(pdf.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    expect((await pdf.json()) as Problem).toMatchObject({ status: 422, code: 'corrupt_image' });
   });
 });
 

@@ -125,7 +125,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
             description: 'A short-lived URL of the PDF.',
             headers: { Location: { schema: { type: 'string' }, description: 'Good for five minutes.' } },
           },
-          ...problemResponses('not_found', 'job_not_finished'),
+          ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image'),
         },
       },
     },
@@ -133,6 +133,10 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
       const job = await own(request);
       const work = job.result?.work;
       if (work?.case !== 'image') {
+        if (job.error !== undefined) {
+          const code = job.error.code === 'corrupt_image' ? 'corrupt_image' : 'job_failed';
+          throw new ApiProblem(code, `${job.error.code}: ${job.error.detail}`, { jobId: job.id });
+        }
         if (isTerminal(job.state)) throw new ApiProblem('not_found', 'This job has no PDF.', { jobId: job.id });
         throw new ApiProblem('job_not_finished', 'The PDF is not there yet.', { jobId: job.id, retryAfterSeconds: 1 });
       }
