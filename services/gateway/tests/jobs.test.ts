@@ -111,7 +111,7 @@ describe('an image', () => {
   test('that is corrupt fails once, with a reason', async () => {
     const { body } = await rig.call<JobView>('/v1/images?maxWidth=13', { body: png() });
     expect(await ended(body.id)).toMatchObject({ state: 'failed', attempt: 1, error: { code: 'corrupt_image' } });
-    expect(await rig.call(`/v1/jobs/${body.id}/pdf`)).toMatchObject({ status: 404 });
+    expect(await rig.call(`/v1/jobs/${body.id}/pdf`)).toMatchObject({ status: 422, body: { code: 'corrupt_image' } });
   });
 });
 
