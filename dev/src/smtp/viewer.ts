@@ -54,7 +54,7 @@ export const viewerPage = `<!doctype html>
     const top = make('div', 'row');
     top.append(make('span', 'subject', mail.Subject || '(no subject)'), make('span', 'dim', new Date(mail.Created).toLocaleTimeString()));
     const middle = make('div', 'row dim');
-    middle.append(make('span', '', 'to ' + [...mail.To, ...mail.Cc, ...mail.Bcc].map(who).join(', ')), make('span', '', mail.Attachments ? '📎 ' + mail.Attachments : ''));
+    middle.append(make('span', '', 'to ' + [...mail.To, ...mail.Cc, ...mail.Bcc].map(who).join(', ')), make('span', '', mail.Attachments ? mail.Attachments + (mail.Attachments === 1 ? ' file' : ' files') : ''));
     item.append(top, middle, make('div', 'snippet', mail.Snippet));
     item.onclick = () => { picked = mail.ID; void refresh(true); };
     return item;
@@ -68,7 +68,7 @@ export const viewerPage = `<!doctype html>
     $('#from').textContent = 'From ' + who(mail.From);
     $('#to').textContent = 'To ' + [...mail.To, ...mail.Cc, ...mail.Bcc].map(who).join(', ') + ' · ' + new Date(mail.Date).toLocaleString();
     $('#files').replaceChildren(...[...mail.Attachments, ...mail.Inline].map((file) => {
-      const link = make('a', '', '📎 ' + file.FileName + ' (' + Math.ceil(file.Size / 1024) + ' kB) ');
+      const link = make('a', '', file.FileName + ' (' + Math.ceil(file.Size / 1024) + ' kB) ');
       return Object.assign(link, { href: 'api/v1/message/' + mail.ID + '/part/' + file.PartID, target: '_blank' });
     }));
     for (const button of document.querySelectorAll('[data-view]')) button.classList.toggle('on', button.dataset.view === view);
