@@ -129,8 +129,9 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     from.on('error', () => enqueue(async () => void ((await passable(direction, to)) && to.resetAndDestroy())));
   }
 
-  const server = createServer({ allowHalfOpen: true }, (client) => {
-    const upstream = connect({ port: targetPort, host: targetHost, allowHalfOpen: true });
+  // Without noDelay each small answer would wait for a delayed ACK: 40 ms that no fault asked for.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    const upstream = connect({ port: targetPort, host: targetHost, allowHalfOpen: true, noDelay: true });
     const pair = [client, upstream] as const;
     pairs.add(pair);
     for (const socket of pair) {
