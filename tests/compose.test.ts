@@ -33,12 +33,14 @@ interface ComposeService {
   healthcheck?: { test: string[] };
   stop_grace_period?: string;
   container_name?: string;
+  networks?: string[];
   command?: string[];
 }
 
 const compose = parse(read('docker-compose.yml'), { merge: true }) as {
   services: Record<string, ComposeService>;
   volumes: Record<string, null>;
+  networks: Record<string, { internal?: boolean }>;
 };
 const all = Object.entries(compose.services);
 const own = all.filter(([, service]) => service.build !== undefined);
@@ -104,8 +106,8 @@ describe('health', () => {
   const withoutCheck = all.filter(([, service]) => !service.healthcheck && !service.build).map(([name]) => name);
 
   it('is asked of everything that can answer', () => {
-    // The first is a moment's work, the second an image with one binary that asks nothing.
-    expect(withoutCheck).toEqual(['volumes', 'collector']);
+    // The first is a moment's work, the others are images with one binary that asks nothing.
+    expect(withoutCheck).toEqual(['volumes', 'collector', 'nats-exporter']);
     expect(read('Dockerfile')).toMatch(/^HEALTHCHECK .*\n\s+CMD \["node"/m);
   });
 
@@ -152,6 +154,22 @@ function sourcesOf(folder: string): string {
     .map((file) => read(join(folder, file)))
     .join('\n');
 }
+
+describe('the store', () => {
+  it('is near those who store objects, and to nobody else: half of it asks for no key', () => {
+    const near = all.filter(([, service]) => service.networks?.includes('store')).map(([name]) => name);
+    expect(near.toSorted()).toEqual(['caddy', 'email', 'gateway', 'image', 's3']);
+    expect(compose.services['s3']?.networks).toEqual(['store']);
+    expect(compose.networks['store']?.internal).toBe(true);
+  });
+
+  it('is open to nobody without a key', () => {
+    expect(Object.keys(compose.services['s3']?.environment ?? {})).toEqual(
+      expect.arrayContaining(['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']),
+    );
+    expect(compose.services['s3']?.command?.join(' ')).not.toMatch(/allowedOrigins=\*/);
+  });
+});
 
 describe('the proxy', () => {
   it('leads to services that exist', () => {
