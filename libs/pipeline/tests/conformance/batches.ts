@@ -40,26 +40,29 @@ export function batchRows(row: Row): void {
         },
       });
       await expect.poll(() => place.left()).toBe(0);
-      expect(batches.toSorted()).toEqual([
+      expect(batches.toSorted(([a = ''], [b = '']) => a.localeCompare(b))).toEqual([
         ['a', 'a', 'a'],
         ['b', 'b', 'b'],
       ]);
     });
 
-    row('when open batches take every place, the oldest goes early instead of waiting for more', async ({ place, start, expect }) => {
-      const events = recordEvents();
-      await place.send(...['a', 'b', 'c', 'd'].map((key, n): Job => ({ n, key })));
-      await start(
-        {
-          ...base(place),
-          flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
-          batch: { maxSize: 2, maxWaitMs: 20_000, by: ({ data }) => data.key ?? '' },
-          handleBatch: async () => undefined,
-        },
-        events.observe,
-      );
-      await expect.poll(() => events.of('batch.started').map(({ closedBy }) => closedBy)).toContain('demand');
-    });
+    row(
+      'when open batches take every place, the oldest goes early instead of waiting for more',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        await place.send(...['a', 'b', 'c', 'd'].map((key, n): Job => ({ n, key })));
+        await start(
+          {
+            ...base(place),
+            flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+            batch: { maxSize: 2, maxWaitMs: 20_000, by: ({ data }) => data.key ?? '' },
+            handleBatch: async () => undefined,
+          },
+          events.observe,
+        );
+        await expect.poll(() => events.of('batch.started').map(({ closedBy }) => closedBy)).toContain('demand');
+      },
+    );
 
     row('has an outcome per item', async ({ place, start, expect }) => {
       await place.send({ n: 0 }, { n: 1 }, { n: 2 }, { n: 3 });
@@ -86,28 +89,32 @@ export function batchRows(row: Row): void {
       ]);
     });
 
-    row('of whose handler throws: every item fails and comes back alone, so a poison sinks its neighbours once', async ({
-      place,
-      start,
-      expect,
-    }) => {
-      const batches: number[][] = [];
-      await place.send({ n: 0 }, { n: 1 }, { n: 2 });
-      await start({
-        ...base(place),
-        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
-        batch: { maxSize: 3, maxWaitMs: 60 },
-        handleBatch: async (messages) => {
-          batches.push(messages.map(({ data }) => data.n));
-          if (messages.some(({ data }) => data.n === 1)) throw new Error('poison');
-        },
-      });
-      await expect.poll(() => place.left()).toBe(0);
-      expect(batches[0]).toEqual([0, 1, 2]);
-      expect(batches.slice(1).every((batch) => batch.length === 1)).toBe(true);
-      expect(batches.slice(1).flat().toSorted((a, b) => a - b)).toEqual([0, 1, 1, 2]);
-      expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
-    });
+    row(
+      'of whose handler throws: every item fails and comes back alone, so a poison sinks its neighbours once',
+      async ({ place, start, expect }) => {
+        const batches: number[][] = [];
+        await place.send({ n: 0 }, { n: 1 }, { n: 2 });
+        await start({
+          ...base(place),
+          flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+          batch: { maxSize: 3, maxWaitMs: 60 },
+          handleBatch: async (messages) => {
+            batches.push(messages.map(({ data }) => data.n));
+            if (messages.some(({ data }) => data.n === 1)) throw new Error('poison');
+          },
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        expect(batches[0]).toEqual([0, 1, 2]);
+        expect(batches.slice(1).every((batch) => batch.length === 1)).toBe(true);
+        expect(
+          batches
+            .slice(1)
+            .flat()
+            .toSorted((a, b) => a - b),
+        ).toEqual([0, 1, 1, 2]);
+        expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
+      },
+    );
 
     row('answered with the wrong number of outcomes counts as failed', async ({ place, start, expect }) => {
       await place.send({ n: 0 }, { n: 1 });

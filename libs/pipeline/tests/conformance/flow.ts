@@ -34,7 +34,8 @@ export function flowRows(row: Row): void {
           undefined,
           nats,
         );
-      await Promise.all([replica('small', 2), replica('large', 6, await place.connect())]);
+      const other = await place.connect();
+      await Promise.all([replica('small', 2), replica('large', 6, other)]);
       await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
       expect(counts.small + counts.large).toBe(80);
       expect(Math.abs(counts.small / 80 - 0.25)).toBeLessThan(0.1);
@@ -62,156 +63,179 @@ export function flowRows(row: Row): void {
   });
 
   describe('ordered lanes', () => {
-    row('messages of one key run one after the other, in stream order, and do not hold up other keys', async ({ place, start, expect }) => {
-      const seen: string[] = [];
-      const slow = gate();
-      let inLane = 0;
-      await place.send(
-        ...['a', 'a', 'b', 'a', 'c', 'b', 'c', 'a'].map((key, n): Job => ({ n, key })),
-      );
-      await start({
-        ...base(place),
-        flow: { ...base(place).flow, prefetch: 4, orderBy: ({ data }) => data.key },
-        handle: async ({ data, key }) => {
-          expect(key).toBe(data.key);
-          if (data.key === 'a') {
-            expect(++inLane).toBe(1);
-            await slow.opened;
-            inLane--;
-          }
-          seen.push(`${data.key}${data.n}`);
-        },
-      });
-      await expect.poll(() => seen).toEqual(['b2', 'c4', 'b5', 'c6']);
-      slow.open();
-      await expect.poll(() => place.left()).toBe(0);
-      expect(seen.filter((one) => one.startsWith('a'))).toEqual(['a0', 'a1', 'a3', 'a7']);
-    });
+    row(
+      'messages of one key run one after the other, in stream order, and do not hold up other keys',
+      async ({ place, start, expect }) => {
+        const seen: string[] = [];
+        const slow = gate();
+        let inLane = 0;
+        await place.send(...['a', 'a', 'b', 'a', 'c', 'b', 'c', 'a'].map((key, n): Job => ({ n, key })));
+        await start({
+          ...base(place),
+          flow: { ...base(place).flow, prefetch: 4, orderBy: ({ data }) => data.key },
+          handle: async ({ data, key }) => {
+            expect(key).toBe(data.key);
+            if (data.key === 'a') {
+              expect(++inLane).toBe(1);
+              await slow.opened;
+              inLane--;
+            }
+            seen.push(`${data.key}${data.n}`);
+          },
+        });
+        await expect.poll(() => seen).toEqual(['b2', 'c4', 'b5', 'c6']);
+        slow.open();
+        await expect.poll(() => place.left()).toBe(0);
+        expect(seen.filter((one) => one.startsWith('a'))).toEqual(['a0', 'a1', 'a3', 'a7']);
+      },
+    );
 
-    row('a retry holds its lane, and only its lane, until it is through or given up', async ({ place, start, expect }) => {
-      const seen: string[] = [];
-      await place.send({ n: 0, key: 'a' }, { n: 1, key: 'a' }, { n: 2, key: 'b' });
-      await start({
-        ...base(place),
-        flow: { ...base(place).flow, concurrency: 2, orderBy: ({ data }) => data.key },
-        handle: async ({ data, attempt }) => {
-          seen.push(`${data.key}${data.n}/${attempt}`);
-          if (data.n === 0) throw new Error('poison');
-        },
-      });
-      await expect.poll(() => place.left()).toBe(0);
-      expect(seen.filter((one) => one.startsWith('a'))).toEqual(['a0/1', 'a0/2', 'a0/3', 'a1/1']);
-      expect(seen.indexOf('b2/1')).toBeLessThan(seen.indexOf('a1/1'));
-      expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":0,"key":"a"}']);
-    });
+    row(
+      'a retry holds its lane, and only its lane, until it is through or given up',
+      async ({ place, start, expect }) => {
+        const seen: string[] = [];
+        await place.send({ n: 0, key: 'a' }, { n: 1, key: 'a' }, { n: 2, key: 'b' });
+        await start({
+          ...base(place),
+          flow: { ...base(place).flow, concurrency: 2, orderBy: ({ data }) => data.key },
+          handle: async ({ data, attempt }) => {
+            seen.push(`${data.key}${data.n}/${attempt}`);
+            if (data.n === 0) throw new Error('poison');
+          },
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        expect(seen.filter((one) => one.startsWith('a'))).toEqual(['a0/1', 'a0/2', 'a0/3', 'a1/1']);
+        expect(seen.indexOf('b2/1')).toBeLessThan(seen.indexOf('a1/1'));
+        expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":0,"key":"a"}']);
+      },
+    );
   });
 
   describe('weighted sources', () => {
-    row('share the slots by weight while both have work, and none starves', async ({ place, start, expect }) => {
-      const order: string[] = [];
-      for (let n = 0; n < 40; n++) {
-        await place.store(JSON.stringify({ n, key: 'high' }), { lane: 'high' });
-        await place.store(JSON.stringify({ n, key: 'low' }), { lane: 'low' });
-      }
-      await start({
-        ...base(place),
-        sources: [
-          { stream: place.stream, consumer: 'high', weight: 3 },
-          { stream: place.stream, consumer: 'low', weight: 1 },
-        ],
-        handle: async ({ data }) => {
-          order.push(data.key ?? '');
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        },
-      });
-      await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
-      const whileBoth = order.slice(0, 40);
-      const high = whileBoth.filter((key) => key === 'high').length;
-      expect(high).toBeGreaterThanOrEqual(26);
-      expect(high).toBeLessThanOrEqual(34);
-    }, { lanes: ['high', 'low'] });
+    row(
+      'share the slots by weight while both have work, and none starves',
+      async ({ place, start, expect }) => {
+        const order: string[] = [];
+        for (let n = 0; n < 40; n++) {
+          await place.store(JSON.stringify({ n, key: 'high' }), { lane: 'high' });
+          await place.store(JSON.stringify({ n, key: 'low' }), { lane: 'low' });
+        }
+        await start({
+          ...base(place),
+          sources: [
+            { stream: place.stream, consumer: 'high', weight: 3 },
+            { stream: place.stream, consumer: 'low', weight: 1 },
+          ],
+          handle: async ({ data }) => {
+            order.push(data.key ?? '');
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          },
+        });
+        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        const whileBoth = order.slice(0, 40);
+        const high = whileBoth.filter((key) => key === 'high').length;
+        expect(high).toBeGreaterThanOrEqual(26);
+        expect(high).toBeLessThanOrEqual(34);
+      },
+      { lanes: ['high', 'low'] },
+    );
 
-    row('an idle source does not keep slots from the other', async ({ place, start, expect }) => {
-      const working = gate();
-      for (let n = 0; n < 8; n++) await place.store(JSON.stringify({ n }), { lane: 'low' });
-      const running = await start({
-        ...base(place),
-        sources: [
-          { stream: place.stream, consumer: 'high', weight: 9 },
-          { stream: place.stream, consumer: 'low', weight: 1 },
-        ],
-        handle: () => working.opened,
-      });
-      await expect.poll(() => running.snapshot().inFlight).toBe(4);
-      working.open();
-      await expect.poll(() => place.left()).toBe(0);
-    }, { lanes: ['high', 'low'] });
+    row(
+      'an idle source does not keep slots from the other',
+      async ({ place, start, expect }) => {
+        const working = gate();
+        for (let n = 0; n < 8; n++) await place.store(JSON.stringify({ n }), { lane: 'low' });
+        const running = await start({
+          ...base(place),
+          sources: [
+            { stream: place.stream, consumer: 'high', weight: 9 },
+            { stream: place.stream, consumer: 'low', weight: 1 },
+          ],
+          handle: () => working.opened,
+        });
+        await expect.poll(() => running.snapshot().inFlight).toBe(4);
+        working.open();
+        await expect.poll(() => place.left()).toBe(0);
+      },
+      { lanes: ['high', 'low'] },
+    );
   });
 
   describe('the rate limit', () => {
-    row('is a token bucket: a burst, then the steady rate; it can be changed while running', async ({ place, start, expect }) => {
-      let started = 0;
-      const events = recordEvents();
-      await place.send(...Array.from({ length: 30 }, (_, n) => ({ n })));
-      const running = await start(
-        {
-          ...base(place),
-          flow: { ...base(place).flow, rate: { limit: 1, perMs: 60_000, burst: 5 } },
-          handle: async () => {
-            started++;
+    row(
+      'is a token bucket: a burst, then the steady rate; it can be changed while running',
+      async ({ place, start, expect }) => {
+        let started = 0;
+        const events = recordEvents();
+        await place.send(...Array.from({ length: 30 }, (_, n) => ({ n })));
+        const running = await start(
+          {
+            ...base(place),
+            flow: { ...base(place).flow, rate: { limit: 1, perMs: 60_000, burst: 5 } },
+            handle: async () => {
+              started++;
+            },
           },
-        },
-        events.observe,
-      );
-      await expect.poll(() => events.of('rate.limited').length).toBeGreaterThan(0);
-      expect(started).toBe(5);
-      // What may not start is not held: it is there for other replicas.
-      expect(running.snapshot()).toMatchObject({ buffered: 0, requested: 0 });
-      running.setRate(undefined);
-      await expect.poll(() => place.left()).toBe(0);
-      expect(() => running.setRate({ limit: 0, perMs: 1 })).toThrow('rate.limit must be at least');
-    });
+          events.observe,
+        );
+        await expect.poll(() => events.of('rate.limited').length).toBeGreaterThan(0);
+        expect(started).toBe(5);
+        // What may not start is not held: it is there for other replicas.
+        expect(running.snapshot()).toMatchObject({ buffered: 0, requested: 0 });
+        running.setRate(undefined);
+        await expect.poll(() => place.left()).toBe(0);
+        expect(() => running.setRate({ limit: 0, perMs: 1 })).toThrow('rate.limit must be at least');
+      },
+    );
   });
 
   describe('the breaker', () => {
-    row('stops pulling after too many failures, probes with one message after the cool-down, and closes', async ({ place, start, expect }) => {
-      const events = recordEvents();
-      let broken = true;
-      let inProbe = 0;
-      await place.send(...Array.from({ length: 12 }, (_, n) => ({ n })));
-      const running = await start(
-        {
-          ...base(place),
-          retry: { maxAttempts: 50, baseMs: 5, maxMs: 10 },
-          breaker: { minSamples: 4, failureRatio: 0.5, coolDownMs: 150 },
-          handle: async () => {
-            inProbe = running.snapshot().inFlight;
-            if (broken) throw new Error('dependency down');
+    row(
+      'stops pulling after too many failures, probes with one message after the cool-down, and closes',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        let broken = true;
+        let inProbe = 0;
+        await place.send(...Array.from({ length: 12 }, (_, n) => ({ n })));
+        const running = await start(
+          {
+            ...base(place),
+            retry: { maxAttempts: 50, baseMs: 5, maxMs: 10 },
+            breaker: { minSamples: 4, failureRatio: 0.5, coolDownMs: 150 },
+            handle: async () => {
+              inProbe = running.snapshot().inFlight;
+              if (broken) throw new Error('dependency down');
+            },
           },
-        },
-        events.observe,
-      );
-      await expect.poll(() => running.state).toBe('tripped');
-      expect(events.of('breaker.tripped')[0]).toMatchObject({ samples: 4 });
-      await expect.poll(() => running.snapshot().inFlight).toBe(0);
-      const before = events.of('message.started').length;
-      await expect.poll(() => events.of('breaker.probing').length).toBeGreaterThan(1);
-      // One message per probe.
-      await expect.poll(() => events.of('breaker.tripped').length).toBeGreaterThan(2);
-      expect(events.of('message.started').length - before).toBeLessThanOrEqual(events.of('breaker.probing').length);
-      expect(inProbe).toBe(1);
-      broken = false;
-      await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
-      expect(running.state).toBe('running');
-      expect(events.of('breaker.closed')).toHaveLength(1);
-    });
+          events.observe,
+        );
+        await expect.poll(() => running.state).toBe('tripped');
+        expect(events.of('breaker.tripped')[0]).toMatchObject({ samples: 4 });
+        await expect.poll(() => running.snapshot().inFlight).toBe(0);
+        const before = events.of('message.started').length;
+        await expect.poll(() => events.of('breaker.probing').length).toBeGreaterThan(1);
+        // One message per probe.
+        await expect.poll(() => events.of('breaker.tripped').length).toBeGreaterThan(2);
+        expect(events.of('message.started').length - before).toBeLessThanOrEqual(events.of('breaker.probing').length);
+        expect(inProbe).toBe(1);
+        broken = false;
+        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        expect(running.state).toBe('running');
+        expect(events.of('breaker.closed')).toHaveLength(1);
+      },
+    );
 
     row('does not count what says nothing about the dependency', async ({ place, start, expect }) => {
       await place.send(...Array.from({ length: 10 }, (_, n) => ({ n })));
       const running = await start({
         ...base(place),
         retry: { maxAttempts: 1, baseMs: 1, maxMs: 1 },
-        breaker: { minSamples: 2, failureRatio: 0.1, coolDownMs: 60_000, counts: (error) => !(error instanceof RangeError) },
+        breaker: {
+          minSamples: 2,
+          failureRatio: 0.1,
+          coolDownMs: 60_000,
+          counts: (error) => !(error instanceof RangeError),
+        },
         handle: async ({ data }) => {
           if (data.n % 2 === 0) throw new RangeError('caller error');
         },
