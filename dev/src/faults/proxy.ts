@@ -45,6 +45,18 @@ type Direction = 'up' | 'down';
 const MAX_WAITING_BYTES = 1024 * 1024;
 const SLICE_BYTES = 1024;
 
+/** Waits for one of these events or the promise, and takes its listeners off again: a long transfer waits many times. */
+async function firstOf(socket: Socket, events: readonly string[], other?: Promise<void>): Promise<void> {
+  const waiting = new AbortController();
+  const ends: Promise<unknown>[] = events.map((event) => once(socket, event, { signal: waiting.signal }));
+  if (other) ends.push(other);
+  try {
+    await Promise.race(ends);
+  } finally {
+    waiting.abort();
+  }
+}
+
 /** Where the proxy sends what it gets. */
 export interface FaultProxyOptions {
   targetPort: number;
@@ -72,7 +84,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
   /** Waits while the direction is a black hole; false when the receiving side is gone by then. */
   async function passable(direction: Direction, to: Socket): Promise<boolean> {
     while (toxicsOf(direction).blackhole && !to.destroyed) {
-      await Promise.race([changed.promise, once(to, 'close')]);
+      await firstOf(to, ['close'], changed.promise);
     }
     return !to.destroyed;
   }
@@ -81,7 +93,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     const step = bytesPerSecond === undefined ? bytes.length : SLICE_BYTES;
     for (let offset = 0; offset < bytes.length && !to.destroyed; offset += step) {
       const slice = bytes.subarray(offset, offset + step);
-      if (!to.write(slice) && !to.destroyed) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+      if (!to.write(slice) && !to.destroyed) await firstOf(to, ['drain', 'close']);
       if (bytesPerSecond !== undefined) await sleep((slice.length * 1000) / bytesPerSecond);
     }
   }
