@@ -111,7 +111,7 @@ export const image: Dashboard = {
           unit: 'ops',
           queries: [
             {
-              expr: rate('s3_operation_duration_seconds_count', 'service, operation'),
+              expr: rate('object_store_operation_duration_seconds_count', 'service, operation'),
               legend: '{{service}} {{operation}}',
             },
           ],
@@ -123,7 +123,7 @@ export const image: Dashboard = {
           unit: 's',
           queries: [
             {
-              expr: quantile(0.95, 's3_operation_duration_seconds', 'operation'),
+              expr: quantile(0.95, 'object_store_operation_duration_seconds', 'operation'),
               legend: '{{operation}}',
               exemplars: true,
             },
@@ -135,7 +135,7 @@ export const image: Dashboard = {
           about: 'Operations that failed after their retries; how long ago the sweeper last succeeded (every 15 min).',
           queries: [
             {
-              expr: rate('s3_operation_duration_seconds_count', 'operation', '{outcome="error"}'),
+              expr: rate('object_store_operation_duration_seconds_count', 'operation', '{outcome="error"}'),
               legend: '{{operation}} errors',
             },
             {

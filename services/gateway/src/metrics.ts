@@ -1,0 +1,93 @@
+import { JobKind, JobState, Priority, type Job } from '@sluice/contracts';
+import { isTerminal, type JobLog } from '@sluice/jobs';
+import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
+import { Counter, Gauge, Histogram } from 'prom-client';
+
+/** The metrics of the gateway, by name. Dashboards and alert rules are checked against what is emitted. */
+export const gatewayMetricNames = {
+  accepted: 'gateway_jobs_accepted_total',
+  finished: 'gateway_jobs_finished_total',
+  duration: 'gateway_job_duration_seconds',
+  storeDuration: 'object_store_operation_duration_seconds',
+  sweptAt: 'storage_sweep_last_success_timestamp_seconds',
+  swept: 'storage_sweep_deleted_total',
+} as const;
+
+/** What the gateway counts. */
+export interface GatewayMetrics {
+  /** A job log that counts what is appended through it. */
+  counted(log: JobLog): JobLog;
+  swept(deleted: number): void;
+}
+
+const finals: Readonly<Record<number, string>> = {
+  [JobState.SUCCEEDED]: 'succeeded',
+  [JobState.FAILED]: 'failed',
+  [JobState.CANCELLED]: 'cancelled',
+};
+
+/** Registers the metrics. */
+export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMetrics {
+  const registers = [registry];
+  const names = gatewayMetricNames;
+  const accepted = new Counter({
+    name: names.accepted,
+    help: 'Jobs accepted: each is on the stream and will end in one final state',
+    labelNames: ['kind', 'priority'],
+    registers,
+  });
+  const finished = new Counter({
+    name: names.finished,
+    help: 'Jobs that reached their final state, failed ones by their code',
+    labelNames: ['kind', 'priority', 'state', 'code'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: names.duration,
+    help: 'From accepted to the final state',
+    labelNames: ['kind', 'priority', 'state'],
+    // The goals (5 s, 60 s) are bounds, so that a rate over them is exact.
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600],
+    enableExemplars: true,
+    registers,
+  });
+  const sweptAt = new Gauge({ name: names.sweptAt, help: 'When uploads were last swept without an error', registers });
+  const swept = new Counter({ name: names.swept, help: 'Uploads that the sweeper deleted', registers });
+  // From the start on, so that a sweeper that never succeeds is an hour late after an hour.
+  sweptAt.setToCurrentTime();
+
+  const labelsOf = (job: Job) => ({
+    kind: job.kind === JobKind.IMAGE ? 'image' : 'email',
+    priority: job.priority === Priority.EXPRESS ? 'express' : 'normal',
+  });
+
+  return {
+    counted: (log) => ({
+      ...log,
+      async accept(job) {
+        const record = await log.accept(job);
+        if (record.accepted) accepted.inc(labelsOf(record.job));
+        return record;
+      },
+      async transition(jobId, decide) {
+        const record = await log.transition(jobId, decide);
+        if (record?.moved === true && isTerminal(record.job.state)) count(record.job);
+        return record;
+      },
+    }),
+    swept(deleted) {
+      sweptAt.setToCurrentTime();
+      swept.inc(deleted);
+    },
+  };
+
+  function count(job: Job): void {
+    const labels = { ...labelsOf(job), state: finals[job.state] ?? '' };
+    finished.inc({ ...labels, code: job.error?.code ?? '' });
+    observeWithExemplar(duration, labels, Math.max(0, secondsOf(job.updatedAt) - secondsOf(job.createdAt)));
+  }
+}
+
+function secondsOf(timestamp: Job['createdAt']): number {
+  return timestamp === undefined ? 0 : Number(timestamp.seconds) + timestamp.nanos / 1e9;
+}
