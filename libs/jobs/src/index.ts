@@ -1,3 +1,4 @@
+export { announceCancellation, JobCancelled, watchCancellations, type Cancellations } from './cancellations.ts';
 export { isJobId, jobIdFor, newJobId } from './id.ts';
 export { ContendedError, jobLog, type JobLog, type JobRecord } from './log.ts';
 export {

@@ -1,6 +1,8 @@
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 
+const natural = z.coerce.number().int().min(0);
+
 /** The gateway's own settings, besides those of every service. */
 export const gatewayFields = {
   ...natsFields,
@@ -10,6 +12,16 @@ export const gatewayFields = {
   MAX_UPLOAD_BYTES: fields.count.default(50 * 1024 * 1024),
   /** Pixels of one image, width times height. */
   MAX_PIXELS: fields.count.default(100_000_000),
+  /** `keys` asks every request for an API key. `off` is for one's own machine; the default is off in `dev` alone. */
+  AUTH: z.enum(['keys', 'off']).optional(),
+  /** Requests that make jobs, of everybody together; over all replicas. 0 for no limit, as for the next two. */
+  RATE_LIMIT_GLOBAL_PER_SECOND: natural.default(0),
+  RATE_LIMIT_ACCOUNT_PER_SECOND: natural.default(0),
+  RATE_LIMIT_RECIPIENT_PER_HOUR: natural.default(0),
+  /** Jobs that may wait in one lane before new ones are refused with 503. Under the streams' own limit of 100,000. */
+  MAX_BACKLOG: fields.count.default(50_000),
+  /** How long a new job may be expected to wait before it is refused instead. */
+  MAX_WAIT_MS: fields.ms.default(300_000),
   /** Web origins that may upload to presigned URLs, comma separated. */
   WEB_ORIGINS: z
     .string()

@@ -1,19 +1,25 @@
 import type { AddressInfo } from 'node:net';
 import { jobLog } from '@sluice/jobs';
-import { createPipelineHost, type Bus, type PipelineHostSettings } from '@sluice/messaging';
+import { createPipelineHost, openBucket, type Bus, type PipelineHostSettings } from '@sluice/messaging';
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
 import { KeysInProgress } from './accept/idempotency.ts';
 import { commands } from './commands/commands.ts';
-import { useLocalAccount } from './http/account.ts';
+import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
+import { useAccess, type AccessSettings } from './http/account.ts';
 import { createApp, type App } from './http/app.ts';
 import type { RouteDeps } from './http/deps.ts';
 import type { IntakeLimits } from './images/take-source.ts';
+import { RateLimiter } from './limits/rate-limiter.ts';
+import { startBrokerWatch, type BrokerWatch } from './pressure/broker-watch.ts';
+import { Gate, type GateSettings } from './pressure/gate.ts';
 import { orchestrator } from './orchestrator/orchestrator.ts';
+import type { GatewayMetrics } from './metrics.ts';
 import { emailRoutes } from './routes/emails.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { statsRoute } from './routes/stats.ts';
 import { systemRoutes } from './routes/system.ts';
 import { deadLetters } from './settle/dead-letters.ts';
 import { emailSent, imageConverted } from './settle/results.ts';
@@ -25,7 +31,18 @@ export interface GatewaySettings {
   readonly port: number;
   readonly version: string;
   readonly limits: IntakeLimits;
+  /** `keys`: every request needs an API key. `off`: everybody is the local account. */
+  readonly auth: 'keys' | 'off';
+  readonly rates: RateSettings;
+  readonly pressure: GateSettings;
   readonly drainTimeoutMs: number;
+}
+
+/** Limits per window; 0 lifts one. */
+export interface RateSettings {
+  readonly globalPerSecond: number;
+  readonly accountPerSecond: number;
+  readonly recipientPerHour: number;
 }
 
 /** What a gateway stands on. */
@@ -36,6 +53,7 @@ export interface GatewayParts {
   readonly settings: GatewaySettings;
   readonly now?: () => number;
   readonly http?: HttpTelemetry;
+  readonly metrics?: GatewayMetrics;
   readonly observers?: readonly Observer[];
   readonly instrument?: Instrument;
   readonly inject?: NonNullable<Runtime<unknown>['inject']>;
@@ -46,6 +64,8 @@ export interface GatewayParts {
 export interface Gateway {
   readonly url: string;
   readonly app: App;
+  /** What the broker says about streams and consumers. */
+  readonly watch: BrokerWatch;
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
   /** Stops accepting, answers what is open, drains the pipelines. The bus and the store stay open. */
@@ -59,12 +79,15 @@ export const defaultLimits: IntakeLimits = {
   inlineBytes: 256 * 1024,
 };
 
+export const noRates: RateSettings = { globalPerSecond: 0, accountPerSecond: 0, recipientPerHour: 0 };
+
 /** Starts the HTTP server and the pipelines of a gateway. */
 export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const { bus, store, log, settings } = parts;
   const now = parts.now ?? Date.now;
   const closing = new AbortController();
-  const jobs = jobLog(bus, { now });
+  const plain = jobLog(bus, { now });
+  const jobs = parts.metrics?.counted(plain) ?? plain;
   const live = await startLiveJobs(bus, log);
   const host = createPipelineHost({
     nats: bus.port,
@@ -75,6 +98,10 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     ...(parts.onStarted === undefined ? {} : { onStarted: parts.onStarted }),
     onFault: parts.onFault,
   });
+  const watch = startBrokerWatch(bus, log, { now });
+  const gate = new Gate(settings.pressure);
+  watch.onLook((state) => gate.look(state));
+  const access = await openAccess(bus, settings, now);
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
@@ -90,32 +117,55 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     log,
     now,
     limits: settings.limits,
+    gate,
+    access,
     closing: closing.signal,
   };
   const app = await createApp({ log, version: settings.version, telemetry: parts.http });
-  useLocalAccount(app);
+  useAccess(app, access);
   systemRoutes(app, { reasons });
   await imageRoutes(app, deps);
   emailRoutes(app, deps);
   jobRoutes(app, deps);
+  statsRoute(app, { watch, now });
 
   await host.start(orchestrator, { bus, jobs, store, now });
   await host.start(imageConverted, { jobs });
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
-  await host.start(commands, { jobs, now, limits: settings.limits });
+  await host.start(commands, { jobs, now, limits: settings.limits, gate });
   await app.listen({ host: settings.host, port: settings.port });
   const { address, port } = app.server.address() as AddressInfo;
 
   return {
     url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
     app,
+    watch,
     reasons,
     async stop() {
       closing.abort();
       await app.close();
       await host.drain(settings.drainTimeoutMs);
+      watch.close();
+      access.keys?.close();
       await live.close();
+    },
+  };
+}
+
+const HOUR_MS = 3_600_000;
+
+async function openAccess(bus: Bus, settings: GatewaySettings, now: () => number): Promise<AccessSettings> {
+  const rates = await openBucket(bus.nc, { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS });
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, API_KEYS));
+  const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
+  return {
+    keys,
+    limiter: new RateLimiter(rates, now),
+    limits: {
+      global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },
+      account: { name: 'account', limit: accountPerSecond, windowMs: 1_000 },
+      recipient: { name: 'recipient', limit: recipientPerHour, windowMs: HOUR_MS },
     },
   };
 }

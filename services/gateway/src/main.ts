@@ -11,9 +11,10 @@ import {
 } from '@sluice/messaging';
 import { runService } from '@sluice/service';
 import { createStore, startSweeper } from '@sluice/storage';
-import { httpTelemetry, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
+import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields } from './config.ts';
 import { defaultLimits, startGateway } from './gateway.ts';
+import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
 
 const version = '0.1.0';
 
@@ -34,12 +35,18 @@ await runService({
       bucket: config.S3_BUCKET,
       accessKeyId: config.S3_ACCESS_KEY_ID,
       secretAccessKey: config.S3_SECRET_ACCESS_KEY,
+      onOperation: operationMetrics(
+        telemetry.registry,
+        gatewayMetricNames.storeDuration,
+        'One operation on the object store, retries included',
+      ),
     });
     await store.ensureBucket(config.WEB_ORIGINS).catch((error: unknown) => {
       // Mails and everything small go without the store; what needs it says so.
       log.warn({ err: error }, 'the bucket could not be made sure of');
     });
     const { registry } = telemetry;
+    const metrics = createGatewayMetrics(registry);
     const traced = pipelineTelemetry({ registry, traceMode: config.PIPELINE_TRACE_MODE, templateOf });
     const lifecycle = createLifecycle(bus.port, { app: 'gateway', instance });
     const gateway = await startGateway({
@@ -51,15 +58,24 @@ await runService({
         port: config.PORT,
         version,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
+        auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),
+        rates: {
+          globalPerSecond: config.RATE_LIMIT_GLOBAL_PER_SECOND,
+          accountPerSecond: config.RATE_LIMIT_ACCOUNT_PER_SECOND,
+          recipientPerHour: config.RATE_LIMIT_RECIPIENT_PER_HOUR,
+        },
+        pressure: { maxBacklog: config.MAX_BACKLOG, maxWaitMs: config.MAX_WAIT_MS },
         limits: { ...defaultLimits, maxBytes: config.MAX_UPLOAD_BYTES, maxPixels: config.MAX_PIXELS },
       },
       http: httpTelemetry({ registry }),
+      metrics,
       observers: [traced.observe, lifecycleObserver(lifecycle)],
       instrument: traced.instrument,
       inject: traced.inject,
       onStarted: traced.watch,
       onFault: fault,
     });
+    jetstreamMetrics(registry, gateway.watch.reading);
     log.info({ url: gateway.url }, 'listening');
 
     const jobs = jobLog(bus);
@@ -73,6 +89,7 @@ await runService({
         return record !== undefined && (!isTerminal(record.job.state) || record.cause === 'dead-letter');
       },
       onSwept: (swept) => {
+        metrics.swept(swept.deleted);
         if (swept.deleted > 0) log.info({ ...swept }, 'uploads swept');
       },
       onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),

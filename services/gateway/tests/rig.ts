@@ -19,7 +19,14 @@ import {
 import { definePipeline, silentLogger, type Outcome, type RunningPipeline } from '@sluice/pipeline';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
-import { defaultLimits, startGateway, type Gateway, type GatewayParts, type GatewaySettings } from '../src/gateway.ts';
+import {
+  defaultLimits,
+  noRates,
+  startGateway,
+  type Gateway,
+  type GatewayParts,
+  type GatewaySettings,
+} from '../src/gateway.ts';
 import { contractOf, type OpenApiDocument } from './contract.ts';
 
 /** An answer of the gateway, checked against its description. */
@@ -98,6 +105,9 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
         port: 0,
         version: 'test',
         limits: defaultLimits,
+        auth: 'off',
+        rates: noRates,
+        pressure: { maxBacklog: 50_000, maxWaitMs: 300_000 },
         drainTimeoutMs: 5_000,
         ...parts.settings,
       },

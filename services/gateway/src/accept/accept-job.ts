@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
+import { laneOf, type Gate } from '../pressure/gate.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 
 /** Work as its door handed it in: validated, its uploads stored. */
@@ -28,6 +29,8 @@ export interface Acceptance {
 export interface AcceptDeps {
   readonly log: JobLog;
   readonly now: () => number;
+  /** Back-pressure. Jobs that the system makes itself come without. */
+  readonly gate?: Gate;
 }
 
 /**
@@ -35,6 +38,7 @@ export interface AcceptDeps {
  * is the commit: once this returns, the job is accepted and will end in exactly one final state.
  *
  * @throws {ApiProblem} `idempotency_key_reused` when the key belongs to another request.
+ * @throws {ApiProblem} `overloaded` when the lane of this work is full.
  * @throws {PublishError} when the broker did not confirm.
  */
 export async function acceptJob(
@@ -47,19 +51,29 @@ export async function acceptJob(
     assertSameRequest(admission.existing, order.requestHash);
     return { ...admission.existing, repeated: true };
   }
-  const record = await deps.log.accept({
-    id: admission.jobId,
-    kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
-    priority: order.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
-    traceId: order.trace.traceId,
-    traceparent: order.trace.traceparent,
-    account: order.account,
-    requestHash: order.requestHash,
-    callbackUrl: order.callbackUrl ?? '',
-    notify: order.notify ?? '',
-    request: create(JobRequestSchema, { work: order.work }),
-  });
+  const express = order.priority === Priority.EXPRESS;
+  const leave = deps.gate?.enter(laneOf(order.work.case, express));
+  const record = await deps.log
+    .accept({
+      id: admission.jobId,
+      kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
+      priority: express ? Priority.EXPRESS : Priority.NORMAL,
+      traceId: order.trace.traceId,
+      traceparent: order.trace.traceparent,
+      account: order.account,
+      requestHash: order.requestHash,
+      callbackUrl: order.callbackUrl ?? '',
+      notify: order.notify ?? '',
+      request: create(JobRequestSchema, { work: order.work }),
+    })
+    .catch((error: unknown) => {
+      leave?.();
+      throw error;
+    });
   // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
-  if (!record.accepted) assertSameRequest(record, order.requestHash);
+  if (!record.accepted) {
+    leave?.();
+    assertSameRequest(record, order.requestHash);
+  }
   return { job: record.job, sequence: record.sequence, repeated: !record.accepted };
 }

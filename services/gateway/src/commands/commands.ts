@@ -18,6 +18,7 @@ import { imageOptions, imageOrder, type TakenSource } from '../accept/image-orde
 import { localAccount } from '../http/account.ts';
 import { ApiProblem, invalidField } from '../http/problem.ts';
 import { dimensions, sniff } from '../images/sniff.ts';
+import type { Gate } from '../pressure/gate.ts';
 import type { IntakeLimits } from '../images/take-source.ts';
 
 /** A command of a client, as it came over NATS or RPC. */
@@ -27,6 +28,7 @@ export interface CommandDeps {
   readonly jobs: JobLog;
   readonly now: () => number;
   readonly limits: IntakeLimits;
+  readonly gate: Gate;
 }
 
 /** The order behind a command. Both doors that speak protobuf, NATS and RPC, come through here. */
@@ -84,7 +86,11 @@ export const commands = definePipeline<Command, CommandDeps>({
   handle: async (message, { deps }) => {
     try {
       const order = orderOfCommand(message.data, { account: localAccount.id, trace: traceOf(message) }, deps.limits);
-      await acceptJob({ log: deps.jobs, now: deps.now }, order, message.data.idempotencyKey || `nats:${message.id}`);
+      await acceptJob(
+        { log: deps.jobs, now: deps.now, gate: deps.gate },
+        order,
+        message.data.idempotencyKey || `nats:${message.id}`,
+      );
     } catch (error) {
       // What a client would be told with a 4xx, no repeat mends.
       if (error instanceof ApiProblem && error.status < 500) throw new PermanentError(error.message, { cause: error });

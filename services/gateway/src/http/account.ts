@@ -1,4 +1,9 @@
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { KeyRing, Scope } from '../accounts/api-keys.ts';
+import type { RateLimiter, RatePolicy, RateVerdict } from '../limits/rate-limiter.ts';
 import type { App } from './app.ts';
+import { ApiProblem } from './problem.ts';
 
 /** Who asks, and what they may do. */
 export interface Account {
@@ -10,16 +15,99 @@ declare module 'fastify' {
   interface FastifyRequest {
     account: Account;
   }
+  interface FastifyContextConfig {
+    /** What a key needs for this route; `public` for none. Every route names one, or the gateway does not start. */
+    scope?: Scope | 'public';
+    /** True for routes that make jobs: the rate limits count them. */
+    limited?: boolean;
+  }
 }
 
 /** The account of everybody while keys are off: in `dev`, and in the demo, which listen on loopback alone. */
 export const localAccount: Account = { id: 'local', scopes: new Set(['*']) };
+const nobody: Account = { id: '', scopes: new Set() };
 
-/** Gives every request the local account. */
-export function useLocalAccount(app: App): void {
+export interface AccessSettings {
+  /** Undefined: keys are off, and everybody is the local account. */
+  readonly keys: KeyRing | undefined;
+  readonly limiter: RateLimiter;
+  readonly limits: AccessLimits;
+}
+
+export interface AccessLimits {
+  /** Requests that make jobs, of everybody together. */
+  readonly global: RatePolicy;
+  /** The same of one account. */
+  readonly account: RatePolicy;
+  /** Mails to one recipient. */
+  readonly recipient: RatePolicy;
+}
+
+/**
+ * Checks every request before its body is read: the global limit, then the key, then its scope, then the limit of its
+ * account. A flood without keys is stopped by the first, without a lookup.
+ */
+export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): void {
   app.decorateRequest('account');
-  app.addHook('onRequest', (request, _reply, done) => {
-    request.account = localAccount;
-    done();
+  app.addHook('onRoute', (route) => {
+    if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
+      throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
+    }
   });
+  app.addHook('onRequest', async (request, reply) => {
+    request.account = keys === undefined ? localAccount : nobody;
+    const { scope = 'public', limited = false } = request.routeOptions.config;
+    if (limited) report(reply, [await limiter.take(limits.global, 'all')]);
+    if (scope === 'public') return;
+    if (keys !== undefined) request.account = accountOf(request, keys, reply);
+    if (!request.account.scopes.has('*') && !request.account.scopes.has(scope)) {
+      throw new ApiProblem('forbidden', `This needs a key with the scope ${scope}.`);
+    }
+    if (limited) report(reply, [await limiter.take(limits.account, request.account.id)]);
+  });
+}
+
+/** Counts one mail to a recipient, whose name is stored as a digest alone. */
+export async function limitRecipient(
+  settings: Pick<AccessSettings, 'limiter' | 'limits'>,
+  reply: FastifyReply,
+  address: string,
+): Promise<void> {
+  const { limiter, limits } = settings;
+  if (limits.recipient.limit <= 0) return;
+  const who = createHash('sha256').update(address.toLowerCase()).digest('hex').slice(0, 32);
+  report(reply, [await limiter.take(limits.recipient, who)]);
+}
+
+function accountOf(request: FastifyRequest, keys: KeyRing, reply: FastifyReply): Account {
+  const given = /^Bearer +([A-Za-z0-9_.~+/=-]{1,256})$/i.exec(request.headers.authorization ?? '')?.[1];
+  const record = given === undefined ? undefined : keys.find(given);
+  if (record === undefined) {
+    reply.header('www-authenticate', 'Bearer realm="sluice"');
+    throw new ApiProblem(
+      'unauthenticated',
+      given === undefined ? 'Send a key: Authorization: Bearer <key>.' : 'This key is not known.',
+    );
+  }
+  return { id: record.account, scopes: new Set(record.scopes) };
+}
+
+/** Tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-10), and refuses what is over. */
+function report(reply: FastifyReply, verdicts: readonly RateVerdict[]): void {
+  for (const { policy, allowed, remaining, resetMs } of verdicts) {
+    if (policy.limit <= 0) continue;
+    const seconds = Math.ceil(resetMs / 1000);
+    append(reply, 'RateLimit-Policy', `"${policy.name}";q=${policy.limit};w=${Math.ceil(policy.windowMs / 1000)}`);
+    append(reply, 'RateLimit', `"${policy.name}";r=${remaining};t=${seconds}`);
+    if (!allowed) {
+      throw new ApiProblem('rate_limited', `More than ${policy.limit} requests in ${policy.windowMs / 1000} s.`, {
+        retryAfterSeconds: seconds,
+      });
+    }
+  }
+}
+
+function append(reply: FastifyReply, name: string, item: string): void {
+  const before = reply.getHeader(name);
+  reply.header(name, typeof before === 'string' ? `${before}, ${item}` : item);
 }

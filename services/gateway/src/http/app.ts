@@ -164,7 +164,7 @@ export function toProblem(error: unknown): ApiProblem {
   if (error instanceof ApiProblem) return error;
   const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
   if (validation !== undefined) return validationProblem(validation, validationContext);
-  if (error instanceof PublishError || error instanceof RequestError) {
+  if (isBrokerFault(error)) {
     // The broker is away or did not answer in time. Whether it stored the job is not known: the same request with the
     // same Idempotency-Key finds out.
     const detail = 'The broker did not confirm. Nothing was promised; repeat the request with its Idempotency-Key.';

@@ -3,6 +3,8 @@ import type { Bus } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import type { KeysInProgress } from '../accept/idempotency.ts';
+import type { Gate } from '../pressure/gate.ts';
+import type { AccessSettings } from './account.ts';
 import type { IntakeLimits } from '../images/take-source.ts';
 import type { LiveJobs } from '../timeline/live.ts';
 
@@ -16,6 +18,8 @@ export interface RouteDeps {
   readonly log: Logger;
   readonly now: () => number;
   readonly limits: IntakeLimits;
+  readonly gate: Gate;
+  readonly access: AccessSettings;
   /** Aborted when the process begins to stop: what waits, answers. */
   readonly closing: AbortSignal;
 }

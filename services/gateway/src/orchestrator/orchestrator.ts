@@ -1,5 +1,5 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
-import { jobIdFor, type JobLog } from '@sluice/jobs';
+import { announceCancellation, jobIdFor, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus } from '@sluice/messaging';
 import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
@@ -62,6 +62,7 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 }
 
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
+  if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
   await publish(deps.bus, callbackOf(job));
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
   // A job that was given up can be sent on its way again by an operator, who needs its pictures.

@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { acceptJob } from '../accept/accept-job.ts';
 import { emailOrder, templates, userOrder } from '../accept/email-order.ts';
 import { keyOf } from '../accept/idempotency.ts';
+import { limitRecipient } from '../http/account.ts';
 import { answerAccepted } from '../http/answer.ts';
 import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -38,10 +39,17 @@ const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
 
 /** `POST /v1/emails` and `POST /v1/users`. */
 export function emailRoutes(app: App, deps: RouteDeps): void {
-  const { jobs, keys, now } = deps;
+  const { jobs, keys, now, gate } = deps;
+  const config = { scope: 'jobs:write', limited: true } as const;
+  // The priority is in the body: before it is read, only a door that is shut for both can be.
+  const onRequest = async (): Promise<void> => {
+    if (!gate.isOpen('EMAILS_EXPRESS')) gate.check('EMAILS');
+  };
   app.post(
     '/v1/emails',
     {
+      config,
+      onRequest,
       schema: {
         operationId: 'sendEmail',
         summary: 'Send one mail of a shipped template',
@@ -58,13 +66,16 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
-      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now }, order, key));
+      await limitRecipient(deps.access, reply, request.body.to);
+      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now, gate }, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
   app.post(
     '/v1/users',
     {
+      config,
+      onRequest,
       schema: {
         operationId: 'createUser',
         summary: 'A user, and their welcome mail',
@@ -81,7 +92,8 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
-      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now }, order, key));
+      await limitRecipient(deps.access, reply, request.body.email);
+      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now, gate }, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

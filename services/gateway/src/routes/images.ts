@@ -16,6 +16,7 @@ import { ApiProblem, problemResponses } from '../http/problem.ts';
 import { acceptSnakeCase, validationProblem } from '../http/validation.ts';
 import { Intake } from '../images/take-source.ts';
 import { mediaTypes } from '../images/sniff.ts';
+import { laneOf } from '../pressure/gate.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
 export const ImageOptionsQuery = Type.Object(
@@ -78,6 +79,8 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           },
         },
         config: {
+          scope: 'jobs:write',
+          limited: true,
           requestBodies: {
             ...Object.fromEntries(mediaTypes.map((type) => [type, binary])),
             'multipart/form-data': {
@@ -91,6 +94,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
       },
       async (request, reply) => {
         try {
+          deps.gate.check(laneOf('image', request.query.priority === 'express'));
           refuseDeclaredSize(request, deps.limits.maxBytes);
           const key = keyOf(request.headers['idempotency-key']);
           const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, key));
@@ -125,7 +129,7 @@ async function takeImages(
     throw error;
   }
   // From here on the job may exist even when the broker's answer is lost: what is stored stays, the sweeper decides.
-  const acceptance = await acceptJob({ log: deps.jobs, now: deps.now }, order, admission);
+  const acceptance = await acceptJob({ log: deps.jobs, now: deps.now, gate: deps.gate }, order, admission);
   if (acceptance.repeated && !ownsUploads(acceptance, keyOfUpload(0))) await intake.discard();
   return acceptance;
 }

@@ -42,6 +42,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.get(
     '/v1/jobs/:id',
     {
+      config: { scope: 'jobs:read' },
       schema: {
         operationId: 'getJob',
         summary: 'A job as it stands',
@@ -62,6 +63,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.get(
     '/v1/jobs/:id/events',
     {
+      config: { scope: 'jobs:read' },
       schema: {
         operationId: 'getJobEvents',
         summary: 'What happened to a job, oldest first',
@@ -82,6 +84,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.get(
     '/v1/jobs/:id/stream',
     {
+      config: { scope: 'jobs:read' },
       schema: {
         operationId: 'streamJob',
         summary: 'What happens to a job, live, as server-sent events',
@@ -115,6 +118,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.get(
     '/v1/jobs/:id/pdf',
     {
+      config: { scope: 'jobs:read' },
       schema: {
         operationId: 'getJobPdf',
         summary: 'Where the PDF of an image job can be fetched for the next five minutes',
@@ -148,6 +152,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.delete(
     '/v1/jobs/:id',
     {
+      config: { scope: 'jobs:write' },
       schema: {
         operationId: 'cancelJob',
         summary: 'Cancel a job that has not ended',

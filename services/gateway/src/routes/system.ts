@@ -10,6 +10,7 @@ export function systemRoutes(
   app.get(
     '/healthz',
     {
+      config: { scope: 'public' },
       schema: {
         operationId: 'health',
         summary: 'The process is alive',
@@ -23,6 +24,7 @@ export function systemRoutes(
   app.get(
     '/readyz',
     {
+      config: { scope: 'public' },
       schema: {
         operationId: 'ready',
         summary: 'Ready to take work, or why not',
@@ -39,5 +41,5 @@ export function systemRoutes(
       return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons] };
     },
   );
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -1,0 +1,57 @@
+import { isSubjectToken } from '@sluice/contracts';
+import type { NatsPort } from '@sluice/pipeline';
+
+/** The handler's job was cancelled: `signal.reason` of a handler that has to stop. */
+export class JobCancelled extends Error {
+  override readonly name = 'JobCancelled';
+  readonly code = 'job_cancelled';
+  constructor(jobId: string) {
+    super(`job ${jobId} was cancelled`);
+  }
+}
+
+/** Tells workers that wait for nothing else: a core message, at most once. The state of the job is what counts. */
+const SUBJECT = 'control.cancel';
+
+/** Tells whoever works on a job that it was cancelled. Best effort: a worker that misses it finishes for nothing. */
+export function announceCancellation(port: NatsPort, jobId: string): void {
+  if (isSubjectToken(jobId)) port.send(`${SUBJECT}.${jobId}`, '');
+}
+
+/** The cancellations that reach this process. */
+export interface Cancellations {
+  /**
+   * Runs work with a signal that aborts when `signal` does or when the job is cancelled, `signal.reason` a
+   * {@link JobCancelled} then. One subscription serves all jobs of the process; idle jobs cost a map entry.
+   *
+   * ```ts
+   * handle: (message, context) =>
+   *   cancellations.during(message.data.jobId, context.signal, (signal) => convert(message.data, signal)),
+   * ```
+   */
+  during<R>(jobId: string, signal: AbortSignal, run: (signal: AbortSignal) => Promise<R>): Promise<R>;
+  close(): void;
+}
+
+/** Listens for cancellations. */
+export function watchCancellations(port: NatsPort): Cancellations {
+  const running = new Map<string, Set<AbortController>>();
+  const subscription = port.subscribe(`${SUBJECT}.*`, ({ subject }) => {
+    const jobId = subject.slice(SUBJECT.length + 1);
+    for (const controller of running.get(jobId) ?? []) controller.abort(new JobCancelled(jobId));
+  });
+  return {
+    async during(jobId, signal, run) {
+      const controller = new AbortController();
+      const ofJob = running.get(jobId) ?? new Set();
+      running.set(jobId, ofJob.add(controller));
+      try {
+        return await run(AbortSignal.any([signal, controller.signal]));
+      } finally {
+        ofJob.delete(controller);
+        if (ofJob.size === 0) running.delete(jobId);
+      }
+    },
+    close: () => subscription.unsubscribe(),
+  };
+}

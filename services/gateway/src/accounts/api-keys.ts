@@ -1,0 +1,131 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { KV } from '@nats-io/kv';
+import { isSubjectToken } from '@sluice/contracts';
+
+/** Where keys are kept. */
+export const API_KEYS = { name: 'api_keys', about: 'digests of API keys', ttlMs: 0 } as const;
+
+/** What a key may do. Each route names the one it needs. */
+export const scopes = ['jobs:write', 'jobs:read', 'events:write', 'events:read', 'account:read', 'admin'] as const;
+export type Scope = (typeof scopes)[number];
+
+/** A key as it is stored: never the key itself, only its digest, which is the name of the entry. */
+export interface ApiKeyRecord {
+  /** The first characters, to tell keys apart. */
+  readonly prefix: string;
+  readonly account: string;
+  readonly scopes: readonly Scope[];
+  readonly createdAt: string;
+}
+
+export interface ListedKey extends ApiKeyRecord {
+  readonly digest: string;
+}
+
+/** An account may have two live keys: the old one and the one that replaces it. */
+const LIVE_KEYS = 2;
+
+/** A key cannot be made or taken back as asked. */
+export class ApiKeyError extends Error {
+  override readonly name = 'ApiKeyError';
+  readonly code: 'account_invalid' | 'scope_unknown' | 'too_many_keys' | 'key_unknown';
+  constructor(code: ApiKeyError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const digestOf = (key: string): string => createHash('sha256').update(key).digest('hex');
+
+/**
+ * Makes a key for an account: 256 random bits, shown once.
+ *
+ * @throws {ApiKeyError}
+ */
+export async function createKey(
+  kv: KV,
+  account: string,
+  wanted: readonly string[],
+  now: Date = new Date(),
+): Promise<{ key: string; record: ApiKeyRecord }> {
+  if (!isSubjectToken(account))
+    throw new ApiKeyError('account_invalid', 'an account is 1 to 128 letters, digits, "-" and "_"');
+  const unknown = wanted.filter((scope) => !scopes.includes(scope as Scope));
+  if (unknown.length > 0 || wanted.length === 0) {
+    throw new ApiKeyError('scope_unknown', `scopes are ${scopes.join(', ')}; got ${wanted.join(', ') || 'none'}`);
+  }
+  const live = (await listKeys(kv)).filter((record) => record.account === account);
+  if (live.length >= LIVE_KEYS) {
+    throw new ApiKeyError(
+      'too_many_keys',
+      `${account} has ${live.length} live keys (${live.map((k) => k.prefix).join(', ')}): revoke one first`,
+    );
+  }
+  const key = `sk_${randomBytes(32).toString('base64url')}`;
+  const record: ApiKeyRecord = {
+    prefix: key.slice(0, 11),
+    account,
+    scopes: wanted as Scope[],
+    createdAt: now.toISOString(),
+  };
+  await kv.create(digestOf(key), JSON.stringify(record));
+  return { key, record };
+}
+
+/**
+ * Takes a key back, by its prefix. Replicas know within milliseconds.
+ *
+ * @throws {ApiKeyError} when no key, or more than one, begins so.
+ */
+export async function revokeKey(kv: KV, prefix: string): Promise<ListedKey> {
+  const found = (await listKeys(kv)).filter((record) => prefix.length >= 6 && record.prefix.startsWith(prefix));
+  const [only] = found;
+  if (only === undefined || found.length > 1) {
+    throw new ApiKeyError('key_unknown', `${found.length} keys begin with ${prefix}`);
+  }
+  await kv.purge(only.digest);
+  return only;
+}
+
+/** Every live key. */
+export async function listKeys(kv: KV): Promise<ListedKey[]> {
+  const found: ListedKey[] = [];
+  for await (const digest of await kv.keys()) {
+    const entry = await kv.get(digest);
+    if (entry !== null && entry.operation === 'PUT') found.push({ digest, ...entry.json<ApiKeyRecord>() });
+  }
+  return found.sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+}
+
+/** The live keys, held in memory and kept current by the store: checking one costs no round trip. */
+export interface KeyRing {
+  /** The account behind a key, or undefined. */
+  find(key: string): ApiKeyRecord | undefined;
+  close(): void;
+}
+
+/** Opens the ring; it is complete when this resolves. */
+export async function openKeyRing(kv: KV): Promise<KeyRing> {
+  const ring = new Map<string, ApiKeyRecord>();
+  const revoked = new Set<string>();
+  const watch = await kv.watch();
+  void (async () => {
+    for await (const entry of watch) {
+      if (entry.operation === 'PUT') {
+        ring.set(entry.key, entry.json<ApiKeyRecord>());
+      } else {
+        ring.delete(entry.key);
+        revoked.add(entry.key);
+      }
+    }
+  })();
+  // The watch does not say when it has told everything there was. What it said in the meantime is newer than this list.
+  for (const { digest, ...record } of await listKeys(kv)) {
+    if (!revoked.has(digest) && !ring.has(digest)) ring.set(digest, record);
+  }
+  return {
+    // By digest: how long the lookup takes says nothing about the key.
+    find: (key) => ring.get(digestOf(key)),
+    close: () => watch.stop(),
+  };
+}

@@ -1,0 +1,141 @@
+import type { StreamName } from '@sluice/contracts';
+import { topology, type Bus } from '@sluice/messaging';
+import type { ConsumerReading, JetstreamReading, StreamReading } from '@sluice/telemetry';
+import type { Logger } from '@sluice/telemetry';
+
+/** A stream as the broker sees it, with how fast messages leave it. */
+export interface StreamState extends StreamReading {
+  readonly name: StreamName;
+  /** Messages that left the stream per second, smoothed over some seconds; 0 for streams that keep them. */
+  readonly drainPerSecond: number;
+  readonly consumers: readonly ConsumerState[];
+}
+export interface ConsumerState extends ConsumerReading {
+  /** Deliveries per second, smoothed. */
+  readonly ratePerSecond: number;
+  /** Dead letters of this consumer that are kept. */
+  readonly deadLetters: number;
+}
+
+/** What the broker said last, and when. */
+export interface BrokerState {
+  readonly atMs: number;
+  readonly streams: readonly StreamState[];
+}
+
+/** Looks at the broker at a fixed pace, so that no request ever does. */
+export interface BrokerWatch {
+  /** The newest state; undefined until the first answer. */
+  state(): BrokerState | undefined;
+  /** Looks now. For those who need the state after something they did. */
+  look(): Promise<BrokerState>;
+  /** For the metrics of `@sluice/telemetry`. */
+  reading(): Promise<JetstreamReading>;
+  onLook(listener: (state: BrokerState) => void): void;
+  close(): void;
+}
+
+// The weight of a new measurement: about five seconds of memory at two looks a second.
+const SMOOTHING = 0.2;
+
+export function startBrokerWatch(
+  bus: Bus,
+  log: Logger,
+  options: { readonly everyMs?: number; readonly now?: () => number } = {},
+): BrokerWatch {
+  const now = options.now ?? Date.now;
+  const listeners = new Set<(state: BrokerState) => void>();
+  let current: BrokerState | undefined;
+  let asking: Promise<BrokerState> | undefined;
+
+  const look = (): Promise<BrokerState> => {
+    asking ??= ask().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  };
+
+  async function ask(): Promise<BrokerState> {
+    const atMs = now();
+    const dead = await bus.jsm.streams.info('DLQ', { subjects_filter: 'dlq.>' });
+    const streams = await Promise.all(topology.streams.map(({ name }) => readStream(bus, name)));
+    const seconds = current === undefined ? 0 : (atMs - current.atMs) / 1000;
+    const before = new Map(current?.streams.map((stream) => [stream.name, stream]));
+    current = {
+      atMs,
+      streams: streams.map((stream) => withRates(stream, before.get(stream.name), seconds, dead.state.subjects ?? {})),
+    };
+    for (const listener of listeners) listener(current);
+    return current;
+  }
+
+  const timer = setInterval(() => {
+    look().catch((error: unknown) => log.debug({ err: error }, 'the broker did not say how it is'));
+  }, options.everyMs ?? 500);
+  timer.unref();
+  look().catch(() => undefined);
+
+  return {
+    state: () => current,
+    look,
+    reading: look,
+    onLook: (listener) => void listeners.add(listener),
+    close: () => clearInterval(timer),
+  };
+}
+
+async function readStream(bus: Bus, name: StreamName): Promise<StreamReading & { readonly name: StreamName }> {
+  const [{ config, state }, infos] = await Promise.all([
+    bus.jsm.streams.info(name),
+    bus.jsm.consumers.list(name).next(),
+  ]);
+  return {
+    name,
+    retention: config.retention,
+    messages: state.messages,
+    bytes: state.bytes,
+    maxMessages: config.max_msgs,
+    maxBytes: config.max_bytes,
+    lastSequence: state.last_seq,
+    oldestAtMs: state.messages === 0 ? undefined : Date.parse(state.first_ts),
+    consumers: infos
+      .filter((info) => info.config.durable_name !== undefined)
+      .map((info) => ({
+        name: info.name,
+        pending: info.num_pending,
+        ackPending: info.num_ack_pending,
+        maxAckPending: info.config.max_ack_pending ?? 0,
+        redelivered: info.num_redelivered,
+        waiting: info.num_waiting,
+        ackFloorSequence: info.ack_floor.stream_seq,
+        deliveredSequence: info.delivered.consumer_seq,
+      })),
+  };
+}
+
+function withRates(
+  stream: StreamReading & { readonly name: StreamName },
+  before: StreamState | undefined,
+  seconds: number,
+  dead: Readonly<Record<string, number>>,
+): StreamState {
+  // What has left a work queue: everything ever stored, minus what is there.
+  const left = (reading: StreamReading): number => reading.lastSequence - reading.messages;
+  const drained = before === undefined || stream.retention !== 'workqueue' ? 0 : left(stream) - left(before);
+  const consumers = stream.consumers.map((consumer) => {
+    const earlier = before?.consumers.find((each) => each.name === consumer.name);
+    const delivered = earlier === undefined ? 0 : consumer.deliveredSequence - earlier.deliveredSequence;
+    return {
+      ...consumer,
+      ratePerSecond: smooth(earlier?.ratePerSecond, delivered, seconds),
+      deadLetters: dead[`dlq.${stream.name}.${consumer.name}`] ?? 0,
+    };
+  });
+  return { ...stream, consumers, drainPerSecond: smooth(before?.drainPerSecond, drained, seconds) };
+}
+
+function smooth(before: number | undefined, count: number, seconds: number): number {
+  if (before === undefined || seconds <= 0) return before ?? 0;
+  const next = before + SMOOTHING * (Math.max(0, count) / seconds - before);
+  return next < 0.01 ? 0 : next;
+}
