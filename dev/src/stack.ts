@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assertPortFree, freePort } from './free-port.ts';
-import { startNats } from './nats/server.ts';
+import { startNats, type NatsProcess } from './nats/server.ts';
 import { startOtlpReceiver, type OtlpReceiver } from './otlp/receiver.ts';
 import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
@@ -69,6 +69,7 @@ export interface Stack {
     readonly otlp: string;
   };
   readonly services: readonly ServiceProcess[];
+  readonly nats: NatsProcess;
   readonly s3: S3Server;
   readonly mail: SmtpSink;
   readonly otlp: OtlpReceiver;
@@ -182,6 +183,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         otlp: otlp.url,
       },
       services,
+      nats,
       s3,
       mail,
       otlp,

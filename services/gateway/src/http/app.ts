@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import { PublishError, RequestError } from '@sluice/pipeline';
+import { isBrokerFault } from '@sluice/messaging';
 import { StoreError } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
 import Fastify, {

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto';
+import { channels, JobState } from '@sluice/contracts';
+import { isTerminal, mayMove, stateName } from '@sluice/jobs';
+import { connectNats, createBus, topology } from '@sluice/messaging';
+import type { Stack } from '@sluice/dev';
+import { createStore } from '@sluice/storage';
+import { until } from '../e2e/gateway-client.ts';
+import type { Accepted } from './load.ts';
+
+/** What must hold after every fault, once healed and drained. Everything that does not is a line. */
+export async function violations(stack: Stack, accepted: readonly Accepted[]): Promise<readonly string[]> {
+  const nc = await connectNats({ url: stack.nats.url, name: 'invariants' });
+  const bus = await createBus(nc);
+  const { url, region, accessKeyId, secretAccessKey } = stack.s3;
+  const store = createStore({ endpoint: url, region, bucket: 'sluice', accessKeyId, secretAccessKey });
+  const found: string[] = [];
+  try {
+    const histories = new Map<string, JobState[]>();
+    const results = new Map<string, string>();
+    for await (const { data } of bus.history(channels.job, {})) {
+      if (data.job === undefined) continue;
+      const { id, state, result } = data.job;
+      histories.set(id, [...(histories.get(id) ?? []), state]);
+      if (result?.work.case === 'image') results.set(id, result.work.value.sha256);
+    }
+
+    // Accepted is a subset of ended; one end each; only legal moves.
+    for (const { jobId } of accepted) {
+      const states = histories.get(jobId) ?? [];
+      const ends = states.filter(isTerminal);
+      if (ends.length !== 1) found.push(`${jobId} has ${ends.length} ends: ${states.map(stateName).join(' -> ')}`);
+    }
+    for (const [id, states] of histories) {
+      states.reduce((from, to) => {
+        if (!mayMove(from, to)) found.push(`${id} moved ${stateName(from)} -> ${stateName(to)}`);
+        return to;
+      });
+      if (states[0] !== JobState.ACCEPTED) found.push(`${id} came from nowhere: ${states.map(stateName).join(' -> ')}`);
+    }
+
+    // One PDF per image that succeeded, with the bytes the job speaks of; none for any other.
+    const pdfs = new Set((await Array.fromAsync(store.list('pdf/'))).map(({ key }) => key));
+    for (const [id, sha256] of results) {
+      if (!pdfs.delete(`pdf/${id}.pdf`)) {
+        found.push(`${id} has no PDF`);
+        continue;
+      }
+      const hash = createHash('sha256');
+      for await (const chunk of (await store.get(`pdf/${id}.pdf`)).body as AsyncIterable<Buffer>) hash.update(chunk);
+      if (hash.digest('hex') !== sha256) found.push(`the PDF of ${id} has other bytes than its job says`);
+    }
+    for (const key of pdfs) found.push(`${key} belongs to no job that succeeded`);
+
+    // One mail at least for each that succeeded, and copies carry one Message-ID.
+    for (const { jobId, to } of accepted) {
+      if (to === undefined || histories.get(jobId)?.at(-1) !== JobState.SUCCEEDED) continue;
+      const ids = await messageIdsTo(stack, to);
+      if (ids.length === 0) found.push(`${jobId}: no mail arrived`);
+      if (new Set(ids).size > 1) found.push(`${jobId}: copies with different Message-IDs`);
+    }
+  } finally {
+    store.close();
+    await bus.close();
+  }
+  return found;
+}
+
+/** How many copies of mails arrived beyond one each. */
+export async function duplicateMails(stack: Stack, accepted: readonly Accepted[]): Promise<number> {
+  let copies = 0;
+  for (const { to } of accepted) {
+    if (to !== undefined) copies += Math.max(0, (await messageIdsTo(stack, to)).length - 1);
+  }
+  return copies;
+}
+
+async function messageIdsTo(stack: Stack, to: string): Promise<readonly string[]> {
+  const answer = await fetch(`${stack.urls.mail}/api/v1/search?query=${encodeURIComponent(`to:${to}`)}`);
+  const { messages } = (await answer.json()) as { messages: readonly { readonly MessageID: string }[] };
+  return messages.map((mail) => mail.MessageID);
+}
+
+/** Resolves when every work queue is empty: nothing waits, nothing is held, nothing is stranded. */
+export async function drained(stack: Stack, timeoutMs = 90_000): Promise<void> {
+  const nc = await connectNats({ url: stack.nats.url, name: 'drained' });
+  const bus = await createBus(nc);
+  const queues = topology.streams.filter((stream) => stream.kind === 'work').map((stream) => stream.name);
+  try {
+    await until(
+      'the work queues are empty',
+      async () => {
+        const counts = await Promise.all(queues.map(async (name) => (await bus.jsm.streams.info(name)).state.messages));
+        return counts.every((count) => count === 0);
+      },
+      timeoutMs,
+    );
+  } finally {
+    await bus.close();
+  }
+}
