@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,11 +48,10 @@ describe('the tool cache', () => {
 
 describe('a release archive', () => {
   it('gives its server by the end of the name', async () => {
-    await writeFile(join(folder, 'README.md'), 'x'.repeat(700));
-    await writeFile(join(folder, 'nats-server'), 'the binary');
-    const { stdout } = spawnSync('tar', ['-c', '--transform', 's,^,nats-server-v1/,', 'README.md', 'nats-server'], {
-      cwd: folder,
-    });
+    await mkdir(join(folder, 'nats-server-v1'));
+    await writeFile(join(folder, 'nats-server-v1/README.md'), 'x'.repeat(700));
+    await writeFile(join(folder, 'nats-server-v1/nats-server'), 'the binary');
+    const { stdout } = spawnSync('tar', ['-c', 'nats-server-v1'], { cwd: folder });
     expect(fileFromTar(stdout, '/nats-server')?.toString()).toBe('the binary');
     expect(fileFromTar(stdout, '/other')).toBeUndefined();
   });
