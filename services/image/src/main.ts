@@ -1,10 +1,9 @@
 import { runService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { operationMetrics } from '@sluice/telemetry';
 import { joinBus } from '@sluice/worker';
 import { imageFields, imageSettings } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
-import { createImageMetrics, imageMetricNames } from './metrics.ts';
+import { createImageMetrics } from './metrics.ts';
 import { converterPipelines } from './pipelines.ts';
 import { thisMachine } from './sizing.ts';
 
@@ -23,11 +22,7 @@ await runService({
       bucket: config.S3_BUCKET,
       accessKeyId: config.S3_ACCESS_KEY_ID,
       secretAccessKey: config.S3_SECRET_ACCESS_KEY,
-      onOperation: operationMetrics(
-        telemetry.registry,
-        imageMetricNames.storeDuration,
-        'One operation on the object store, retries included',
-      ),
+      onOperation: (operation, outcome, durationMs) => metrics.stored(operation, outcome, durationMs),
     });
     const decoders = new DecoderPool({
       ...defaultDecoderSettings,

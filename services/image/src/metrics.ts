@@ -20,6 +20,8 @@ export const imageMetricNames = {
 export interface ImageMetrics {
   succeeded(conversion: Conversion, durationMs: number): void;
   failed(code: string, durationMs: number): void;
+  /** One operation on the object store, retries included. */
+  stored(operation: string, outcome: string, durationMs: number): void;
 }
 
 /** Registers the metrics. The decoders are counted when somebody scrapes. */
@@ -36,6 +38,14 @@ export function createImageMetrics(registry: Telemetry['registry'], decoders: ()
     name: names.duration,
     help: 'One conversion, from the first byte read to the last byte stored',
     labelNames: ['path'],
+    buckets: DURATION_BUCKETS_SECONDS,
+    enableExemplars: true,
+    registers,
+  });
+  const storeDuration = new Histogram({
+    name: names.storeDuration,
+    help: 'One operation on the object store, retries included',
+    labelNames: ['operation', 'outcome'],
     buckets: DURATION_BUCKETS_SECONDS,
     enableExemplars: true,
     registers,
@@ -89,6 +99,9 @@ export function createImageMetrics(registry: Telemetry['registry'], decoders: ()
     failed(code, durationMs) {
       conversions.inc({ path: 'none', outcome: code });
       observeWithExemplar(duration, { path: 'none' }, durationMs / 1_000);
+    },
+    stored(operation, outcome, durationMs) {
+      observeWithExemplar(storeDuration, { operation, outcome }, durationMs / 1_000);
     },
   };
 }

@@ -57,15 +57,15 @@ async function turn<P extends { width: number; height: number; rgba: Buffer }>(p
   const [a, b, c, d] = matrix.map((value) => Math.sign(Math.round(value * 1e3))) as [number, number, number, number];
   const { width, height, rgba } = picture;
   const image = sharp(rgba, { raw: { width, height, channels: 4 } });
-  // Columns of the page that the picture's right and top point to.
+  // Where the picture's right and top point on the page. sharp mirrors before it rotates.
   const steps: Record<string, (image: Sharp) => Sharp> = {
     '1,0,0,1': (image) => image,
     '-1,0,0,1': (image) => image.flop(),
     '-1,0,0,-1': (image) => image.rotate(180),
     '1,0,0,-1': (image) => image.flip(),
-    '0,-1,-1,0': (image) => image.rotate(90).flop(),
+    '0,-1,-1,0': (image) => image.rotate(270).flop(),
     '0,-1,1,0': (image) => image.rotate(90),
-    '0,1,1,0': (image) => image.rotate(270).flop(),
+    '0,1,1,0': (image) => image.rotate(90).flop(),
     '0,1,-1,0': (image) => image.rotate(270),
   };
   const step = steps[[a, b, c, d].join(',')];

@@ -108,14 +108,13 @@ export class DecoderPool {
     await this.#slot();
     const decoder = this.#idle.pop() ?? this.#start();
     const watch = watchOver(decoder.process, this.#settings, signal);
-    let end: DecoderEnd = 'abandoned';
+    let end: DecoderEnd = 'crash';
     try {
       const sent = send(decoder.process, input, request);
       sent.catch(() => {});
       for (;;) {
-        const step = await decoder.frames.next();
+        const step = await nextFrame(decoder);
         if (step.done) {
-          end = 'crash';
           await sent;
           throw watch.verdict ?? new DecoderCrashedError(`the decoder ended: ${await decoder.process.ended}`);
         }
@@ -128,7 +127,9 @@ export class DecoderPool {
           end = 'retired';
           return;
         }
+        end = 'abandoned';
         yield event;
+        end = 'crash';
       }
     } catch (error) {
       throw watch.verdict ?? error;
@@ -178,6 +179,15 @@ export class DecoderPool {
     const next = this.#waiting.shift();
     if (next) next();
     else this.#busy--;
+  }
+}
+
+// Whatever goes wrong on the pipe is the decoder's doing: it died in the middle of a frame, or sent none.
+async function nextFrame({ frames }: Decoder): Promise<IteratorResult<Frame, void>> {
+  try {
+    return await frames.next();
+  } catch (error) {
+    throw new DecoderCrashedError('the decoder broke off', { cause: error });
   }
 }
 

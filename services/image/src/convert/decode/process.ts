@@ -20,13 +20,13 @@ export interface DecoderProcess {
   kill(): void;
 }
 
-const childPath = fileURLToPath(new URL('child.ts', import.meta.url));
+const decoderEntry = new URL('child.ts', import.meta.url);
 
 /**
  * Starts a decoder. Its environment is empty but for what tunes it: credentials stay here. The shell in front sets the
  * kernel's limits, which no decoder can talk its way around: no file may be written, no core dumped, CPU time ends.
  */
-export function startDecoder(limits: DecoderLimits, nodePath = process.execPath): DecoderProcess {
+export function startDecoder(limits: DecoderLimits, { entry = decoderEntry }: { entry?: URL } = {}): DecoderProcess {
   const setLimits = `ulimit -f 0; ulimit -c 0; ulimit -t ${limits.cpuSeconds}; exec "$0" "$@"`;
   const flags = [
     '--permission',
@@ -35,7 +35,7 @@ export function startDecoder(limits: DecoderLimits, nodePath = process.execPath)
     '--max-old-space-size=128',
     '--disable-warning=SecurityWarning',
   ];
-  const child = spawn('/bin/sh', ['-c', setLimits, nodePath, ...flags, childPath], {
+  const child = spawn('/bin/sh', ['-c', setLimits, process.execPath, ...flags, fileURLToPath(entry)], {
     env: {
       MALLOC_ARENA_MAX: '2',
       VIPS_BLOCK_UNTRUSTED: '1',

@@ -8,6 +8,23 @@ export function adler32(bytes: Uint8Array, checksum = 1): number {
   let high = checksum >>> 16;
   for (let at = 0; at < bytes.length;) {
     const end = Math.min(at + run, bytes.length);
+    // Eight bytes at a step: what the high sum gains from them is their weighted sum.
+    for (; at + 8 <= end; at += 8) {
+      const [a, b, c, d] = [
+        bytes[at] as number,
+        bytes[at + 1] as number,
+        bytes[at + 2] as number,
+        bytes[at + 3] as number,
+      ];
+      const [e, f, g, h] = [
+        bytes[at + 4] as number,
+        bytes[at + 5] as number,
+        bytes[at + 6] as number,
+        bytes[at + 7] as number,
+      ];
+      high += 8 * (low + a) + 7 * b + 6 * c + 5 * d + 4 * e + 3 * f + 2 * g + h;
+      low += a + b + c + d + e + f + g + h;
+    }
     for (; at < end; at++) {
       low += bytes[at] as number;
       high += low;

@@ -30,7 +30,7 @@ export class BandDeflater {
   readonly #tuning: DeflateTuning;
   readonly #atOnce: number;
   readonly #write: (bytes: Buffer) => Promise<void>;
-  readonly #running: Promise<Buffer>[] = [];
+  readonly #running: { readonly deflated: Promise<Buffer>; readonly release: (() => void) | undefined }[] = [];
   #window: Buffer | undefined;
   #checksum = 1;
   #started = false;
@@ -47,21 +47,26 @@ export class BandDeflater {
     return this.#checksum;
   }
 
-  /** Takes the next band, which must not be changed afterwards; resolves when there is room for another. */
-  async add(band: Buffer): Promise<void> {
+  /**
+   * Takes the next band; resolves when there is room for another. The band must not be changed before `release` is
+   * called, which says that it may be used again.
+   */
+  async add(band: Buffer, release?: () => void): Promise<void> {
     if (band.length === 0) return;
+    const searches = this.#tuning.strategy !== zlib.constants.Z_RLE;
     const options = {
       ...this.#tuning,
       // Up to a byte boundary, and not the last block: the next band's output follows right behind.
       finishFlush: zlib.constants.Z_SYNC_FLUSH,
-      chunkSize: Math.max(64 * 1024, band.length >> 2),
-      ...(this.#window && this.#tuning.strategy !== zlib.constants.Z_RLE && { dictionary: this.#window }),
+      // In one go where it fits: each further piece is another trip to the thread pool.
+      chunkSize: searches ? Math.max(64 * 1024, band.length >> 2) : band.length + 1024,
+      ...(searches && this.#window && { dictionary: this.#window }),
     };
     const deflated = deflateRaw(band, options);
     deflated.catch(() => {});
-    this.#running.push(deflated);
+    this.#running.push({ deflated, release });
     this.#checksum = adler32(band, this.#checksum);
-    this.#window = band.subarray(-windowBytes);
+    if (searches) this.#window = Buffer.from(band.subarray(-windowBytes));
     while (this.#running.length >= this.#atOnce) await this.#writeOldest();
   }
 
@@ -79,7 +84,9 @@ export class BandDeflater {
     const oldest = this.#running.shift();
     if (!oldest) return;
     await this.#begin();
-    await this.#write(await oldest);
+    const bytes = await oldest.deflated;
+    oldest.release?.();
+    await this.#write(bytes);
   }
 
   async #begin(): Promise<void> {

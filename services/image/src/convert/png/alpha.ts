@@ -8,7 +8,8 @@ import { readPngMetadata, type PngMetadata } from './metadata.ts';
 
 /** Takes rows of alpha behind their filter bytes. */
 export interface AlphaRows {
-  add(rows: Buffer): Promise<void>;
+  /** `release` is called when the rows may be overwritten. */
+  add(rows: Buffer, release?: () => void): Promise<void>;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { DrawnPage, PageJob } from '../convert.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
+import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { profileOfIccp } from '../icc.ts';
 import { fits } from '../options.ts';
@@ -17,7 +18,7 @@ import { AlphaSplitter } from './split.ts';
 import { transparencyOf, type Transparency } from './transparency.ts';
 
 // Rows are handled a band at a time: large enough for zlib to be at its best, small enough to keep the loop free.
-const bandBytes = 512 * 1024;
+const bandBytes = 1024 * 1024;
 const bandsAtOnce = 3;
 // A single row longer than this could not be held in the memory that is meant for a band.
 const mostRowBytes = 32 * 2 ** 20;
@@ -139,14 +140,18 @@ async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePictur
   const noisy = header.inflatedBytes / job.source.sizeBytes <= 8;
   await writeAlpha(job, metadata, page, header.bits, async (blocks, alphaRows: AlphaRows) => {
     const splitter = new AlphaSplitter(header);
+    const [colours, alphas] = [new BufferPool(), new BufferPool()];
     const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, (bytes) =>
       page.picture.write(bytes),
     );
     const pieces = inflatePixels(header, blocks ?? readIdat(job.reader, firstIdatBytes));
     for await (const band of rowBands(header, pieces, bandBytes)) {
-      const { colour, alpha } = splitter.split(band.rows, band.count);
-      if (!blocks) await colourRows.add(colour);
-      await alphaRows.add(alpha);
+      const colour = colours.take(band.count * splitter.colourRowBytes);
+      const alpha = alphas.take(band.count * splitter.alphaRowBytes);
+      splitter.split(band.rows, band.count, colour, alpha);
+      if (blocks) colours.give(colour);
+      else await colourRows.add(colour, () => colours.give(colour));
+      await alphaRows.add(alpha, () => alphas.give(alpha));
     }
     if (!blocks) {
       await colourRows.end();

@@ -8,7 +8,7 @@ export interface RowBand {
 
 /**
  * Gathers inflated pieces into bands of whole rows. Where a band ends depends on the picture alone, never on how its
- * bytes arrived, so the same picture always becomes the same PDF.
+ * bytes arrived, so the same picture always becomes the same PDF. A band's rows are valid until the next is asked for.
  */
 export async function* rowBands(
   header: PngHeader,
@@ -18,8 +18,8 @@ export async function* rowBands(
   const stride = header.rowBytes + 1;
   const rowsPerBand = Math.max(1, Math.floor(bandBytes / stride));
   let rowsLeft = header.height;
-  const allocate = (): Buffer => Buffer.allocUnsafeSlow(Math.min(rowsPerBand, rowsLeft) * stride);
-  let band = allocate();
+  const buffer = Buffer.allocUnsafeSlow(Math.min(rowsPerBand, rowsLeft) * stride);
+  let band = buffer;
   let filled = 0;
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length;) {
@@ -29,9 +29,9 @@ export async function* rowBands(
       at += taken;
       if (filled < band.length) continue;
       const count = band.length / stride;
-      rowsLeft -= count;
       yield { rows: band, count };
-      band = allocate();
+      rowsLeft -= count;
+      band = buffer.subarray(0, Math.min(rowsPerBand, rowsLeft) * stride);
       filled = 0;
     }
   }

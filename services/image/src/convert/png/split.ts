@@ -1,11 +1,5 @@
 import type { PngHeader } from './header.ts';
 
-/** Rows of a picture with alpha, parted. Both keep the PNG filters their rows came with. */
-export interface SplitRows {
-  readonly colour: Buffer;
-  readonly alpha: Buffer;
-}
-
 /**
  * Parts filtered rows of colour and alpha into filtered rows of each, without undoing the filters: they work byte by
  * byte at the distance of one pixel, so taking every alpha byte out of a row leaves a correctly filtered row, at 8 and
@@ -29,14 +23,20 @@ export class AlphaSplitter {
     return this.#opaque;
   }
 
-  /** Takes whole rows, each with its filter byte. */
-  split(rows: Buffer, count: number): SplitRows {
-    const colour = Buffer.allocUnsafeSlow(count * (this.#width * this.#colourBytes + 1));
-    const alpha = Buffer.allocUnsafeSlow(count * (this.#width * this.#sampleBytes + 1));
+  /** Bytes of a row of colour and of one of alpha, filter bytes included. */
+  get colourRowBytes(): number {
+    return this.#width * this.#colourBytes + 1;
+  }
+
+  get alphaRowBytes(): number {
+    return this.#width * this.#sampleBytes + 1;
+  }
+
+  /** Parts whole rows, each behind its filter byte, into buffers that have room for as many. */
+  split(rows: Buffer, count: number, colour: Buffer, alpha: Buffer): void {
     const part = this.#sampleBytes === 1 && this.#colourBytes === 3 ? partRgba : partAny;
     const rowBytes = this.#width * (this.#colourBytes + this.#sampleBytes) + 1;
-    const colourRowBytes = this.#width * this.#colourBytes + 1;
-    const alphaRowBytes = this.#width * this.#sampleBytes + 1;
+    const { colourRowBytes, alphaRowBytes } = this;
     for (let row = 0; row < count; row++) {
       const [from, toColour, toAlpha] = [row * rowBytes, row * colourRowBytes, row * alphaRowBytes];
       const filter = rows[from] as number;
@@ -46,7 +46,6 @@ export class AlphaSplitter {
       if (this.#opaque) this.#opaque = this.#isOpaque(alpha, toAlpha + 1, filter);
       this.#rows++;
     }
-    return { colour, alpha };
   }
 
   /**

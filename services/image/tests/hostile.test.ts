@@ -1,0 +1,195 @@
+import { readdir } from 'node:fs/promises';
+import os from 'node:os';
+import zlib from 'node:zlib';
+import sharp from 'sharp';
+import { afterAll, describe, expect, it } from 'vitest';
+import { fuzz } from './fuzz.ts';
+import { convertBytes, startDecoders } from './support/converting.ts';
+import { chunk, rawPng, writePng } from './support/png-writer.ts';
+
+const decoders = startDecoders();
+afterAll(() => decoders.close());
+
+const code = (file: Buffer, limits = {}): Promise<string> =>
+  convertBytes(decoders, file, {}, limits).then(
+    () => 'converted',
+    (error: unknown) => (error as { code?: string }).code ?? String(error),
+  );
+
+const png = writePng({ width: 40, height: 30, colourType: 2, bits: 8, sample: (x, y, k) => (x * 5 + y * k) & 255 });
+const rgba = writePng({ width: 40, height: 30, colourType: 6, bits: 8, sample: (x, y, k) => (x * 5 + y * k) & 255 });
+const jpeg = await sharp(png).jpeg().toBuffer();
+const webp = await sharp(png).webp().toBuffer();
+const rows = Buffer.alloc(30 * 121);
+
+describe('what is no picture of ours is refused by its bytes, whatever it is called', () => {
+  it.each([
+    ['SVG', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'],
+    ['SVG with a prolog', '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'],
+    ['text', 'hello, I am not a picture\n'],
+    ['HTML', '<!doctype html><script>alert(1)</script>'],
+    ['PDF', '%PDF-1.7\n%âãÏÓ\n'],
+    ['a ZIP', 'PK\x03\x04rest'],
+    ['BMP', 'BM\x36\x00\x00\x00'],
+    ['HEIC', '\0\0\0\x18ftypheic\0\0\0\0mif1heic'],
+    ['a signature and nothing more', '\x89PN'],
+    ['nothing', ''],
+  ])('%s', async (_, text) => {
+    expect(await code(Buffer.from(text, 'latin1'))).toBe('unsupported_media_type');
+  });
+});
+
+describe('a corrupt picture fails as corrupt_image', () => {
+  const flip = (file: Buffer, at: number): Buffer => {
+    const copy = Buffer.from(file);
+    copy[at]! ^= 1;
+    return copy;
+  };
+  it.each([
+    ['PNG cut in half', png.subarray(0, png.length >> 1)],
+    ['PNG without IEND', png.subarray(0, png.length - 12)],
+    ['PNG, one bit of its pixels flipped', flip(png, 80)],
+    ['PNG, one bit of a checksum flipped', flip(png, 30)],
+    ['PNG with alpha cut in half', rgba.subarray(0, rgba.length >> 1)],
+    ['PNG of no width', rawPng(0, 30, 8, 2, zlib.deflateSync(rows))],
+    ['PNG of 3 bits', rawPng(40, 30, 3, 2, zlib.deflateSync(rows))],
+    [
+      'broken zlib stream under a right checksum',
+      rawPng(40, 30, 8, 2, Buffer.from([0x78, 0x9c, 1, 2, 3, 4, 5, 6, 7, 8])),
+    ],
+    ['zlib stream with a wrong checksum', rawPng(40, 30, 8, 2, flip(zlib.deflateSync(rows), 15))],
+    ['a row too few', rawPng(40, 30, 8, 2, zlib.deflateSync(rows.subarray(121)))],
+    ['a row too many', rawPng(40, 30, 8, 2, zlib.deflateSync(Buffer.concat([rows, rows.subarray(0, 121)])))],
+    [
+      'bytes hidden behind the pixels',
+      rawPng(40, 30, 8, 2, Buffer.concat([zlib.deflateSync(rows), Buffer.from('hidden')])),
+    ],
+    ['a row filter that does not exist', rawPng(40, 30, 8, 2, zlib.deflateSync(Buffer.alloc(rows.length, 5)))],
+    ['palette picture without a palette', rawPng(40, 30, 8, 3, zlib.deflateSync(Buffer.alloc(30 * 41)))],
+    [
+      'chunk of 2 GB in a file of 200 bytes',
+      Buffer.concat([
+        png.subarray(0, 33),
+        Buffer.from([0x7f, 0xff, 0xff, 0xff]),
+        Buffer.from('IDAT'),
+        Buffer.alloc(200),
+      ]),
+    ],
+    [
+      'chunk that nobody knows but must',
+      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('CgBI', Buffer.alloc(4))]),
+    ],
+    ['JPEG cut in half', jpeg.subarray(0, jpeg.length >> 1)],
+    ['JPEG without its end', jpeg.subarray(0, jpeg.length - 2)],
+    ['JPEG of nothing but a header', jpeg.subarray(0, 200)],
+    ['JPEG without Huffman tables', withoutSegments(jpeg, 0xc4)],
+    ['JPEG without quantisation tables', withoutSegments(jpeg, 0xdb)],
+    ['WebP cut in half', webp.subarray(0, 60)],
+    ['TIFF of a header', Buffer.from('II*\0\x08\0\0\0', 'latin1')],
+    ['GIF of a header', Buffer.from('GIF89a\x10\0\x10\0\x80\0\0', 'latin1')],
+  ])('%s', async (_, file) => {
+    expect(await code(file)).toBe('corrupt_image');
+  });
+
+  function withoutSegments(file: Buffer, marker: number): Buffer {
+    const kept = [file.subarray(0, 2)];
+    let at = 2;
+    while (file[at + 1] !== 0xda) {
+      const end = at + 2 + file.readUInt16BE(at + 2);
+      if (file[at + 1] !== marker) kept.push(file.subarray(at, end));
+      at = end;
+    }
+    return Buffer.concat([...kept, file.subarray(at)]);
+  }
+});
+
+describe('a bomb is refused before it unfolds', () => {
+  const zeros = (bytes: number): Buffer => zlib.deflateSync(Buffer.alloc(bytes), { level: 9 });
+
+  it.each([
+    ['100,000 x 100,000 at 1 bit', rawPng(100_000, 100_000, 1, 0, zeros(1e6)), 'image_too_large'],
+    ['30,000 x 30,000 RGB', rawPng(30_000, 30_000, 8, 2, zeros(1e6)), 'image_too_large'],
+    ['the largest PNG there can be', rawPng(0x7fffffff, 0x7fffffff, 16, 6, zeros(1e6)), 'image_too_large'],
+    ['one row of 50 million RGBA pixels', rawPng(50_000_000, 1, 8, 6, zeros(1e6)), 'image_too_large'],
+    ['10 x 10 with 100 MB of pixels', rawPng(10, 10, 8, 2, zeros(1e8)), 'corrupt_image'],
+    ['10 x 10 RGBA with 100 MB of pixels', rawPng(10, 10, 8, 6, zeros(1e8)), 'corrupt_image'],
+    ['60,000 x 60,000 JPEG that is a lie', lyingJpeg(60_000, 60_000), 'image_too_large'],
+    [
+      '60,000 x 60,000 GIF',
+      Buffer.from(
+        'GIF89a\x60\xea\x60\xea\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x60\xea\x60\xea\0\x02\x02\x44\x01\0;',
+        'latin1',
+      ),
+      'image_too_large',
+    ],
+    [
+      'profile of 64 MB in 64 kB',
+      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('iCCP', Buffer.concat([Buffer.from('p\0\0'), zeros(64e6)]))]),
+      'converted',
+    ],
+    [
+      'text of 64 MB in 64 kB',
+      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('zTXt', Buffer.concat([Buffer.from('t\0\0'), zeros(64e6)]))]),
+      'converted',
+    ],
+    [
+      '20 MB of text',
+      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('tEXt', Buffer.alloc(20e6, 97))]),
+      'converted',
+    ],
+  ])('%s', async (_, file, expected) => {
+    // prettier-ignore
+    const before = process.memoryUsage.rss();
+    expect(await code(file)).toBe(expected);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100e6);
+  });
+
+  function lyingJpeg(width: number, height: number): Buffer {
+    const file = Buffer.from(jpeg);
+    const frame = file.indexOf(Buffer.from([0xff, 0xc0]));
+    file.writeUInt16BE(height, frame + 5);
+    file.writeUInt16BE(width, frame + 7);
+    return file;
+  }
+
+  it('and nothing of it is left on the disk', async () => {
+    const before = await readdir(os.tmpdir());
+    await code(rawPng(30_000, 30_000, 8, 2, zeros(1e6)));
+    await code(webp.subarray(0, 100));
+    const left = (await readdir(os.tmpdir())).filter((name) => !before.includes(name));
+    expect(left.filter((name) => /vips|sharp|magick/i.test(name))).toEqual([]);
+  });
+
+  it('more bytes than allowed: payload_too_large, though its size was given as less', async () => {
+    expect(await code(png, { maxInputBytes: 500 })).toBe('payload_too_large');
+    const lying = { name: 'picture', sizeBytes: 10, open: () => Promise.resolve(pieces(png)) };
+    const result = convertBytes(decoders, [lying], {}, { maxInputBytes: 500 });
+    await expect(result).rejects.toMatchObject({ code: 'payload_too_large' });
+  });
+
+  async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
+    for (let at = 0; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
+  }
+
+  it('more pages than allowed', async () => {
+    await expect(convertBytes(decoders, [png, png, png], {}, { maxPages: 2 })).rejects.toMatchObject({
+      code: 'image_too_large',
+    });
+  });
+});
+
+// A run of 10,000 is `FUZZ_FILES=10000 vitest run services/image/tests/hostile.test.ts`.
+describe('damaged files, each from its own seed', () => {
+  const files = Number(process.env['FUZZ_FILES'] ?? 300);
+  it(
+    `${files} of them: the picture that sharp reads from the same bytes, or an error; never a crash or a hang`,
+    async () => {
+      const report = await fuzz(decoders, 1, files);
+      expect(report.faults).toEqual([]);
+      expect(report.drawn).toBeGreaterThan(files / 10);
+      expect(Object.keys(report.refused).toSorted()).toEqual(expect.arrayContaining(['corrupt_image']));
+      expect(decoders.counts.ended).toMatchObject({ memory: 0, time: 0, crash: 0 });
+    },
+    30_000 + files * 50,
+  );
+});
