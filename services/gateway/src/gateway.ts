@@ -11,12 +11,14 @@ import { useAccess, type AccessSettings } from './http/account.ts';
 import { createApp, type App } from './http/app.ts';
 import type { RouteDeps } from './http/deps.ts';
 import type { IntakeLimits } from './images/take-source.ts';
+import { FLOWS, openFlowBook } from './lifecycle/flows.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import { startBrokerWatch, type BrokerWatch } from './pressure/broker-watch.ts';
 import { Gate, type GateSettings } from './pressure/gate.ts';
 import { orchestrator } from './orchestrator/orchestrator.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { emailRoutes } from './routes/emails.ts';
+import { eventRoutes } from './routes/events.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { statsRoute } from './routes/stats.ts';
@@ -102,6 +104,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const gate = new Gate(settings.pressure);
   watch.onLook((state) => gate.look(state));
   const access = await openAccess(bus, settings, now);
+  const flows = await openFlowBook(await openBucket(bus.nc, FLOWS));
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
@@ -128,6 +131,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   emailRoutes(app, deps);
   jobRoutes(app, deps);
   statsRoute(app, { watch, now });
+  eventRoutes(app, deps, flows);
 
   await host.start(orchestrator, { bus, jobs, store, now });
   await host.start(imageConverted, { jobs });
@@ -148,6 +152,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
       await host.drain(settings.drainTimeoutMs);
       watch.close();
       access.keys?.close();
+      flows.close();
       await live.close();
     },
   };

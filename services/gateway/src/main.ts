@@ -75,7 +75,7 @@ await runService({
       onStarted: traced.watch,
       onFault: fault,
     });
-    jetstreamMetrics(registry, gateway.watch.reading);
+    jetstreamMetrics(registry, () => gateway.watch.look());
     log.info({ url: gateway.url }, 'listening');
 
     const jobs = jobLog(bus);

@@ -25,6 +25,7 @@ declare module 'fastify' {
 
 /** The account of everybody while keys are off: in `dev`, and in the demo, which listen on loopback alone. */
 export const localAccount: Account = { id: 'local', scopes: new Set(['*']) };
+const noError = (): Error | undefined => undefined;
 const nobody: Account = { id: '', scopes: new Set() };
 
 export interface AccessSettings {
@@ -54,16 +55,34 @@ export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): 
       throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
     }
   });
-  app.addHook('onRequest', async (request, reply) => {
-    request.account = keys === undefined ? localAccount : nobody;
-    const { scope = 'public', limited = false } = request.routeOptions.config;
-    if (limited) report(reply, [await limiter.take(limits.global, 'all')]);
+  const identify = (request: FastifyRequest, reply: FastifyReply): void => {
+    const { scope = 'public' } = request.routeOptions.config;
     if (scope === 'public') return;
     if (keys !== undefined) request.account = accountOf(request, keys, reply);
     if (!request.account.scopes.has('*') && !request.account.scopes.has(scope)) {
       throw new ApiProblem('forbidden', `This needs a key with the scope ${scope}.`);
     }
-    if (limited) report(reply, [await limiter.take(limits.account, request.account.id)]);
+  };
+  const limit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    report(reply, await limiter.take(limits.global, 'all'));
+    identify(request, reply);
+    report(reply, await limiter.take(limits.account, request.account.id));
+  };
+  // Not async: most requests have nothing to wait for, and a promise per hook shows in the rate of the ingest.
+  app.addHook('onRequest', (request, reply, done) => {
+    request.account = keys === undefined ? localAccount : nobody;
+    if (request.routeOptions.config.limited === true) {
+      const outcome = limit(request, reply).then(noError, (error: unknown) => error as Error);
+      void outcome.then((error) => done(error));
+      return;
+    }
+    try {
+      identify(request, reply);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    done();
   });
 }
 
@@ -76,7 +95,7 @@ export async function limitRecipient(
   const { limiter, limits } = settings;
   if (limits.recipient.limit <= 0) return;
   const who = createHash('sha256').update(address.toLowerCase()).digest('hex').slice(0, 32);
-  report(reply, [await limiter.take(limits.recipient, who)]);
+  report(reply, await limiter.take(limits.recipient, who));
 }
 
 function accountOf(request: FastifyRequest, keys: KeyRing, reply: FastifyReply): Account {
@@ -93,18 +112,15 @@ function accountOf(request: FastifyRequest, keys: KeyRing, reply: FastifyReply):
 }
 
 /** Tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-10), and refuses what is over. */
-function report(reply: FastifyReply, verdicts: readonly RateVerdict[]): void {
-  for (const { policy, allowed, remaining, resetMs } of verdicts) {
-    if (policy.limit <= 0) continue;
-    const seconds = Math.ceil(resetMs / 1000);
-    append(reply, 'RateLimit-Policy', `"${policy.name}";q=${policy.limit};w=${Math.ceil(policy.windowMs / 1000)}`);
-    append(reply, 'RateLimit', `"${policy.name}";r=${remaining};t=${seconds}`);
-    if (!allowed) {
-      throw new ApiProblem('rate_limited', `More than ${policy.limit} requests in ${policy.windowMs / 1000} s.`, {
-        retryAfterSeconds: seconds,
-      });
-    }
-  }
+function report(reply: FastifyReply, { policy, allowed, remaining, resetMs }: RateVerdict): void {
+  if (policy.limit <= 0) return;
+  const seconds = Math.ceil(resetMs / 1000);
+  append(reply, 'RateLimit-Policy', `"${policy.name}";q=${policy.limit};w=${Math.ceil(policy.windowMs / 1000)}`);
+  append(reply, 'RateLimit', `"${policy.name}";r=${remaining};t=${seconds}`);
+  if (allowed) return;
+  throw new ApiProblem('rate_limited', `More than ${policy.limit} requests in ${policy.windowMs / 1000} s.`, {
+    retryAfterSeconds: seconds,
+  });
 }
 
 function append(reply: FastifyReply, name: string, item: string): void {

@@ -70,9 +70,6 @@ export async function createApp(settings: AppSettings): Promise<App> {
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, request, new ApiProblem('not_found', 'There is nothing at this address.'), settings.log),
   );
-  app.addHook('onSend', async (_request, reply) => {
-    reply.header('x-content-type-options', 'nosniff');
-  });
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -124,6 +121,7 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
       reply.header('traceresponse', traceparent);
       reply.header('x-trace-id', traceparent.slice(3, 35));
     }
+    reply.header('x-content-type-options', 'nosniff');
     request.trace = { traceId: traceparent.slice(3, 35), traceparent };
     done();
   });
@@ -133,7 +131,10 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
 function useSnakeCase(app: App): void {
   const namesOf = (schema: unknown): ReadonlySet<string> | undefined => {
     const properties = (schema as { properties?: object } | undefined)?.properties;
-    const names = Object.keys(properties ?? {}).filter((name) => /[A-Z]/.test(name));
+    const all = Object.keys(properties ?? {});
+    const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    // A schema that spells out both names needs no help.
+    const names = all.filter((name) => /[A-Z]/.test(name) && !all.includes(snake(name)));
     return names.length === 0 ? undefined : new Set(names);
   };
   app.addHook('onRoute', (route) => {

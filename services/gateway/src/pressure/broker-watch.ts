@@ -1,7 +1,6 @@
 import type { StreamName } from '@sluice/contracts';
 import { topology, type Bus } from '@sluice/messaging';
-import type { ConsumerReading, JetstreamReading, StreamReading } from '@sluice/telemetry';
-import type { Logger } from '@sluice/telemetry';
+import type { ConsumerReading, Logger, StreamReading } from '@sluice/telemetry';
 
 /** A stream as the broker sees it, with how fast messages leave it. */
 export interface StreamState extends StreamReading {
@@ -27,10 +26,8 @@ export interface BrokerState {
 export interface BrokerWatch {
   /** The newest state; undefined until the first answer. */
   state(): BrokerState | undefined;
-  /** Looks now. For those who need the state after something they did. */
+  /** Looks now: for the metrics, and for whoever needs the state after something they did. */
   look(): Promise<BrokerState>;
-  /** For the metrics of `@sluice/telemetry`. */
-  reading(): Promise<JetstreamReading>;
   onLook(listener: (state: BrokerState) => void): void;
   close(): void;
 }
@@ -78,7 +75,6 @@ export function startBrokerWatch(
   return {
     state: () => current,
     look,
-    reading: look,
     onLook: (listener) => void listeners.add(listener),
     close: () => clearInterval(timer),
   };

@@ -1,0 +1,120 @@
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { isSubjectToken } from '@sluice/contracts';
+import type { NatsPort } from '@sluice/pipeline';
+import { Type, type Static } from 'typebox';
+import { invalidField } from '../http/problem.ts';
+import { ownApps } from '../timeline/timeline.ts';
+
+const name = (maxLength: number, description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength, description }));
+const camelToo = 'The same under its camelCase name.';
+
+const fields = {
+  app_id: name(128, 'Who says so: letters, digits, "-" and "_".'),
+  message_id: name(128, 'About which message: letters, digits, "-" and "_".'),
+  event: name(64, 'What happened: `published`, `received`, or a name of your own.'),
+  created_at: Type.Optional(Type.String({ format: 'date-time', description: 'When; now, if absent.' })),
+  appId: name(128, camelToo),
+  messageId: name(128, camelToo),
+  createdAt: Type.Optional(Type.String({ format: 'date-time', description: camelToo })),
+  attempt: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+  detail: Type.Optional(Type.String({ maxLength: 1_024 })),
+  pipeline: Type.Optional(Type.String({ maxLength: 128 })),
+  instance: Type.Optional(Type.String({ maxLength: 128 })),
+};
+
+/** A lifecycle event as it is posted. Names may be in snake_case or in camelCase, as protobuf JSON has it. */
+const EventBody = Type.Object(fields, { additionalProperties: false });
+type EventBody = Static<typeof EventBody>;
+
+/** One event, or up to a thousand under `events`. */
+export const IngestBody = Type.Object(
+  { ...fields, events: Type.Optional(Type.Array(EventBody, { minItems: 1, maxItems: 1_000 })) },
+  { additionalProperties: false },
+);
+export type IngestBody = Static<typeof IngestBody>;
+
+/** An event that is complete and can be a subject. */
+export interface CheckedEvent {
+  readonly appId: string;
+  readonly messageId: string;
+  readonly event: string;
+  readonly createdMs: number;
+  readonly attempt: number;
+  readonly detail: string;
+  readonly pipeline: string;
+  readonly instance: string;
+}
+
+const reserved: ReadonlySet<string> = new Set(ownApps);
+
+/**
+ * The events of a request.
+ *
+ * @throws {ApiProblem} `invalid_request` naming the first that is not complete. Nothing is stored then.
+ */
+export function eventsOf(body: IngestBody, nowMs: number): readonly CheckedEvent[] {
+  const { events, ...single } = body;
+  if (events === undefined) return [checked(single, '', nowMs)];
+  if (Object.keys(single).length > 0) throw invalidField('/events', 'stands alone: put every event into the list');
+  return events.map((event, index) => checked(event, `/events/${index}`, nowMs));
+}
+
+function checked(event: EventBody, at: string, nowMs: number): CheckedEvent {
+  const appId = event.app_id ?? event.appId;
+  const messageId = event.message_id ?? event.messageId;
+  const created = event.created_at ?? event.createdAt;
+  if (appId === undefined) throw invalidField(`${at}/app_id`, 'is missing');
+  if (!isSubjectToken(appId)) throw invalidField(`${at}/app_id`, 'must be letters, digits, "-" and "_"');
+  if (reserved.has(appId)) throw invalidField(`${at}/app_id`, 'is the name of a service of this system');
+  if (messageId === undefined) throw invalidField(`${at}/message_id`, 'is missing');
+  if (!isSubjectToken(messageId)) throw invalidField(`${at}/message_id`, 'must be letters, digits, "-" and "_"');
+  if (event.event === undefined) throw invalidField(`${at}/event`, 'is missing');
+  const createdMs = created === undefined ? nowMs : Date.parse(created);
+  // A leap second fits the format and no clock.
+  if (Number.isNaN(createdMs)) throw invalidField(`${at}/created_at`, 'is no time');
+  const { attempt = 0, detail = '', pipeline = '', instance = '' } = event;
+  return { appId, messageId, event: event.event, createdMs, attempt, detail, pipeline, instance };
+}
+
+/**
+ * Stores events: resolves once the broker has every one of them. They leave in one socket write, and their
+ * confirmations come back on one subscription.
+ *
+ * @throws {PublishError}
+ */
+export async function storeEvents(port: NatsPort, events: readonly CheckedEvent[]): Promise<void> {
+  if (events.length === 1) {
+    const [only] = events as readonly [CheckedEvent];
+    await port.publish(`events.${only.appId}.${only.messageId}`, encodeEvent(only));
+    return;
+  }
+  await Promise.all(
+    events.map((event) => port.publish(`events.${event.appId}.${event.messageId}`, encodeEvent(event))),
+  );
+}
+
+/**
+ * `LifecycleEvent` on the wire. Written field by field: the generated encoder walks a description of the message and
+ * takes several times as long, which is most of what this route does besides parsing. A test compares the two.
+ */
+export function encodeEvent(event: CheckedEvent): Uint8Array {
+  const writer = new BinaryWriter();
+  const text = (field: number, value: string): void => {
+    if (value !== '') writer.tag(field, WireType.LengthDelimited).string(value);
+  };
+  text(1, event.appId);
+  text(2, event.messageId);
+  text(3, event.event);
+  const seconds = Math.floor(event.createdMs / 1000);
+  const nanos = (event.createdMs - seconds * 1000) * 1_000_000;
+  writer.tag(4, WireType.LengthDelimited).fork();
+  if (seconds !== 0) writer.tag(1, WireType.Varint).int64(seconds);
+  if (nanos !== 0) writer.tag(2, WireType.Varint).int32(nanos);
+  writer.join();
+  if (event.attempt !== 0) writer.tag(5, WireType.Varint).uint32(event.attempt);
+  text(6, event.detail);
+  text(8, event.pipeline);
+  text(9, event.instance);
+  return writer.finish();
+}
