@@ -5,6 +5,7 @@ import type { Clock, Timer } from './clock.ts';
 import { checkConsumer } from './consumer-check.ts';
 import type { LiveConsumer } from './consumer-check.ts';
 import { Delivery, parseAckSubject } from './delivery.ts';
+import type { DeliveryMeta, DeliverySource } from './delivery.ts';
 import { Demand } from './demand.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
 import type { Observer } from './events.ts';
@@ -70,6 +71,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #gating = 0;
   #starting = false;
   #asking = false;
+  readonly #origins: readonly DeliverySource[];
+  /** Overwritten for every message: what is needed of it goes into the delivery at once. */
+  readonly #meta: DeliveryMeta = { attempt: 0, sequence: 0, pending: 0 };
   #sweptAt: number;
   readonly #sweepMs: number;
   #parkedUntil: number[] = [];
@@ -101,6 +105,13 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this,
       ackWaitMs,
     );
+    this.#origins = spec.sources.map(({ stream, consumer }, index) => ({
+      index,
+      stream,
+      consumer,
+      maxAttempts: spec.retry.maxAttempts,
+      ackPrefix: `$JS.ACK.${stream}.${consumer}.`,
+    }));
     const weights = spec.sources.map((source) => source.weight);
     this.#intake = new Intake<T>(weights);
     this.#pullers = spec.sources.map((source, index) => this.#makePuller(source, index, live[index]?.maxBatch));
@@ -225,6 +236,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   ack(delivery: Delivery<T>): Promise<void> | undefined {
+    this.#askSoon();
     const confirmed = this.#settlements.ack(delivery);
     this.#tally.settled++;
     if (confirmed === undefined) {
@@ -306,8 +318,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   #receive(source: number, raw: NatsMessage): void {
     const puller = this.#pullers[source];
-    const meta = parseAckSubject(raw.reply ?? '');
-    if (meta === undefined || puller === undefined) {
+    const from = this.#origins[source];
+    const reply = raw.reply ?? '';
+    const meta = this.#meta;
+    if (puller === undefined || from === undefined || !parseAckSubject(reply, meta, from.ackPrefix)) {
       this.#log.warn({ pipeline: this.#spec.name, subject: raw.subject }, 'not a JetStream delivery, ignored');
       return;
     }
@@ -315,14 +329,14 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const running = this.#intake.find(source, meta.sequence);
     if (running !== undefined) {
       // The server thinks our lease ran out. One settlement, on the newest delivery, covers both.
-      running.reply = raw.reply ?? '';
+      running.reply = reply;
       running.attempt = Math.max(running.attempt, meta.attempt);
       running.beatAt = this.#clock.now();
       this.#observe?.({ type: 'message.joined', pipeline: this.#spec.name, message: running });
       this.#askSoon();
       return;
     }
-    const delivery = new Delivery<T>(raw, meta, source, this.#spec.retry.maxAttempts, this.#clock.now());
+    const delivery = new Delivery<T>(raw, reply, meta, from, this.#clock.now());
     if (meta.attempt > 1 && this.#settlements.ackedHere(source, meta.sequence)) {
       void this.#settlements.ack(delivery);
       this.#observe?.({ type: 'message.joined', pipeline: this.#spec.name, message: delivery });
@@ -332,8 +346,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#findKey(delivery);
     this.#intake.add(delivery);
     this.#observe?.({ type: 'message.received', pipeline: this.#spec.name, message: delivery });
+    // Before any ack of this turn is queued: then the next pull leaves in the same socket write.
+    this.#askSoon();
     this.#startReady();
-    if (puller.requested === 0) this.#askSoon();
   }
 
   #findKey(delivery: Delivery<T>): void {

@@ -49,23 +49,19 @@ async function deliverOnce<T, D>(
   const raw: NatsMessage = {
     subject: options.subject ?? `${source.stream}.harness`,
     data: data instanceof Uint8Array ? data : new Uint8Array(0),
-    reply: '$JS.ACK.harness',
+    reply: `$JS.ACK.${source.stream}.${source.consumer}`,
     headers: headersOf({ ...options.headers, ...(options.id === undefined ? {} : { 'Nats-Msg-Id': options.id }) }),
   };
-  const delivery = new Delivery<T>(
-    raw,
-    {
-      stream: source.stream,
-      consumer: source.consumer,
-      attempt: options.attempt ?? 1,
-      sequence,
-      publishedNs: `${Date.now()}000000`,
-      pending: 0,
-    },
-    0,
-    spec.retry.maxAttempts,
-    systemClock.now(),
-  );
+  const meta = { attempt: options.attempt ?? 1, sequence, pending: 0 };
+  const from = {
+    index: 0,
+    stream: source.stream,
+    consumer: source.consumer,
+    maxAttempts: spec.retry.maxAttempts,
+    ackPrefix: '',
+  };
+  const reply = `${raw.reply ?? ''}.${meta.attempt}.${sequence}.${sequence}.${Date.now()}000000.0`;
+  const delivery = new Delivery<T>(raw, reply, meta, from, systemClock.now());
   if (!(data instanceof Uint8Array)) delivery.decode(() => data);
   let current: Run<T, D> | undefined;
   let ended: () => void = () => undefined;

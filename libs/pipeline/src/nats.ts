@@ -5,7 +5,15 @@
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { PublishError, RequestError } from './errors.ts';
-import type { ConnectionEvent, HeaderInput, NatsHeaders, NatsMessage, NatsPort, NatsSubscription } from './port.ts';
+import type {
+  ConnectionEvent,
+  HeaderInput,
+  NatsHeaders,
+  NatsMessage,
+  NatsPort,
+  NatsSubscription,
+  SendOptions,
+} from './port.ts';
 import { createPublisher } from './publisher.ts';
 
 export { createPublisher } from './publisher.ts';
@@ -50,13 +58,6 @@ interface ClientOptions {
   reply?: string;
   headers?: never;
 }
-interface Queued {
-  readonly subject: string;
-  readonly data: Uint8Array | string;
-  readonly options: ClientOptions;
-  readonly onRefused: ((error: unknown) => void) | undefined;
-}
-
 const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
 const FLUSH_TIMEOUT_MS = 5000;
 const EMPTY = new Uint8Array(0);
@@ -70,18 +71,28 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
 
   // The client flushes its buffer in a microtask, so sends from different promise chains would become one socket write
   // each. Collected until the turn ends they are one: half the CPU on both sides.
-  let queue: Queued[] = [];
+  const queue: (string | Uint8Array | SendOptions | undefined)[] = [];
   const flushQueue = (): void => {
-    const batch = queue;
-    queue = [];
-    if (connection.isClosed()) return;
-    for (const { subject, data, options: sendOptions, onRefused } of batch) {
+    // Nothing below can queue more: what the client calls back happens in a later turn.
+    for (let at = 0; at < queue.length && !connection.isClosed(); at += 3) {
+      const sendOptions = queue[at + 2] as SendOptions | undefined;
       try {
-        connection.publish(subject, data, sendOptions);
+        connection.publish(
+          queue[at] as string,
+          queue[at + 1] as string | Uint8Array,
+          sendOptions === undefined ? undefined : toClient(sendOptions),
+        );
       } catch (error) {
-        onRefused?.(error);
+        sendOptions?.onRefused?.(error);
       }
     }
+    queue.length = 0;
+  };
+  const toClient = ({ reply, headers }: SendOptions): ClientOptions => {
+    const prepared: ClientOptions = {};
+    if (reply !== undefined) prepared.reply = reply;
+    if (headers !== undefined) prepared.headers = toHeaders(headers);
+    return prepared;
   };
 
   const toHeaders = (input: HeaderInput): never => {
@@ -115,11 +126,8 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
       });
     },
     send(subject, data, sendOptions) {
-      const prepared: ClientOptions = {};
-      if (sendOptions?.reply !== undefined) prepared.reply = sendOptions.reply;
-      if (sendOptions?.headers !== undefined) prepared.headers = toHeaders(sendOptions.headers);
-      queue.push({ subject, data, options: prepared, onRefused: sendOptions?.onRefused });
-      if (queue.length === 1) clock.soon(flushQueue);
+      queue.push(subject, data, sendOptions);
+      if (queue.length === 3) clock.soon(flushQueue);
     },
     publish(subject, data, publishOptions) {
       if (!connected) return Promise.reject(new PublishError('DISCONNECTED', 'not connected to NATS'));

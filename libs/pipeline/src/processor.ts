@@ -10,6 +10,7 @@ import type { HeaderInput, PubAck, PublishOptions } from './port.ts';
 import { backoffMs } from './backoff.ts';
 import type { ResolvedSpec } from './resolve-spec.ts';
 import { encodeEmit, Run } from './run.ts';
+import type { RunOwner } from './run.ts';
 import type { Instrument } from './runtime.ts';
 import { judge, messageOf } from './verdict.ts';
 import type { HandlerResult, Verdict } from './verdict.ts';
@@ -56,7 +57,7 @@ export class Processor<T, D> {
   readonly #runtime: ProcessorRuntime<D>;
   readonly #host: ProcessorHost<T, D>;
   readonly #leaseMs: number;
-  readonly #owner: { name: string; log: Logger; inject: (() => HeaderInput) | undefined };
+  readonly #owner: RunOwner;
   readonly #undelivered = new Map<string, DeadLetter>();
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
@@ -202,16 +203,17 @@ export class Processor<T, D> {
     if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
       return this.#letGo(run, abortReason.code === 'LEASE_LOST');
     }
-    const results = this.#spread(run, result);
-    for (const one of results) this.#sample(one);
-    if (run.deliveries.length === 1 && run.emits === undefined) {
-      const [delivery] = run.deliveries;
-      const verdict = this.#verdict(delivery, results[0] as HandlerResult);
-      this.#reportHandled(run, delivery, verdict);
-      if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
-      return this.#settle(run, delivery, verdict);
+    if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
+      const results = this.#spread(run, result);
+      for (const one of results) this.#sample(one);
+      return this.#carryOut(run, results);
     }
-    return this.#carryOut(run, results);
+    const [delivery] = run.deliveries;
+    this.#sample(result as HandlerResult);
+    const verdict = this.#verdict(delivery, result as HandlerResult);
+    this.#reportHandled(run, delivery, verdict);
+    if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
+    return this.#settle(run, delivery, verdict);
   }
 
   async #carryOut(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {

@@ -4,6 +4,13 @@ import type { HandlerAborted } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { HeaderInput } from './port.ts';
 
+/** What all runs of a pipeline share. */
+export interface RunOwner {
+  readonly name: string;
+  readonly log: Logger;
+  readonly inject: (() => HeaderInput) | undefined;
+}
+
 /** One message waiting to be published when the handler has succeeded. */
 export interface BufferedEmit {
   readonly subject: string;
@@ -28,29 +35,20 @@ export class Run<T, D> implements Context<D> {
   abortedAt = 0;
   /** When the handler returned, or was given up. */
   endedAt = 0;
-  abortReason: HandlerAborted | undefined;
-  emits: BufferedEmit[] | undefined;
+  abortReason: HandlerAborted | undefined = undefined;
+  emits: BufferedEmit[] | undefined = undefined;
   /** Trace headers of a failed handler's context, for the dead letter. */
-  failureHeaders: HeaderInput | undefined;
+  failureHeaders: HeaderInput | undefined = undefined;
   /** Called once when the grace is over; set by whoever waits for the handler. */
-  onZombie: (() => void) | undefined;
-  readonly #pipeline: string;
-  readonly #log: Logger;
-  readonly #inject: (() => HeaderInput) | undefined;
-  #controller: AbortController | undefined;
+  onZombie: (() => void) | undefined = undefined;
+  readonly #owner: RunOwner;
+  #controller: AbortController | undefined = undefined;
 
-  constructor(
-    deliveries: readonly [Delivery<T>, ...Delivery<T>[]],
-    deps: D,
-    startedAt: number,
-    owner: { readonly name: string; readonly log: Logger; readonly inject: (() => HeaderInput) | undefined },
-  ) {
+  constructor(deliveries: readonly [Delivery<T>, ...Delivery<T>[]], deps: D, startedAt: number, owner: RunOwner) {
     this.deliveries = deliveries;
     this.deps = deps;
     this.startedAt = startedAt;
-    this.#pipeline = owner.name;
-    this.#log = owner.log;
-    this.#inject = owner.inject;
+    this.#owner = owner;
   }
 
   get signal(): AbortSignal {
@@ -67,8 +65,8 @@ export class Run<T, D> implements Context<D> {
 
   get log(): Logger {
     const [first] = this.deliveries;
-    const fields = { pipeline: this.#pipeline, messageId: first.id, attempt: first.attempt };
-    const log = this.#log;
+    const fields = { pipeline: this.#owner.name, messageId: first.id, attempt: first.attempt };
+    const { log } = this.#owner;
     return {
       debug: (more, message) => log.debug({ ...fields, ...more }, message),
       info: (more, message) => log.info({ ...fields, ...more }, message),
@@ -80,12 +78,13 @@ export class Run<T, D> implements Context<D> {
   emit(subject: string, data: Uint8Array | string | object, options?: EmitOptions): void {
     this.emits ??= [];
     const [first] = this.deliveries;
-    const headers = this.#inject === undefined ? options?.headers : { ...this.#inject(), ...options?.headers };
+    const { name, inject } = this.#owner;
+    const headers = inject === undefined ? options?.headers : { ...inject(), ...options?.headers };
     this.emits.push({
       subject,
       data,
       headers,
-      id: options?.id ?? `${this.#pipeline}:${first.stream}:${first.sequence}:${this.emits.length}`,
+      id: options?.id ?? `${name}:${first.stream}:${first.sequence}:${this.emits.length}`,
     });
   }
 

@@ -29,6 +29,8 @@ interface Ring {
 const newRing = (): Ring => ({ replies: [], sequences: [], sources: [], index: undefined });
 
 const CONFIRM_EVERY_MS = 250;
+/** Acks after which a confirmation is asked for early: a long ring is memory that outlives its use. */
+const CONFIRM_EVERY = 1000;
 
 /**
  * Sends acks and naks, and makes sure they are not lost with the connection.
@@ -144,16 +146,21 @@ export class Settlements {
     this.#sent.sequences.push(delivery.sequence);
     this.#sent.sources.push(delivery.source);
     this.#sent.index?.add(`${delivery.source}:${delivery.sequence}`);
-    this.#schedule();
+    if (this.#sent.replies.length === CONFIRM_EVERY) this.#confirmNow();
+    else this.#schedule();
   }
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#sent.replies.length === 0 || !this.#port.connected) return;
     this.#timer = this.#clock.after(CONFIRM_EVERY_MS, () => {
       this.#timer = undefined;
-      if (this.#confirming !== undefined || !this.#port.connected) return;
-      void this.flush(4 * CONFIRM_EVERY_MS).finally(() => this.#schedule());
+      this.#confirmNow();
     });
+  }
+
+  #confirmNow(): void {
+    if (this.#confirming !== undefined || !this.#port.connected) return;
+    void this.flush(4 * CONFIRM_EVERY_MS).finally(() => this.#schedule());
   }
 
   #mergeBack(): void {

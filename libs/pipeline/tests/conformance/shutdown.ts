@@ -47,7 +47,7 @@ export function shutdownRows(row: Row): void {
         expect(await drained).toEqual({ settled: 2, returned: 0, abandoned: 0 });
         await running.done;
         expect(running.state).toBe('stopped');
-        expect(await place.left()).toBe(0);
+        await expect.poll(() => place.left()).toBe(0);
       },
       { ackWaitMs: 600 },
     );
