@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
-import type { SendMailOptions } from 'nodemailer';
-import type { OutgoingMail } from './smtp/dispatcher.ts';
-import { logo, renderTemplate, type TemplateName } from './templates/catalogue.ts';
+import { base64Lines, writeMime } from './mime.ts';
+import type { OutgoingMail } from './smtp/transport.ts';
+import { logo, renderEncoded, type TemplateName } from './templates/catalogue.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */
 export interface Sender {
@@ -44,32 +44,28 @@ export function composeMail(letter: Letter, sender: Sender): OutgoingMail {
   const { to, template, attachment } = letter;
   const list = RECURRING.has(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
   const variables = list.url === undefined ? letter.variables : { ...letter.variables, unsubscribeUrl: list.url };
-  const { subject, html, text } = renderTemplate(template, variables);
-  return {
-    messageId: `<${letter.jobId}.${letter.replays}@${sender.messageIdDomain}>`,
-    // Objects, never strings: a string would be read as a list of addresses.
-    from: { name: sender.name, address: sender.address },
-    to: { name: '', address: to },
-    subject,
-    html,
+  const { subject, html, text } = renderEncoded(template, variables);
+  const messageId = `<${letter.jobId}.${letter.replays}@${sender.messageIdDomain}>`;
+  const raw = writeMime({
+    headers: {
+      'Message-ID': messageId,
+      // Objects, never strings: a string would be read as a list of addresses.
+      From: { name: sender.name, address: sender.address },
+      To: { name: '', address: to },
+      Subject: subject,
+      ...list.headers,
+      'Auto-Submitted': 'auto-generated',
+      'X-Auto-Response-Suppress': 'OOF, AutoReply',
+    },
     text,
-    headers: { ...list.headers, 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'OOF, AutoReply' },
-    attachments: [
-      {
-        cid: logo.cid,
-        filename: 'logo.png',
-        contentType: 'image/png',
-        contentDisposition: 'inline',
-        content: logo.png,
-      },
-      ...(attachment === undefined
-        ? []
-        : [{ filename: attachment.fileName, contentType: attachment.contentType, content: attachment.content }]),
-    ],
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  } satisfies SendMailOptions;
+    html,
+    inline: { cid: logo.cid, fileName: 'logo.png', contentType: 'image/png', base64: logoBase64 },
+    attachment,
+  });
+  return { messageId, from: sender.address, to, raw };
 }
+
+const logoBase64 = base64Lines(logo.png);
 
 /** The token that stands for an address in an unsubscribe link. */
 export function unsubscribeToken(address: string, secret: string): string {

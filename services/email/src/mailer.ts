@@ -10,7 +10,8 @@ import type { Inbox, MailClaim, MailOutcome } from './inbox.ts';
 import type { EmailMetrics } from './metrics.ts';
 import { AttachmentError, type PdfPost } from './pdf-post.ts';
 import type { Quota } from './quota.ts';
-import type { Dispatched, Dispatcher, OutgoingMail, Tried } from './smtp/dispatcher.ts';
+import type { Dispatched, Dispatcher, Tried } from './smtp/dispatcher.ts';
+import type { OutgoingMail } from './smtp/transport.ts';
 import type { Suppressions } from './suppressions.ts';
 import { isTemplateName, TemplateVariablesError } from './templates/catalogue.ts';
 

@@ -1,10 +1,6 @@
-import type { SendMailOptions } from 'nodemailer';
 import { createBreaker, type BreakerSettings, type BreakerState, type ProviderBreaker } from './breaker.ts';
-import type { SmtpTransport } from './transport.ts';
+import type { OutgoingMail, SmtpTransport } from './transport.ts';
 import type { Decision, Verdict } from './verdict.ts';
-
-/** A mail with the id that every copy of it carries. */
-export type OutgoingMail = SendMailOptions & { readonly messageId: string };
 
 /** One attempt at one provider, for the span, the timeline and the metrics. */
 export interface Tried {

@@ -1,12 +1,6 @@
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  createTransport,
-  type Mail,
-  type NodemailerError,
-  type SendMailOptions,
-  type SMTPPoolOptions,
-  type SMTPPoolSentMessageInfo,
-} from 'nodemailer';
+import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
 import type { DkimKey } from '../dkim.ts';
 import type { ProviderSettings } from './settings.ts';
 import { verdictOf, type Verdict } from './verdict.ts';
@@ -29,9 +23,20 @@ export const defaultTimeouts: SmtpTimeouts = {
   attemptMs: 20_000,
 };
 
+/** A mail as it goes out: complete, and addressed to one. */
+export interface OutgoingMail {
+  /** The id that every copy of it carries. */
+  readonly messageId: string;
+  /** Bare addresses, checked: the library would read a list out of anything else. */
+  readonly from: string;
+  readonly to: string;
+  /** Headers and body. */
+  readonly raw: Buffer;
+}
+
 /** A pool of SMTP sessions to one provider. It reports verdicts and never throws for what a server does. */
 export interface SmtpTransport {
-  send(mail: SendMailOptions & { readonly messageId: string }, signal: AbortSignal): Promise<Verdict>;
+  send(mail: OutgoingMail, signal: AbortSignal): Promise<Verdict>;
   /** Opens a session, logs in and says goodbye: whether the provider is there, without a mail at stake. */
   reachable(): Promise<boolean>;
   /** TCP connections opened so far. */
@@ -96,8 +101,11 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
   pool.use('stream', (mail, done) => {
     const { message } = mail;
     const id = message.messageId();
+    const { raw } = mail.data;
     const read = message.createReadStream.bind(message);
-    message.createReadStream = (options) => read(options).once('end', () => endSent.add(id));
+    // One chunk, one write to the socket; the signer reads the mail twice and needs the library's own stream.
+    const whole = settings.dkim === undefined && Buffer.isBuffer(raw) ? () => inOneChunk(raw) : read;
+    message.createReadStream = (options) => whole(options).once('end', () => endSent.add(id));
     done();
   });
 
@@ -115,7 +123,9 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
       signal.addEventListener('abort', abort, { once: true });
       if (signal.aborted) abort();
       try {
-        const { response } = await send(pool, { ...mail, signal: deadline.signal });
+        const { messageId, from, to, raw } = mail;
+        const envelope = { from, to: [to] };
+        const { response } = await pool.sendMail({ messageId, envelope, raw, signal: deadline.signal });
         return { kind: 'delivered', reply: response };
       } catch (error) {
         return verdictOf(error as NodemailerError, endSent.has(mail.messageId));
@@ -134,8 +144,14 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
   };
 }
 
-const send = (pool: Mail<SMTPPoolSentMessageInfo>, mail: SendMailOptions): Promise<SMTPPoolSentMessageInfo> =>
-  pool.sendMail(mail);
+function inOneChunk(content: Buffer): Readable {
+  return new Readable({
+    read() {
+      this.push(content);
+      this.push(null);
+    },
+  });
+}
 
 /** Spaces calls evenly, so that a provider's limit per second is never exceeded by a burst. */
 function pacer(perSecond: number | undefined): (signal: AbortSignal) => Promise<void> {

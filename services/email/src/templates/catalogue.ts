@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import compiled from './compiled.json' with { type: 'json' };
-import { fillHtml, fillText, isLink, type CompiledTemplate, type Values } from './parts.ts';
+import { encodeLiterals, fillHtml, fillText, isLink, type CompiledTemplate, type Values } from './parts.ts';
+import { endEncoded, quotedPrintable } from './quoted-printable.ts';
 
 // What a caller writes into a mail never carries control characters or bidirectional overrides: the first could reach
 // a header, the second could show a link's text backwards.
@@ -57,6 +58,12 @@ export const logo: { readonly cid: string; readonly png: Buffer } = {
 
 export const templateNames = Object.keys(variables) as TemplateName[];
 const templates = compiled.templates as Readonly<Record<TemplateName, CompiledTemplate>>;
+const encoded = Object.fromEntries(
+  Object.entries(templates).map(([name, { subject, html, text }]) => [
+    name,
+    { subject, html: encodeLiterals(html, quotedPrintable), text: encodeLiterals(text, quotedPrintable) },
+  ]),
+) as unknown as typeof templates;
 
 export function isTemplateName(name: string): name is TemplateName {
   return Object.hasOwn(variables, name);
@@ -74,14 +81,33 @@ export class TemplateVariablesError extends Error {
  * @throws {TemplateVariablesError} naming every variable that is missing or malformed, never its value.
  */
 export function renderTemplate(name: TemplateName, given: unknown): RenderedMail {
-  const checked = variables[name].safeParse(given);
-  if (!checked.success) {
-    const problems = checked.error.issues.map(({ path, message }) => `${path.join('.') || 'variables'}: ${message}`);
-    throw new TemplateVariablesError(`${name}: ${problems.join('; ')}`, { cause: checked.error });
-  }
+  const values = check(name, given);
   const { subject, html, text } = templates[name];
-  const values: Values = checked.data;
-  // `=?utf-8?q?=0D=0ABcc:…?=` is plain ASCII and goes through as it is; the reader's program would decode it.
-  const safeSubject = fillText(subject, values).replaceAll('=?', '= ?');
-  return { subject: safeSubject, html: fillHtml(html, values), text: fillText(text, values) };
+  return { subject: subjectOf(subject, values), html: fillHtml(html, values), text: fillText(text, values) };
+}
+
+/**
+ * The same, with HTML and text as quoted-printable. What a template says itself was encoded when the process started, so
+ * a mail costs the encoding of its values alone.
+ */
+export function renderEncoded(name: TemplateName, given: unknown): RenderedMail {
+  const values = check(name, given);
+  const { subject, html, text } = encoded[name];
+  return {
+    subject: subjectOf(subject, values),
+    html: endEncoded(fillHtml(html, values, quotedPrintable)),
+    text: endEncoded(fillText(text, values, quotedPrintable)),
+  };
+}
+
+function check(name: TemplateName, given: unknown): Values {
+  const checked = variables[name].safeParse(given);
+  if (checked.success) return checked.data;
+  const problems = checked.error.issues.map(({ path, message }) => `${path.join('.') || 'variables'}: ${message}`);
+  throw new TemplateVariablesError(`${name}: ${problems.join('; ')}`, { cause: checked.error });
+}
+
+/** `=?utf-8?q?=0D=0ABcc:…?=` is plain ASCII and would go out as it is; the reader's program would decode it. */
+function subjectOf(subject: CompiledTemplate['subject'], values: Values): string {
+  return fillText(subject, values).replaceAll('=?', '= ?');
 }

@@ -72,19 +72,33 @@ export function namesIn(parts: readonly Part[]): { name: string; link: boolean }
   });
 }
 
+/** What happens to text between a template and the wire; literals have it behind them, values have it ahead. */
+export type Encode = (text: string) => string;
+
+const asItIs: Encode = (text) => text;
+
 /** Fills a template for HTML: every value is escaped, so none can open a tag, leave an attribute or run as a script. */
-export function fillHtml(parts: readonly Part[], values: Values): string {
+export function fillHtml(parts: readonly Part[], values: Values, encode: Encode = asItIs): string {
   return fill(parts, values, {
-    text: escapeHtml,
-    lines: (value) => escapeHtml(value).replace(/\n/g, '<br />'),
+    text: (value) => encode(escapeHtml(value)),
+    lines: (value) => encode(escapeHtml(value).replace(/\n/g, '<br />')),
     // The schema of the template has checked this already; a link that got past it must not reach a reader.
-    url: (value) => (isLink(value) ? escapeHtml(value) : fail('a link that is no http(s) URL')),
+    url: (value) => (isLink(value) ? encode(escapeHtml(value)) : fail('a link that is no http(s) URL')),
   });
 }
 
 /** Fills a template for plain text or a header: values as they are, on one line unless it is `lines`. */
-export function fillText(parts: readonly Part[], values: Values): string {
-  return fill(parts, values, { text: oneLine, lines: (value) => value, url: oneLine });
+export function fillText(parts: readonly Part[], values: Values, encode: Encode = asItIs): string {
+  const line = (value: string): string => encode(oneLine(value));
+  return fill(parts, values, { text: line, lines: encode, url: line });
+}
+
+/** The same template with its literals encoded once and for all. */
+export function encodeLiterals(parts: readonly Part[], encode: Encode): Part[] {
+  return parts.map((part) => {
+    if (typeof part === 'string') return encode(part);
+    return 'parts' in part ? { ...part, parts: encodeLiterals(part.parts, encode) } : part;
+  });
 }
 
 /** Whether a value may stand in a link of a mail. */
