@@ -1,48 +1,5 @@
 import { runService } from '@sluice/service';
-import { createStore } from '@sluice/storage';
-import { joinBus } from '@sluice/worker';
-import { imageFields, imageSettings } from './config.ts';
-import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
-import { createImageMetrics } from './metrics.ts';
-import { converterPipelines } from './pipelines.ts';
-import { thisMachine } from './sizing.ts';
+import { imageFields } from './config.ts';
+import { startImage } from './service.ts';
 
-await runService({
-  name: 'image',
-  version: '0.1.0',
-  config: imageFields,
-  async start(context) {
-    const { config, log, telemetry } = context;
-    const { sizing, limits, convertTimeoutMs } = imageSettings(config, thisMachine());
-    log.info({ ...sizing }, 'sized for this machine');
-    const worker = await joinBus('image', context);
-    const store = createStore({
-      endpoint: config.S3_ENDPOINT,
-      region: config.S3_REGION,
-      bucket: config.S3_BUCKET,
-      accessKeyId: config.S3_ACCESS_KEY_ID,
-      secretAccessKey: config.S3_SECRET_ACCESS_KEY,
-      onOperation: (operation, outcome, durationMs) => metrics.stored(operation, outcome, durationMs),
-    });
-    const decoders = new DecoderPool({
-      ...defaultDecoderSettings,
-      size: sizing.decoders,
-      memoryBytes: sizing.decoderMemoryBytes,
-      timeoutMs: convertTimeoutMs,
-    });
-    decoders.warm();
-    const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
-    const deps = { store, decoders, limits, convertTimeoutMs, metrics, now: () => new Date() };
-    for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs })) {
-      await worker.host.start(pipeline, deps);
-    }
-    return {
-      ready: () => worker.host.reasons(),
-      async stop() {
-        await worker.leave();
-        await decoders.close();
-        store.close();
-      },
-    };
-  },
-});
+await runService({ name: 'image', version: '0.1.0', config: imageFields, start: startImage });

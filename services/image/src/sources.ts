@@ -28,8 +28,8 @@ function sourceFromStore(
     async open() {
       // A job writes to its own key and reads uploads, whatever its message says.
       if (!isUploadKey(key)) throw new StoreError('refused', `${name}: not the key of an upload`);
-      const { body } = await store.get(key, signal);
-      return destroyedOnReturn(body);
+      const stored = await store.get(key, signal);
+      return wholeBody(stored.body, stored.sizeBytes, name);
     },
   };
 }
@@ -38,13 +38,23 @@ function isUploadKey(key: string): boolean {
   return /^uploads\/[\w-]+\/[\w-]+$/.test(key);
 }
 
-// Leaving a stream early must close its connection: pictures are often read no further than their header.
-async function* destroyedOnReturn(
+// A body that breaks off is the network's fault, not the picture's: it must not look like a picture that is cut short.
+// And leaving a body early closes its connection: pictures are often read no further than their header.
+async function* wholeBody(
   body: AsyncIterable<Uint8Array> & { destroy(): unknown },
+  sizeBytes: number,
+  name: string,
 ): AsyncGenerator<Uint8Array> {
+  let received = 0;
   try {
-    yield* body;
+    for await (const bytes of body) {
+      received += bytes.length;
+      yield bytes;
+    }
+  } catch (error) {
+    throw new StoreError('unavailable', `${name}: the body broke off`, error);
   } finally {
     body.destroy();
   }
+  if (received !== sizeBytes) throw new StoreError('unavailable', `${name}: ${received} of ${sizeBytes} bytes arrived`);
 }

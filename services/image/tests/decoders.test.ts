@@ -58,7 +58,7 @@ describe('a decoder', () => {
   });
 
   it('that crashes fails its file alone, with decoder_crashed', async () => {
-    const decoders = pool({ start: broken('setTimeout(() => process.kill(process.pid, 'SIGSEGV'), 50)') });
+    const decoders = pool({ start: broken('setTimeout(() => process.kill(process.pid, "SIGSEGV"), 50)') });
     await expect(convertBytes(decoders, webp)).rejects.toMatchObject({ code: 'decoder_crashed' });
     expect((await convertBytes(decoders, webp)).path).toBe('decode');
     expect(decoders.counts.ended).toMatchObject({ crash: 1 });

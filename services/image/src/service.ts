@@ -1,0 +1,47 @@
+import type { RunningService } from '@sluice/service';
+import { createStore } from '@sluice/storage';
+import { joinBus, type WorkerContext } from '@sluice/worker';
+import { imageSettings, type ImageConfig } from './config.ts';
+import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
+import { createImageMetrics } from './metrics.ts';
+import { converterPipelines } from './pipelines.ts';
+import { thisMachine } from './sizing.ts';
+
+/** What the service is started with. */
+export type ImageContext = WorkerContext & { readonly config: ImageConfig };
+
+/** Starts the image service: both converters on the bus, decoders beside them. */
+export async function startImage(context: ImageContext): Promise<RunningService> {
+  const { config, log, telemetry } = context;
+  const { sizing, limits, convertTimeoutMs } = imageSettings(config, thisMachine());
+  log.info({ ...sizing }, 'sized for this machine');
+  const worker = await joinBus('image', context);
+  const store = createStore({
+    endpoint: config.S3_ENDPOINT,
+    region: config.S3_REGION,
+    bucket: config.S3_BUCKET,
+    accessKeyId: config.S3_ACCESS_KEY_ID,
+    secretAccessKey: config.S3_SECRET_ACCESS_KEY,
+    onOperation: (operation, outcome, durationMs) => metrics.stored(operation, outcome, durationMs),
+  });
+  const decoders = new DecoderPool({
+    ...defaultDecoderSettings,
+    size: sizing.decoders,
+    memoryBytes: sizing.decoderMemoryBytes,
+    timeoutMs: convertTimeoutMs,
+  });
+  decoders.warm();
+  const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
+  const deps = { store, decoders, limits, convertTimeoutMs, metrics, now: () => new Date() };
+  for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs })) {
+    await worker.host.start(pipeline, deps);
+  }
+  return {
+    ready: () => worker.host.reasons(),
+    async stop() {
+      await worker.leave();
+      await decoders.close();
+      store.close();
+    },
+  };
+}
