@@ -7,7 +7,10 @@ export interface Inventory {
   /** `from → to (how)`: how is `parent` or `link`. Between services, and over a stream within one. */
   readonly edges: readonly string[];
   /** Metric families, as the TYPE lines name them. */
-  readonly metrics: ReadonlyMap<string, { readonly type: string; readonly help: string; readonly services: readonly string[] }>;
+  readonly metrics: ReadonlyMap<
+    string,
+    { readonly type: string; readonly help: string; readonly services: readonly string[] }
+  >;
 }
 
 /** Reads the inventory of a running stack. */

@@ -52,7 +52,15 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       env: { ...process.env, NATS_URL: stack.urls.nats },
     });
   await command('create-user', '--name', 'Ada', '--email', 'canary.person@example.com');
-  await command('send-email', '--to', 'canary.person@example.com', '--template', 'welcome', '--variables', '{"name":"Ada"}');
+  await command(
+    'send-email',
+    '--to',
+    'canary.person@example.com',
+    '--template',
+    'welcome',
+    '--variables',
+    '{"name":"Ada"}',
+  );
   await command('convert-image', '--file', join(ROOT, 'samples/scan.png'));
   return { jobIds: accepted.map(({ id }) => id) };
 }

@@ -1,0 +1,140 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startStack, type Stack } from '@sluice/dev';
+import { dashboards, familyOf, metricsIn, promExpressions, readRules } from '@sluice/o11y';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { inventory, tableUnder, type Inventory } from './inventory.ts';
+import { arrived, CANARIES, everyRoad } from './workload.ts';
+
+const DOCS = join(import.meta.dirname, '../../docs/telemetry.md');
+const SERVICES = ['gateway', 'email', 'image', 'client'];
+
+let directory: string;
+let stack: Stack;
+let found: Inventory;
+let docs: string;
+let jobIds: readonly string[];
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'sluice-telemetry-'));
+  docs = await readFile(DOCS, 'utf8');
+  stack = await startStack({ dataDirectory: directory });
+  ({ jobIds } = await everyRoad(stack));
+  await arrived(stack);
+  found = await inventory(stack);
+}, 120_000);
+afterAll(async () => {
+  await stack?.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe.each(SERVICES)('%s', (service) => {
+  test('sends spans', () => {
+    expect(found.spans.filter((span) => span.endsWith(`| ${service}`))).not.toEqual([]);
+  });
+
+  test('serves metrics of itself, its pipelines and its telemetry', () => {
+    for (const family of [
+      'service_info',
+      'pipeline_messages_settled',
+      'nodejs_gc_duration_seconds',
+      'telemetry_items_exported',
+    ]) {
+      expect(found.metrics.get(family)?.services, family).toContain(service);
+    }
+  });
+
+  test('sends the log lines it writes', () => {
+    const logs = stack.otlp.store.logs({}).filter((log) => log.service === service);
+    expect(logs).not.toEqual([]);
+    expect(new Set(logs.map((log) => log.level))).toContain('info');
+  });
+});
+
+describe('a trace', () => {
+  test('is one for each job, from the request to the callback', () => {
+    for (const jobId of jobIds) {
+      const traces = stack.otlp.store.tracesOfJob(jobId);
+      expect(traces, jobId).toHaveLength(1);
+      const spans = stack.otlp.store.spans(traces[0] ?? '');
+      expect(spans.map((span) => span.service)).toContain('client');
+      const known = new Set(spans.map((span) => span.spanId));
+      const lost = spans.filter((span) => span.parentSpanId !== undefined && !known.has(span.parentSpanId));
+      expect(lost.map((span) => span.name)).toEqual([]);
+    }
+  });
+
+  test('has every message linked to what published it', () => {
+    const processed = stack.otlp.store
+      .list()
+      .flatMap(({ traceId }) => stack.otlp.store.spans(traceId))
+      .filter((span) => span.kind === 'consumer');
+    // Commands arrive from a program without telemetry: there is nothing to link to.
+    const own = processed.filter((span) => !/user\.(create|send|convert)/.test(span.name));
+    expect(own.filter((span) => span.links.length === 0).map((span) => span.name)).toEqual([]);
+  });
+});
+
+describe('the tables of docs/telemetry.md', () => {
+  test('name every edge between services, and no other', () => {
+    const documented = tableUnder(docs, 'Edges').map(
+      ([from, span, to, reached]) => `${from}: ${span} → ${to}: ${reached}`,
+    );
+    expect(found.edges).toEqual(documented.toSorted());
+  });
+
+  test('name every span, and no other', () => {
+    const documented = tableUnder(docs, 'Spans').flatMap(([name, kind, services]) =>
+      (services ?? '').split(', ').map((service) => `${name} | ${kind} | ${service}`),
+    );
+    expect(found.spans).toEqual(documented.toSorted());
+  });
+
+  test('name every metric, its type and who has it, and no other', () => {
+    const documented = tableUnder(docs, 'Metrics').map(([name, type, services]) => `${name} | ${type} | ${services}`);
+    const emitted = [...found.metrics].map(([family, { type, services }]) => {
+      const by = services.length === SERVICES.length ? 'all' : services.toSorted().join(', ');
+      return `${type === 'counter' ? `${family}_total` : family} | ${type} | ${by}`;
+    });
+    expect(emitted.toSorted()).toEqual(documented.toSorted());
+  });
+});
+
+test('dashboards and alerts name only metrics that are emitted', () => {
+  // From Prometheus itself, from recording rules, and from the broker's own exporter.
+  const others = /^(?:up|ALERTS|sluice:.*|gnatsd_varz_.*)$/;
+  const named = [
+    ...dashboards.flatMap((each) => promExpressions(each).map(({ expr }) => expr)),
+    ...readRules().map((rule) => rule.expr),
+  ].flatMap(metricsIn);
+  expect(named.length).toBeGreaterThan(100);
+  const unknown = named.filter((name) => {
+    const known = found.metrics.has(name) || found.metrics.has(familyOf(name));
+    return !others.test(name) && !known;
+  });
+  expect([...new Set(unknown)]).toEqual([]);
+});
+
+test('nothing personal is in any span or log line', () => {
+  const spans = stack.otlp.store.list().flatMap(({ traceId }) => stack.otlp.store.spans(traceId));
+  const text = JSON.stringify([spans, stack.otlp.store.logs({ limit: 100_000 })]);
+  for (const canary of CANARIES) expect(text).not.toContain(canary);
+});
+
+test('a response and a problem say which trace they belong to', async () => {
+  const answer = await fetch(`${stack.urls.gateway}/v1/jobs/${jobIds[0]}`);
+  const traceId = answer.headers.get('x-trace-id');
+  expect(answer.headers.get('traceresponse')).toContain(traceId);
+  const problem = await fetch(`${stack.urls.gateway}/v1/jobs/job_none`);
+  expect(await problem.json()).toMatchObject({ traceId: problem.headers.get('x-trace-id') });
+});
+
+test('durations carry exemplars of traces that were kept', async () => {
+  const [gateway] = stack.services;
+  const text = await (await fetch(`${gateway?.opsUrl}/metrics`)).text();
+  const ids = [...text.matchAll(/ # \{trace_id="([0-9a-f]{32})"/g)].map(([, id]) => id);
+  expect(ids.length).toBeGreaterThan(5);
+  const kept = new Set(stack.otlp.store.list().map(({ traceId }) => traceId));
+  expect(ids.filter((id) => kept.has(id ?? '')).length).toBeGreaterThan(0);
+});
