@@ -119,7 +119,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     const s3 = await startS3({ port: await port('s3'), directory: join(data, 's3'), ...DEV_KEY });
     stops.push(() => s3.close());
-    const mail = await startSmtpSink({ smtpPort: await port('smtp'), httpPort: await port('mail') });
+    const mail = await startSmtpSink({
+      smtpPort: await port('smtp'),
+      httpPort: await port('mail'),
+      directory: join(data, 'mail'),
+    });
     stops.push(() => mail.close());
     const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
     stops.push(() => otlp.close());
