@@ -1,50 +1,72 @@
-// An SMTP server in a process of its own that takes every mail and remembers only its Message-ID: child of bench/email.ts.
+// An SMTP server in a process of its own, child of bench/email.ts. `embedded` is the sink of `pnpm dev`, which parses and
+// keeps every mail; `bare` takes the bytes and remembers the Message-ID, about the least a server can do.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { startSmtpSink } from '@sluice/dev';
 import { SMTPServer } from 'smtp-server';
+
+export type SinkKind = 'embedded' | 'bare';
 
 /** What the sink saw since it was last asked. */
 export interface SinkCount {
-  readonly connections: number;
   readonly mails: number;
   /** Mails whose Message-ID had been seen before. */
   readonly repeated: number;
-  readonly bytes: number;
 }
 
-let connections = 0;
-let mails = 0;
-let bytes = 0;
-let ids = new Set<string>();
+interface Counting {
+  readonly port: number;
+  /** Message-IDs since the last call, one per mail. */
+  take(): string[] | Promise<string[]>;
+}
 
-const server = new SMTPServer({
-  disabledCommands: ['AUTH', 'STARTTLS'],
-  disableReverseLookup: true,
-  logger: false,
-  maxClients: 1_000,
-  onConnect(_session, done) {
-    connections += 1;
-    done();
-  },
-  onData(stream, _session, done) {
-    let head: Buffer | undefined;
-    stream.on('data', (chunk: Buffer) => {
-      head ??= chunk;
-      bytes += chunk.length;
-    });
-    stream.on('end', () => {
-      mails += 1;
-      ids.add(/^message-id: *(\S+)/im.exec(head?.toString('latin1') ?? '')?.[1] ?? `unknown ${mails}`);
-      done();
-    });
-  },
-});
-server.listen(0, '127.0.0.1');
-await once(server.server, 'listening');
-process.send?.({ port: (server.server.address() as AddressInfo).port });
+const sink = await (process.argv[2] === 'bare' ? bare() : embedded());
+process.send?.({ port: sink.port });
 process.on('message', () => {
-  const count: SinkCount = { connections, mails, repeated: mails - ids.size, bytes };
-  [connections, mails, bytes, ids] = [0, 0, 0, new Set()];
-  process.send?.(count);
+  void Promise.resolve(sink.take()).then((ids) => {
+    const count: SinkCount = { mails: ids.length, repeated: ids.length - new Set(ids).size };
+    process.send?.(count);
+  });
 });
 process.on('disconnect', () => process.exit(0));
+
+async function embedded(): Promise<Counting> {
+  const { smtpPort, mailbox } = await startSmtpSink({ maxMails: 1_000_000 });
+  return {
+    port: smtpPort,
+    async take() {
+      const mails = [...mailbox.all()];
+      await mailbox.remove(mails);
+      return mails.map(({ messageId }) => messageId);
+    },
+  };
+}
+
+async function bare(): Promise<Counting> {
+  let ids: string[] = [];
+  const server = new SMTPServer({
+    disabledCommands: ['AUTH', 'STARTTLS'],
+    disableReverseLookup: true,
+    logger: false,
+    onData(stream, _session, done) {
+      let head: Buffer | undefined;
+      stream.on('data', (chunk: Buffer) => {
+        head ??= chunk;
+      });
+      stream.on('end', () => {
+        ids.push(/^message-id: *(\S+)/im.exec(head?.toString('latin1') ?? '')?.[1] ?? '');
+        done();
+      });
+    },
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server.server, 'listening');
+  return {
+    port: (server.server.address() as AddressInfo).port,
+    take() {
+      const taken = ids;
+      ids = [];
+      return taken;
+    },
+  };
+}
