@@ -17,6 +17,7 @@ const HELP = `usage: pnpm dev [options]        the whole system, until Ctrl-C
   --image N         replicas of the image service (default 1)
   --port-offset N   add N to every port (8080, 4222, ...), when one is taken
   --fresh           clear the data of earlier runs first
+  --slow-mail MS    the mail server answers MS milliseconds later: something to find in traces and alerts
   --quiet           no log of the services
   --verbose         show the log of the services in the demo too
   --help            this`;
@@ -30,6 +31,7 @@ const { values, positionals } = parseArgs({
     image: { type: 'string', default: '1' },
     'port-offset': { type: 'string', default: '0' },
     fresh: { type: 'boolean', default: false },
+    'slow-mail': { type: 'string' },
     quiet: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
@@ -73,6 +75,12 @@ function devPorts(): DevPorts {
   return portsWithOffset(offset);
 }
 
+function mailLatency(text: string): number {
+  const ms = Number(text);
+  if (!Number.isInteger(ms) || ms < 1 || ms > 60_000) throw new RangeError(`--slow-mail ${text}: between 1 and 60000`);
+  return ms;
+}
+
 async function runDev(): Promise<void> {
   const imageReplicas = Number(values.image);
   if (!Number.isInteger(imageReplicas) || imageReplicas < 1 || imageReplicas > 16) {
@@ -90,6 +98,7 @@ async function runDev(): Promise<void> {
     fresh: values.fresh,
     ports: devPorts(),
     imageReplicas,
+    ...(values['slow-mail'] === undefined ? {} : { mailLatencyMs: mailLatency(values['slow-mail']) }),
     onProgress: (text) => print(styleText('gray', `· ${text}`)),
     onProcesses: (pids) => run.file.record(pids),
     onLine: values.quiet ? () => {} : view,

@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startFaultProxy } from './faults/proxy.ts';
 import { assertPortFree, freePort } from './free-port.ts';
 import { startNats, type NatsProcess } from './nats/server.ts';
 import { startOtlpReceiver, type OtlpReceiver } from './otlp/receiver.ts';
@@ -51,6 +52,8 @@ export interface StackOptions {
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** A mail server to use instead of the embedded one. */
   readonly smtpUrls?: string;
+  /** Every answer of the embedded mail server comes this much later: a provider that is slow. */
+  readonly mailLatencyMs?: number;
   /** Only these services. All four unless told otherwise. */
   readonly services?: readonly ServiceName[];
 }
@@ -125,6 +128,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       directory: join(data, 'mail'),
     });
     stops.push(() => mail.close());
+    let { smtpUrl } = mail;
+    if (options.mailLatencyMs !== undefined) {
+      const slow = await startFaultProxy({ targetPort: mail.smtpPort });
+      stops.push(() => slow.close());
+      slow.set({ down: { latencyMs: options.mailLatencyMs } });
+      smtpUrl = `smtp://127.0.0.1:${slow.port}`;
+    }
     const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
     stops.push(() => otlp.close());
     progress('S3, SMTP and OTLP receiver');
@@ -138,7 +148,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       S3_PUBLIC_ENDPOINT: s3.url,
       S3_ACCESS_KEY_ID: DEV_KEY.accessKeyId,
       S3_SECRET_ACCESS_KEY: DEV_KEY.secretAccessKey,
-      SMTP_URLS: options.smtpUrls ?? mail.smtpUrl,
+      SMTP_URLS: options.smtpUrls ?? smtpUrl,
       OTEL_EXPORTER_OTLP_ENDPOINT: otlp.url,
       ...options.env?.['*'],
     };

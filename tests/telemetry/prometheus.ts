@@ -1,0 +1,84 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Stack } from '@sluice/dev';
+import { prometheusFolder } from '@sluice/o11y';
+
+/** Whether Prometheus is here (Debian's package `prometheus`). */
+export function hasPrometheus(): boolean {
+  return spawnSync('prometheus', ['--version']).status === 0;
+}
+
+export interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: readonly [number, string];
+}
+
+export interface Prometheus {
+  readonly url: string;
+  /** The instant value of an expression. Throws when Prometheus does not understand it. */
+  query(expr: string): Promise<readonly Series[]>;
+  stop(): Promise<void>;
+}
+
+/** A real Prometheus with our rules, scraping the services of a stack every second. */
+export async function startPrometheus(stack: Stack): Promise<Prometheus> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-prometheus-'));
+  const jobs = Map.groupBy(stack.services, ({ name }) => name.replace(/-\d+$/, ''));
+  // The same jobs as in o11y/prometheus/prometheus.yml; there DNS finds the replicas. JSON is YAML.
+  const config = {
+    global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '5s' },
+    rule_files: [`${fileURLToPath(prometheusFolder)}rules/*.yml`],
+    scrape_configs: [...jobs].map(([job_name, services]) => ({
+      job_name,
+      static_configs: [{ targets: services.map(({ opsUrl }) => new URL(opsUrl).host) }],
+    })),
+  };
+  await writeFile(join(folder, 'prometheus.yml'), JSON.stringify(config));
+  const address = `127.0.0.1:${await freePort()}`;
+  const child = spawn(
+    'prometheus',
+    [
+      `--config.file=${join(folder, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(folder, 'data')}`,
+      `--web.listen-address=${address}`,
+      '--enable-feature=exemplar-storage',
+      '--log.level=error',
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  const url = `http://${address}`;
+  for (let tries = 0; tries < 100; tries += 1) {
+    const ready = await fetch(`${url}/-/ready`).catch(() => undefined);
+    if (ready?.ok === true) break;
+    await sleep(100);
+  }
+  return {
+    url,
+    async query(expr) {
+      const answer = await fetch(`${url}/api/v1/query`, { method: 'POST', body: new URLSearchParams({ query: expr }) });
+      const body = (await answer.json()) as { status: string; error?: string; data: { result: readonly Series[] } };
+      if (body.status !== 'success') throw new Error(`${expr}: ${body.error}`);
+      return body.data.result;
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
