@@ -7,6 +7,8 @@ import type { ConfigProblem } from './errors.ts';
 import { makeHarness } from './harness.ts';
 import type { Harness } from './harness.ts';
 import { silentLogger } from './log.ts';
+import { startReplay } from './replay.ts';
+import type { Replay, ReplayOptions } from './replay.ts';
 import { resolveSpec } from './resolve-spec.ts';
 import type { ResolvedSpec } from './resolve-spec.ts';
 import type { RunningPipeline } from './running.ts';
@@ -20,6 +22,11 @@ export interface Pipeline<T, D> {
    * does not fit, or when dead letters would not be stored; nothing is ever created or changed on the server.
    */
   start(runtime: Runtime<D>): Promise<RunningPipeline>;
+  /**
+   * Runs the handler over history, from the first message, a sequence or a time, without touching the live consumers:
+   * to rebuild a cache or to try a new version. Emits and dead letters are dropped unless told otherwise.
+   */
+  replay(runtime: Runtime<D>, options: ReplayOptions): Promise<Replay>;
   /** For unit tests of handlers. */
   harness(deps: D): Harness<T>;
 }
@@ -30,6 +37,7 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
   return {
     spec,
     start: (runtime) => start(resolved, runtime),
+    replay: (runtime, options) => startReplay(resolved, runtime, options),
     harness: (deps) => makeHarness(resolved, deps),
   };
 }

@@ -32,10 +32,19 @@ const FLUSH_TIMEOUT_MS = 2000;
 /** With ordered lanes, messages that wait behind their key do not use up the room of others, up to this many per slot. */
 const LANE_ROOM_PER_SLOT = 3;
 
+/** What a pipeline may do besides handling: a replay of history has no effects of its own. */
+export interface EngineEffects {
+  readonly emits?: 'drop' | 'publish';
+  readonly deadLetters?: 'drop' | 'publish';
+}
+
+const DROPPED = Promise.resolve({ stream: '', sequence: 0, duplicate: false });
+
 /** A pipeline at work: wires pulling, admission, handling and settling together and keeps the state in `State`. */
 export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly done: Promise<void>;
   readonly #spec: ResolvedSpec<T, D>;
+  readonly #effects: EngineEffects;
   readonly #port: NatsPort;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -80,8 +89,16 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #idleWaiters: (() => void)[] = [];
   #tally = { settled: 0, returned: 0 };
 
-  constructor(spec: ResolvedSpec<T, D>, runtime: Runtime<D>, clock: Clock, log: Logger, live: readonly LiveConsumer[]) {
+  constructor(
+    spec: ResolvedSpec<T, D>,
+    runtime: Runtime<D>,
+    clock: Clock,
+    log: Logger,
+    live: readonly LiveConsumer[],
+    effects: EngineEffects = {},
+  ) {
     this.#spec = spec;
+    this.#effects = effects;
     this.#port = runtime.nats;
     this.#clock = clock;
     this.#log = log;
@@ -232,7 +249,11 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   // --- what the processor asks for -----------------------------------------------------------------------------------
 
   publish(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
-    return this.#port.publish(...args);
+    return this.#effects.emits === 'drop' ? DROPPED : this.#port.publish(...args);
+  }
+
+  publishDeadLetter(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
+    return this.#effects.deadLetters === 'drop' ? DROPPED : this.#port.publish(...args);
   }
 
   ack(delivery: Delivery<T>): Promise<void> | undefined {

@@ -68,11 +68,13 @@ async function deliverOnce<T, D>(
   const end = new Promise<void>((resolve) => {
     ended = resolve;
   });
+  const note: ProcessorHost<T, D>['publish'] = (subject, body, { id, headers }) => {
+    published.push({ subject, id: id ?? '', data: body, headers: headers ?? {} });
+    return Promise.resolve({ stream: 'harness', sequence: published.length, duplicate: false });
+  };
   const host: ProcessorHost<T, D> = {
-    publish(subject, body, { id, headers }) {
-      published.push({ subject, id: id ?? '', data: body, headers: headers ?? {} });
-      return Promise.resolve({ stream: 'harness', sequence: published.length, duplicate: false });
-    },
+    publish: note,
+    publishDeadLetter: note,
     ack: () => undefined,
     retry(_, ms) {
       delayMs = ms;

@@ -26,6 +26,11 @@ export type { Claim, DedupeStore } from './dedupe.ts';
 export { memoryDedupe } from './dedupe-memory.ts';
 export { kvDedupe } from './dedupe-kv.ts';
 export { DEAD_LETTER } from './dead-letter.ts';
+export { readDeadLetters, replayDeadLetters } from './dead-letter-replay.ts';
+export type { DeadLetter, DeadLetterReplay, DeadLetterReplayReport } from './dead-letter-replay.ts';
+export { startBackstop } from './backstop.ts';
+export type { Backstop, BackstopOptions } from './backstop.ts';
+export type { Replay, ReplayOptions, ReplayProgress } from './replay.ts';
 export {
   HandlerAborted,
   PermanentError,

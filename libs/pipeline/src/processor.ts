@@ -18,6 +18,7 @@ import type { HandlerResult, Verdict } from './verdict.ts';
 /** What the processor needs to act: the engine gives it a server, the harness a notebook. */
 export interface ProcessorHost<T, D> {
   publish(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
+  publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
   /** Acknowledges; a promise when that has to be waited for. */
   ack(delivery: Delivery<T>): Promise<void> | undefined;
   /** Sends the message away for a while. */
@@ -305,7 +306,7 @@ export class Processor<T, D> {
     const base = { pipeline: name, message: delivery, error: verdict.error };
     try {
       const record = deadLetterRecord(delivery, verdict, name, deadLetter, new Date(clock.wall()), extra);
-      const { duplicate } = await this.#host.publish(record.subject, record.data, {
+      const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, {
         id: record.id,
         headers: record.headers,
       });

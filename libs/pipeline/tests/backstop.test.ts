@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startBackstop } from '../src/index.ts';
+import { natsSource } from './nats-source.ts';
+import type { NatsSource } from './nats-source.ts';
+import { wasteDeliveries } from './source.ts';
+import type { Place } from './source.ts';
+
+/** The server notices that a message is used up only when somebody asks for messages, as other workers do all the time. */
+async function lookAgain(place: Place): Promise<void> {
+  const subject = `${place.port.apiPrefix}.CONSUMER.MSG.NEXT.${place.stream}.${place.consumer}`;
+  await place.port.request(subject, '{"batch":1,"expires":100000000}');
+}
+
+describe.each([
+  ['the newest server', undefined],
+  ['the oldest supported server', '2.10'],
+])('messages the server gave up on, %s', (_, series) => {
+  let source: NatsSource;
+  beforeAll(async () => {
+    source = await natsSource(series);
+  });
+  afterAll(() => source.close());
+
+  test('an advisory moves one to the dead letters at once', async () => {
+    const place = await source.place({ maxDeliver: 2, ackWaitMs: 200 });
+    const moved: [number, string][] = [];
+    const backstop = startBackstop({
+      nats: place.port,
+      stream: place.stream,
+      consumer: place.consumer,
+      pipeline: 'mailer',
+      onMoved: (sequence, found) => moved.push([sequence, found]),
+    });
+    await place.store('{"n":1}', { headers: { tenant: 'acme' } });
+    await wasteDeliveries(place, 2);
+    await expect.poll(() => lookAgain(place).then(() => place.left()), { timeout: 5000 }).toBe(0);
+    expect(moved).toEqual([[1, 'advisory']]);
+    const [record] = await place.deadLetters();
+    expect(record?.body).toBe('{"n":1}');
+    expect(Object.fromEntries(record?.headers ?? [])).toMatchObject({
+      'Dlq-Reason': 'stranded',
+      'Dlq-Deliveries': '2',
+      'Dlq-Pipeline': 'mailer',
+      'Nats-Msg-Id': `dlq:${place.stream}:worker:1`,
+      tenant: 'acme',
+    });
+    backstop.stop();
+    await place.close();
+  });
+
+  test('a scan finds those whose advisory nobody heard, and leaves waiting messages alone', async () => {
+    const place = await source.place({ maxDeliver: 1, ackWaitMs: 100 });
+    await place.send({ n: 1 });
+    await wasteDeliveries(place, 1);
+    await expect.poll(() => lookAgain(place).then(() => place.ackPending()), { timeout: 5000 }).toBe(0);
+    await place.send({ n: 2 });
+    const backstop = startBackstop({
+      nats: place.port,
+      stream: place.stream,
+      consumer: place.consumer,
+      pipeline: 'mailer',
+    });
+    expect(await backstop.scan()).toBe(1);
+    expect(await backstop.scan()).toBe(0);
+    expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
+    expect(await place.left()).toBe(1);
+    backstop.stop();
+    await place.close();
+  });
+});
