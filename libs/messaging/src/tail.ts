@@ -28,11 +28,15 @@ export async function tail<Desc extends DescMessage>(
     readonly from: 'new' | number;
     readonly onMessage: (message: Tailed<MessageShape<Desc>>) => void;
     readonly onBroken?: (sequence: number, error: unknown) => void;
+    /** Subjects instead of the channel's whole template. */
+    readonly subjects?: readonly string[];
+    /** False passes a message over undecoded: a live view decodes what somebody looks at. */
+    readonly wanted?: (subject: string) => boolean;
   },
 ): Promise<() => Promise<void>> {
-  const { from, onMessage, onBroken } = options;
+  const { from, onMessage, onBroken, wanted } = options;
   const consumer = await jetstream(nc).consumers.get(channel.stream, {
-    filter_subjects: [channel.template.replace(/\{\w+\}/g, '*')],
+    filter_subjects: [...(options.subjects ?? [channel.template.replace(/\{\w+\}/g, '*')])],
     ...(from === 'new'
       ? { deliver_policy: DeliverPolicy.New }
       : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Math.max(1, from) }),
@@ -43,6 +47,7 @@ export async function tail<Desc extends DescMessage>(
     idle_heartbeat: 1_000,
     expires: 5_000,
     callback(message: JsMsg) {
+      if (wanted?.(message.subject) === false) return;
       let data: MessageShape<Desc>;
       try {
         data = fromBinary(channel.schema, message.data);

@@ -1,6 +1,14 @@
 import type { AddressInfo } from 'node:net';
 import { jobLog } from '@sluice/jobs';
-import { createPipelineHost, openBucket, type Bus, type PipelineHostSettings } from '@sluice/messaging';
+import {
+  createLifecycle,
+  createPipelineHost,
+  lifecycleObserver,
+  openBucket,
+  type Lifecycle,
+  type Bus,
+  type PipelineHostSettings,
+} from '@sluice/messaging';
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
@@ -17,8 +25,11 @@ import { startBrokerWatch, type BrokerWatch } from './pressure/broker-watch.ts';
 import { Gate, type GateSettings } from './pressure/gate.ts';
 import { orchestrator } from './orchestrator/orchestrator.ts';
 import type { GatewayMetrics } from './metrics.ts';
+import { startProjection } from './read-model/projection.ts';
+import { openReadModel } from './read-model/read-model.ts';
 import { emailRoutes } from './routes/emails.ts';
 import { eventRoutes } from './routes/events.ts';
+import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { statsRoute } from './routes/stats.ts';
@@ -37,6 +48,8 @@ export interface GatewaySettings {
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;
   readonly pressure: GateSettings;
+  /** A file, or `:memory:`, which is filled again at every start. */
+  readonly readModelPath: string;
   readonly drainTimeoutMs: number;
 }
 
@@ -60,12 +73,16 @@ export interface GatewayParts {
   readonly instrument?: Instrument;
   readonly inject?: NonNullable<Runtime<unknown>['inject']>;
   readonly onStarted?: NonNullable<PipelineHostSettings['onStarted']>;
+  /** Names this replica in the timelines of jobs. */
+  readonly instance: string;
   readonly onFault: (error: unknown) => void;
 }
 
 export interface Gateway {
   readonly url: string;
   readonly app: App;
+  /** Resolves once the read model has caught up with what was there at the start. */
+  readonly caughtUp: Promise<void>;
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
   /** Why it cannot take work; empty when it can. */
@@ -91,10 +108,11 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const plain = jobLog(bus, { now });
   const jobs = parts.metrics?.counted(plain) ?? plain;
   const live = await startLiveJobs(bus, log);
+  const report = createLifecycle(bus.port, { app: 'gateway', instance: parts.instance });
   const host = createPipelineHost({
     nats: bus.port,
     log,
-    observers: parts.observers ?? [],
+    observers: [...(parts.observers ?? []), troubleObserver(report)],
     ...(parts.instrument === undefined ? {} : { instrument: parts.instrument }),
     ...(parts.inject === undefined ? {} : { inject: parts.inject }),
     ...(parts.onStarted === undefined ? {} : { onStarted: parts.onStarted }),
@@ -104,6 +122,8 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const gate = new Gate(settings.pressure);
   watch.onLook((state) => gate.look(state));
   const access = await openAccess(bus, settings, now);
+  const model = openReadModel(settings.readModelPath);
+  const projection = await startProjection({ bus, model, log, now });
   const flows = await openFlowBook(await openBucket(bus.nc, FLOWS));
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
@@ -132,8 +152,9 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   jobRoutes(app, deps);
   statsRoute(app, { watch, now });
   eventRoutes(app, deps, flows);
+  historyRoutes(app, { model, flows });
 
-  await host.start(orchestrator, { bus, jobs, store, now });
+  await host.start(orchestrator, { bus, jobs, store, now, report });
   await host.start(imageConverted, { jobs });
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
@@ -144,6 +165,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   return {
     url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
     app,
+    caughtUp: projection.caughtUp,
     watch,
     reasons,
     async stop() {
@@ -153,8 +175,21 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
       watch.close();
       access.keys?.close();
       flows.close();
+      await projection.close();
+      model.close();
       await live.close();
     },
+  };
+}
+
+/**
+ * The gateway's own pipelines tell of trouble alone. Their every step would be a dozen events a job that say nothing
+ * which the job's states do not.
+ */
+function troubleObserver(report: Lifecycle): Observer {
+  const told = lifecycleObserver(report);
+  return (event) => {
+    if (event.type === 'message.retryScheduled' || event.type === 'message.deadLettered') told(event);
   };
 }
 

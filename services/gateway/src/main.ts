@@ -1,14 +1,6 @@
 import { templateOf } from '@sluice/contracts';
 import { isJobId, isTerminal, jobLog } from '@sluice/jobs';
-import {
-  connectService,
-  createBus,
-  createLifecycle,
-  inspect,
-  lifecycleObserver,
-  provision,
-  topology,
-} from '@sluice/messaging';
+import { connectService, createBus, inspect, provision, topology } from '@sluice/messaging';
 import { runService } from '@sluice/service';
 import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
@@ -48,7 +40,6 @@ await runService({
     const { registry } = telemetry;
     const metrics = createGatewayMetrics(registry);
     const traced = pipelineTelemetry({ registry, traceMode: config.PIPELINE_TRACE_MODE, templateOf });
-    const lifecycle = createLifecycle(bus.port, { app: 'gateway', instance });
     const gateway = await startGateway({
       bus,
       store,
@@ -57,6 +48,7 @@ await runService({
         host: config.HOST,
         port: config.PORT,
         version,
+        readModelPath: config.READ_MODEL_PATH,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),
         rates: {
@@ -69,7 +61,8 @@ await runService({
       },
       http: httpTelemetry({ registry }),
       metrics,
-      observers: [traced.observe, lifecycleObserver(lifecycle)],
+      instance,
+      observers: [traced.observe],
       instrument: traced.instrument,
       inject: traced.inject,
       onStarted: traced.watch,

@@ -90,12 +90,11 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
   const gateways: Gateway[] = [];
   const workers: { stop(): Promise<void> }[] = [];
   const start = async (bus: Bus, parts: RigParts): Promise<Gateway> => {
-    const lifecycle = createLifecycle(bus.port, { app: 'gateway', instance: `gateway-${gateways.length}` });
     const gateway = await startGateway({
       bus,
       store,
       log: quiet,
-      observers: [lifecycleObserver(lifecycle)],
+      instance: `gateway-${gateways.length}`,
       onFault: (error) => {
         throw error;
       },
@@ -105,6 +104,7 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
         port: 0,
         version: 'test',
         limits: defaultLimits,
+        readModelPath: ':memory:',
         auth: 'off',
         rates: noRates,
         pressure: { maxBacklog: 50_000, maxWaitMs: 300_000 },

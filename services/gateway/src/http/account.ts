@@ -25,7 +25,6 @@ declare module 'fastify' {
 
 /** The account of everybody while keys are off: in `dev`, and in the demo, which listen on loopback alone. */
 export const localAccount: Account = { id: 'local', scopes: new Set(['*']) };
-const noError = (): Error | undefined => undefined;
 const nobody: Account = { id: '', scopes: new Set() };
 
 export interface AccessSettings {
@@ -45,16 +44,11 @@ export interface AccessLimits {
 }
 
 /**
- * Checks every request before its body is read: the global limit, then the key, then its scope, then the limit of its
- * account. A flood without keys is stopped by the first, without a lookup.
+ * Checks every request before its body is read: its key, the key's scope, and on routes that make jobs the limit of all
+ * requests together and that of the account.
  */
 export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): void {
   app.decorateRequest('account');
-  app.addHook('onRoute', (route) => {
-    if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
-      throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
-    }
-  });
   const identify = (request: FastifyRequest, reply: FastifyReply): void => {
     const { scope = 'public' } = request.routeOptions.config;
     if (scope === 'public') return;
@@ -65,17 +59,20 @@ export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): 
   };
   const limit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     report(reply, await limiter.take(limits.global, 'all'));
-    identify(request, reply);
     report(reply, await limiter.take(limits.account, request.account.id));
   };
+  app.addHook('onRoute', (route) => {
+    if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
+      throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
+    }
+    if (route.config?.limited === true) {
+      const given = route.onRequest;
+      route.onRequest = [limit, ...(given === undefined ? [] : Array.isArray(given) ? given : [given])];
+    }
+  });
   // Not async: most requests have nothing to wait for, and a promise per hook shows in the rate of the ingest.
   app.addHook('onRequest', (request, reply, done) => {
     request.account = keys === undefined ? localAccount : nobody;
-    if (request.routeOptions.config.limited === true) {
-      const outcome = limit(request, reply).then(noError, (error: unknown) => error as Error);
-      void outcome.then((error) => done(error));
-      return;
-    }
     try {
       identify(request, reply);
     } catch (error) {

@@ -1,6 +1,6 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
 import { announceCancellation, jobIdFor, type JobLog } from '@sluice/jobs';
-import { decoder, type Bus } from '@sluice/messaging';
+import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
 import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { acceptJob } from '../accept/accept-job.ts';
@@ -12,6 +12,8 @@ export interface OrchestratorDeps {
   readonly jobs: JobLog;
   readonly store: ObjectStore;
   readonly now: () => number;
+  /** Tells that a job's work was published. */
+  readonly report: Lifecycle;
 }
 
 /**
@@ -50,6 +52,7 @@ async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<
   const step = workOf(job.replays === 0 ? job : await withContent(job, deps.jobs));
   if (step === undefined) return { kind: 'deadLetter', reason: 'a job of a kind that is not known' };
   await publish(deps.bus, step);
+  deps.report(job.id, { event: 'published', detail: step.channel.template, traceId: job.traceId });
 }
 
 /** Only the first event of a job carries the bytes that travelled inside the request. */

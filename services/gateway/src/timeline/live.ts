@@ -1,7 +1,7 @@
 import { channels } from '@sluice/contracts';
 import { tail, type Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
-import { placeJob, placeLifecycle, type PlacedEntry } from './timeline.ts';
+import { ownApps, placeJob, placeLifecycle, type PlacedEntry } from './timeline.ts';
 
 type Listener = (placed: PlacedEntry) => void;
 
@@ -13,20 +13,18 @@ type Listener = (placed: PlacedEntry) => void;
 export interface LiveJobs {
   /** Calls back for every event of a job until the returned function is called. */
   listen(jobId: string, listener: Listener): () => void;
-  /** Calls back for every transition of every job. */
-  listenAll(listener: (jobId: string, placed: PlacedEntry) => void): () => void;
   close(): Promise<void>;
 }
 
 /** Starts the two tails. */
 export async function startLiveJobs(bus: Bus, log: Logger): Promise<LiveJobs> {
   const listeners = new Map<string, Set<Listener>>();
-  const everywhere = new Set<(jobId: string, placed: PlacedEntry) => void>();
 
+  const jobOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
+  // Most jobs are watched by nobody: their events are not even decoded.
+  const wanted = (subject: string): boolean => listeners.has(jobOf(subject));
   const tell = (subject: string, placed: PlacedEntry): void => {
-    const jobId = subject.slice(subject.lastIndexOf('.') + 1);
-    for (const listener of listeners.get(jobId) ?? []) listener(placed);
-    if (placed.stream === 'JOBS') for (const listener of everywhere) listener(jobId, placed);
+    for (const listener of listeners.get(jobOf(subject)) ?? []) listener(placed);
   };
   const onBroken = (sequence: number, error: unknown): void =>
     log.warn({ err: error, sequence }, 'an event cannot be read');
@@ -35,11 +33,14 @@ export async function startLiveJobs(bus: Bus, log: Logger): Promise<LiveJobs> {
     from: 'new',
     onMessage: (message) => tell(message.subject, placeJob(message)),
     onBroken,
+    wanted,
   });
   const stopEvents = await tail(bus.nc, channels.event, {
     from: 'new',
     onMessage: (message) => tell(message.subject, placeLifecycle(message)),
     onBroken,
+    wanted,
+    subjects: ownApps.map((app) => `events.${app}.*`),
   });
 
   return {
@@ -50,10 +51,6 @@ export async function startLiveJobs(bus: Bus, log: Logger): Promise<LiveJobs> {
         found.delete(listener);
         if (found.size === 0) listeners.delete(jobId);
       };
-    },
-    listenAll(listener) {
-      everywhere.add(listener);
-      return () => everywhere.delete(listener);
     },
     async close() {
       await Promise.all([stopJobs(), stopEvents()]);
