@@ -65,6 +65,17 @@ describe('the collector', () => {
   });
 });
 
+test('the overlay for containers adds a pipeline of its own, since layers replace lists', () => {
+  const base = read('collector/config.yaml') as CollectorConfig;
+  const layer = read('collector/container-logs.yaml') as Pick<CollectorConfig, 'receivers' | 'service'>;
+  for (const [name, pipeline] of Object.entries(layer.service.pipelines)) {
+    expect(Object.keys(base.service.pipelines)).not.toContain(name);
+    expect(Object.keys(layer.receivers)).toEqual(pipeline.receivers);
+    expect(Object.keys(base.processors ?? {})).toEqual(expect.arrayContaining([...(pipeline.processors ?? [])]));
+    expect(Object.keys(base.exporters)).toEqual(expect.arrayContaining([...pipeline.exporters]));
+  }
+});
+
 test('data sources have the uids that dashboards and links name', () => {
   const { datasources } = read('grafana/provisioning/datasources/datasources.yaml') as {
     datasources: readonly { uid: string; type: string }[];

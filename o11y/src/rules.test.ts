@@ -28,11 +28,15 @@ describe('the rules', () => {
     expect(ok, output).toBe(true);
   });
 
-  test.skipIf(!here)('fire and clear on made series', () => {
-    const { ok, output } = promtool('test', 'rules', ...files('tests/'));
-    expect(ok, output).toBe(true);
-    // promtool evaluates hours of series: seconds by itself, more while every core is at work.
-  }, 180_000);
+  test.skipIf(!here)(
+    'fire and clear on made series',
+    () => {
+      const { ok, output } = promtool('test', 'rules', ...files('tests/'));
+      expect(ok, output).toBe(true);
+      // promtool evaluates hours of series: seconds by itself, more while every core is at work.
+    },
+    180_000,
+  );
 
   test.skipIf(!here)('and targets make a configuration that Prometheus accepts', () => {
     const { ok, output } = promtool('check', 'config', fileURLToPath(new URL('prometheus.yml', prometheusFolder)));

@@ -65,6 +65,7 @@ form { margin: 0 0 12px } input { font: inherit; padding: 4px 8px; min-width: 34
 .bar { position: absolute; top: 6px; height: 14px; border-radius: 3px; min-width: 2px }
 .bar.bad { outline: 2px solid var(--bad) }
 .took { position: absolute; top: 4px; font-size: 12px; padding: 0 6px; white-space: nowrap }
+.took.on { color: #fff }
 .more { padding: 6px 10px 10px 28px; border-top: 1px dashed var(--line) }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 6px }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 14px }

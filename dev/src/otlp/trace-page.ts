@@ -46,8 +46,12 @@ function rows(node: TraceNode, depth: number, scale: Scale): Html {
   const { span } = node;
   const left = ((span.startMs - scale.beginMs) / scale.totalMs) * 100;
   const width = Math.max(0.15, (span.durationMs / scale.totalMs) * 100);
-  // The duration stands beside the bar, on the side where there is room.
-  const took = left + width > 80 ? `right:${(100 - left).toFixed(2)}%` : `left:${(left + width).toFixed(2)}%`;
+  // The duration stands beside the bar, on the side where there is room, or in a bar that leaves none.
+  const inside = left < 15 && left + width > 85;
+  const took =
+    inside || left + width <= 85
+      ? `left:${(inside ? left : left + width).toFixed(2)}%`
+      : `right:${(100 - left).toFixed(2)}%`;
   const colour = colourOf(scale.services, span.service);
   return html` <details id="${span.spanId}">
       <summary>
@@ -61,7 +65,7 @@ function rows(node: TraceNode, depth: number, scale: Scale): Html {
             class="bar${span.failed ? ' bad' : ''}"
             style="left:${left.toFixed(2)}%;width:${width.toFixed(2)}%;background:${colour}"
           ></div>
-          <span class="took soft" style="${took}">${formatMs(span.durationMs)}</span>
+          <span class="took ${inside ? 'on' : 'soft'}" style="${took}">${formatMs(span.durationMs)}</span>
         </div>
       </summary>
       <div class="more">${detail(node, scale)}</div>
