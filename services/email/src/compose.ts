@@ -10,6 +10,26 @@ export interface Sender {
   /** Behind the @ of every Message-ID. */
   readonly messageIdDomain: string;
   readonly unsubscribe?: UnsubscribeSettings;
+  readonly links: LinkPolicy;
+}
+
+/** Which links a caller may put into a mail. Links of ours are not asked. */
+export interface LinkPolicy {
+  /** Plain http is for a developer's own machine. */
+  readonly allowHttp: boolean;
+  /** Hosts that may be linked to, with their subdomains; any host when absent. */
+  readonly hosts?: readonly string[] | undefined;
+}
+
+/**
+ * Whether a link is one the policy lets through. Trusted templates with a stranger's link in them are what a phisher
+ * would want of us, so a deployment can name the hosts it speaks for.
+ */
+export function mayLink(link: string, { allowHttp, hosts }: LinkPolicy): boolean {
+  if (!URL.canParse(link)) return false;
+  const { protocol, hostname } = new URL(link);
+  if (protocol !== 'https:' && !(allowHttp && protocol === 'http:')) return false;
+  return hosts === undefined || hosts.some((host) => hostname === host || hostname.endsWith(`.${host}`));
 }
 
 export interface UnsubscribeSettings {

@@ -69,6 +69,12 @@ export const emailFields = {
   QUOTA_PER_ACCOUNT_PER_DAY: limit.optional(),
   /** Mails per recipient and UTC hour. 0 for no limit; absent: 20, and no limit in dev. */
   QUOTA_PER_RECIPIENT_PER_HOUR: limit.optional(),
+  /** Hosts a caller may link to, comma separated, with their subdomains; any when absent. Outside dev only by https. */
+  LINK_HOSTS: z
+    .string()
+    .regex(/^[a-z0-9.-]+(\s*,\s*[a-z0-9.-]+)*$/, 'must be hosts in lower case, comma separated')
+    .transform((hosts) => hosts.split(',').map((host) => host.trim()))
+    .optional(),
   /** How long the link to a PDF in a mail works. */
   PDF_LINK_TTL_MS: fields.ms.max(7 * 86_400_000, 'a presigned URL lives 7 days at most').default(86_400_000),
   /** A PDF is attached only when asked for and not larger than this. */
@@ -117,6 +123,7 @@ export function emailSettings(config: EmailConfig): EmailSettings {
       name: config.MAIL_FROM_NAME,
       messageIdDomain: config.MESSAGE_ID_DOMAIN ?? config.MAIL_FROM.slice(config.MAIL_FROM.lastIndexOf('@') + 1),
       unsubscribe,
+      links: { allowHttp: dev, hosts: config.LINK_HOSTS },
     },
     dkim: signs ? { domainName, keySelector, privateKey } : undefined,
     quota: {

@@ -5,7 +5,7 @@ import { encode, stepId, type Lifecycle } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
 import { parseAddress } from './address.ts';
-import { composeMail, type Letter, type Sender } from './compose.ts';
+import { composeMail, mayLink, type Letter, type Sender } from './compose.ts';
 import type { Inbox, MailClaim, MailOutcome } from './inbox.ts';
 import type { EmailMetrics } from './metrics.ts';
 import { AttachmentError, type PdfPost } from './pdf-post.ts';
@@ -187,6 +187,9 @@ function traced(dispatch: () => Promise<Dispatched>): Promise<Dispatched> {
   });
 }
 
+/** The variables in which a caller may link somewhere. */
+const LINKS = ['actionUrl', 'link', 'unsubscribeUrl'] as const;
+
 /** Checks what was asked for, and fetches what the mail needs. A failure here is about the request, and final. */
 async function prepare(
   { jobId, replays, email, account }: SendEmail,
@@ -198,6 +201,12 @@ async function prepare(
   }
   const to = parseAddress(email.to);
   if (to === undefined) return { code: 'invalid_address', detail: 'the recipient is not one bare address' };
+  const variables = email.variables ?? {};
+  const forbidden = LINKS.find((name) => {
+    const link = variables[name];
+    return typeof link === 'string' && !mayLink(link, deps.sender.links);
+  });
+  if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden}: may not be linked to` };
   if (await deps.suppressions.has(to)) {
     return { code: 'recipient_suppressed', detail: 'an earlier mail to this address bounced for good' };
   }
@@ -209,7 +218,7 @@ async function prepare(
       return { code: 'quota_exceeded', detail: `${detail} is used up` };
     }
   }
-  const letter: Letter = { jobId, replays, to, template: email.template, variables: email.variables ?? {} };
+  const letter: Letter = { jobId, replays, to, template: email.template, variables };
   return email.attachmentKey === '' ? letter : deps.pdfs.enclose(letter, email.attachmentKey, signal);
 }
 

@@ -4,7 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { composeMail, type Letter } from './compose.ts';
 import { renderTemplate } from './templates/catalogue.ts';
 
-const sender = { name: 'Sluice', address: 'no-reply@sluice.example', messageIdDomain: 'sluice.example' };
+const sender = {
+  name: 'Sluice',
+  address: 'no-reply@sluice.example',
+  messageIdDomain: 'sluice.example',
+  links: { allowHttp: false },
+};
 const letter = (variables: Letter['variables'], more: Partial<Letter> = {}): Letter => ({
   jobId: 'job_1',
   replays: 0,

@@ -1,15 +1,7 @@
-import { templateOf } from '@sluice/contracts';
-import {
-  connectService,
-  createBus,
-  createLifecycle,
-  createPipelineHost,
-  lifecycleObserver,
-  openBucket,
-} from '@sluice/messaging';
+import { openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
+import { joinBus } from '@sluice/worker';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox, inboxBucket } from './inbox.ts';
 import type { MailerDeps } from './mailer.ts';
@@ -32,12 +24,13 @@ export interface Tuning {
 
 /** Starts the two mailers and all they work with. */
 export async function startEmail(
-  { config, log, telemetry, instance, fault }: ServiceContext<typeof emailFields>,
+  context: ServiceContext<typeof emailFields>,
   tuning: Tuning = {},
 ): Promise<RunningService> {
+  const { config, log, telemetry, instance } = context;
   const settings = emailSettings(config);
-  const nc = await connectService(config, 'email', instance);
-  const bus = await createBus(nc, { tracePublish: publishSpan });
+  const worker = await joinBus('email', context);
+  const { nc } = worker.bus;
   const [inbox, quotas, suppressions] = await Promise.all([
     openBucket(nc, inboxBucket),
     openBucket(nc, quotaBucket),
@@ -76,7 +69,6 @@ export async function startEmail(
 
   const store = storeOf(config);
   const stopping = new AbortController();
-  const lifecycle = createLifecycle(bus.port, { app: 'email', instance });
   const deps: MailerDeps = {
     inbox: createInbox({ bucket: inbox, instance, leaseMs: attemptMs * providers.length + 5_000 }),
     quota: createQuota({ bucket: quotas, ...settings.quota }),
@@ -85,44 +77,28 @@ export async function startEmail(
     sender: settings.sender,
     pdfs: createPdfPost({ store, linkTtlMs: config.PDF_LINK_TTL_MS, attachMaxBytes: config.ATTACH_MAX_BYTES }),
     metrics,
-    lifecycle,
+    lifecycle: worker.lifecycle,
     policy: config.AMBIGUITY_POLICY,
     holdMs: config.HOLD_MS,
     stopping: stopping.signal,
   };
 
-  const traced = pipelineTelemetry({
-    registry: telemetry.registry,
-    traceMode: config.PIPELINE_TRACE_MODE,
-    templateOf,
-  });
-  const host = createPipelineHost({
-    nats: bus.port,
-    log,
-    observers: [traced.observe, lifecycleObserver(lifecycle)],
-    instrument: traced.instrument,
-    inject: traced.inject,
-    onStarted: traced.watch,
-    onFault: fault,
-  });
   const pipelines = mailerPipelines({
     concurrency: config.CONCURRENCY,
     retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
     handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
     pullExpiresMs: tuning.pullExpiresMs,
   });
-  for (const pipeline of pipelines) await host.start(pipeline, deps);
+  for (const pipeline of pipelines) await worker.host.start(pipeline, deps);
 
   return {
-    ready: () => [...host.reasons(), ...(dispatcher.available ? [] : ['no SMTP provider takes mail'])],
+    ready: () => [...worker.host.reasons(), ...(dispatcher.available ? [] : ['no SMTP provider takes mail'])],
     ...(config.SLUICE_ENV === 'dev' ? { pages: { '/templates/': previewPage } } : {}),
     async stop() {
       stopping.abort(new Error('the service is stopping'));
-      await host.drain(config.DRAIN_TIMEOUT_MS);
-      traced.close();
+      await worker.leave();
       dispatcher.close();
       store?.close();
-      await bus.close();
     },
   };
 }

@@ -68,10 +68,15 @@ export const quick: Tuning = {
   pullExpiresMs: 1_000,
 };
 
-export async function startBroker(): Promise<Broker> {
+/** A broker with the system's streams. A shorter ack_wait makes the death of a process show sooner. */
+export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
   const nats = await startNats();
   const nc = await connectNats({ url: nats.url, name: 'email-test' });
-  await provision(nc, topology);
+  const streams = topology.streams.map((stream) => ({
+    ...stream,
+    consumers: stream.consumers.map((consumer) => ({ ...consumer, ackWaitMs })),
+  }));
+  await provision(nc, { streams });
   const bus = await createBus(nc);
 
   const results: EmailSent[] = [];
