@@ -3,13 +3,15 @@ import { jobLog } from '@sluice/jobs';
 import {
   createLifecycle,
   createPipelineHost,
+  followSwitchboard,
   lifecycleObserver,
+  openSwitchboard,
   openBucket,
   type Lifecycle,
   type Bus,
   type PipelineHostSettings,
 } from '@sluice/messaging';
-import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
+import type { Instrument, Observer, Runtime, State } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
 import { KeysInProgress } from './accept/idempotency.ts';
@@ -28,11 +30,14 @@ import type { GatewayMetrics } from './metrics.ts';
 import { startProjection } from './read-model/projection.ts';
 import { openReadModel } from './read-model/read-model.ts';
 import { emailRoutes } from './routes/emails.ts';
+import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { pipelineRoutes } from './routes/pipelines.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { statsRoute } from './routes/stats.ts';
+import { uploadRoutes } from './routes/uploads.ts';
 import { systemRoutes } from './routes/system.ts';
 import { deadLetters } from './settle/dead-letters.ts';
 import { emailSent, imageConverted } from './settle/results.ts';
@@ -85,6 +90,8 @@ export interface Gateway {
   readonly caughtUp: Promise<void>;
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
+  /** Its pipelines and their states. */
+  readonly pipelines: () => readonly { readonly name: string; readonly state: State }[];
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
   /** Stops accepting, answers what is open, drains the pipelines. The bus and the store stay open. */
@@ -148,10 +155,13 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   useAccess(app, access);
   systemRoutes(app, { reasons });
   await imageRoutes(app, deps);
+  uploadRoutes(app, deps);
   emailRoutes(app, deps);
   jobRoutes(app, deps);
   statsRoute(app, { watch, now });
   eventRoutes(app, deps, flows);
+  deadLetterRoutes(app, { bus, jobs, store, now });
+  pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
   historyRoutes(app, { model, flows });
 
   await host.start(orchestrator, { bus, jobs, store, now, report });
@@ -159,6 +169,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
   await host.start(commands, { jobs, now, limits: settings.limits, gate });
+  const unfollow = await followSwitchboard(bus.nc, host);
   await app.listen({ host: settings.host, port: settings.port });
   const { address, port } = app.server.address() as AddressInfo;
 
@@ -167,10 +178,12 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     app,
     caughtUp: projection.caughtUp,
     watch,
+    pipelines: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
     reasons,
     async stop() {
       closing.abort();
       await app.close();
+      unfollow();
       await host.drain(settings.drainTimeoutMs);
       watch.close();
       access.keys?.close();

@@ -130,7 +130,8 @@ describe('the read model', () => {
 
 describe('replaying a stretch of a stream', () => {
   const settings = { stream: 'EVENTS', name: 'again', perSecond: 1e6, dryRun: false, onProgress: () => undefined };
-  const count = async (id: string) => (await rig.call<{ events: object[] }>(`/v1/messages/again/${id}`)).body.events.length;
+  const count = async (id: string) =>
+    (await rig.call<{ events: object[] }>(`/v1/messages/again/${id}`)).body.events.length;
 
   test('publishes each message once more, however often it is repeated', async () => {
     for (let i = 0; i < 5; i += 1) {

@@ -85,12 +85,19 @@ export async function createApp(settings: AppSettings): Promise<App> {
       },
       security: [{ apiKey: [] }, {}],
     },
+    transformObject: (document) => withoutBraces('openapiObject' in document ? document.openapiObject : {}),
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) =>
         typeof json.$id === 'string' ? json.$id : `def-${index}`,
     },
   });
   return app;
+}
+
+/** A custom method (`/v1/images:fromUpload`) has a colon that is no parameter: the plugin leaves empty braces before it. */
+function withoutBraces<Document extends { paths?: object }>(document: Document): Document {
+  const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [path.replace('{}:', ':'), item as unknown]);
+  return { ...document, paths: Object.fromEntries(paths) as object };
 }
 
 /** The trace of a request: its server span's, or ids of its own when nothing traces. */

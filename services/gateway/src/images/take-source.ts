@@ -22,7 +22,7 @@ export interface IntakeLimits {
  * How much of a file is read before anything is stored: enough to say what it is, and how large the picture is even
  * behind an EXIF thumbnail and a colour profile.
  */
-const HEAD_BYTES = 256 * 1024;
+export const HEAD_BYTES = 256 * 1024;
 
 /**
  * Takes in the pictures of one request. Each is judged by its first bytes before anything is stored; what is small
@@ -83,7 +83,7 @@ export class Intake {
     }
     const first = Buffer.concat(head);
     const mediaType = judge(first);
-    this.#refuseBomb(mediaType, first);
+    refuseBomb(mediaType, first, this.#limits.maxPixels);
 
     const key = this.#keyOf(index);
     const hash = createHash('sha256').update(first);
@@ -133,13 +133,6 @@ export class Intake {
     }
   }
 
-  #refuseBomb(mediaType: MediaType, head: Buffer): void {
-    const size = dimensions(mediaType, head);
-    if (size === undefined || size.width * size.height <= this.#limits.maxPixels) return;
-    const detail = `The image is ${size.width} x ${size.height} pixels; at most ${this.#limits.maxPixels} in all are taken.`;
-    throw new ApiProblem('image_too_large', detail);
-  }
-
   /** Once the files together are too many bytes for a message, those held in memory go to the store. */
   async #spill(): Promise<void> {
     const held = this.#taken.filter((entry) => entry.content !== undefined);
@@ -166,6 +159,14 @@ export class Intake {
   }
 }
 
+/** Refuses a picture whose header states more pixels than are taken. Throws an `ApiProblem`. */
+export function refuseBomb(mediaType: MediaType, head: Buffer, maxPixels: number): void {
+  const size = dimensions(mediaType, head);
+  if (size === undefined || size.width * size.height <= maxPixels) return;
+  const detail = `The image is ${size.width} x ${size.height} pixels; at most ${maxPixels} in all are taken.`;
+  throw new ApiProblem('image_too_large', detail);
+}
+
 async function feed(from: AsyncGenerator<Buffer>, to: PassThrough): Promise<void> {
   const closed = new Promise<void>((resolve) => to.once('close', resolve));
   try {
@@ -186,7 +187,8 @@ async function drain(stream: Readable): Promise<void> {
   }
 }
 
-function judge(head: Buffer): MediaType {
+/** What a file is by its first bytes. Throws an `ApiProblem` for what is not accepted. */
+export function judge(head: Buffer): MediaType {
   const mediaType = sniff(head);
   if (mediaType !== undefined) return mediaType;
   const detail = 'Only PNG, JPEG, WebP, GIF, TIFF and AVIF images are taken, judged by their first bytes.';

@@ -7,7 +7,14 @@ import { Type, type Static } from 'typebox';
 import { acceptJob, type Acceptance, type JobOrder } from '../accept/accept-job.ts';
 import { callbackUrl } from '../accept/callback-url.ts';
 import { admit, keyOf } from '../accept/idempotency.ts';
-import { imageOptions, imageOrder, notifyAddress, pageSizes, qualities } from '../accept/image-order.ts';
+import {
+  imageOptions,
+  imageOrder,
+  notifyAddress,
+  pageSizes,
+  qualities,
+  type TakenSource,
+} from '../accept/image-order.ts';
 import { answerAccepted } from '../http/answer.ts';
 import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -123,7 +130,10 @@ async function takeImages(
   try {
     checkOptions(request.query);
     const fields = request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake);
-    order = orderOf({ ...request.query, ...fields }, intake, { account: account.id, trace: traceOf(request) });
+    order = orderOf({ ...request.query, ...fields }, intake.sources(), {
+      account: account.id,
+      trace: traceOf(request),
+    });
   } catch (error) {
     await intake.discard();
     throw error;
@@ -179,7 +189,7 @@ function checkOptions(query: ImageOptionsQuery): void {
 /** The order for sources that were taken in with these options. */
 export function orderOf(
   query: ImageOptionsQuery,
-  intake: Pick<Intake, 'sources'>,
+  sources: readonly TakenSource[],
   context: Pick<JobOrder, 'account' | 'trace'>,
 ): JobOrder {
   const options = imageOptions({
@@ -191,7 +201,7 @@ export function orderOf(
   });
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
   const { callbackUrl, notify } = query;
-  return imageOrder({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
+  return imageOrder({ sources, options, priority, callbackUrl, notify }, context);
 }
 
 /** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */

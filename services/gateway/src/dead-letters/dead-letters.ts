@@ -1,0 +1,145 @@
+import { isJobId, reopen, type JobLog } from '@sluice/jobs';
+import type { Bus } from '@sluice/messaging';
+import { DEAD_LETTER } from '@sluice/pipeline';
+import type { ObjectStore } from '@sluice/storage';
+import { audit } from '../audit/audit.ts';
+import { ApiProblem } from '../http/problem.ts';
+import { uploadsOf } from '../orchestrator/work.ts';
+import { deadLetterOf, type DeadLetter } from './record.ts';
+
+export interface DeadLetterDeps {
+  readonly bus: Bus;
+  readonly jobs: JobLog;
+  readonly store: ObjectStore;
+  readonly now: () => number;
+}
+
+/** Which dead letters are meant. */
+export interface DeadLetterFilter {
+  readonly stream?: string | undefined;
+  readonly consumer?: string | undefined;
+  readonly reason?: string | undefined;
+}
+
+/** Who acts. */
+export interface Operator {
+  readonly account: string;
+  readonly traceId: string;
+}
+
+const STREAM = 'DLQ';
+const LOOKED_AT_ONCE = 50;
+/** A page may have to step over what was purged and what the filter leaves out. */
+const LOOKED_PER_PAGE = 2_000;
+
+/** One dead letter, or undefined. */
+export async function findDeadLetter({ bus }: DeadLetterDeps, sequence: number): Promise<DeadLetter | undefined> {
+  const found = await bus.jsm.streams.getMessage(STREAM, { seq: sequence });
+  return found === null ? undefined : deadLetterOf(found);
+}
+
+/** Dead letters that match, newest first, from below `before`. `next` is where the page after begins. */
+export async function listDeadLetters(
+  deps: DeadLetterDeps,
+  filter: DeadLetterFilter,
+  limit: number,
+  before?: number,
+): Promise<{ readonly letters: readonly DeadLetter[]; readonly next: number | undefined }> {
+  const { state } = await deps.bus.jsm.streams.info(STREAM);
+  const letters: DeadLetter[] = [];
+  let sequence = Math.min(before ?? Infinity, state.last_seq + 1) - 1;
+  const lowest = Math.max(state.first_seq, sequence - LOOKED_PER_PAGE + 1, 1);
+  while (sequence >= lowest && letters.length < limit) {
+    const size = Math.min(LOOKED_AT_ONCE, sequence - lowest + 1);
+    const wanted = Array.from({ length: size }, (_, i) => sequence - i);
+    for (const found of await Promise.all(wanted.map((seq) => findDeadLetter(deps, seq)))) {
+      if (letters.length === limit) break;
+      sequence -= 1;
+      if (found !== undefined && matches(found, filter)) letters.push(found);
+    }
+  }
+  return { letters, next: sequence >= state.first_seq && sequence > 0 ? sequence + 1 : undefined };
+}
+
+/**
+ * Sends a dead letter on its way again: a job's work through the job, which is reopened and dispatched as a run of its
+ * own; anything else to the subject it came from, under a new id. Written down first, taken out of the dead letters last.
+ *
+ * @throws {ApiProblem} `not_replayable`.
+ */
+export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, by: Operator): Promise<void> {
+  const stream = letter.header(DEAD_LETTER.stream);
+  await audit(
+    deps.bus.port,
+    {
+      action: 'dead-letter.replay',
+      by: by.account,
+      target: String(letter.sequence),
+      traceId: by.traceId,
+      detail: about(letter),
+    },
+    deps.now,
+  );
+  if (letter.jobId !== undefined && /^(JOBS|IMAGES|EMAILS)/.test(stream)) await reopenJob(deps, letter.jobId);
+  else await publishAgain(deps, letter);
+  await deps.bus.jsm.streams.deleteMessage(STREAM, letter.sequence);
+}
+
+/** Takes a dead letter out for good. Written down first. */
+export async function purgeDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, by: Operator): Promise<void> {
+  await audit(
+    deps.bus.port,
+    {
+      action: 'dead-letter.purge',
+      by: by.account,
+      target: String(letter.sequence),
+      traceId: by.traceId,
+      detail: about(letter),
+    },
+    deps.now,
+  );
+  await deps.bus.jsm.streams.deleteMessage(STREAM, letter.sequence);
+}
+
+async function reopenJob({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
+  const record = await jobs.read(jobId, 'leader');
+  if (record === undefined) throw new ApiProblem('not_replayable', 'The job is no longer known.', { jobId });
+  for (const key of uploadsOf(record.job)) {
+    if ((await store.head(key)) === undefined) {
+      throw new ApiProblem('not_replayable', 'The pictures of this job are gone.', { jobId });
+    }
+  }
+  const moved = await jobs.transition(jobId, reopen);
+  if (moved?.moved !== true)
+    throw new ApiProblem('not_replayable', 'The job has not failed, or runs again already.', { jobId });
+}
+
+async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promise<void> {
+  const subject = letter.header(DEAD_LETTER.subject);
+  if (letter.header(DEAD_LETTER.fullBytes) !== '') {
+    throw new ApiProblem('not_replayable', 'The message was too large to be kept whole.');
+  }
+  // A log is not a queue: what is published there again would be a second fact, not a second try.
+  if (!/^(image|email|user|client|webhook)\./.test(subject)) {
+    throw new ApiProblem('not_replayable', 'Messages of this stream are facts, which do not happen twice.');
+  }
+  const replays = (Number(letter.header(DEAD_LETTER.replays)) || 0) + 1;
+  const original = letter.header(DEAD_LETTER.messageId).replace(/\.r\d+$/, '');
+  const id = isJobId(original.split('.')[0] ?? '') ? `${original}.r${replays}` : `${original}:r${replays}`;
+  await bus.port.publish(subject, letter.data, {
+    id,
+    headers: { ...letter.headers, [DEAD_LETTER.replays]: String(replays) },
+  });
+}
+
+const matches = (letter: DeadLetter, { stream, consumer, reason }: DeadLetterFilter): boolean =>
+  (stream === undefined || letter.header(DEAD_LETTER.stream) === stream) &&
+  (consumer === undefined || letter.header(DEAD_LETTER.consumer) === consumer) &&
+  (reason === undefined || letter.header(DEAD_LETTER.reason) === reason);
+
+const about = (letter: DeadLetter): Record<string, unknown> => ({
+  messageId: letter.header(DEAD_LETTER.messageId),
+  stream: letter.header(DEAD_LETTER.stream),
+  consumer: letter.header(DEAD_LETTER.consumer),
+  reason: letter.header(DEAD_LETTER.reason),
+});

@@ -1,0 +1,144 @@
+import { PermanentError } from '@sluice/pipeline';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DeadLetterView } from '../src/dead-letters/record.ts';
+import type { JobView } from '../src/http/job-view.ts';
+import { png } from './pictures.ts';
+import { eventually, startRig, type Rig } from './rig.ts';
+
+let rig: Rig;
+let broken = true;
+beforeAll(async () => {
+  rig = await startRig();
+  await rig.workers({
+    send: async ({ email }) => {
+      if (broken) throw new PermanentError(`the mailbox of ${email?.to} is on fire`);
+      return undefined;
+    },
+    convert: async () => {
+      if (broken) throw new Error('the store is away');
+      return undefined;
+    },
+  });
+});
+afterAll(() => rig?.stop());
+
+const job = async (id: string): Promise<JobView> => (await rig.call<JobView>(`/v1/jobs/${id}`)).body;
+const inState = (id: string, state: string) =>
+  eventually(
+    () => job(id),
+    (seen) => seen.state === state,
+  );
+const letters = async (query = '') =>
+  (await rig.call<{ deadLetters: DeadLetterView[]; next?: number }>(`/v1/dead-letters?${query}`)).body;
+const letterOf = async (id: string) =>
+  (await eventually(letters, (page) => page.deadLetters.some(({ jobId }) => jobId === id))).deadLetters.find(
+    ({ jobId }) => jobId === id,
+  )!;
+const audits = async (): Promise<{ action: string; target: string; by: string }[]> => {
+  const found = [];
+  const { state } = await rig.bus.jsm.streams.info('AUDIT');
+  for (let seq = 1; seq <= state.last_seq; seq += 1) {
+    found.push(
+      (await rig.bus.jsm.streams.getMessage('AUDIT', { seq }))!.json<{ action: string; target: string; by: string }>(),
+    );
+  }
+  return found;
+};
+const mail = async () =>
+  (
+    await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'notification', variables: { title: 'x' } },
+    })
+  ).body.id;
+
+describe('a dead letter', () => {
+  test('settles its job as failed, without telling its owner what broke inside', async () => {
+    const id = await mail();
+    const failed = await inState(id, 'failed');
+    expect(failed.error).toEqual({
+      code: 'permanent_failure',
+      detail: 'The work failed in a way that no repeat can mend.',
+    });
+  });
+
+  test('shows an operator why, where and what, with addresses masked', async () => {
+    const id = await mail();
+    const letter = await letterOf(id);
+    expect(letter).toMatchObject({
+      stream: 'EMAILS',
+      consumer: 'notification_mailer',
+      reason: 'permanent',
+      attempts: 1,
+      subject: 'email.send.notification',
+      messageId: `${id}.work`,
+      detail: 'the mailbox of ***@example.com is on fire',
+      payload: { jobId: id, email: { to: '***@example.com', template: 'notification' } },
+    });
+    expect((await rig.call(`/v1/dead-letters/${letter.id}`)).body).toEqual(letter);
+    expect((await rig.call('/v1/dead-letters/999999')).status).toBe(404);
+    expect((await letters('reason=decode')).deadLetters).toEqual([]);
+    expect((await letters('consumer=notification_mailer&limit=1')).deadLetters).toHaveLength(1);
+  });
+
+  test('is replayed through its job, once, and then it is gone', async () => {
+    const id = await mail();
+    const letter = await letterOf(id);
+    await inState(id, 'failed');
+    broken = false;
+    expect(await rig.call(`/v1/dead-letters/${letter.id}:replay`, { method: 'POST' })).toMatchObject({ status: 202 });
+    await inState(id, 'succeeded');
+    expect((await rig.call(`/v1/dead-letters/${letter.id}:replay`, { method: 'POST' })).status).toBe(404);
+    expect(await audits()).toContainEqual(
+      expect.objectContaining({ action: 'dead-letter.replay', target: letter.id, by: 'local' }),
+    );
+    broken = true;
+  });
+
+  test('of an image brings its pictures back, those that travelled inside and those in the store', async () => {
+    const ids = [];
+    for (const picture of [png(), png(8, 6, 400_000)]) {
+      const { body } = await rig.call<JobView>('/v1/images', { body: picture });
+      await inState(body.id, 'failed');
+      ids.push(body.id);
+    }
+    broken = false;
+    for (const id of ids) await letterOf(id);
+    const { body } = await rig.call('/v1/dead-letters:replay', { json: { stream: 'IMAGES' } });
+    expect(body).toEqual({ matched: 2, replayed: 2, skipped: [] });
+    for (const id of ids) await inState(id, 'succeeded');
+    broken = true;
+  });
+
+  test('is purged, and the purge is written down first where nobody can take it out', async () => {
+    const letter = await letterOf(await mail());
+    expect((await rig.call(`/v1/dead-letters/${letter.id}`, { method: 'DELETE' })).status).toBe(202);
+    expect((await rig.call(`/v1/dead-letters/${letter.id}`)).status).toBe(404);
+    expect(await audits()).toContainEqual(expect.objectContaining({ action: 'dead-letter.purge', target: letter.id }));
+    await expect(rig.bus.jsm.streams.purge('AUDIT')).rejects.toThrow(/purge/);
+    await expect(rig.bus.jsm.streams.deleteMessage('AUDIT', 1)).rejects.toThrow(/delete/);
+  });
+});
+
+describe('a paused pipeline', () => {
+  test('stands still on every replica until it is resumed', async () => {
+    const other = await rig.replica();
+    broken = false;
+    expect((await rig.call('/v1/pipelines/email_sent:pause', { method: 'POST' })).body).toEqual({
+      name: 'email_sent',
+      paused: true,
+    });
+    const states = async () =>
+      [rig.gateway, other].map(({ pipelines }) => pipelines().find(({ name }) => name === 'email_sent')?.state);
+    await eventually(states, (seen) => seen.every((state) => state === 'paused'));
+    const id = await mail();
+    const late = await rig.replica();
+    await eventually(
+      async () => late.pipelines().find(({ name }) => name === 'email_sent')?.state,
+      (state) => state === 'paused',
+    );
+    expect((await job(id)).state).not.toBe('succeeded');
+    await rig.call('/v1/pipelines/email_sent:resume', { method: 'POST' });
+    await inState(id, 'succeeded');
+    expect((await rig.call('/v1/pipelines/nonsense:pause', { method: 'POST' })).status).toBe(404);
+  });
+});
