@@ -4,30 +4,30 @@
  */
 import type { ConfigProblem } from './errors.ts';
 
-interface FieldBase {
+export interface FieldBase {
   /** One sentence for the reference page. */
   readonly doc: string;
   readonly optional: boolean;
 }
-interface NumberField extends FieldBase {
+export interface NumberField extends FieldBase {
   readonly kind: 'number';
   readonly min: number;
   readonly max: number;
   readonly integer: boolean;
   readonly fallback: number | undefined;
 }
-interface TextField extends FieldBase {
+export interface TextField extends FieldBase {
   readonly kind: 'text';
   readonly pattern: RegExp;
   readonly expect: string;
   readonly fallback: string | undefined;
 }
-interface ChoiceField<C extends string> extends FieldBase {
+export interface ChoiceField<C extends string> extends FieldBase {
   readonly kind: 'choice';
   readonly choices: readonly C[];
   readonly fallback: C | undefined;
 }
-interface CallField<F> extends FieldBase {
+export interface CallField<F> extends FieldBase {
   readonly kind: 'function';
   /** Never set: carries the function's type. */
   readonly type?: F;
@@ -59,10 +59,10 @@ export type Resolved<S extends Fields> = { readonly [K in Settled<S> | Demanded<
   readonly [K in Exclude<keyof S, Settled<S> | Demanded<S>>]: ValueOf<S[K]> | undefined;
 };
 
-type Optional<F> = Omit<F, 'optional'> & { readonly optional: true };
-type Required<F> = Omit<F, 'optional'> & { readonly optional: false };
-type Without<F> = Omit<F, 'fallback'> & { readonly fallback: undefined };
-type With<F, V> = Omit<F, 'fallback'> & { readonly fallback: V };
+export type Optional<F> = Omit<F, 'optional'> & { readonly optional: true };
+export type Required<F> = Omit<F, 'optional'> & { readonly optional: false };
+export type Without<F> = Omit<F, 'fallback'> & { readonly fallback: undefined };
+export type With<F, V> = Omit<F, 'fallback'> & { readonly fallback: V };
 
 interface Bounds {
   readonly min: number;

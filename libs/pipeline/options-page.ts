@@ -1,0 +1,74 @@
+// Writes OPTIONS.md, the reference of every option, from the schema that also checks them: `node options-page.ts`.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  batchFields,
+  breakerFields,
+  deadLetterFields,
+  flowFields,
+  idempotencyFields,
+  leaseFields,
+  rateFields,
+  retryFields,
+  sourceFields,
+  topFields,
+} from './src/options.ts';
+import type { Field, Fields } from './src/schema.ts';
+
+const groups: readonly (readonly [string, string, Fields])[] = [
+  ['', 'The pipeline', topFields],
+  ['sources[]', 'Where messages come from', sourceFields],
+  ['flow', 'How much at a time', flowFields],
+  ['flow.rate', 'How fast', rateFields],
+  ['lease', 'How long a message is ours', leaseFields],
+  ['retry', 'When it fails', retryFields],
+  ['deadLetter', 'When it is given up', deadLetterFields],
+  ['idempotency', 'When it comes twice', idempotencyFields],
+  ['breaker', 'When the dependency is down', breakerFields],
+  ['batch', 'Many at once (with handleBatch)', batchFields],
+];
+
+function allowed(field: Field): string {
+  switch (field.kind) {
+    case 'number': {
+      const what = field.integer ? 'whole number' : 'number';
+      return field.max === Number.MAX_SAFE_INTEGER
+        ? `${what} from ${field.min}`
+        : `${what}, ${field.min} to ${field.max}`;
+    }
+    case 'text':
+      return field.expect.replaceAll('|', '\\|');
+    case 'choice':
+      return field.choices.map((choice) => `\`${choice}\``).join(', ');
+    case 'function':
+    default:
+      return 'function';
+  }
+}
+
+function initial(field: Field): string {
+  if (!field.optional) return 'required';
+  return 'fallback' in field && field.fallback !== undefined ? `\`${field.fallback}\`` : '';
+}
+
+/** The page as text. */
+export function optionsPage(): string {
+  const sections = groups.map(([path, title, fields]) => {
+    const rows = Object.entries(fields).map(
+      ([name, field]) =>
+        `| \`${path === '' ? name : `${path}.${name}`}\` | ${allowed(field)} | ${initial(field)} | ${field.doc} |`,
+    );
+    return [`## ${title}`, '', '| option | value | default | |', '| --- | --- | --- | --- |', ...rows].join('\n');
+  });
+  return [
+    '# Options of a pipeline',
+    '',
+    'Printed from the schema in `src/options.ts`, which also gives the types, the defaults and the checks of `definePipeline`.',
+    'Besides these: `handle` (with `use`, a list of wrappers) or `handleBatch`, and `idempotency.store`.',
+    '',
+    sections.join('\n\n'),
+    '',
+  ].join('\n');
+}
+
+if (process.argv[1] === import.meta.filename) writeFileSync(join(import.meta.dirname, 'OPTIONS.md'), optionsPage());
