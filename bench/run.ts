@@ -1,0 +1,70 @@
+// `pnpm bench NAME [--quick] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
+import { writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+
+/** One figure. `pass` compares it (or its ratio) with the floor the bench sets for it. */
+export interface Row {
+  readonly id: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly ratio?: number;
+  readonly floor?: number;
+  readonly pass: boolean;
+}
+
+/** What a bench returns: its rows, and remarks to print under them (what was skipped and why, versions of peers). */
+export interface BenchResult {
+  readonly rows: readonly Row[];
+  readonly notes?: readonly string[];
+}
+
+interface BenchModule {
+  run(options: { quick: boolean }): Promise<BenchResult | readonly Row[]>;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+});
+const [name] = positionals;
+if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name)) {
+  console.error('usage: pnpm bench NAME [--quick] [--json FILE]');
+  process.exit(2);
+}
+
+const bench = (await import(`./${name}.ts`)) as BenchModule;
+const result = await bench.run({ quick: values.quick });
+const { rows, notes = [] }: BenchResult = 'rows' in result ? result : { rows: result };
+
+const figure = (value: number): string =>
+  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
+const cells = rows.map(({ id, value, unit, ratio, floor, pass }) => [
+  id,
+  figure(value),
+  unit,
+  ratio === undefined ? '' : ratio.toFixed(2),
+  floor === undefined ? '' : String(floor),
+  pass ? 'ok' : 'MISSED',
+]);
+const head = ['figure', 'value', 'unit', 'ratio', 'floor', ''];
+const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)));
+const print = (row: readonly string[]): void =>
+  console.log(
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  '),
+  );
+
+const [cpu] = cpus();
+console.log(
+  `${name}${values.quick ? ' (quick)' : ''}: ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ` +
+    `${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}, Node ${process.versions.node}`,
+);
+print(head);
+for (const row of cells) print(row);
+for (const note of notes) console.log(`- ${note}`);
+if (values.json !== undefined) {
+  writeFileSync(values.json, `${JSON.stringify({ bench: name, quick: values.quick, rows, notes }, null, 2)}\n`);
+}
+process.exit(rows.every((row) => row.pass) ? 0 : 1);
