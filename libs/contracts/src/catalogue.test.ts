@@ -17,6 +17,8 @@ describe('the catalogue of channels', () => {
       EMAILS_EXPRESS: /^email\.express\./,
       CLIENTS: /^client\./,
       EVENTS: /^events\./,
+      WEBHOOKS: /^webhook\./,
+      CREDITS: /^credits\./,
     };
     for (const { template, stream } of Object.values(channels)) expect(template).toMatch(prefix[stream] ?? /$^/);
   });

@@ -1,4 +1,5 @@
 import type { DescMessage } from '@bufbuild/protobuf';
+import { CreditEntrySchema } from './gen/sluice/v1/credits_pb.ts';
 import { EmailSentSchema, SendEmailSchema } from './gen/sluice/v1/email_pb.ts';
 import { LifecycleEventSchema } from './gen/sluice/v1/events_pb.ts';
 import { ConvertImageSchema, ImageConvertedSchema } from './gen/sluice/v1/image_pb.ts';
@@ -18,9 +19,11 @@ export type StreamName =
   | 'EMAILS'
   | 'EMAILS_EXPRESS'
   | 'CLIENTS'
+  | 'WEBHOOKS'
   | 'EVENTS'
   | 'DLQ'
-  | 'AUDIT';
+  | 'AUDIT'
+  | 'CREDITS';
 
 /**
  * One kind of message on the wire: which subject carries which message into which stream. A subject with
@@ -68,8 +71,10 @@ export const channels = {
 
   clientImageConverted: channel('client.image.converted', 'CLIENTS', JobFinishedSchema, 'callback: an image job ended'),
   clientEmailSent: channel('client.email.sent', 'CLIENTS', JobFinishedSchema, 'callback: an e-mail job ended'),
+  webhook: channel('webhook.job.finished', 'WEBHOOKS', JobFinishedSchema, 'a job ended that has a URL to call'),
 
   event: channel('events.{appId}.{messageId}', 'EVENTS', LifecycleEventSchema, 'what happened to one message'),
+  credits: channel('credits.{account}', 'CREDITS', CreditEntrySchema, 'one entry in the ledger of an account'),
 } as const satisfies Record<string, Channel>;
 
 /**

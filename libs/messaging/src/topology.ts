@@ -136,10 +136,13 @@ export const topology: Topology = {
       ],
     ),
     work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
+    // A receiver that is down has its calls wait here for hours: room for them must not be room for nobody else's.
+    work('WEBHOOKS', 'URLs to call when a job ended', ['webhook.>'], [consumer('webhooks', ['webhook.>'], 50_000)]),
     log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
     log('DLQ', 'what no retry could help, for an operator', ['dlq.*.*'], 30 * DAY_MS, [
       consumer('dead_letters', ['dlq.*.*']),
     ]),
     { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', ['audit.>'], 0), appendOnly: true },
+    { ...log('CREDITS', 'the ledger of every account', ['credits.*'], 0), appendOnly: true },
   ],
 };
