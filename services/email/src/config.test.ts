@@ -68,6 +68,13 @@ describe('the configuration', () => {
     expect(settings({ QUOTA_PER_ACCOUNT_PER_DAY: '0' }).quota.perAccountPerDay).toBe(0);
   });
 
+  test('gives each pipeline slots of its own', () => {
+    expect(settings({ CONCURRENCY: '8', CONCURRENCY_WELCOME: '2' }).concurrency).toEqual({
+      welcome_mailer: 2,
+      notification_mailer: 8,
+    });
+  });
+
   test('takes the domain of the sender for Message-IDs', () => {
     const { sender } = settings({ MAIL_FROM: 'hello@Mail.Example' });
     expect(sender).toMatchObject({ address: 'hello@mail.example', messageIdDomain: 'mail.example' });

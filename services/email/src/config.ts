@@ -33,8 +33,10 @@ export const emailFields = {
   SMTP_CA: z.string().optional(),
   /** One attempt at one provider, altogether. */
   SMTP_ATTEMPT_TIMEOUT_MS: fields.ms.max(25_000, 'must stay below ack_wait, 30 s').default(20_000),
-  /** Mails in hand at once, for each of the two pipelines. */
+  /** Mails in hand at once, for each of the two pipelines that does not say otherwise. */
   CONCURRENCY: fields.count.max(500).default(16),
+  CONCURRENCY_WELCOME: fields.count.max(500).optional(),
+  CONCURRENCY_NOTIFICATION: fields.count.max(500).optional(),
 
   MAIL_FROM: address.default('no-reply@sluice.example'),
   MAIL_FROM_NAME: z
@@ -89,6 +91,8 @@ export interface EmailSettings {
   readonly sender: Sender;
   readonly dkim: DkimKey | undefined;
   readonly quota: { readonly perAccountPerDay: number; readonly perRecipientPerHour: number };
+  /** Slots of each pipeline. */
+  readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };
 }
 
 /**
@@ -126,6 +130,10 @@ export function emailSettings(config: EmailConfig): EmailSettings {
       links: { allowHttp: dev, hosts: config.LINK_HOSTS },
     },
     dkim: signs ? { domainName, keySelector, privateKey } : undefined,
+    concurrency: {
+      welcome_mailer: config.CONCURRENCY_WELCOME ?? config.CONCURRENCY,
+      notification_mailer: config.CONCURRENCY_NOTIFICATION ?? config.CONCURRENCY,
+    },
     quota: {
       perAccountPerDay: config.QUOTA_PER_ACCOUNT_PER_DAY ?? (dev ? 0 : 10_000),
       perRecipientPerHour: config.QUOTA_PER_RECIPIENT_PER_HOUR ?? (dev ? 0 : 20),

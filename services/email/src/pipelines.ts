@@ -4,7 +4,7 @@ import { definePipeline, type Pipeline, type RetryPolicy } from '@sluice/pipelin
 import { sendMail, type MailerDeps } from './mailer.ts';
 
 export interface MailerSettings {
-  readonly concurrency: number;
+  readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };
   readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
   /** The longest a handler may run: holding a mail through an outage included. */
   readonly handlerTimeoutMs: number;
@@ -26,7 +26,7 @@ function decodeSendEmail(bytes: Uint8Array): SendEmail {
  * keep the other waiting: a flood of notifications leaves welcome mails their own slots.
  */
 export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, MailerDeps>[] {
-  return ['welcome_mailer', 'notification_mailer'].map((name) =>
+  return (['welcome_mailer', 'notification_mailer'] as const).map((name) =>
     definePipeline<SendEmail, MailerDeps>({
       name,
       sources: [
@@ -35,7 +35,7 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
       ],
       decode: decodeSendEmail,
       flow: {
-        concurrency: settings.concurrency,
+        concurrency: settings.concurrency[name],
         ...(settings.pullExpiresMs === undefined
           ? {}
           : { expiresMs: settings.pullExpiresMs, idleHeartbeatMs: Math.floor(settings.pullExpiresMs / 4) }),

@@ -29,6 +29,7 @@ export async function startEmail(
 ): Promise<RunningService> {
   const { config, log, telemetry, instance } = context;
   const settings = emailSettings(config);
+  const { concurrency } = settings;
   const worker = await joinBus('email', context);
   const { nc } = worker.bus;
   const [inbox, quotas, suppressions] = await Promise.all([
@@ -43,7 +44,8 @@ export async function startEmail(
     transport: openTransport({
       provider,
       timeouts: { ...defaultTimeouts, attemptMs, ...tuning.timeouts },
-      connections: 2 * config.CONCURRENCY,
+      // A session for every mail in hand: none waits for another's, so an attempt's time is its own.
+      connections: concurrency.welcome_mailer + concurrency.notification_mailer,
       clientName: settings.sender.messageIdDomain,
       ca: config.SMTP_CA,
       dkim: settings.dkim,
@@ -84,7 +86,7 @@ export async function startEmail(
   };
 
   const pipelines = mailerPipelines({
-    concurrency: config.CONCURRENCY,
+    concurrency,
     retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
     handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
     pullExpiresMs: tuning.pullExpiresMs,

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
 import type { DkimKey } from '../dkim.ts';
+import { createPacer } from './pacer.ts';
 import type { ProviderSettings } from './settings.ts';
 import { verdictOf, type Verdict } from './verdict.ts';
 
@@ -109,7 +109,7 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
     done();
   });
 
-  const takeTurn = pacer(provider.perSecond);
+  const takeTurn = createPacer(provider.perSecond);
 
   return {
     get connectionsOpened() {
@@ -151,16 +151,4 @@ function inOneChunk(content: Buffer): Readable {
       this.push(null);
     },
   });
-}
-
-/** Spaces calls evenly, so that a provider's limit per second is never exceeded by a burst. */
-function pacer(perSecond: number | undefined): (signal: AbortSignal) => Promise<void> {
-  if (perSecond === undefined) return () => Promise.resolve();
-  let nextMs = 0;
-  return async (signal) => {
-    const nowMs = performance.now();
-    const turnMs = Math.max(nowMs, nextMs);
-    nextMs = turnMs + 1_000 / perSecond;
-    if (turnMs > nowMs) await sleep(turnMs - nowMs, undefined, { signal }).catch(() => undefined);
-  };
 }
