@@ -1,18 +1,16 @@
+import { Admission } from './admission.ts';
 import { Batcher } from './batcher.ts';
-import type { ClosedBy } from './batcher.ts';
 import { Breaker } from './breaker.ts';
-import type { Clock, Timer } from './clock.ts';
+import type { Clock } from './clock.ts';
 import { checkConsumer } from './consumer-check.ts';
 import type { LiveConsumer } from './consumer-check.ts';
-import { Delivery, parseAckSubject } from './delivery.ts';
-import type { DeliveryMeta, DeliverySource } from './delivery.ts';
+import type { Delivery } from './delivery.ts';
 import { Demand } from './demand.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
 import type { Observer } from './events.ts';
-import { Fifo } from './fifo.ts';
-import { Intake } from './intake.ts';
 import type { Logger } from './log.ts';
-import type { ConnectionEvent, NatsMessage, NatsPort } from './port.ts';
+import { rateFields } from './options.ts';
+import type { ConnectionEvent, NatsPort } from './port.ts';
 import { Prefetch } from './prefetch.ts';
 import { Processor } from './processor.ts';
 import type { ProcessorHost } from './processor.ts';
@@ -22,15 +20,13 @@ import type { Run } from './run.ts';
 import type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 import type { Runtime } from './runtime.ts';
 import { resolve } from './schema.ts';
-import { rateFields } from './options.ts';
 import { Settlements } from './settlement.ts';
 import { SourceHealth } from './source-health.ts';
-
-type Batch<T> = readonly [Delivery<T>, ...Delivery<T>[]];
+import { Sweeper } from './sweeper.ts';
+import { Workload } from './workload.ts';
 
 const FLUSH_TIMEOUT_MS = 2000;
-/** With ordered lanes, messages that wait behind their key do not use up the room of others, up to this many per slot. */
-const LANE_ROOM_PER_SLOT = 3;
+const MOST_PREFETCH = 1024;
 
 /** What a pipeline may do besides handling: a replay of history has no effects of its own. */
 export interface EngineEffects {
@@ -49,44 +45,26 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #observe: Observer | undefined;
-  readonly #live: LiveConsumer;
-  readonly #heartbeatMs: number;
+  readonly #ackWaitMs: number;
+  readonly #work: Workload<T, D>;
   readonly #settlements: Settlements;
   readonly #processor: Processor<T, D>;
-  readonly #intake: Intake<T>;
+  readonly #admission: Admission<T, D>;
+  readonly #sweeper: Sweeper<T, D>;
   readonly #pullers: readonly Puller[];
   readonly #sources: readonly SourceHealth[];
   readonly #demand: Demand;
   readonly #prefetch: Prefetch | undefined;
   readonly #breaker: Breaker | undefined;
-  readonly #batcher: Batcher<T, Delivery<T>> | undefined;
-  readonly #batches = new Fifo<{ items: Batch<T>; by: ClosedBy; waitedMs: number; bytes: number }>();
-  readonly #runs = new Set<Run<T, D>>();
-  readonly #parkedHere = new Map<Delivery<T>, Timer>();
   readonly #stopListening: () => void;
-  readonly #sweeper: Timer;
   #resolveDone: () => void = () => undefined;
   #rejectDone: (fault: PipelineFault) => void = () => undefined;
-
   #state: State = 'starting';
   #paused: string | undefined;
   #draining: Promise<DrainReport> | undefined;
   #final: 'stopped' | undefined;
   #epoch = 1;
   #lostAt = 0;
-  /** Messages in handlers that were given up on. */
-  #zombieLoad = 0;
-  #zombies = 0;
-  #gating = 0;
-  #starting = false;
-  #asking = false;
-  readonly #origins: readonly DeliverySource[];
-  /** Overwritten for every message: what is needed of it goes into the delivery at once. */
-  readonly #meta: DeliveryMeta = { attempt: 0, sequence: 0, pending: 0 };
-  #sweptAt: number;
-  readonly #sweepMs: number;
-  #parkedUntil: number[] = [];
-  #idleWaiters: (() => void)[] = [];
   #tally = { settled: 0, returned: 0 };
 
   constructor(
@@ -102,71 +80,67 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#port = runtime.nats;
     this.#clock = clock;
     this.#log = log;
-    this.#observe = guarded(runtime.observe, log);
-    const ackWaitMs = Math.min(...live.map((consumer) => consumer.ackWaitMs));
-    this.#live = { ackWaitMs, maxBatch: undefined, maxExpiresMs: undefined };
-    this.#heartbeatMs = spec.lease.heartbeatMs ?? ackWaitMs / 3;
-    this.#settlements = new Settlements(this.#port, clock, spec.lease.confirm);
-    const random = runtime.random ?? Math.random;
-    this.#processor = new Processor(
-      spec,
-      {
-        deps: runtime.deps,
-        clock,
-        random,
-        log,
-        observe: this.#observe,
-        instrument: runtime.instrument,
-        inject: runtime.inject,
-      },
-      this,
-      ackWaitMs,
-    );
-    this.#origins = spec.sources.map(({ stream, consumer }, index) => ({
-      index,
-      stream,
-      consumer,
-      maxAttempts: spec.retry.maxAttempts,
-      ackPrefix: `$JS.ACK.${stream}.${consumer}.`,
-    }));
+    const observe = guarded(runtime.observe, log);
+    this.#observe = observe;
+    this.#ackWaitMs = Math.min(...live.map((consumer) => consumer.ackWaitMs));
     const weights = spec.sources.map((source) => source.weight);
-    this.#intake = new Intake<T>(weights);
+    const work = new Workload<T, D>(weights);
+    this.#work = work;
+    this.#settlements = new Settlements(this.#port, clock, spec.lease.confirm);
+    this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
+    const { deps, instrument, inject, random = Math.random } = runtime;
+    const processing = { deps, clock, random, log, observe, instrument, inject };
+    this.#processor = new Processor(spec, processing, this, this.#ackWaitMs);
     this.#pullers = spec.sources.map((source, index) => this.#makePuller(source, index, live[index]?.maxBatch));
     this.#sources = this.#pullers.map((puller, index) => this.#makeHealth(puller, index));
-    this.#demand = new Demand(this.#pullers, weights, spec.rate, clock, {
-      pipeline: spec.name,
-      observe: this.#observe,
-      wake: () => this.#pump(),
-    });
-    this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
+    const wake = (): void => this.#admission.pump();
+    this.#demand = new Demand(this.#pullers, weights, spec.rate, clock, { pipeline: spec.name, observe, wake });
     if (spec.work.kind === 'batch') {
-      this.#batcher = new Batcher(spec.work.batch, clock, (items, by, waitedMs, bytes) => {
-        this.#batches.add({ items, by, waitedMs, bytes });
-        this.#startBatches();
+      work.batcher = new Batcher(spec.work.batch, clock, (items, closedBy, waitedMs, bytes) => {
+        work.batches.add({ items, closedBy, waitedMs, bytes });
+        this.#admission.startBatches();
       });
     } else if (spec.flow.prefetch === undefined) {
-      this.#prefetch = new Prefetch(spec.flow.concurrency, ackWaitMs, 1024);
+      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, MOST_PREFETCH);
     }
+    const shared = {
+      spec,
+      clock,
+      log,
+      observe,
+      work,
+      processor: this.#processor,
+      settlements: this.#settlements,
+      prefetch: this.#prefetch,
+    };
+    this.#admission = new Admission<T, D>({
+      ...shared,
+      demand: this.#demand,
+      breaker: this.#breaker,
+      open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
+      closing: () => this.#closing,
+      usable: (index) => this.#sources[index]?.usable === true,
+    });
+    this.#sweeper = new Sweeper<T, D>({
+      ...shared,
+      pullers: this.#pullers,
+      sources: this.#sources,
+      heartbeatMs: spec.lease.heartbeatMs ?? this.#ackWaitMs / 3,
+      connected: () => this.#port.connected && this.#final === undefined,
+      ask: () => this.#admission.ask(),
+      stuck: () => {
+        if (this.#draining !== undefined) return;
+        this.#fault('ZOMBIES', `all ${work.zombies} slots are taken by handlers that ignore their abort signal`);
+      },
+    });
     this.done = new Promise<void>((resolve, reject) => {
       this.#resolveDone = resolve;
       this.#rejectDone = reject;
     });
-    this.#sweptAt = clock.now();
-    this.#sweepMs = Math.max(
-      5,
-      Math.min(
-        250,
-        this.#heartbeatMs / 2,
-        spec.flow.idleHeartbeatMs / 2,
-        spec.lease.handlerTimeoutMs / 4,
-        Math.max(20, spec.lease.graceMs / 2),
-      ),
-    );
-    this.#sweeper = clock.every(this.#sweepMs, () => this.#sweep());
     this.#stopListening = this.#port.onConnection((event) => this.#connection(event));
     for (const puller of this.#pullers) puller.open();
     this.#refresh('started');
-    this.#pump();
+    this.#admission.pump();
   }
 
   // --- what the user sees --------------------------------------------------------------------------------------------
@@ -181,7 +155,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       rate === undefined ? undefined : resolve(rateFields, rate, 'rate', problems);
     if (problems[0] !== undefined) throw new RangeError(`${problems[0].path} ${problems[0].message}`);
     this.#demand.setRate(resolved);
-    this.#pump();
+    this.#admission.pump();
   }
 
   async pause(reason: string): Promise<void> {
@@ -191,14 +165,14 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     await this.#pullsEnded();
     if (this.#paused === undefined || this.#draining !== undefined) return;
     this.#returnWaiting();
-    await this.#handlersEnded();
+    await this.#work.whenIdle();
   }
 
   resume(): void {
     if (this.#paused === undefined) return;
     this.#paused = undefined;
     this.#refresh('resumed');
-    this.#pump();
+    this.#admission.pump();
   }
 
   drain(options: { timeoutMs?: number } = {}): Promise<DrainReport> {
@@ -214,19 +188,18 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   snapshot(): Snapshot {
-    const now = this.#clock.now();
-    this.#parkedUntil = this.#parkedUntil.filter((dueAt) => dueAt > now);
-    const running = [...this.#runs].reduce((sum, run) => sum + (run.phase === 'zombie' ? 0 : run.deliveries.length), 0);
+    const work = this.#work;
+    const { inHandlers } = work;
     return {
       state: this.#state,
-      inFlight: this.#spec.work.kind === 'single' ? this.#runs.size - this.#zombies + this.#gating : running,
-      buffered: this.#intake.heldCount() - running - this.#gating,
+      inFlight: inHandlers + (this.#spec.work.kind === 'single' ? work.gating : 0),
+      buffered: work.intake.heldCount() - inHandlers - work.gating,
       requested: this.#pullers.reduce((sum, puller) => sum + puller.requested, 0),
       prefetch: this.#prefetch?.current ?? this.#spec.flow.prefetch ?? 0,
       unconfirmedAcks: this.#settlements.unconfirmed,
       heldSettlements: this.#settlements.held,
-      zombies: this.#zombies,
-      parked: this.#parkedUntil.length + this.#parkedHere.size,
+      zombies: work.zombies,
+      parked: work.parked(this.#clock.now()),
       lag: this.#pullers.reduce((sum, puller) => sum + puller.lag, 0),
       epoch: this.#epoch,
     };
@@ -241,7 +214,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       const index = this.#sources.findIndex((source) => source.trouble !== undefined);
       const source = this.#spec.sources[index];
       reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${this.#sources[index]?.trouble ?? 'unreachable'}`;
-    } else if (this.#zombies >= this.#spec.flow.concurrency)
+    } else if (this.#work.zombies >= this.#spec.flow.concurrency)
       reason = 'every slot is taken by a handler that does not return';
     return { ok: reason === undefined, reason, silentMs };
   }
@@ -257,14 +230,14 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   ack(delivery: Delivery<T>): Promise<void> | undefined {
-    this.#askSoon();
+    this.#admission.askSoon();
     const confirmed = this.#settlements.ack(delivery);
     this.#tally.settled++;
     if (confirmed === undefined) {
-      this.#intake.remove(delivery);
+      this.#work.intake.remove(delivery);
       return undefined;
     }
-    return confirmed.then(() => this.#intake.remove(delivery));
+    return confirmed.then(() => this.#work.intake.remove(delivery));
   }
 
   retry(delivery: Delivery<T>, delayMs: number): void {
@@ -275,16 +248,16 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       delivery.phase = 'waiting';
       delivery.attempt++;
       const timer = this.#clock.after(delayMs, () => {
-        this.#parkedHere.delete(delivery);
-        this.#intake.queue(delivery);
-        this.#pump();
+        this.#work.retryingHere.delete(delivery);
+        this.#work.intake.queue(delivery);
+        this.#admission.pump();
       });
-      this.#parkedHere.set(delivery, timer);
+      this.#work.retryingHere.set(delivery, timer);
       return;
     }
     this.#settlements.nak(delivery, delayMs);
-    this.#parkedUntil.push(this.#clock.now() + delayMs);
-    this.#intake.remove(delivery);
+    this.#work.sentAway(this.#clock.now() + delayMs);
+    this.#work.intake.remove(delivery);
   }
 
   giveBack(delivery: Delivery<T>, silently: boolean): void {
@@ -292,28 +265,24 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this.#settlements.nak(delivery, undefined);
       this.#tally.returned++;
     }
-    this.#intake.remove(delivery);
+    this.#work.intake.remove(delivery);
   }
 
   runStarted(run: Run<T, D>): void {
-    this.#runs.add(run);
+    this.#work.runs.add(run);
   }
 
   runEnded(run: Run<T, D>): void {
-    this.#runs.delete(run);
-    if (run.onZombie !== undefined) {
-      run.onZombie = undefined;
-      this.#zombies--;
-      this.#zombieLoad -= run.deliveries.length;
-      this.#observe?.({
-        type: 'handler.zombieEnded',
-        pipeline: this.#spec.name,
-        message: run.deliveries[0],
-        zombies: this.#zombies,
-      });
+    this.#work.runs.delete(run);
+    if (run.countedAsZombie) {
+      this.#work.zombies--;
+      this.#work.zombieMessages -= run.deliveries.length;
+      const { zombies } = this.#work;
+      const [message] = run.deliveries;
+      this.#observe?.({ type: 'handler.zombieEnded', pipeline: this.#spec.name, message, zombies });
     }
     this.#prefetch?.learn(run.endedAt - run.startedAt);
-    this.#freed();
+    this.#admission.freed();
   }
 
   sample(failed: boolean, error: unknown): void {
@@ -329,255 +298,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this.#clock.after(coolDownMs, () => {
         breaker.probe();
         this.#observe?.({ type: 'breaker.probing', pipeline: this.#spec.name });
-        this.#pump();
+        this.#admission.pump();
       });
       this.#refresh('too many failures');
-    }
-  }
-
-  // --- messages in ---------------------------------------------------------------------------------------------------
-
-  #receive(source: number, raw: NatsMessage): void {
-    const puller = this.#pullers[source];
-    const from = this.#origins[source];
-    const reply = raw.reply ?? '';
-    const meta = this.#meta;
-    if (puller === undefined || from === undefined || !parseAckSubject(reply, meta, from.ackPrefix)) {
-      this.#log.warn({ pipeline: this.#spec.name, subject: raw.subject }, 'not a JetStream delivery, ignored');
-      return;
-    }
-    puller.lag = meta.pending;
-    const running = this.#intake.find(source, meta.sequence);
-    if (running !== undefined) {
-      // The server thinks our lease ran out. One settlement, on the newest delivery, covers both.
-      running.reply = reply;
-      running.attempt = Math.max(running.attempt, meta.attempt);
-      running.beatAt = this.#clock.now();
-      this.#observe?.({ type: 'message.joined', pipeline: this.#spec.name, message: running });
-      this.#askSoon();
-      return;
-    }
-    const delivery = new Delivery<T>(raw, reply, meta, from, this.#clock.now());
-    if (meta.attempt > 1 && this.#settlements.ackedHere(source, meta.sequence)) {
-      void this.#settlements.ack(delivery);
-      this.#observe?.({ type: 'message.joined', pipeline: this.#spec.name, message: delivery });
-      this.#askSoon();
-      return;
-    }
-    this.#findKey(delivery);
-    this.#intake.add(delivery);
-    this.#observe?.({ type: 'message.received', pipeline: this.#spec.name, message: delivery });
-    // Before any ack of this turn is queued: then the next pull leaves in the same socket write.
-    this.#askSoon();
-    this.#startReady();
-  }
-
-  #findKey(delivery: Delivery<T>): void {
-    const { orderBy, decode } = this.#spec;
-    if (orderBy === undefined) return;
-    try {
-      delivery.decode(decode);
-    } catch {
-      // The gate meets the same failure and dead-letters the message.
-      return;
-    }
-    try {
-      delivery.key = orderBy(delivery);
-    } catch (error) {
-      delivery.fault = { error };
-    }
-  }
-
-  // --- starting ------------------------------------------------------------------------------------------------------
-
-  get #mayStart(): boolean {
-    return (
-      this.#paused === undefined &&
-      this.#draining === undefined &&
-      this.#final === undefined &&
-      this.#breaker?.phase !== 'open' &&
-      this.#port.connected
-    );
-  }
-
-  get #slots(): number {
-    return this.#breaker?.phase === 'probing' ? 1 : this.#spec.flow.concurrency;
-  }
-
-  #startReady(): void {
-    if (this.#starting || !this.#mayStart) return;
-    this.#starting = true;
-    // Batches take their slots when they close, not while they fill.
-    while (this.#intake.ready > 0 && (this.#batcher !== undefined || this.#runs.size + this.#gating < this.#slots)) {
-      if (!this.#demand.mayStart()) break;
-      const delivery = this.#intake.take();
-      if (delivery === undefined) break;
-      const passed = this.#processor.gate(delivery);
-      if (passed === true) this.#pass(delivery);
-      else if (passed !== false) {
-        this.#gating++;
-        void passed.then((ok) => {
-          this.#gating--;
-          if (ok) this.#pass(delivery);
-          else this.#freed();
-        });
-      }
-    }
-    this.#starting = false;
-  }
-
-  #pass(delivery: Delivery<T>): void {
-    if (this.#final !== undefined || delivery.phase === 'settled') return;
-    if (this.#batcher === undefined) {
-      this.#processor.execute([delivery]);
-      return;
-    }
-    if (this.#draining !== undefined || this.#paused !== undefined) {
-      this.#intake.queue(delivery);
-      return;
-    }
-    try {
-      this.#batcher.add(delivery);
-    } catch (error) {
-      delivery.fault = { error };
-      void this.#processor.gate(delivery);
-    }
-  }
-
-  #startBatches(): void {
-    while (this.#batches.size > 0 && this.#runs.size < this.#slots && this.#breaker?.phase !== 'open') {
-      const batch = this.#batches.take();
-      if (batch === undefined) return;
-      this.#observe?.({
-        type: 'batch.started',
-        pipeline: this.#spec.name,
-        size: batch.items.length,
-        bytes: batch.bytes,
-        waitedMs: batch.waitedMs,
-        closedBy: batch.by,
-      });
-      this.#processor.execute(batch.items);
-    }
-  }
-
-  /** A slot is free: start what is here, ask for what is not. */
-  #freed(): void {
-    this.#startBatches();
-    this.#startReady();
-    this.#askSoon();
-    if (this.#runs.size - this.#zombies + this.#gating === 0 && this.#batches.size === 0) {
-      const waiters = this.#idleWaiters;
-      this.#idleWaiters = [];
-      for (const wake of waiters) wake();
-    }
-  }
-
-  #pump(): void {
-    this.#startBatches();
-    this.#startReady();
-    this.#ask();
-  }
-
-  /** Many slots become free in one turn of the event loop: one pull for all of them. */
-  #askSoon(): void {
-    if (this.#asking) return;
-    this.#asking = true;
-    this.#clock.soon(() => {
-      this.#asking = false;
-      this.#ask();
-    });
-  }
-
-  #ask(): void {
-    if (!this.#mayStart) return;
-    const held = this.#intake.heldCount() + this.#zombieLoad;
-    const waiting = this.#intake.ready + this.#intake.lanes.waiting;
-    this.#demand.ask({ capacity: this.#capacity(), held, waiting }, (index) => this.#sources[index]?.usable === true);
-    const { work } = this.#spec;
-    if (
-      work.kind === 'batch' &&
-      held >= this.#capacity() &&
-      this.#runs.size < this.#slots &&
-      this.#batches.size === 0
-    ) {
-      // Every place is taken by batches that wait for more: there is no more, until one of them goes.
-      this.#batcher?.closeOldest('demand');
-    }
-  }
-
-  #capacity(): number {
-    const { work, flow, orderBy } = this.#spec;
-    const slots = this.#slots;
-    if (slots === 1 && this.#breaker?.phase === 'probing') return 1;
-    if (work.kind === 'batch') return slots * work.batch.maxSize;
-    const behind = orderBy === undefined ? 0 : Math.min(this.#intake.lanes.waiting, LANE_ROOM_PER_SLOT * slots);
-    return slots + (this.#prefetch?.current ?? flow.prefetch ?? 0) + behind;
-  }
-
-  // --- the sweep: heartbeats, timeouts, watchdog ---------------------------------------------------------------------
-
-  #sweep(): void {
-    const now = this.#clock.now();
-    const lateMs = now - this.#sweptAt - this.#sweepMs;
-    this.#sweptAt = now;
-    this.#beat(now);
-    let oldestMs = 0;
-    for (const run of this.#runs) {
-      const ageMs = now - run.startedAt;
-      if (run.phase === 'running') {
-        oldestMs = Math.max(oldestMs, ageMs);
-        if (ageMs >= this.#spec.lease.handlerTimeoutMs) this.#timeOut(run, now);
-      } else if (run.phase === 'aborting' && now - run.abortedAt >= this.#spec.lease.graceMs) this.#giveUp(run);
-    }
-    this.#processor.renewClaims(this.#runs);
-    if (this.#prefetch !== undefined) {
-      const before = this.#prefetch.current;
-      const after = this.#prefetch.retune(oldestMs);
-      if (after !== before) this.#observe?.({ type: 'prefetch.changed', pipeline: this.#spec.name, prefetch: after });
-    }
-    if (!this.#port.connected || this.#final !== undefined) return;
-    let freed = false;
-    for (const [index, puller] of this.#pullers.entries()) {
-      if (puller.expire()) freed = true;
-      // After a pause of this very process the silence is ours, not the server's.
-      else if (lateMs < puller.options.idleHeartbeatMs) this.#sources[index]?.watch();
-    }
-    if (freed) this.#ask();
-  }
-
-  #beat(now: number): void {
-    if (!this.#port.connected) return;
-    let count = 0;
-    for (const delivery of this.#intake.held()) {
-      if (now - delivery.beatAt < this.#heartbeatMs) continue;
-      delivery.beatAt = now;
-      this.#settlements.working(delivery);
-      count++;
-    }
-    if (count > 0) this.#observe?.({ type: 'heartbeats.sent', pipeline: this.#spec.name, count });
-  }
-
-  #timeOut(run: Run<T, D>, now: number): void {
-    const timeoutMs = this.#spec.lease.handlerTimeoutMs;
-    run.abort(new HandlerAborted('HANDLER_TIMEOUT', `the handler did not finish within ${timeoutMs} ms`), now);
-    for (const delivery of run.deliveries) {
-      this.#observe?.({ type: 'message.timedOut', pipeline: this.#spec.name, message: delivery, timeoutMs });
-    }
-  }
-
-  #giveUp(run: Run<T, D>): void {
-    this.#zombies++;
-    this.#zombieLoad += run.deliveries.length;
-    run.onZombie = () => undefined;
-    this.#observe?.({
-      type: 'handler.zombie',
-      pipeline: this.#spec.name,
-      message: run.deliveries[0],
-      zombies: this.#zombies,
-    });
-    this.#processor.giveUp(run);
-    if (this.#zombies >= this.#spec.flow.concurrency && this.#draining === undefined) {
-      this.#fault('ZOMBIES', `all ${this.#zombies} slots are taken by handlers that ignore their abort signal`);
     }
   }
 
@@ -607,17 +330,15 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#afterOutage();
     this.#observe?.({ type: 'connection.restored', pipeline: this.#spec.name, epoch: this.#epoch, replayed });
     this.#refresh('connection restored');
-    this.#pump();
+    this.#admission.pump();
   }
 
   /** What was held through an outage: either the lease is extended now, or it has run out and the server acts. */
   #afterOutage(): void {
-    const now = this.#clock.now();
-    if (now - this.#lostAt > this.#live.ackWaitMs) {
-      for (const delivery of this.#takeWaiting()) this.giveBack(delivery, true);
+    if (this.#clock.now() - this.#lostAt > this.#ackWaitMs) {
+      for (const delivery of this.#work.takeWaiting()) this.giveBack(delivery, true);
     }
-    for (const delivery of this.#intake.held()) delivery.beatAt = now - this.#heartbeatMs;
-    this.#beat(now);
+    this.#sweeper.beat(true);
   }
 
   // --- ending --------------------------------------------------------------------------------------------------------
@@ -628,11 +349,11 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const deadline = this.#clock.now() + timeoutMs;
     this.#tally = { settled: 0, returned: 0 };
     this.#refresh('draining');
-    this.#batcher?.closeAll('drain');
+    this.#work.batcher?.closeAll('drain');
     await Promise.race([this.#pullsEnded(), this.#sleep(Math.max(0, timeoutMs))]);
     await this.#closeInboxes();
     this.#returnWaiting();
-    await Promise.race([this.#handlersEnded(), this.#sleep(Math.max(0, deadline - this.#clock.now()))]);
+    await Promise.race([this.#work.whenIdle(), this.#sleep(Math.max(0, deadline - this.#clock.now()))]);
     await this.#forceEnd();
     const report = await this.#account();
     this.#observe?.({ type: 'drain.finished', pipeline: this.#spec.name, report });
@@ -643,17 +364,17 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   /** Aborts what still runs, gives it the grace, and gives its messages back. */
   async #forceEnd(): Promise<void> {
-    if (this.#runs.size - this.#zombies + this.#gating === 0 && this.#batches.size === 0) return;
+    if (this.#work.idle) return;
     const now = this.#clock.now();
-    for (const { items } of this.#batches.takeAll()) {
+    for (const { items } of this.#work.batches.takeAll()) {
       for (const delivery of items) this.#return(delivery);
     }
-    for (const run of this.#runs) {
+    for (const run of this.#work.runs) {
       run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping and its drain timeout is over'), now);
     }
-    await Promise.race([this.#handlersEnded(), this.#sleep(this.#spec.lease.graceMs)]);
-    for (const run of this.#runs) {
-      if (run.phase === 'aborting') this.#giveUp(run);
+    await Promise.race([this.#work.whenIdle(), this.#sleep(this.#spec.lease.graceMs)]);
+    for (const run of this.#work.runs) {
+      if (run.phase === 'aborting') this.#sweeper.giveUp(run);
     }
     // The settlements of what was given up are queued by now or never.
     await new Promise<void>((resolve) => this.#clock.soon(resolve));
@@ -662,7 +383,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   async #account(): Promise<DrainReport> {
     const { settled, returned } = this.#tally;
     const proven = await this.#settlements.flush(FLUSH_TIMEOUT_MS);
-    const left = this.#intake.heldCount();
+    const left = this.#work.intake.heldCount();
     const unsent = proven ? 0 : Math.min(settled + returned, this.#settlements.held);
     const fromReturned = Math.min(returned, unsent);
     return {
@@ -682,13 +403,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     await Promise.race([closing.catch(() => undefined), this.#sleep(FLUSH_TIMEOUT_MS)]);
   }
 
-  #handlersEnded(): Promise<void> {
-    if (this.#runs.size - this.#zombies + this.#gating === 0 && this.#batches.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
-  }
-
   #returnWaiting(): void {
-    for (const delivery of this.#takeWaiting()) this.#return(delivery);
+    for (const delivery of this.#work.takeWaiting()) this.#return(delivery);
   }
 
   #return(delivery: Delivery<T>): void {
@@ -703,34 +419,26 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     });
   }
 
-  /** Everything that is held and has not started. */
-  #takeWaiting(): Delivery<T>[] {
-    const parked = [...this.#parkedHere.keys()];
-    for (const timer of this.#parkedHere.values()) timer.cancel();
-    this.#parkedHere.clear();
-    return [...this.#intake.takeWaiting(), ...parked, ...(this.#batcher?.takeAll() ?? [])];
-  }
-
   #fault(code: PipelineFault['code'], message: string, options?: ErrorOptions): void {
     const fault = new PipelineFault(code, `pipeline ${this.#spec.name}: ${message}`, options);
     this.#log.error({ pipeline: this.#spec.name, code }, fault.message);
     const now = this.#clock.now();
-    for (const run of this.#runs) run.abort(new HandlerAborted('DRAIN_FORCED', message), now);
+    for (const run of this.#work.runs) run.abort(new HandlerAborted('DRAIN_FORCED', message), now);
     this.#stop(message);
     this.#rejectDone(fault);
   }
 
   #stop(reason: string): void {
     this.#final = 'stopped';
-    this.#sweeper.cancel();
+    this.#sweeper.close();
     this.#stopListening();
     this.#settlements.close();
     this.#demand.close();
     for (const source of this.#sources) source.close();
     for (const puller of this.#pullers) puller.close();
-    for (const timer of this.#parkedHere.values()) timer.cancel();
+    this.#work.cancelRetries();
     this.#refresh(reason);
-    for (const wake of this.#idleWaiters.splice(0)) wake();
+    this.#work.wakeIdle(true);
   }
 
   #sleep(ms: number): Promise<void> {
@@ -748,6 +456,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#log.info({ pipeline: this.#spec.name, from, to, reason }, 'pipeline state');
   }
 
+  get #closing(): boolean {
+    return this.#paused !== undefined || this.#draining !== undefined || this.#final !== undefined;
+  }
+
   #whatState(): State {
     if (this.#final !== undefined) return this.#final;
     if (this.#draining !== undefined) return 'draining';
@@ -760,9 +472,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #makePuller(source: ResolvedSpec<T, D>['sources'][number], index: number, maxBatch: number | undefined): Puller {
     const { expiresMs, idleHeartbeatMs } = this.#spec.flow;
     const options = { stream: source.stream, consumer: source.consumer, expiresMs, idleHeartbeatMs };
-    const puller = new Puller(this.#port, this.#clock, options, {
-      message: (raw) => this.#receive(index, raw),
-      ended: () => this.#askSoon(),
+    const puller: Puller = new Puller(this.#port, this.#clock, options, {
+      message: (raw) => this.#admission.receive(index, raw, puller),
+      ended: () => this.#admission.askSoon(),
       refused: (description) => this.#sources[index]?.refused(description),
       missing: (description) => this.#sources[index]?.missing(description),
       alive: () => this.#sources[index]?.alive(),
@@ -776,7 +488,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       pipeline: this.#spec.name,
       observe: this.#observe,
       log: this.#log,
-      retry: () => this.#ask(),
+      retry: () => this.#admission.ask(),
       changed: () => this.#refresh(this.#sources[index]?.trouble ?? 'source is back'),
       recheck: async () => {
         const { problems } = await checkConsumer(this.#port, this.#spec, index);

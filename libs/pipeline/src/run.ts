@@ -39,8 +39,8 @@ export class Run<T, D> implements Context<D> {
   emits: BufferedEmit[] | undefined = undefined;
   /** Trace headers of a failed handler's context, for the dead letter. */
   failureHeaders: HeaderInput | undefined = undefined;
-  /** Called once when the grace is over; set by whoever waits for the handler. */
-  onZombie: (() => void) | undefined = undefined;
+  /** Given up on while it was running: its slot is taken until it returns after all. */
+  countedAsZombie = false;
   readonly #owner: RunOwner;
   #controller: AbortController | undefined = undefined;
 
