@@ -1,9 +1,10 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { jetstreamManager, type JetStreamManager, type StoredMsg } from '@nats-io/jetstream';
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { subject as fill, type Channel } from '@sluice/contracts';
 import type { HeaderInput, NatsPort, PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
+import { createDirectRead, type DirectMessage } from './direct-read.ts';
 import { decoder, encode } from './wire.ts';
 
 /**
@@ -78,6 +79,7 @@ export async function createBus(
 ): Promise<Bus> {
   const port = natsPort(nc, { headers });
   const jsm = await jetstreamManager(nc, { checkAPI: false });
+  const directRead = createDirectRead(port);
   const trace: TracePublish = options.tracePublish ?? ((_, send) => send({}));
 
   return {
@@ -92,23 +94,22 @@ export async function createBus(
       );
     },
     async last(channel, values, from = 'any') {
-      const last_by_subj = fill(channel, values);
-      const found = await (
+      const lastOf = fill(channel, values);
+      const found =
         from === 'leader'
-          ? jsm.streams.getMessage(channel.stream, { last_by_subj })
-          : jsm.direct.getMessage(channel.stream, { last_by_subj })
-      ).catch(notFoundAsNull);
-      return found === null ? undefined : stored(found, decoder(channel));
+          ? await leaderRead(jsm, channel.stream, lastOf)
+          : await directRead(channel.stream, { lastOf });
+      return found === undefined ? undefined : stored(found, decoder(channel));
     },
     async *history(channel, values, fromSequence = 1) {
-      const next_by_subj = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');
+      const matching = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');
       const decode = decoder(channel);
       // One direct get a message: a job has a handful, and it needs no consumer on the server.
-      for (let seq = fromSequence; ;) {
-        const found = await jsm.direct.getMessage(channel.stream, { seq, next_by_subj }).catch(notFoundAsNull);
-        if (found === null) return;
+      for (let sequence = fromSequence; ;) {
+        const found = await directRead(channel.stream, { fromSequence: sequence, matching });
+        if (found === undefined) return;
         yield stored(found, decode);
-        seq = found.seq + 1;
+        sequence = found.sequence + 1;
       }
     },
     close: () => nc.drain(),
@@ -116,20 +117,29 @@ export async function createBus(
 }
 
 const NO_MESSAGE_FOUND = 10_037;
-const notFoundAsNull = (error: unknown): null => {
-  const { code, status } = error as { code?: unknown; status?: unknown };
-  if (code === NO_MESSAGE_FOUND || code === 404 || status === 404) return null;
-  throw error;
-};
 
-function stored<T>(message: StoredMsg, decode: (bytes: Uint8Array) => T): Stored<T> {
+/** Asks the stream's leader, which knows of every write that was confirmed; on a stream of one replica anybody does. */
+async function leaderRead(jsm: JetStreamManager, stream: string, subject: string): Promise<DirectMessage | undefined> {
+  const found = await jsm.streams.getMessage(stream, { last_by_subj: subject }).catch((error: unknown) => {
+    const { code, status } = error as { code?: unknown; status?: unknown };
+    if (code === NO_MESSAGE_FOUND || code === 404 || status === 404) return null;
+    throw error;
+  });
+  if (found === null) return undefined;
   const headers = new Map<string, readonly string[]>();
-  for (const name of message.header?.keys() ?? []) headers.set(name, message.header.values(name));
+  for (const name of found.header?.keys() ?? []) headers.set(name, found.header.values(name));
+  return { data: found.data, subject: found.subject, sequence: found.seq, storedAt: found.time, headers };
+}
+
+function stored<T>(message: DirectMessage, decode: (bytes: Uint8Array) => T): Stored<T> {
+  const { subject, sequence, storedAt } = message;
   return {
     data: decode(message.data),
-    subject: message.subject,
-    sequence: message.seq,
-    storedAt: message.time,
-    headers,
+    subject,
+    sequence,
+    storedAt,
+    get headers() {
+      return message.headers;
+    },
   };
 }

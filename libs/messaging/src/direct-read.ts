@@ -1,0 +1,90 @@
+import { RequestError, type NatsMessage, type NatsPort } from '@sluice/pipeline';
+
+/** A message as the server handed it out. */
+export interface DirectMessage {
+  readonly data: Uint8Array;
+  readonly subject: string;
+  readonly sequence: number;
+  readonly storedAt: Date;
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Which message: the last of a subject, or the first from a sequence on that matches a filter. */
+export type Wanted = { readonly lastOf: string } | { readonly fromSequence: number; readonly matching: string };
+
+/** Reads one message straight out of a stream; undefined when there is none. */
+export type DirectRead = (stream: string, wanted: Wanted) => Promise<DirectMessage | undefined>;
+
+interface Waiting {
+  readonly dueMs: number;
+  readonly resolve: (message: NatsMessage) => void;
+  readonly reject: (error: RequestError) => void;
+}
+
+const TIMEOUT_MS = 5_000;
+const SWEEP_MS = 500;
+const NOT_FOUND = 404;
+
+/**
+ * Direct gets over one inbox that is subscribed once, sent with everything else of the turn in one socket write. The
+ * client's own request makes an error object with a stack and a promise race for each call; reading a job is the most
+ * frequent thing the gateway does, and this makes it several times cheaper.
+ */
+export function createDirectRead(port: NatsPort, now: () => number = () => performance.now()): DirectRead {
+  const inbox = port.inbox();
+  const waiting = new Map<string, Waiting>();
+  let next = 0;
+  let sweeping: NodeJS.Timeout | undefined;
+
+  port.subscribe(`${inbox}.*`, (message) => {
+    const token = message.subject.slice(inbox.length + 1);
+    const found = waiting.get(token);
+    if (found === undefined) return;
+    waiting.delete(token);
+    found.resolve(message);
+  });
+
+  // One timer for all: a timer per read would be a third of its cost.
+  const sweep = (): void => {
+    for (const [token, { dueMs, reject }] of waiting) {
+      if (dueMs > now()) break; // they are in the order they were sent
+      waiting.delete(token);
+      reject(new RequestError('TIMEOUT', `no answer to a read in ${TIMEOUT_MS} ms`));
+    }
+    sweeping = waiting.size === 0 ? undefined : setTimeout(sweep, SWEEP_MS).unref();
+  };
+
+  return async (stream, wanted) => {
+    if (port.closed) throw new RequestError('CLOSED', 'the connection is closed');
+    const token = (next += 1).toString(36);
+    const answer = new Promise<NatsMessage>((resolve, reject) => {
+      waiting.set(token, { dueMs: now() + TIMEOUT_MS, resolve, reject });
+    });
+    sweeping ??= setTimeout(sweep, SWEEP_MS).unref();
+    const api = `${port.apiPrefix}.DIRECT.GET.${stream}`;
+    const reply = `${inbox}.${token}`;
+    if ('lastOf' in wanted) port.send(`${api}.${wanted.lastOf}`, '', { reply });
+    else port.send(api, JSON.stringify({ seq: wanted.fromSequence, next_by_subj: wanted.matching }), { reply });
+    return read(stream, await answer);
+  };
+}
+
+function read(stream: string, { data, headers }: NatsMessage): DirectMessage | undefined {
+  if (headers === undefined) throw new RequestError('API', `an answer from ${stream} that is no message`);
+  if (headers.code === NOT_FOUND) return undefined;
+  if (headers.code === 503) throw new RequestError('NO_RESPONDERS', `nobody answers for ${stream}`);
+  if (headers.code !== 0)
+    throw new RequestError('API', `${stream}: ${headers.code} ${headers.description}`, headers.code);
+  let own: Map<string, readonly string[]> | undefined;
+  return {
+    data,
+    subject: headers.get('Nats-Subject'),
+    sequence: Number(headers.get('Nats-Sequence')),
+    storedAt: new Date(headers.get('Nats-Time-Stamp')),
+    // Hardly anybody looks.
+    get headers() {
+      own ??= new Map(headers.keys().map((name) => [name, headers.values(name)]));
+      return own;
+    },
+  };
+}
