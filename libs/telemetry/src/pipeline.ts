@@ -1,4 +1,4 @@
-import { context, trace, type Context, type Link, type Span } from '@opentelemetry/api';
+import { context, trace, type Attributes, type Context, type Link, type Span } from '@opentelemetry/api';
 import type { DeliveryInfo, HeaderInput, Instrument, Message, Observer, PipelineEvent } from '@sluice/pipeline';
 import {
   ATTR_MESSAGING_BATCH_MESSAGE_COUNT,
@@ -6,6 +6,7 @@ import {
   ATTR_MESSAGING_DESTINATION_NAME,
   ATTR_MESSAGING_DESTINATION_TEMPLATE,
   ATTR_MESSAGING_MESSAGE_BODY_SIZE,
+  ATTR_MESSAGING_MESSAGE_CONVERSATION_ID,
   ATTR_MESSAGING_MESSAGE_ID,
   ATTR_MESSAGING_OPERATION_NAME,
   ATTR_MESSAGING_OPERATION_TYPE,
@@ -74,14 +75,6 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
   function spanOf(messages: readonly [Message<unknown>, ...Message<unknown>[]]): { span: Span; ctx: Context } {
     const [first] = messages;
     const template = templateOf(first.subject);
-    const attributes = {
-      [ATTR_MESSAGING_SYSTEM]: 'nats',
-      [ATTR_MESSAGING_OPERATION_NAME]: 'process',
-      [ATTR_MESSAGING_OPERATION_TYPE]: 'process',
-      [ATTR_MESSAGING_DESTINATION_TEMPLATE]: template,
-      [ATTR_MESSAGING_CONSUMER_GROUP_NAME]: first.consumer,
-      [ATTR_NATS_STREAM]: first.stream,
-    };
     const name = `process ${template}`;
     if (messages.length > 1) {
       const links = messages.flatMap((message) => linksOf(message, extractContext(message.headers)));
@@ -89,31 +82,27 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
         kind: 'consumer',
         root: true,
         links,
-        attributes: { ...attributes, [ATTR_MESSAGING_BATCH_MESSAGE_COUNT]: messages.length },
+        attributes: { ...attributesOf(first, template), [ATTR_MESSAGING_BATCH_MESSAGE_COUNT]: messages.length },
       });
       return { span, ctx: contextWith(span, undefined) };
     }
     const publisher = extractContext(first.headers);
     const jobId = jobIdOf(first.data);
     const stale = first.attempt > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
-    const span = openSpan(
-      name,
-      {
-        kind: 'consumer',
-        root: traceMode === 'link' || stale,
-        links: linksOf(first, publisher),
-        attributes: {
-          ...attributes,
-          [ATTR_MESSAGING_DESTINATION_NAME]: first.subject,
-          [ATTR_MESSAGING_MESSAGE_ID]: first.id,
-          [ATTR_MESSAGING_MESSAGE_BODY_SIZE]: first.bytes,
-          [ATTR_NATS_SEQUENCE]: first.sequence,
-          [ATTR_NATS_DELIVERY_COUNT]: first.attempt,
-        },
-        ...(jobId === undefined ? {} : { jobId }),
-      },
-      publisher,
-    );
+    const span = openSpan(name, { kind: 'consumer', root: traceMode === 'link' || stale }, publisher);
+    // Most traces of a busy system are not sampled: what only a recording span shows is not even built for them.
+    if (span.isRecording()) {
+      span.addLinks(linksOf(first, publisher));
+      span.setAttributes({
+        ...attributesOf(first, template),
+        [ATTR_MESSAGING_DESTINATION_NAME]: first.subject,
+        [ATTR_MESSAGING_MESSAGE_ID]: first.id,
+        [ATTR_MESSAGING_MESSAGE_BODY_SIZE]: first.bytes,
+        [ATTR_NATS_SEQUENCE]: first.sequence,
+        [ATTR_NATS_DELIVERY_COUNT]: first.attempt,
+      });
+      if (jobId !== undefined) span.setAttribute(ATTR_MESSAGING_MESSAGE_CONVERSATION_ID, jobId);
+    }
     return { span, ctx: contextWith(span, jobId, publisher) };
   }
 
@@ -161,6 +150,17 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
       for (const span of open.values()) span.end();
       open.clear();
     },
+  };
+}
+
+function attributesOf(message: DeliveryInfo, template: string): Attributes {
+  return {
+    [ATTR_MESSAGING_SYSTEM]: 'nats',
+    [ATTR_MESSAGING_OPERATION_NAME]: 'process',
+    [ATTR_MESSAGING_OPERATION_TYPE]: 'process',
+    [ATTR_MESSAGING_DESTINATION_TEMPLATE]: template,
+    [ATTR_MESSAGING_CONSUMER_GROUP_NAME]: message.consumer,
+    [ATTR_NATS_STREAM]: message.stream,
   };
 }
 
