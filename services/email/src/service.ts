@@ -1,10 +1,12 @@
+import { jobLog } from '@sluice/jobs';
 import { openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus } from '@sluice/worker';
+import { createCancelled } from './cancelled.ts';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox, inboxBucket } from './inbox.ts';
-import type { MailerDeps } from './mailer.ts';
+import type { MailerDeps } from './mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
 import { createPdfPost } from './pdf-post.ts';
 import { mailerPipelines } from './pipelines.ts';
@@ -20,6 +22,7 @@ export interface Tuning {
   readonly timeouts?: Partial<SmtpTimeouts>;
   readonly breaker?: Partial<BreakerSettings>;
   readonly pullExpiresMs?: number;
+  readonly callBackMs?: number;
 }
 
 /** Starts the two mailers and all they work with. */
@@ -80,6 +83,7 @@ export async function startEmail(
     pdfs: createPdfPost({ store, linkTtlMs: config.PDF_LINK_TTL_MS, attachMaxBytes: config.ATTACH_MAX_BYTES }),
     metrics,
     lifecycle: worker.lifecycle,
+    cancelled: createCancelled({ jobs: jobLog(worker.bus), callBackMs: tuning.callBackMs }),
     policy: config.AMBIGUITY_POLICY,
     holdMs: config.HOLD_MS,
     stopping: stopping.signal,

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { JobKind } from '@sluice/contracts';
+import { cancel, jobLog } from '@sluice/jobs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startBroker, type Broker, type EmailProcess } from './email-run.ts';
+import { quick, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 import { startServers, type Servers } from './fault-matrix.ts';
 
 let broker: Broker;
@@ -67,6 +69,35 @@ describe('while no provider takes mail', () => {
       true,
     );
     expect(servers.a.mails).toHaveLength(10);
+  });
+});
+
+describe('a job that is cancelled', () => {
+  const cancelJob = async (jobId: string): Promise<void> => {
+    const jobs = jobLog(broker.bus);
+    await jobs.accept({ id: jobId, kind: JobKind.EMAIL });
+    await jobs.transition(jobId, cancel);
+  };
+  const tuning = { ...quick, callBackMs: 0 };
+
+  test('while its mail waits in the queue is no mail', async () => {
+    await cancelJob('called_back_queued');
+    await broker.ask({ jobId: 'called_back_queued', to: 'x@example.com' });
+    email = await broker.email(servers.a.url, { tuning });
+    await endsOf(await ask('called_back_marker', 1));
+    expect(servers.a.mails.map(({ to }) => to)).toEqual([['called_back_marker_0@example.com']]);
+  });
+
+  test('while its mail is held through an outage is no mail', async () => {
+    email = await broker.email(servers.a.url, { tuning });
+    await servers.a.refuse();
+    await broker.ask({ jobId: 'called_back_held', to: 'x@example.com' });
+    await expect.poll(() => value(/^email_mails_held (\d+)/m)).toBe(1);
+    await cancelJob('called_back_held');
+    await servers.a.accept();
+    await expect.poll(() => value(/^email_mails_held (\d+)/m)).toBe(0);
+    await endsOf(await ask('called_back_later', 1));
+    expect(servers.a.mails.map(({ to }) => to)).toEqual([['called_back_later_0@example.com']]);
   });
 });
 

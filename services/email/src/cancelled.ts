@@ -1,0 +1,29 @@
+import { JobState, type SendEmail } from '@sluice/contracts';
+import type { JobLog } from '@sluice/jobs';
+import type { Message } from '@sluice/pipeline';
+
+/** Whether a mail is still wanted. */
+export interface Cancelled {
+  has(message: Message<SendEmail>): Promise<boolean>;
+}
+
+export interface CancelledSettings {
+  readonly jobs: Pick<JobLog, 'read'>;
+  /** Younger messages are not asked about. 5 s when absent. */
+  readonly callBackMs?: number | undefined;
+  readonly now?: () => number;
+}
+
+/**
+ * Asks the job itself, but only where there was time for a second thought: a message that waited in the queue, or one
+ * that comes again. A mail that is taken up within seconds of its acceptance cannot be called back, as with any mail.
+ */
+export function createCancelled({ jobs, callBackMs = 5_000, now = Date.now }: CancelledSettings): Cancelled {
+  return {
+    async has({ data, attempt, publishedAt }) {
+      if (attempt === 1 && now() - publishedAt.getTime() < callBackMs) return false;
+      const record = await jobs.read(data.jobId);
+      return record?.job.state === JobState.CANCELLED;
+    },
+  };
+}

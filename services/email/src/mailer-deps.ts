@@ -1,0 +1,30 @@
+import type { Lifecycle } from '@sluice/messaging';
+import type { Sender } from './compose.ts';
+import type { Inbox } from './inbox.ts';
+import type { EmailMetrics } from './metrics.ts';
+import type { PdfPost } from './pdf-post.ts';
+import type { Quota } from './quota.ts';
+import type { Dispatcher } from './smtp/dispatcher.ts';
+import type { Suppressions } from './suppressions.ts';
+import type { Cancelled } from './cancelled.ts';
+
+/** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
+export type AmbiguityPolicy = 'resend' | 'park';
+
+/** What a mailer works with. */
+export interface MailerDeps {
+  readonly inbox: Inbox;
+  readonly quota: Quota;
+  readonly suppressions: Suppressions;
+  readonly dispatcher: Dispatcher;
+  readonly sender: Sender;
+  readonly pdfs: PdfPost;
+  readonly metrics: EmailMetrics;
+  readonly lifecycle: Lifecycle;
+  readonly cancelled: Cancelled;
+  readonly policy: AmbiguityPolicy;
+  /** How long a mail is kept in hand while no provider can be tried, before its delivery is given back. */
+  readonly holdMs: number;
+  /** Aborted when the process is to end: mails in hand are given back at once. */
+  readonly stopping: AbortSignal;
+}

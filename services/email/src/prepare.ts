@@ -1,0 +1,47 @@
+import type { SendEmail } from '@sluice/contracts';
+import type { Context } from '@sluice/pipeline';
+import { parseAddress } from './address.ts';
+import { mayLink, type Letter } from './compose.ts';
+import type { MailerDeps } from './mailer-deps.ts';
+import { isTemplateName } from './templates/catalogue.ts';
+
+/** Why a request cannot become a mail, in the words of a job's error. */
+export interface Refusal {
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** The variables in which a caller may link somewhere. */
+const LINKS = ['actionUrl', 'link', 'unsubscribeUrl'] as const;
+
+/** Checks what was asked for, and fetches what the mail needs. A failure here is about the request, and final. */
+export async function prepare(
+  { jobId, replays, email, account }: SendEmail,
+  fresh: boolean,
+  { deps, signal }: Context<MailerDeps>,
+): Promise<Letter | Refusal> {
+  if (email === undefined || !isTemplateName(email.template)) {
+    return { code: 'unknown_template', detail: 'there is no such template' };
+  }
+  const to = parseAddress(email.to);
+  if (to === undefined) return { code: 'invalid_address', detail: 'the recipient is not one bare address' };
+  const variables = email.variables ?? {};
+  const forbidden = LINKS.find((name) => {
+    const link = variables[name];
+    return typeof link === 'string' && !mayLink(link, deps.sender.links);
+  });
+  if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden}: may not be linked to` };
+  if (await deps.suppressions.has(to)) {
+    return { code: 'recipient_suppressed', detail: 'an earlier mail to this address bounced for good' };
+  }
+  if (fresh) {
+    const over = await deps.quota.charge(account, to);
+    if (over !== undefined) {
+      deps.metrics.overQuota(over);
+      const detail = over === 'account' ? 'the daily quota of the account' : 'the hourly quota of the recipient';
+      return { code: 'quota_exceeded', detail: `${detail} is used up` };
+    }
+  }
+  const letter: Letter = { jobId, replays, to, template: email.template, variables };
+  return email.attachmentKey === '' ? letter : deps.pdfs.enclose(letter, email.attachmentKey, signal);
+}

@@ -1,0 +1,31 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { channels, EmailSentSchema, type EmailSent, type SendEmail } from '@sluice/contracts';
+import { encode, stepId } from '@sluice/messaging';
+import type { Context, Message, Outcome } from '@sluice/pipeline';
+import { currentSpan, currentTraceparent } from '@sluice/telemetry';
+import type { MailOutcome } from './inbox.ts';
+
+/** Publishes the result, before the ack and under an id of its own: a repeat is recognised as one. */
+export function publishResult(message: Message<SendEmail>, context: Context<unknown>, outcome: MailOutcome): Outcome {
+  const { jobId, replays } = message.data;
+  const result: EmailSent = create(EmailSentSchema, {
+    jobId,
+    replays,
+    outcome:
+      outcome.kind === 'sent'
+        ? { case: 'succeeded', value: sentFields(outcome) }
+        : { case: 'failed', value: { code: outcome.code, detail: outcome.detail } },
+    finishedAt: timestampFromDate(new Date()),
+    attempt: message.attempt,
+    traceparent: currentTraceparent() ?? '',
+  });
+  currentSpan()?.setAttribute('email.outcome', outcome.kind === 'sent' ? 'sent' : outcome.code);
+  context.emit(channels.emailSent.template, encode(channels.emailSent, result), { id: stepId(jobId, 'sent', replays) });
+  return { kind: 'ack' };
+}
+
+/** What the result says of a mail that went out. */
+function sentFields({ messageId, provider, attempts, ambiguous }: Extract<MailOutcome, { readonly kind: 'sent' }>) {
+  return { messageId, provider, attempts, ambiguous };
+}
