@@ -10,6 +10,7 @@ export {
   type NatsProgram,
 } from './nats/find.ts';
 export { NatsStartError, startNats, type NatsProcess, type StartNatsOptions } from './nats/server.ts';
+export { startNatsCluster, type NatsCluster } from './nats/cluster.ts';
 export { MINIMUM_NATS_VERSION } from './nats/version.ts';
 export { findPortHolder, PortInUseError, type PortHolder } from './port-holder.ts';
 export type { S3Fault, S3FaultEffect, S3FaultRule } from './s3/fault.ts';

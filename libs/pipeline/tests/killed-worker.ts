@@ -1,0 +1,19 @@
+// A worker that can be killed: works on W/worker, says what it started, and never finishes the first attempt.
+import { connect, headers } from '@nats-io/transport-node';
+import { definePipeline } from '../src/index.ts';
+import { natsPort } from '../src/nats.ts';
+import { decodeJson } from './source.ts';
+
+const connection = await connect({ servers: process.argv[2] ?? '' });
+await definePipeline({
+  name: 'doomed',
+  sources: [{ stream: 'W', consumer: 'worker' }],
+  decode: decodeJson,
+  flow: { concurrency: 2, expiresMs: 400, idleHeartbeatMs: 100 },
+  retry: { maxAttempts: 2 },
+  handle: async ({ data, attempt }) => {
+    console.log(`started ${data.n} attempt ${attempt}`);
+    await new Promise(() => undefined);
+  },
+}).start({ nats: natsPort(connection, { headers }), deps: undefined });
+setInterval(() => undefined, 60_000);
