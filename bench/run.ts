@@ -44,7 +44,7 @@ const cells = rows.map(({ id, value, unit, ratio, floor, pass }) => [
   figure(value),
   unit,
   ratio === undefined ? '' : ratio.toFixed(2),
-  floor === undefined ? '' : String(floor),
+  floor === undefined ? '' : String(Number(floor.toFixed(2))),
   pass ? 'ok' : 'MISSED',
 ]);
 const head = ['figure', 'value', 'unit', 'ratio', 'floor', ''];

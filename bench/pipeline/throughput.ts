@@ -1,0 +1,107 @@
+// Rate and CPU of the engine, of the best raw loop, with telemetry, and of publishing; in alternation, medians.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { NatsPort } from '@sluice/pipeline';
+import type { Row } from '../run.ts';
+import { median } from './meter.ts';
+import { payload } from './payload.ts';
+import type { WorkerOrder, WorkerReport } from './worker.ts';
+
+const runFile = promisify(execFile);
+
+/** Runs a measurement in a process of its own. */
+export async function inProcess<R>(file: string, order: object): Promise<R> {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const { stdout } = await runFile(process.execPath, [path, JSON.stringify(order)], { timeout: 300_000 });
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as R;
+}
+
+const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00';
+const WARMUP = 20_000;
+const SLOTS = 64;
+const variants = [
+  { name: 'raw, window 64', kind: 'raw', window: 64 },
+  { name: 'raw, window 256', kind: 'raw', window: 256 },
+  { name: 'engine', kind: 'pipeline', window: SLOTS },
+  { name: 'engine with telemetry', kind: 'telemetry', window: SLOTS },
+  { name: 'js.publish', kind: 'publish-client', window: SLOTS },
+  { name: 'own publisher', kind: 'publish-own', window: SLOTS },
+] as const;
+type Name = (typeof variants)[number]['name'];
+
+export interface Throughput {
+  readonly rows: readonly Row[];
+  /** Messages per second of the engine, for comparison with peers. */
+  readonly engine: number;
+}
+
+export async function throughput(
+  { jsm, port, url }: { jsm: JetStreamManager; port: NatsPort; url: string },
+  options: { readonly rounds: number; readonly count: number },
+): Promise<Throughput> {
+  await jsm.streams.add({ name: 'BENCH', subjects: ['bench.a'] });
+  await jsm.streams.add({ name: 'PUBLISHED', subjects: ['bench.published'], max_msgs: 10_000 });
+  const body = payload();
+  for (let sent = 0; sent < WARMUP + options.count + 5000; sent += 500) {
+    const headers = { traceparent: TRACEPARENT };
+    await Promise.all(Array.from({ length: 500 }, () => port.publish('bench.a', body, { headers })));
+  }
+  const reports = new Map<Name, WorkerReport[]>(variants.map(({ name }) => [name, []]));
+  for (let round = 0; round < options.rounds; round++) {
+    for (const [index, { name, kind, window }] of variants.entries()) {
+      const consumer = `r${round}v${index}`;
+      await jsm.consumers.add('BENCH', {
+        durable_name: consumer,
+        ack_policy: 'explicit',
+        max_ack_pending: 10_000,
+        max_deliver: -1,
+      });
+      const order: WorkerOrder = { kind, url, stream: 'BENCH', consumer, window, warmup: WARMUP, count: options.count };
+      reports.get(name)?.push(await inProcess<WorkerReport>('worker.ts', order));
+      await jsm.consumers.delete('BENCH', consumer);
+    }
+  }
+  const figure = (name: Name, of: (report: WorkerReport) => number): number =>
+    median((reports.get(name) ?? []).map(of));
+  const rate = (name: Name): number => figure(name, (report) => report.perSecond);
+  const cpu = (name: Name): number => figure(name, (report) => report.cpuUs);
+  const delay = (name: Name): number => figure(name, (report) => report.loopDelayP99Ms);
+  const best: Name = rate('raw, window 64') > rate('raw, window 256') ? 'raw, window 64' : 'raw, window 256';
+  const plain = (id: string, value: number, unit: string): Row => ({ id, value, unit, pass: true });
+  const rated = (id: string, value: number, unit: string, ratio: number, floor: number): Row => ({
+    id,
+    value,
+    unit,
+    ratio,
+    floor,
+    pass: ratio >= floor,
+  });
+  return {
+    engine: rate('engine'),
+    rows: [
+      plain(`raw pull loop (${best})`, rate(best), 'msg/s'),
+      plain('  its CPU', cpu(best), 'us/msg'),
+      rated('engine, 64 slots', rate('engine'), 'msg/s', rate('engine') / rate(best), 0.75),
+      rated('  its CPU (ratio: raw to engine)', cpu('engine'), 'us/msg', cpu(best) / cpu('engine'), 1 / 1.4),
+      rated('  its event-loop delay p99 (raw to engine)', delay('engine'), 'ms', delay(best) / delay('engine'), 0.5),
+      rated(
+        'engine, metrics and 10 % of traces',
+        rate('engine with telemetry'),
+        'msg/s',
+        rate('engine with telemetry') / rate(best),
+        0.4,
+      ),
+      plain('  its CPU', cpu('engine with telemetry'), 'us/msg'),
+      plain('js.publish of nats.js as it comes, 64 in flight', rate('js.publish'), 'msg/s'),
+      rated(
+        'publisher of the port, 64 in flight',
+        rate('own publisher'),
+        'msg/s',
+        rate('own publisher') / rate('js.publish'),
+        2,
+      ),
+    ],
+  };
+}
