@@ -1,6 +1,10 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
 export { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.ts';
-export { ServerReflection, type ServerReflectionResponse } from './gen/grpc/reflection/v1/reflection_pb.ts';
+export {
+  ServerReflection,
+  ServerReflectionResponseSchema,
+  type ServerReflectionResponse,
+} from './gen/grpc/reflection/v1/reflection_pb.ts';
 export { CreditEntryKind, CreditEntrySchema, type CreditEntry } from './gen/sluice/v1/credits_pb.ts';
 export {
   EmailRequestSchema,

@@ -8,6 +8,8 @@ export const gatewayFields = {
   ...natsFields,
   ...storeFields,
   PORT: fields.port.default(8080),
+  /** gRPC over cleartext HTTP/2. */
+  GRPC_PORT: fields.port.default(50051),
   /** Bytes of images in one request. */
   MAX_UPLOAD_BYTES: fields.count.default(50 * 1024 * 1024),
   /** Pixels of one image, width times height. */

@@ -14,6 +14,7 @@ import {
 import type { Instrument, Observer, Runtime, State } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
+import type { AcceptDeps } from './accept/accept-job.ts';
 import { KeysInProgress } from './accept/idempotency.ts';
 import { commands } from './commands/commands.ts';
 import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
@@ -39,6 +40,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { statsRoute } from './routes/stats.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { systemRoutes } from './routes/system.ts';
+import { createRpc, mountRpc, startRpcServer } from './rpc/server.ts';
 import { deadLetters } from './settle/dead-letters.ts';
 import { emailSent, imageConverted } from './settle/results.ts';
 import { startLiveJobs } from './timeline/live.ts';
@@ -47,6 +49,8 @@ export interface GatewaySettings {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
+  /** Where gRPC clients are listened for, over cleartext HTTP/2; 0 picks a free one, undefined leaves it out. */
+  readonly rpcPort?: number;
   readonly version: string;
   readonly limits: IntakeLimits;
   /** `keys`: every request needs an API key. `off`: everybody is the local account. */
@@ -86,6 +90,8 @@ export interface GatewayParts {
 export interface Gateway {
   readonly url: string;
   readonly app: App;
+  /** The port that gRPC clients connect to, if there is one. */
+  readonly rpcPort: number | undefined;
   /** Resolves once the read model has caught up with what was there at the start. */
   readonly caughtUp: Promise<void>;
   /** What the broker says about streams and consumers. */
@@ -138,9 +144,11 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     ...host.reasons(),
   ];
 
+  const accept: AcceptDeps = { log: jobs, now, gate };
   const deps: RouteDeps = {
     bus,
     jobs,
+    accept,
     store,
     live,
     keys: new KeysInProgress(),
@@ -164,25 +172,33 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
   historyRoutes(app, { model, flows });
 
+  const rpc = createRpc({ ...deps, flows });
+  await mountRpc(app, rpc);
+
   await host.start(orchestrator, { bus, jobs, store, now, report });
   await host.start(imageConverted, { jobs });
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
-  await host.start(commands, { jobs, now, limits: settings.limits, gate });
+  await host.start(commands, { accept, limits: settings.limits });
   const unfollow = await followSwitchboard(bus.nc, host);
   await app.listen({ host: settings.host, port: settings.port });
+  const rpcServer =
+    settings.rpcPort === undefined
+      ? undefined
+      : await startRpcServer(rpc, { host: settings.host, port: settings.rpcPort }, log);
   const { address, port } = app.server.address() as AddressInfo;
 
   return {
     url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
     app,
+    rpcPort: rpcServer?.port,
     caughtUp: projection.caughtUp,
     watch,
     pipelines: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
     reasons,
     async stop() {
       closing.abort();
-      await app.close();
+      await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
       unfollow();
       await host.drain(settings.drainTimeoutMs);
       watch.close();

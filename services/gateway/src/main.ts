@@ -47,6 +47,7 @@ await runService({
       settings: {
         host: config.HOST,
         port: config.PORT,
+        rpcPort: config.GRPC_PORT,
         version,
         readModelPath: config.READ_MODEL_PATH,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,

@@ -38,7 +38,8 @@ export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
   const callback = callbackUrl(ask.callbackUrl);
-  const priority = ask.priority ?? Priority.NORMAL;
+  // Unspecified on the wire is normal: leaving it out and naming it are the same request.
+  const priority = ask.priority || Priority.NORMAL;
   const attachmentKey = ask.attachmentKey ?? '';
   return {
     account,

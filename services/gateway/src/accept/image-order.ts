@@ -61,7 +61,8 @@ export function notifyAddress(text: string | undefined): string | undefined {
 export function imageOrder(ask: ImageAsk, { account, trace }: Pick<JobOrder, 'account' | 'trace'>): JobOrder {
   const callback = callbackUrl(ask.callbackUrl);
   const notify = notifyAddress(ask.notify);
-  const priority = ask.priority ?? Priority.NORMAL;
+  // Unspecified on the wire is normal: leaving it out and naming it are the same request.
+  const priority = ask.priority || Priority.NORMAL;
   const { quality, maxWidth, maxHeight, stripMetadata, pageSize } = ask.options;
   return {
     account,

@@ -10,25 +10,21 @@ import {
   type ImageSource,
   type SendEmailRequest,
 } from '@sluice/contracts';
-import type { JobLog } from '@sluice/jobs';
 import { definePipeline, PermanentError, type Message } from '@sluice/pipeline';
-import { acceptJob, type JobOrder } from '../accept/accept-job.ts';
+import { acceptJob, type AcceptDeps, type JobOrder } from '../accept/accept-job.ts';
 import { emailOrder, userOrder } from '../accept/email-order.ts';
 import { imageOptions, imageOrder, type TakenSource } from '../accept/image-order.ts';
 import { localAccount } from '../http/account.ts';
 import { ApiProblem, invalidField } from '../http/problem.ts';
 import { dimensions, sniff } from '../images/sniff.ts';
-import type { Gate } from '../pressure/gate.ts';
 import type { IntakeLimits } from '../images/take-source.ts';
 
 /** A command of a client, as it came over NATS or RPC. */
 export type Command = CreateUserRequest | SendEmailRequest | ConvertImageRequest;
 
 export interface CommandDeps {
-  readonly jobs: JobLog;
-  readonly now: () => number;
+  readonly accept: AcceptDeps;
   readonly limits: IntakeLimits;
-  readonly gate: Gate;
 }
 
 /** The order behind a command. Both doors that speak protobuf, NATS and RPC, come through here. */
@@ -86,11 +82,7 @@ export const commands = definePipeline<Command, CommandDeps>({
   handle: async (message, { deps }) => {
     try {
       const order = orderOfCommand(message.data, { account: localAccount.id, trace: traceOf(message) }, deps.limits);
-      await acceptJob(
-        { log: deps.jobs, now: deps.now, gate: deps.gate },
-        order,
-        message.data.idempotencyKey || `nats:${message.id}`,
-      );
+      await acceptJob(deps.accept, order, message.data.idempotencyKey || `nats:${message.id}`);
     } catch (error) {
       // What a client would be told with a 4xx, no repeat mends.
       if (error instanceof ApiProblem && error.status < 500) throw new PermanentError(error.message, { cause: error });

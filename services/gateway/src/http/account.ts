@@ -47,20 +47,15 @@ export interface AccessLimits {
  * Checks every request before its body is read: its key, the key's scope, and on routes that make jobs the limit of all
  * requests together and that of the account.
  */
-export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): void {
+export function useAccess(app: App, access: AccessSettings): void {
   app.decorateRequest('account');
   const identify = (request: FastifyRequest, reply: FastifyReply): void => {
     const { scope = 'public' } = request.routeOptions.config;
     if (scope === 'public') return;
-    if (keys !== undefined) request.account = accountOf(request, keys, reply);
-    if (!request.account.scopes.has('*') && !request.account.scopes.has(scope)) {
-      throw new ApiProblem('forbidden', `This needs a key with the scope ${scope}.`);
-    }
+    request.account = admitAccount(access.keys, request.headers.authorization, scope, reply);
   };
-  const limit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    report(reply, await limiter.take(limits.global, 'all'));
-    report(reply, await limiter.take(limits.account, request.account.id));
-  };
+  const limit = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
+    countRequest(access, request.account, reply);
   app.addHook('onRoute', (route) => {
     if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
       throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
@@ -72,7 +67,7 @@ export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): 
   });
   // Not async: most requests have nothing to wait for, and a promise per hook shows in the rate of the ingest.
   app.addHook('onRequest', (request, reply, done) => {
-    request.account = keys === undefined ? localAccount : nobody;
+    request.account = access.keys === undefined ? localAccount : nobody;
     try {
       identify(request, reply);
     } catch (error) {
@@ -83,10 +78,48 @@ export function useAccess(app: App, { keys, limiter, limits }: AccessSettings): 
   });
 }
 
+/** Where headers of an answer go: a Fastify reply, or the headers of an RPC. */
+export interface HeaderTarget {
+  getHeader(name: string): unknown;
+  header(name: string, value: string): unknown;
+}
+
+/**
+ * The account behind an `Authorization` header, if it may do what `scope` names.
+ *
+ * @throws {ApiProblem} `unauthenticated` or `forbidden`.
+ */
+export function admitAccount(
+  keys: KeyRing | undefined,
+  authorization: string | undefined,
+  scope: Scope,
+  reply: HeaderTarget,
+): Account {
+  const account = keys === undefined ? localAccount : accountOf(authorization, keys, reply);
+  if (!account.scopes.has('*') && !account.scopes.has(scope)) {
+    throw new ApiProblem('forbidden', `This needs a key with the scope ${scope}.`);
+  }
+  return account;
+}
+
+/**
+ * Counts one request that makes a job, against the limit of all together and that of its account.
+ *
+ * @throws {ApiProblem} `rate_limited`.
+ */
+export async function countRequest(
+  { limiter, limits }: Pick<AccessSettings, 'limiter' | 'limits'>,
+  account: Account,
+  reply: HeaderTarget,
+): Promise<void> {
+  report(reply, await limiter.take(limits.global, 'all'));
+  report(reply, await limiter.take(limits.account, account.id));
+}
+
 /** Counts one mail to a recipient, whose name is stored as a digest alone. */
 export async function limitRecipient(
   settings: Pick<AccessSettings, 'limiter' | 'limits'>,
-  reply: FastifyReply,
+  reply: HeaderTarget,
   address: string,
 ): Promise<void> {
   const { limiter, limits } = settings;
@@ -95,8 +128,8 @@ export async function limitRecipient(
   report(reply, await limiter.take(limits.recipient, who));
 }
 
-function accountOf(request: FastifyRequest, keys: KeyRing, reply: FastifyReply): Account {
-  const given = /^Bearer +([A-Za-z0-9_.~+/=-]{1,256})$/i.exec(request.headers.authorization ?? '')?.[1];
+function accountOf(authorization: string | undefined, keys: KeyRing, reply: HeaderTarget): Account {
+  const given = /^Bearer +([A-Za-z0-9_.~+/=-]{1,256})$/i.exec(authorization ?? '')?.[1];
   const record = given === undefined ? undefined : keys.find(given);
   if (record === undefined) {
     reply.header('www-authenticate', 'Bearer realm="sluice"');
@@ -109,7 +142,7 @@ function accountOf(request: FastifyRequest, keys: KeyRing, reply: FastifyReply):
 }
 
 /** Tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-10), and refuses what is over. */
-function report(reply: FastifyReply, { policy, allowed, remaining, resetMs }: RateVerdict): void {
+function report(reply: HeaderTarget, { policy, allowed, remaining, resetMs }: RateVerdict): void {
   if (policy.limit <= 0) return;
   const seconds = Math.ceil(resetMs / 1000);
   append(reply, 'RateLimit-Policy', `"${policy.name}";q=${policy.limit};w=${Math.ceil(policy.windowMs / 1000)}`);
@@ -120,7 +153,7 @@ function report(reply: FastifyReply, { policy, allowed, remaining, resetMs }: Ra
   });
 }
 
-function append(reply: FastifyReply, name: string, item: string): void {
+function append(reply: HeaderTarget, name: string, item: string): void {
   const before = reply.getHeader(name);
   reply.header(name, typeof before === 'string' ? `${before}, ${item}` : item);
 }

@@ -2,6 +2,7 @@ import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
+import type { AcceptDeps } from '../accept/accept-job.ts';
 import type { KeysInProgress } from '../accept/idempotency.ts';
 import type { Gate } from '../pressure/gate.ts';
 import type { AccessSettings } from './account.ts';
@@ -12,6 +13,8 @@ import type { LiveJobs } from '../timeline/live.ts';
 export interface RouteDeps {
   readonly bus: Bus;
   readonly jobs: JobLog;
+  /** What `acceptJob` needs for a job that somebody asked for. */
+  readonly accept: AcceptDeps;
   readonly store: ObjectStore;
   readonly live: LiveJobs;
   readonly keys: KeysInProgress;

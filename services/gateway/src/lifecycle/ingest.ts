@@ -44,6 +44,9 @@ export interface CheckedEvent {
   readonly detail: string;
   readonly pipeline: string;
   readonly instance: string;
+  /** Of the sender's own trace, and how long what happened took: RPCs may say so. */
+  readonly traceId?: string;
+  readonly durationMs?: number;
 }
 
 const reserved: ReadonlySet<string> = new Set(ownApps);
@@ -64,17 +67,30 @@ function checked(event: EventBody, at: string, nowMs: number): CheckedEvent {
   const appId = event.app_id ?? event.appId;
   const messageId = event.message_id ?? event.messageId;
   const created = event.created_at ?? event.createdAt;
-  if (appId === undefined) throw invalidField(`${at}/app_id`, 'is missing');
-  if (!isSubjectToken(appId)) throw invalidField(`${at}/app_id`, 'must be letters, digits, "-" and "_"');
-  if (reserved.has(appId)) throw invalidField(`${at}/app_id`, 'is the name of a service of this system');
-  if (messageId === undefined) throw invalidField(`${at}/message_id`, 'is missing');
-  if (!isSubjectToken(messageId)) throw invalidField(`${at}/message_id`, 'must be letters, digits, "-" and "_"');
-  if (event.event === undefined) throw invalidField(`${at}/event`, 'is missing');
+  const names = checkedNames({ appId, messageId, event: event.event }, at);
   const createdMs = created === undefined ? nowMs : Date.parse(created);
   // A leap second fits the format and no clock.
   if (Number.isNaN(createdMs)) throw invalidField(`${at}/created_at`, 'is no time');
   const { attempt = 0, detail = '', pipeline = '', instance = '' } = event;
-  return { appId, messageId, event: event.event, createdMs, attempt, detail, pipeline, instance };
+  return { ...names, createdMs, attempt, detail, pipeline, instance };
+}
+
+/**
+ * What names an event: about which message of which system, and what happened.
+ *
+ * @throws {ApiProblem} `invalid_request`.
+ */
+export function checkedNames(
+  { appId, messageId, event }: Readonly<Record<'appId' | 'messageId' | 'event', string | undefined>>,
+  at: string,
+): Pick<CheckedEvent, 'appId' | 'messageId' | 'event'> {
+  if (!appId) throw invalidField(`${at}/app_id`, 'is missing');
+  if (!isSubjectToken(appId)) throw invalidField(`${at}/app_id`, 'must be letters, digits, "-" and "_"');
+  if (reserved.has(appId)) throw invalidField(`${at}/app_id`, 'is the name of a service of this system');
+  if (!messageId) throw invalidField(`${at}/message_id`, 'is missing');
+  if (!isSubjectToken(messageId)) throw invalidField(`${at}/message_id`, 'must be letters, digits, "-" and "_"');
+  if (!event) throw invalidField(`${at}/event`, 'is missing');
+  return { appId, messageId, event };
 }
 
 /**
@@ -114,7 +130,9 @@ export function encodeEvent(event: CheckedEvent): Uint8Array {
   writer.join();
   if (event.attempt !== 0) writer.tag(5, WireType.Varint).uint32(event.attempt);
   text(6, event.detail);
+  text(7, event.traceId ?? '');
   text(8, event.pipeline);
   text(9, event.instance);
+  if (event.durationMs) writer.tag(10, WireType.Bit64).double(event.durationMs);
   return writer.finish();
 }

@@ -39,7 +39,7 @@ const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
 
 /** `POST /v1/emails` and `POST /v1/users`. */
 export function emailRoutes(app: App, deps: RouteDeps): void {
-  const { jobs, keys, now, gate } = deps;
+  const { accept, keys, gate } = deps;
   const config = { scope: 'jobs:write', limited: true } as const;
   // The priority is in the body: before it is read, only a door that is shut for both can be.
   const onRequest = async (): Promise<void> => {
@@ -67,7 +67,7 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { account: account.id, trace: traceOf(request) },
       );
       await limitRecipient(deps.access, reply, request.body.to);
-      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now, gate }, order, key));
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
@@ -93,7 +93,7 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { account: account.id, trace: traceOf(request) },
       );
       await limitRecipient(deps.access, reply, request.body.email);
-      const acceptance = await keys.hold(account.id, key, () => acceptJob({ log: jobs, now, gate }, order, key));
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

@@ -139,7 +139,7 @@ async function takeImages(
     throw error;
   }
   // From here on the job may exist even when the broker's answer is lost: what is stored stays, the sweeper decides.
-  const acceptance = await acceptJob({ log: deps.jobs, now: deps.now, gate: deps.gate }, order, admission);
+  const acceptance = await acceptJob(deps.accept, order, admission);
   if (acceptance.repeated && !ownsUploads(acceptance, keyOfUpload(0))) await intake.discard();
   return acceptance;
 }

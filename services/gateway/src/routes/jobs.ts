@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream';
-import { channels, type Job } from '@sluice/contracts';
-import { cancel, isJobId, isTerminal } from '@sluice/jobs';
+import type { Job } from '@sluice/contracts';
+import { cancel, isTerminal } from '@sluice/jobs';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { ownJob, progressOfJob } from '../accounts/own-job.ts';
 import type { App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
-import { jobView, progressOf, workerOf, type Progress } from '../http/job-view.ts';
+import { jobView } from '../http/job-view.ts';
 import { ApiProblem, problemResponses } from '../http/problem.ts';
 import { TimelineEntrySchema } from '../timeline/entry.ts';
 import { cursorOf, jobEventStream } from '../timeline/event-stream.ts';
@@ -20,24 +21,8 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
   app.addSchema(TimelineEntrySchema);
   const { jobs, bus, store } = deps;
 
-  /** The caller's job. Somebody else's is as absent as one that never was. */
-  async function own(
-    request: FastifyRequest<{ Params: { id: string } }>,
-    from: 'any' | 'leader' = 'any',
-  ): Promise<Job> {
-    const { id } = request.params;
-    const found = isJobId(id) ? await jobs.read(id, from) : undefined;
-    if (found === undefined || found.job.account !== request.account.id) {
-      throw new ApiProblem('not_found', 'There is no such job.');
-    }
-    return found.job;
-  }
-
-  async function progress(job: Job): Promise<Progress | undefined> {
-    if (isTerminal(job.state)) return undefined;
-    const said = await bus.last(channels.event, { appId: workerOf(job.kind), messageId: job.id });
-    return progressOf(said?.data);
-  }
+  const own = (request: FastifyRequest<{ Params: { id: string } }>, from: 'any' | 'leader' = 'any'): Promise<Job> =>
+    ownJob(jobs, request.account.id, request.params.id, from);
 
   app.get(
     '/v1/jobs/:id',
@@ -56,7 +41,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const job = await own(request);
-      return jobView(job, await progress(job));
+      return jobView(job, await progressOfJob(bus, job));
     },
   );
 

@@ -116,7 +116,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       const source =
         existing?.job.account === request.account.id ? repeated(key) : await storedSource(store, key, limits);
       const order = orderOf(options, [source], { account: request.account.id, trace: traceOf(request) });
-      const acceptance = await acceptJob({ log: jobs, now, gate }, order, { jobId, existing });
+      const acceptance = await acceptJob(deps.accept, order, { jobId, existing });
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
