@@ -4,7 +4,8 @@ import type { Logger } from '@sluice/telemetry';
 import type { Projected, ReadModel } from './read-model.ts';
 
 const BATCH = 1_000;
-const BATCH_WAIT_MS = 20;
+// A list may be this far behind its jobs. Longer batches cost less: a transaction, and repeats of a message folded.
+const BATCH_WAIT_MS = 50;
 const PRUNE_EVERY_MS = 3_600_000;
 /** What `JOBS` and `EVENTS` keep. */
 const KEPT_MS = 7 * 24 * 3_600_000;
@@ -62,9 +63,11 @@ export async function startProjection({
   };
   const collect = <T>(stream: 'JOBS' | 'EVENTS', into: Projected<T>[], message: Tailed<T>): void => {
     into.push({ data: message.data, sequence: message.sequence, storedMs: message.storedAt.getTime() });
-    behind[stream] = message.behind;
-    if (jobs.length + events.length >= BATCH) flush();
-    else timer ??= setTimeout(flush, BATCH_WAIT_MS);
+    if (jobs.length + events.length >= BATCH) {
+      behind[stream] = message.behind;
+      flush();
+    }
+    timer ??= setTimeout(flush, BATCH_WAIT_MS);
   };
   const onBroken = (sequence: number, error: unknown): void =>
     log.warn({ err: error, sequence }, 'an event cannot be read');

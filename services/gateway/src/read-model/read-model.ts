@@ -4,6 +4,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { JobKind, JobSchema, type Job, type JobEvent, type LifecycleEvent } from '@sluice/contracts';
 import { isJobId, stateName } from '@sluice/jobs';
+import { ownApps } from '../timeline/timeline.ts';
 import { jobView, progressOf, type JobView, type Progress } from '../http/job-view.ts';
 
 /** One message of a stream, as the projection hands it in. */
@@ -56,6 +57,8 @@ export interface ReadModel {
   prune(beforeMs: number): void;
   close(): void;
 }
+
+const own: ReadonlySet<string> = new Set(ownApps);
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
@@ -131,6 +134,8 @@ export function openReadModel(path: string): ReadModel {
       if (progress !== undefined) {
         putProgress.run(data.messageId, data.appId, sequence, progress.state, progress.attempt, progress.atMs);
       }
+      // What our own services say of a job is its progress. Nobody asks which of their messages are incomplete.
+      if (own.has(data.appId)) continue;
       const key = `${data.appId}.${data.messageId}`;
       const found = messages.get(key);
       if (found === undefined) {

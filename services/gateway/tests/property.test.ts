@@ -1,0 +1,203 @@
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { JobView } from '../src/http/job-view.ts';
+import { png } from './pictures.ts';
+import { startRig, type Call, type Rig } from './rig.ts';
+
+/**
+ * Every operation of the description is called with what its schemas allow and with what they do not. Whatever comes in,
+ * the answer is one that the description names: `rig.call` checks status, media type and body. The runs per operation
+ * are few here; `PROPERTY_RUNS=1000` makes them many.
+ */
+const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 40);
+const SEED = 20_261_121;
+const AT_ONCE = 8;
+
+interface Schema {
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly format?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+  readonly items?: Schema;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+}
+interface Operation {
+  readonly parameters?: readonly {
+    readonly in: string;
+    readonly name: string;
+    readonly required?: boolean;
+    readonly schema: Schema;
+  }[];
+  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: Schema }>> };
+}
+
+let rig: Rig;
+let jobId: string;
+beforeAll(async () => {
+  rig = await startRig();
+  const { body } = await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+  jobId = body.id;
+  await rig.call(`/v1/jobs/${jobId}`, { method: 'DELETE' });
+});
+afterAll(() => rig?.stop());
+
+/** Words that fit somewhere, so that more than the first check is reached. */
+const words = (): string[] => [
+  jobId,
+  'ada@example.com',
+  'welcome',
+  'shop',
+  '1',
+  'email_sent',
+  'https://example.com/hook',
+  '2026-01-01T00:00:00Z',
+];
+const junk = fc.oneof(
+  fc.string(),
+  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.constantFrom(
+    '',
+    ' ',
+    '\0',
+    '..',
+    '%00',
+    '%zz',
+    '*',
+    '>',
+    'a.b',
+    '__proto__',
+    'constructor',
+    '<script>',
+    "' OR 1=1 --",
+    'x'.repeat(400),
+  ),
+);
+const text = fc.oneof(
+  junk,
+  fc.nat().map((at) => words()[at % words().length] ?? ''),
+);
+const anything = fc.oneof(
+  junk,
+  fc.integer(),
+  fc.double(),
+  fc.boolean(),
+  fc.constant(null),
+  fc.array(fc.integer(), { maxLength: 3 }),
+  fc.object({ maxDepth: 2 }),
+);
+
+function fitting(schema: Schema): fc.Arbitrary<unknown> {
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
+  switch (schema.type) {
+    case 'string':
+      return schema.format === 'date-time' ? fc.date({ noInvalidDate: true }).map((date) => date.toISOString()) : text;
+    case 'integer':
+      return fc.integer({ min: schema.minimum ?? 0, max: Math.min(schema.maximum ?? 1_000, 1_000_000) });
+    case 'boolean':
+      return fc.boolean();
+    case 'array':
+      return fc.array(generated(schema.items ?? {}), {
+        minLength: schema.minItems ?? 0,
+        maxLength: Math.min(schema.maxItems ?? 3, 3),
+      });
+    case 'object':
+      return objectOf(schema);
+    default:
+      return anything;
+  }
+}
+
+/** Mostly what the schema allows. */
+const generated = (schema: Schema): fc.Arbitrary<unknown> =>
+  fc.oneof({ weight: 9, arbitrary: fitting(schema) }, { weight: 1, arbitrary: anything });
+
+function objectOf({ properties = {}, required = [] }: Schema): fc.Arbitrary<Record<string, unknown>> {
+  const fields = Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, generated(schema)]));
+  const proper = fc.record(fields, { requiredKeys: required.filter((name) => name in fields) });
+  const odd = fc
+    .record(fields, { requiredKeys: [] })
+    .chain((value) =>
+      fc.dictionary(fc.string({ maxLength: 8 }), anything, { maxKeys: 2 }).map((more) => ({ ...value, ...more })),
+    );
+  return fc.oneof({ weight: 4, arbitrary: proper }, { weight: 1, arbitrary: odd });
+}
+
+/** Header values are what HTTP can carry; a wait would only hold the test up. */
+const headerValue = (name: string): fc.Arbitrary<string> =>
+  name === 'prefer'
+    ? fc.constantFrom('wait=0', 'respond-async', 'wait=', 'wait=x')
+    : fc.string({ maxLength: 300 }).map((value) => value.replace(/[^\x21-\x7e]/g, '-'));
+
+function requestOf(method: string, template: string, operation: Operation): fc.Arbitrary<{ path: string; call: Call }> {
+  const parameters = operation.parameters ?? [];
+  const of = (place: string) => parameters.filter((parameter) => parameter.in === place);
+  const path = fc.record(Object.fromEntries(of('path').map(({ name }) => [name, text])));
+  const query = objectOf({ properties: Object.fromEntries(of('query').map(({ name, schema }) => [name, schema])) });
+  const headers = fc.record<Record<string, string>>(
+    Object.fromEntries(of('header').map(({ name }) => [name, headerValue(name)])),
+    { requiredKeys: [] },
+  );
+  const body = operation.requestBody?.content['application/json']?.schema;
+  const payload: fc.Arbitrary<Call> =
+    body !== undefined
+      ? fc.oneof(
+          { weight: 9, arbitrary: generated(body).map((json): Call => ({ json })) },
+          {
+            weight: 1,
+            arbitrary: junk.map((raw): Call => ({ body: raw, headers: { 'content-type': 'application/json' } })),
+          },
+        )
+      : template === '/v1/images'
+        ? fc.oneof(
+            fc.uint8Array({ maxLength: 400 }).map((tail): Call => ({ body: Buffer.concat([png(), tail]) })),
+            fc.uint8Array({ maxLength: 4_000 }).map((bytes): Call => ({ body: bytes })),
+            fc.array(junk, { maxLength: 3 }).map((parts): Call => {
+              const form = new FormData();
+              for (const part of parts)
+                form.append(part.length % 2 ? 'file' : part.slice(0, 20), part.length % 3 ? part : new Blob([png()]));
+              return { body: form };
+            }),
+          )
+        : fc.constant<Call>({});
+  return fc.tuple(path, query, headers, payload).map(([values, asked, sent, call]) => {
+    const filled = template.replace(
+      /\{(\w+)\}/g,
+      (_, name: string) => encodeURIComponent((values[name] ?? '').toWellFormed()) || '-',
+    );
+    const search = new URLSearchParams(
+      Object.entries(asked).map(([name, value]): [string, string] => [name, String(value)]),
+    );
+    return {
+      path: `${filled}?${search.toString()}`,
+      call: { ...call, method: method.toUpperCase(), headers: { ...sent, ...call.headers } },
+    };
+  });
+}
+
+describe('every route, whatever comes in', () => {
+  test('answers as described, and never with a failure of its own', { timeout: 1_200_000 }, async () => {
+    const { paths } = rig.gateway.app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> };
+    const operations = Object.entries(paths).flatMap(([template, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ method, template, operation })),
+    );
+    expect(operations.length).toBeGreaterThan(20);
+    for (const { method, template, operation } of operations) {
+      const cases = fc.sample(requestOf(method, template, operation), { numRuns: RUNS, seed: SEED });
+      while (cases.length > 0) {
+        await Promise.all(
+          cases.splice(0, AT_ONCE).map(async ({ path, call }) => {
+            const { status, text: answer } = await rig.call(path, call);
+            expect(
+              status,
+              `${call.method} ${path} ${JSON.stringify(call.json)?.slice(0, 300)}: ${answer.slice(0, 300)}`,
+            ).toBeLessThan(500);
+          }),
+        );
+      }
+    }
+  });
+});
