@@ -1,0 +1,190 @@
+// What the gateway's HTTP doors carry, as ratios to the same routes with nothing behind them, measured turn and turn
+// about in one run: pnpm bench gateway [--quick].
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startStack, type Stack } from '@sluice/dev';
+import { closedLoop, openLoop, type LoadRequest, type LoadResult } from './gateway/load.ts';
+import type { BenchResult, Row } from './run.ts';
+
+const CONNECTIONS = 100;
+/** What the system that this one follows published for its HTTP ingest, on a machine of its own. */
+const PUBLISHED_INGEST_PER_SECOND = 11_159;
+const BULK = 100;
+const json = { 'content-type': 'application/json' };
+
+let count = 0;
+const event = (): object => ({
+  app_id: 'bench',
+  message_id: `m${(count += 1)}`,
+  event: 'published',
+  created_at: '2026-01-01T00:00:00.000Z',
+});
+const single: LoadRequest = { method: 'POST', path: '/v1/events', headers: json, body: () => JSON.stringify(event()) };
+const bulk: LoadRequest = {
+  ...single,
+  body: () => JSON.stringify({ events: Array.from({ length: BULK }, event) }),
+};
+const fixed: LoadRequest = { method: 'GET', path: '/v1/static' };
+
+/** Measures, and says of each figure whether it holds. */
+export async function run({ quick = false } = {}): Promise<BenchResult> {
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-gateway-'));
+  const bare = fork(join(import.meta.dirname, 'gateway/bare.ts'), { stdio: 'inherit' });
+  const [{ url: bareUrl }] = (await once(bare, 'message')) as [{ url: string }];
+  try {
+    return { rows: [...(await doors(directory, bareUrl, quick)), ...(await road(directory, bareUrl, quick))], notes };
+  } finally {
+    bare.disconnect();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+const notes = [
+  'bare: the same Fastify app, schema, parse and checks, with nothing behind the handler; its own process, turn and turn about.',
+  'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
+];
+
+const start = (dataDirectory: string, services: readonly ('gateway' | 'email' | 'client')[]): Promise<Stack> =>
+  startStack({
+    dataDirectory,
+    fresh: true,
+    services,
+    env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, email: { CONCURRENCY: '64' } },
+  });
+
+/** One door at a time, as fast as it goes. */
+async function doors(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+  const stack = await start(directory, ['gateway']);
+  const { gateway } = stack.urls;
+  const seconds = quick ? 2 : 5;
+  const loop = (url: string, request: LoadRequest): Promise<LoadResult> =>
+    closedLoop(url, request, { connections: CONNECTIONS, seconds });
+  try {
+    const job: LoadRequest = { method: 'GET', path: `/v1/jobs/${await anyJob(gateway)}` };
+    for (const [url, request] of [
+      [bareUrl, single],
+      [gateway, single],
+      [gateway, bulk],
+      [gateway, job],
+    ] as const) {
+      await closedLoop(url, request, { connections: CONNECTIONS, seconds: 1 });
+    }
+    const rounds: Record<'bare' | 'ingest' | 'bulk' | 'fixed' | 'job', number>[] = [];
+    let refused = 0;
+    for (let round = 0; round < (quick ? 2 : 3); round += 1) {
+      const bareRun = await loop(bareUrl, single);
+      const ingest = await loop(gateway, single);
+      const bulkRun = await loop(gateway, bulk);
+      const fixedRun = await loop(bareUrl, fixed);
+      const jobRun = await loop(gateway, job);
+      refused += [ingest, bulkRun].reduce((sum, run) => sum + others(run, '202'), 0) + others(jobRun, '200');
+      rounds.push({
+        bare: bareRun.perSecond,
+        ingest: ingest.perSecond,
+        bulk: bulkRun.perSecond * BULK,
+        fixed: fixedRun.perSecond,
+        job: jobRun.perSecond,
+      });
+    }
+    const of = (pick: (round: (typeof rounds)[number]) => number): number => median(rounds.map(pick));
+    const ratio = (id: string, value: number, unit: string, ratio: number, floor: number): Row => ({
+      id,
+      value: Math.round(value),
+      unit,
+      ratio,
+      floor,
+      pass: ratio >= floor,
+    });
+    const ingest = of((round) => round.ingest);
+    return [
+      { id: 'gateway.ingest_bare', value: Math.round(of((round) => round.bare)), unit: 'requests/s', pass: true },
+      ratio(
+        'gateway.ingest',
+        ingest,
+        'requests/s',
+        of((round) => round.ingest / round.bare),
+        0.45,
+      ),
+      {
+        id: 'gateway.ingest_published',
+        value: Math.round(ingest),
+        unit: `requests/s, published ${PUBLISHED_INGEST_PER_SECOND.toLocaleString('en')}`,
+        pass: ingest >= PUBLISHED_INGEST_PER_SECOND,
+      },
+      ratio(
+        'gateway.ingest_bulk',
+        of((round) => round.bulk),
+        `events/s, ${BULK} a request`,
+        of((round) => round.bulk / round.ingest),
+        4,
+      ),
+      { id: 'gateway.static', value: Math.round(of((round) => round.fixed)), unit: 'requests/s', pass: true },
+      ratio(
+        'gateway.get_job',
+        of((round) => round.job),
+        'requests/s',
+        of((round) => round.job / round.fixed),
+        0.4,
+      ),
+      { id: 'gateway.refused', value: refused, unit: 'answers', pass: refused === 0 },
+    ];
+  } finally {
+    await stack.stop();
+  }
+}
+
+/** Mails through the whole system at a fixed pace: every answer is 202 or a meant 503. */
+async function road(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+  const stack = await start(directory, ['gateway', 'email', 'client']);
+  const { gateway } = stack.urls;
+  const pace = { perSecond: 1_000, seconds: quick ? 5 : 30, connections: CONNECTIONS };
+  let mails = 0;
+  const mail: LoadRequest = {
+    method: 'POST',
+    path: '/v1/emails',
+    headers: json,
+    body: () =>
+      JSON.stringify({ to: `person-${(mails += 1)}@example.com`, template: 'welcome', variables: { name: 'Ada' } }),
+  };
+  try {
+    await openLoop(gateway, mail, { ...pace, perSecond: 200, seconds: 2 });
+    const fixedRun = await openLoop(bareUrl, fixed, pace);
+    const mailRun = await openLoop(gateway, mail, pace);
+    const unmeant = others(mailRun, '202', '503');
+    const factor = mailRun.p99Ms / fixedRun.p99Ms;
+    return [
+      { id: 'gateway.static_1000_p99', value: fixedRun.p99Ms, unit: 'ms', pass: true },
+      { id: 'gateway.emails_1000_p50', value: mailRun.p50Ms, unit: 'ms', pass: true },
+      {
+        id: 'gateway.emails_1000_p99',
+        value: mailRun.p99Ms,
+        unit: 'ms, at most 5x static',
+        ratio: factor,
+        pass: factor <= 5,
+      },
+      { id: 'gateway.emails_1000_refused', value: mailRun.statuses['503'] ?? 0, unit: 'answers 503', pass: true },
+      { id: 'gateway.emails_1000_unmeant', value: unmeant, unit: 'other answers', pass: unmeant === 0 },
+    ];
+  } finally {
+    await stack.stop();
+  }
+}
+
+async function anyJob(gateway: string): Promise<string> {
+  const body = JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } });
+  const answer = await fetch(`${gateway}/v1/emails`, { method: 'POST', headers: json, body });
+  const { id } = (await answer.json()) as { id: string };
+  await fetch(`${gateway}/v1/jobs/${id}`, { method: 'DELETE' });
+  return id;
+}
+
+const others = ({ statuses }: LoadResult, ...meant: readonly string[]): number =>
+  Object.entries(statuses).reduce((sum, [status, seen]) => sum + (meant.includes(status) ? 0 : seen), 0);
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}

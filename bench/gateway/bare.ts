@@ -1,0 +1,42 @@
+// The gateway's own routes without what is behind them, in a process of their own: what the HTTP layer costs by itself.
+import type { AddressInfo } from 'node:net';
+import type { PubAck } from '@sluice/pipeline';
+import { httpTelemetry, startTelemetry } from '@sluice/telemetry';
+import { useAccess } from '../../services/gateway/src/http/account.ts';
+import { createApp } from '../../services/gateway/src/http/app.ts';
+import type { RouteDeps } from '../../services/gateway/src/http/deps.ts';
+import type { FlowBook } from '../../services/gateway/src/lifecycle/flows.ts';
+import { RateLimiter } from '../../services/gateway/src/limits/rate-limiter.ts';
+import { eventRoutes } from '../../services/gateway/src/routes/events.ts';
+import { TimelineEntrySchema } from '../../services/gateway/src/timeline/entry.ts';
+
+const { log, registry } = startTelemetry({ service: 'bare', logLevel: 'warn', sampleRatio: 0 });
+const app = await createApp({ log, version: 'bench', telemetry: httpTelemetry({ registry }) });
+const off = { name: 'off', limit: 0, windowMs: 1_000 };
+useAccess(app, {
+  keys: undefined,
+  limiter: new RateLimiter(undefined as never),
+  limits: { global: off, account: off, recipient: off },
+});
+app.addSchema(TimelineEntrySchema);
+const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
+const nothingBehind = { bus: { port: { publish: async () => stored } }, now: Date.now } as unknown as RouteDeps;
+const known: FlowBook = {
+  find: () => undefined,
+  claim: () => undefined,
+  declare: () => Promise.reject(new Error('not here')),
+  close: () => undefined,
+};
+eventRoutes(app, nothingBehind, known);
+const text = { type: 'string' };
+app.get(
+  '/v1/static',
+  {
+    config: { scope: 'public' },
+    schema: { response: { 200: { type: 'object', properties: { id: text, state: text, createdAt: text } } } },
+  },
+  async () => ({ id: 'job_aaaaaaaaaaaaaaaaaaaaaaaaaa', state: 'succeeded', createdAt: '2026-01-01T00:00:00.000Z' }),
+);
+await app.listen({ host: '127.0.0.1', port: 0 });
+process.send?.({ url: `http://127.0.0.1:${(app.server.address() as AddressInfo).port}` });
+process.once('disconnect', () => process.exit(0));
