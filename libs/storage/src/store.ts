@@ -30,7 +30,7 @@ export interface PutSettings {
 
 /** An S3 bucket. Every method throws a {@link StoreError} and nothing else. */
 export interface ObjectStore {
-  /** Writes bytes, or a stream in parts of 8 MiB: at most two parts are held in memory. Returns the size. */
+  /** Writes bytes, or a stream in parts of 5 MiB, the least S3 takes: at most two parts are held in memory. Returns the size. */
   put(key: string, body: Uint8Array | Readable, settings: PutSettings): Promise<{ sizeBytes: number }>;
   /** Opens an object for reading. The stream must be read to its end or destroyed. */
   get(key: string, signal?: AbortSignal): Promise<{ body: Readable; sizeBytes: number; contentType: string }>;
@@ -49,7 +49,7 @@ export interface ObjectStore {
   close(): void;
 }
 
-const PART_BYTES = 8 * 1024 * 1024;
+const PART_BYTES = 5 * 1024 * 1024;
 
 /** Opens a bucket. No traffic until the first call. */
 export function createStore(settings: StoreSettings): ObjectStore {

@@ -1,9 +1,12 @@
 import { PassThrough } from 'node:stream';
 import type { ObjectStore } from '@sluice/storage';
 import type { Sink } from './convert/sink.ts';
+import { releaseDeadBuffers } from './heap.ts';
 
 // Enough to keep the conversion going while a part is on the wire.
-const aheadBytes = 512 * 1024;
+const aheadBytes = 256 * 1024;
+// Of one PDF: smaller ones end before their buffers matter.
+const releaseEveryBytes = 6 * 2 ** 20;
 
 /**
  * Streams a PDF into the store while it is written, in parts, so that it is never in memory as a whole. Nothing is
@@ -13,6 +16,7 @@ export class PdfUpload implements Sink {
   readonly #body = new PassThrough({ highWaterMark: aheadBytes });
   readonly #stored: Promise<unknown>;
   readonly #failed = Promise.withResolvers<never>();
+  #sinceRelease = 0;
 
   constructor(store: Pick<ObjectStore, 'put'>, key: string, signal: AbortSignal) {
     this.#stored = store.put(key, this.#body, { contentType: 'application/pdf', signal });
@@ -27,6 +31,11 @@ export class PdfUpload implements Sink {
 
   /** @throws {StoreError} when the upload has failed */
   async write(bytes: Uint8Array): Promise<void> {
+    this.#sinceRelease += bytes.length;
+    if (this.#sinceRelease > releaseEveryBytes) {
+      this.#sinceRelease = 0;
+      releaseDeadBuffers();
+    }
     if (this.#body.write(bytes)) return;
     const drained = Promise.withResolvers<void>();
     this.#body.once('drain', drained.resolve);

@@ -4,7 +4,7 @@ import type { ByteReader } from '../source.ts';
 import { checkCrc, chunkHeader, isCritical } from './chunk.ts';
 
 /** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */
-export const idatBlockBytes = 256 * 1024;
+export const idatBlockBytes = 128 * 1024;
 
 /**
  * The data of a PNG's consecutive IDAT chunks from a reader that stands at the first one's data, in blocks, up to and

@@ -3,7 +3,7 @@ import { CorruptImageError } from '../errors.ts';
 import type { PngHeader } from './header.ts';
 
 // Larger pieces mean fewer hops to the thread pool and back; smaller ones less memory.
-const pieceBytes = 256 * 1024;
+const pieceBytes = 128 * 1024;
 // One block in zlib's hands and one waiting, so that it never waits for the network.
 const blocksAhead = 2;
 

@@ -1,0 +1,138 @@
+// The whole road of a job: from the queue, out of the store, through the converter, into the store, back to the queue.
+import { fork } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { Quality } from '@sluice/contracts';
+import type { Row } from '../run.ts';
+import type { BareLoopRequest } from './bare-loop.ts';
+import { corpusFile } from './corpus.ts';
+import { openRig, type Rig, type Work } from './rig.ts';
+
+const mix = [
+  ['rgb-4mp.png', false],
+  ['rgba-4mp.png', false],
+  ['jpeg-base-4mp.jpg', false],
+  ['page-rgb-8mp.png', false],
+  ['gray-4mp.png', false],
+  ['rgba-opaque-4mp.png', false],
+  ['webp-4mp.webp', false],
+  ['rgb-4mp.png', true],
+] as const;
+
+/** Throughput of the pipeline against the bare loop, two replicas against one, memory, and the event loop's delay. */
+export async function measureLoad(quick: boolean): Promise<{ rows: Row[]; notes: string[] }> {
+  const rows: Row[] = [];
+  const notes: string[] = [];
+  const rig = await openRig();
+  try {
+    rows.push(await memoryOf(rig, quick));
+    rows.push(...(await throughput(rig, quick)));
+    if (availableParallelism() >= 2 && !quick) rows.push(await scaling(rig));
+    else notes.push('two replicas on two cores against one on one: only in the full run, on two cores or more');
+  } finally {
+    await rig.close();
+  }
+  return { rows, notes };
+}
+
+/** A picture of 100 megapixels, through the service: it must not be in memory as a whole. */
+async function memoryOf(rig: Rig, quick: boolean): Promise<Row> {
+  const [replica] = await rig.start(1);
+  const file = await corpusFile(quick ? 'rgb-24mp.png' : 'rgb-100mp.png');
+  const { failed } = await rig.convert([{ file }], 1);
+  if (failed.length > 0) throw new Error(failed.join('\n'));
+  const value = (replica?.peakBytes() ?? NaN) / 1e6;
+  await rig.stopReplicas();
+  return { id: `peak memory of the service, ${file.name} (at most)`, value, unit: 'MB', floor: 180, pass: value < 180 };
+}
+
+async function throughput(rig: Rig, quick: boolean): Promise<Row[]> {
+  const work = await mixedWork();
+  const jobs = quick ? 48 : 160;
+  const rounds = quick ? 1 : 3;
+  const shares: number[] = [];
+  const rates: number[] = [];
+  const [replica] = await rig.start(1);
+  await rig.convert(work, mix.length * 2);
+  for (let round = 0; round < rounds; round++) {
+    const bare = jobs / (await bareLoop(work, jobs));
+    const { seconds, failed } = await rig.convert(work, jobs);
+    if (failed.length > 0) throw new Error(failed.join('\n'));
+    rates.push(jobs / seconds);
+    shares.push(jobs / seconds / bare);
+  }
+  const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+  const delayMs = ((await replica?.metric('nodejs_eventloop_lag_p99_seconds')) ?? NaN) * 1e3;
+  await rig.stopReplicas();
+  const share = middle(shares);
+  return [
+    {
+      id: 'pipeline, 4 MP mix, against the bare loop',
+      value: middle(rates),
+      unit: 'images/s',
+      ratio: share,
+      floor: 0.7,
+      pass: share >= 0.7,
+    },
+    {
+      id: 'event loop delay p99 while converting (at most)',
+      value: delayMs,
+      unit: 'ms',
+      floor: 50,
+      pass: delayMs < 50,
+    },
+  ];
+}
+
+/** One replica and everything under it on one core, against two replicas and everything on two. */
+async function scaling(rig: Rig): Promise<Row> {
+  const work = await mixedWork();
+  const jobs = 96;
+  const rate = async (replicas: number, cores: string): Promise<number> => {
+    rig.pin(cores);
+    // Each replica is sized for a core, as a container with a limit of one would be.
+    await rig.start(replicas, { CONCURRENCY: '2', DECODERS: '1' });
+    await rig.convert(work, mix.length);
+    const { seconds } = await rig.convert(work, jobs);
+    await rig.stopReplicas();
+    return jobs / seconds;
+  };
+  const one = await rate(1, '0');
+  const two = await rate(2, '0,1');
+  const ratio = two / one;
+  return {
+    id: 'two replicas on two cores against one on one',
+    value: two,
+    unit: 'images/s',
+    ratio,
+    floor: 1.8,
+    pass: ratio >= 1.8,
+  };
+}
+
+async function mixedWork(): Promise<Work[]> {
+  return Promise.all(
+    mix.map(async ([name, low]) => ({
+      file: await corpusFile(name),
+      ...(low && { options: { quality: Quality.LOW } }),
+    })),
+  );
+}
+
+async function bareLoop(work: readonly Work[], jobs: number): Promise<number> {
+  const child = fork(path.join(import.meta.dirname, 'bare-loop.ts'), {
+    env: { ...process.env, MALLOC_ARENA_MAX: '2' },
+  });
+  const cores = availableParallelism();
+  const request: BareLoopRequest = {
+    files: work.map(({ file, options }) => ({ path: file.path, options: options ? { quality: 'low' } : {} })),
+    jobs,
+    inFlight: 2 * cores,
+    decoders: cores,
+  };
+  child.send(request);
+  return new Promise((resolve, reject) => {
+    child.once('message', ({ seconds }: { seconds: number }) => resolve(seconds));
+    child.once('exit', (code) => reject(new Error(`the bare loop ended with ${code}`)));
+  });
+}
