@@ -132,6 +132,7 @@ function table(stack: Stack, replicas: number): string {
   const { urls } = stack;
   const rows = [
     ['API, docs', `${urls.gateway}/docs`],
+    ['gRPC', `${urls.grpc} (grpcurl -plaintext ${urls.grpc} list)`],
     ['Mail', urls.mail],
     ['Traces, logs, charts', urls.otlp],
     ['NATS', `${urls.nats}  (monitor ${urls.natsMonitor}, nats-server ${stack.versions.nats})`],

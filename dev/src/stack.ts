@@ -12,6 +12,7 @@ import { startSmtpSink, type SmtpSink } from './smtp/sink.ts';
 /** The ports `pnpm dev` serves on; a free one each when the stack is started for a test or the demo. */
 export const devPorts = {
   gateway: 8080,
+  grpc: 50051,
   nats: 4222,
   natsMonitor: 8222,
   s3: 9000,
@@ -64,6 +65,8 @@ export type ServiceName = 'gateway' | 'email' | 'image' | 'client';
 export interface Stack {
   readonly urls: {
     readonly gateway: string;
+    /** For gRPC clients: host and port. */
+    readonly grpc: string;
     readonly nats: string;
     readonly natsMonitor: string;
     readonly s3: string;
@@ -140,6 +143,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     progress('S3, SMTP and OTLP receiver');
 
     const gatewayPort = await port('gateway');
+    const grpcPort = await port('grpc');
     const common = {
       SLUICE_ENV: 'dev',
       HOST: '127.0.0.1',
@@ -171,7 +175,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     // The gateway makes the streams that the others read.
     if (wanted.includes('gateway')) {
-      const gateway = { PORT: String(gatewayPort), DATA_DIRECTORY: join(data, 'gateway') };
+      const gateway = {
+        PORT: String(gatewayPort),
+        GRPC_PORT: String(grpcPort),
+        DATA_DIRECTORY: join(data, 'gateway'),
+      };
       await launch('gateway', 'gateway', await port('gatewayOps'), gateway);
       await untilReady(services, progress);
     }
@@ -189,6 +197,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     return {
       urls: {
         gateway: `http://127.0.0.1:${gatewayPort}`,
+        grpc: `127.0.0.1:${grpcPort}`,
         nats: nats.url,
         natsMonitor: nats.monitorUrl,
         s3: s3.url,
