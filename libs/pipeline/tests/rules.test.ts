@@ -1,0 +1,234 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { backoffMs } from '../src/backoff.ts';
+import { Batcher } from '../src/batcher.ts';
+import { Breaker } from '../src/breaker.ts';
+import { parseAckSubject } from '../src/delivery.ts';
+import { Fifo } from '../src/fifo.ts';
+import type { Message } from '../src/index.ts';
+import { Lanes } from '../src/lanes.ts';
+import { Prefetch } from '../src/prefetch.ts';
+import { TokenBucket } from '../src/token-bucket.ts';
+import { WeightedTurn } from '../src/weighted-turn.ts';
+import { fakeClock } from './fake-clock.ts';
+
+describe('the retry delay', () => {
+  test('is never 0, never above maxMs, and with equal jitter at least half of the full delay', () => {
+    const policy = fc.record({
+      baseMs: fc.integer({ min: 1, max: 5000 }),
+      maxMs: fc.integer({ min: 5000, max: 60_000 }),
+      factor: fc.double({ min: 1, max: 10, noNaN: true }),
+      jitter: fc.constantFrom('full' as const, 'equal' as const, 'none' as const),
+    });
+    const chance = fc.double({ min: 0, max: 0.999, noNaN: true });
+    fc.assert(
+      fc.property(policy, fc.integer({ min: 1, max: 50 }), chance, (options, attempt, random) => {
+        const delay = backoffMs(options, attempt, () => random);
+        const full = Math.min(options.maxMs, options.baseMs * options.factor ** (attempt - 1));
+        expect(delay).toBeGreaterThanOrEqual(1);
+        expect(delay).toBeLessThanOrEqual(Math.max(1, Math.round(full)));
+        if (options.jitter === 'equal') expect(delay).toBeGreaterThanOrEqual(Math.floor(full / 2));
+        if (options.jitter === 'none') expect(delay).toBe(Math.max(1, Math.round(full)));
+      }),
+    );
+  });
+});
+
+describe('the token bucket', () => {
+  test('never gives more than the burst and the rate allow', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 50 }),
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.integer({ min: 0, max: 500 })),
+        (limit, burst, gaps) => {
+          const bucket = new TokenBucket({ limit, perMs: 1000, burst }, 0);
+          let now = 0;
+          let taken = 0;
+          for (const gap of gaps) {
+            now += gap;
+            while (bucket.take(now)) taken++;
+            expect(taken).toBeLessThanOrEqual(burst + (limit * now) / 1000 + 1e-6);
+            expect(bucket.waitMs(now)).toBeGreaterThan(0);
+          }
+        },
+      ),
+    );
+  });
+
+  test('has a token when the wait it named is over', () => {
+    const bucket = new TokenBucket({ limit: 3, perMs: 1000, burst: undefined }, 0);
+    let now = 0;
+    for (let n = 0; n < 20; n++) {
+      if (!bucket.take(now)) {
+        now += bucket.waitMs(now);
+        expect(bucket.take(now)).toBe(true);
+      }
+    }
+  });
+});
+
+describe('turns by weight', () => {
+  test('follow the weights, and nobody who may is passed over for good', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 5 }), (weights) => {
+        const turn = new WeightedTurn(weights);
+        const total = weights.reduce((sum, weight) => sum + weight, 0);
+        const counts = weights.map(() => 0);
+        for (let n = 0; n < total; n++) {
+          const index = turn.next(() => true);
+          counts[index] = (counts[index] ?? 0) + 1;
+        }
+        expect(counts).toEqual(weights);
+      }),
+    );
+    expect(new WeightedTurn([1, 1]).next(() => false)).toBe(-1);
+    expect(new WeightedTurn([9, 1]).next((index) => index === 1)).toBe(1);
+  });
+});
+
+describe('the breaker', () => {
+  const options = { minSamples: 4, failureRatio: 0.5, coolDownMs: 10, counts: undefined };
+  test('looks at the newest results only, and trips at the ratio', () => {
+    const breaker = new Breaker(options);
+    for (const failed of [true, false, false, false]) expect(breaker.record(failed)).toBeUndefined();
+    expect(breaker.record(true)).toBeUndefined();
+    expect(breaker.record(true)).toBe('trip');
+    expect(breaker.record(true)).toBeUndefined();
+  });
+
+  test('a probe that fails opens it again, one that succeeds closes it and starts afresh', () => {
+    const breaker = new Breaker({ ...options, minSamples: 1 });
+    expect(breaker.record(true)).toBe('trip');
+    breaker.probe();
+    expect(breaker.record(true)).toBe('trip');
+    breaker.probe();
+    expect(breaker.record(false)).toBe('close');
+    expect(breaker.samples).toBe(0);
+  });
+});
+
+describe('the prefetch', () => {
+  test('is 0 without knowledge, for slow handlers, and while one is stuck', () => {
+    const prefetch = new Prefetch(10, 30_000, 1000);
+    expect(prefetch.retune(0)).toBe(0);
+    prefetch.learn(20);
+    expect(prefetch.retune(0)).toBe(0);
+    const quick = new Prefetch(10, 30_000, 1000);
+    quick.learn(0.1);
+    expect(quick.retune(0)).toBeGreaterThan(0);
+    expect(quick.retune(60)).toBe(0);
+  });
+
+  test('never exceeds what finishes within a third of ack_wait, nor its bound', () => {
+    const slots = fc.integer({ min: 1, max: 256 });
+    fc.assert(
+      fc.property(
+        slots,
+        fc.integer({ min: 100, max: 30_000 }),
+        fc.double({ min: 0.01, max: 4.9, noNaN: true }),
+        fc.nat(500),
+        (concurrency, ackWaitMs, durationMs, most) => {
+          const prefetch = new Prefetch(concurrency, ackWaitMs, most);
+          prefetch.learn(durationMs);
+          for (let n = 0; n < 20; n++) prefetch.retune(0);
+          expect(prefetch.current).toBeLessThanOrEqual(most);
+          expect((prefetch.current / concurrency) * durationMs).toBeLessThanOrEqual(ackWaitMs / 3);
+        },
+      ),
+    );
+  });
+});
+
+describe('lanes', () => {
+  test('let one message of a key out at a time, in order', () => {
+    const lanes = new Lanes<number>();
+    expect(lanes.enter('a', 1)).toBe(true);
+    expect(lanes.enter('a', 2)).toBe(false);
+    expect(lanes.enter('b', 3)).toBe(true);
+    expect(lanes.enter('a', 4)).toBe(false);
+    expect(lanes.waiting).toBe(2);
+    expect(lanes.leave('a')).toBe(2);
+    expect(lanes.leave('a')).toBe(4);
+    expect(lanes.leave('a')).toBeUndefined();
+    expect(lanes.waiting).toBe(0);
+    expect(lanes.enter('a', 5)).toBe(true);
+  });
+});
+
+describe('a batcher', () => {
+  test('puts every message into one batch, within size and bytes, and redelivered ones alone', async () => {
+    const item = fc.record({
+      bytes: fc.integer({ min: 1, max: 50 }),
+      key: fc.constantFrom('a', 'b'),
+      attempt: fc.constantFrom(1, 1, 1, 2),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(item, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), async (items, maxSize) => {
+        const clock = fakeClock();
+        type Item = Message<undefined> & { readonly key: string };
+        const batches: (readonly Item[])[] = [];
+        const batcher = new Batcher<undefined, Item>(
+          { maxSize, maxBytes: 100, maxWaitMs: 10, by: ({ key }) => key ?? '' },
+          clock,
+          (batch) => batches.push(batch),
+        );
+        for (const [index, one] of items.entries()) batcher.add({ ...one, sequence: index } as Item);
+        await clock.advance(10);
+        expect(batcher.waiting).toBe(0);
+        expect(
+          batches
+            .flat()
+            .map(({ sequence }) => sequence)
+            .toSorted((a, b) => a - b),
+        ).toEqual(items.map((_, index) => index));
+        for (const batch of batches) {
+          expect(batch.length).toBeLessThanOrEqual(maxSize);
+          expect(new Set(batch.map(({ key }) => key)).size).toBe(1);
+          if (batch.length > 1) {
+            expect(batch.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(100);
+            expect(batch.every(({ attempt }) => attempt === 1)).toBe(true);
+          }
+        }
+      }),
+    );
+  });
+});
+
+describe('the ack subject', () => {
+  test('is read in the short form and in the one with a domain, and nothing else is taken for it', () => {
+    const into = { attempt: 0, sequence: 0, pending: 0 };
+    const numbers = { attempt: 3, sequence: 4711, pending: 17 };
+    expect(parseAckSubject('$JS.ACK.ORDERS.mailer.3.4711.99.1700000000000000001.17', into)).toBe(true);
+    expect(into).toEqual(numbers);
+    expect(
+      parseAckSubject('$JS.ACK.ORDERS.mailer.3.4711.99.1700000000000000001.17', into, '$JS.ACK.ORDERS.mailer.'),
+    ).toBe(true);
+    expect(into).toEqual(numbers);
+    expect(parseAckSubject('$JS.ACK.hub.abcDEF12.ORDERS.mailer.3.4711.99.1700000000000000001.17.rnd', into)).toBe(true);
+    expect(into).toEqual(numbers);
+    for (const other of ['', '_INBOX.abc', '$JS.ACK.ORDERS.mailer', '$JS.ACK.a.b.c.d.e.f.g', '$JS.API.a.b.1.2.3.4.5']) {
+      expect(parseAckSubject(other, into)).toBe(false);
+    }
+  });
+});
+
+describe('a queue', () => {
+  test('gives back what it was given, in order', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(fc.integer(), fc.constant(undefined)), { maxLength: 3000 }), (moves) => {
+        const queue = new Fifo<{ value: number }>();
+        const model: number[] = [];
+        for (const move of moves) {
+          if (move === undefined) expect(queue.take()?.value).toBe(model.shift());
+          else {
+            queue.add({ value: move });
+            model.push(move);
+          }
+          expect(queue.size).toBe(model.length);
+        }
+        expect(queue.takeAll().map(({ value }) => value)).toEqual(model);
+      }),
+    );
+  });
+});
