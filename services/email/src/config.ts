@@ -3,8 +3,8 @@ import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import { parseAddress } from './address.ts';
 import type { Sender } from './compose.ts';
-import type { DkimKey } from './dkim.ts';
 import { parseProviders, type ProviderSettings } from './smtp/settings.ts';
+import type { DkimKey } from './smtp/transport.ts';
 
 const address = z
   .string()

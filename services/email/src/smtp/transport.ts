@@ -1,6 +1,5 @@
 import { Readable } from 'node:stream';
 import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
-import type { DkimKey } from '../dkim.ts';
 import { createPacer } from './pacer.ts';
 import type { ProviderSettings } from './settings.ts';
 import { verdictOf, type Verdict } from './verdict.ts';
@@ -42,6 +41,16 @@ export interface SmtpTransport {
   /** TCP connections opened so far. */
   readonly connectionsOpened: number;
   close(): void;
+}
+
+/** What mails are signed with: the private half of the key whose public half stands in DNS. */
+export interface DkimKey {
+  /** The signing domain, `d=`. */
+  readonly domainName: string;
+  /** `<selector>._domainkey.<domain>` is where the public key is. */
+  readonly keySelector: string;
+  /** PEM. */
+  readonly privateKey: string;
 }
 
 export interface TransportSettings {
@@ -135,11 +144,17 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
         endSent.delete(mail.messageId);
       }
     },
-    reachable: () =>
-      pool.verify().then(
+    async reachable() {
+      const late = Promise.withResolvers<boolean>();
+      const timer = setTimeout(() => late.resolve(false), timeouts.attemptMs);
+      const verified = pool.verify().then(
         () => true,
         () => false,
-      ),
+      );
+      const answer = await Promise.race([verified, late.promise]);
+      clearTimeout(timer);
+      return answer;
+    },
     close: () => pool.close({ force: true }),
   };
 }
