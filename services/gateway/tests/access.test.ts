@@ -32,7 +32,7 @@ describe('a gateway with keys', () => {
         else open.push(`${method} ${template}`);
       }
     }
-    expect(open.sort()).toEqual(['get /healthz', 'get /readyz']);
+    expect(open.sort()).toEqual(['get /healthz', 'get /problems/{code}', 'get /readyz']);
   });
 
   test('knows a key as soon as it is made, and forgets it as soon as it is revoked', async () => {

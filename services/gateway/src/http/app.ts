@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { isBrokerFault } from '@sluice/messaging';
 import { StoreError } from '@sluice/storage';
@@ -70,6 +71,10 @@ export async function createApp(settings: AppSettings): Promise<App> {
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, request, new ApiProblem('not_found', 'There is nothing at this address.'), settings.log),
   );
+  const bodies = new Map<string, Bodies>();
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (config?.requestBodies !== undefined) bodies.set(`${String(method)} ${url}`, config.requestBodies);
+  });
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -85,19 +90,40 @@ export async function createApp(settings: AppSettings): Promise<App> {
       },
       security: [{ apiKey: [] }, {}],
     },
-    transformObject: (document) => withoutBraces('openapiObject' in document ? document.openapiObject : {}),
+    transformObject: (document) => ('openapiObject' in document ? finished(document.openapiObject, bodies) : {}),
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) =>
         typeof json.$id === 'string' ? json.$id : `def-${index}`,
     },
   });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    uiConfig: { tryItOutEnabled: true, displayRequestDuration: true },
+  });
   return app;
 }
 
-/** A custom method (`/v1/images:fromUpload`) has a colon that is no parameter: the plugin leaves empty braces before it. */
-function withoutBraces<Document extends { paths?: object }>(document: Document): Document {
-  const paths = Object.entries(document.paths ?? {}).map(([path, item]) => [path.replace('{}:', ':'), item as unknown]);
-  return { ...document, paths: Object.fromEntries(paths) as object };
+type Bodies = Readonly<Record<string, { readonly schema: object }>>;
+
+/**
+ * What the plugin leaves to do: a custom method (`/v1/images:fromUpload`) has a colon that is no parameter, before which
+ * it puts empty braces; and bodies that stay streams are described by their route's `requestBodies`.
+ */
+function finished<Document extends { paths?: object }>(
+  document: Document,
+  bodies: ReadonlyMap<string, Bodies>,
+): Document {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const [path, item] of Object.entries((document.paths ?? {}) as Record<string, Record<string, object>>)) {
+    const name = path.replace('{}:', ':');
+    paths[name] = { ...item };
+    for (const [method, operation] of Object.entries(item)) {
+      const content = bodies.get(`${method.toUpperCase()} ${name}`);
+      if (content !== undefined) paths[name][method] = { ...operation, requestBody: { required: true, content } };
+    }
+  }
+  return { ...document, paths };
 }
 
 /** The trace of a request: its server span's, or ids of its own when nothing traces. */
@@ -106,6 +132,10 @@ export function traceOf(request: FastifyRequest): { readonly traceId: string; re
 }
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Bodies that are no JSON, by media type, for the description. */
+    requestBodies?: Bodies;
+  }
   interface FastifyRequest {
     trace: { readonly traceId: string; readonly traceparent: string };
   }

@@ -21,7 +21,7 @@ export const acceptHeaders = Type.Object({
 const jobAnswer = (description: string) => ({
   description,
   headers: {
-    Location: { schema: { type: 'string' }, description: 'Where the job is.' },
+    Location: { type: 'string', description: 'Where the job is.' },
   },
   content: { 'application/json': { schema: Type.Ref('Job') } },
 });

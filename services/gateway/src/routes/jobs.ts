@@ -112,7 +112,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
         response: {
           302: {
             description: 'A short-lived URL of the PDF.',
-            headers: { Location: { schema: { type: 'string' }, description: 'Good for five minutes.' } },
+            headers: { Location: { type: 'string', description: 'Good for five minutes.' } },
           },
           ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image'),
         },

@@ -1,5 +1,7 @@
 import { Type } from 'typebox';
 import type { App } from '../http/app.ts';
+import { problemPage } from '../http/problem-page.ts';
+import { ApiProblem, problemResponses } from '../http/problem.ts';
 
 /** Whether the process lives, whether it can take work, and what it offers. */
 export function systemRoutes(
@@ -39,6 +41,27 @@ export function systemRoutes(
       const reasons = await deps.reasons();
       reply.code(reasons.length === 0 ? 200 : 503);
       return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons] };
+    },
+  );
+  app.get(
+    '/problems/:code',
+    {
+      config: { scope: 'public' },
+      schema: {
+        operationId: 'explainProblem',
+        summary: 'What a problem means and what to do about it',
+        tags,
+        params: Type.Object({ code: Type.String({ maxLength: 64 }) }),
+        response: {
+          200: { description: 'A page.', content: { 'text/html': { schema: Type.String() } } },
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const page = problemPage(request.params.code);
+      if (page === undefined) throw new ApiProblem('not_found', 'There is no such kind of problem.');
+      return reply.type('text/html; charset=utf-8').send(page);
     },
   );
   app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());

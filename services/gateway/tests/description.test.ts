@@ -1,0 +1,52 @@
+import { createConfig, lintFromString } from '@redocly/openapi-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { problems } from '../src/http/problem.ts';
+import { startRig, type Rig } from './rig.ts';
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRig();
+});
+afterAll(() => rig?.stop());
+
+describe('the description of the API', () => {
+  test('is OpenAPI 3.1 that a linter has nothing to say about', async () => {
+    const source = await (await fetch(`${rig.gateway.url}/openapi.json`)).text();
+    const found = await lintFromString({
+      source,
+      absoluteRef: 'openapi.json',
+      config: await createConfig({
+        extends: ['recommended'],
+        // Asking for the PDF answers with a redirect, asking for the health with nothing a client could do wrong.
+        rules: { 'operation-2xx-response': 'off', 'operation-4xx-response': 'off' },
+      }),
+    });
+    expect(found.map(({ ruleId, message, location }) => `${ruleId}: ${message} at ${location[0]?.pointer}`)).toEqual(
+      [],
+    );
+  });
+
+  test('names the media types of an upload', async () => {
+    const document = (await (await fetch(`${rig.gateway.url}/openapi.json`)).json()) as {
+      paths: Record<string, { post: { requestBody: { content: object } } }>;
+    };
+    expect(Object.keys(document.paths['/v1/images']!.post.requestBody.content)).toContain('multipart/form-data');
+  });
+
+  test('comes with a page to try it', async () => {
+    const page = await fetch(`${rig.gateway.url}/docs/`);
+    expect(page.status).toBe(200);
+    expect(await page.text()).toContain('swagger-ui');
+    const shown = (await (await fetch(`${rig.gateway.url}/docs/json`)).json()) as { openapi: string };
+    expect(shown.openapi).toBe('3.1.0');
+  });
+
+  test('has a page for every kind of problem', async () => {
+    for (const code of Object.keys(problems)) {
+      const { status, text } = await rig.call(`/problems/${code}`);
+      expect(status).toBe(200);
+      expect(text).toContain(code);
+    }
+    expect((await rig.call('/problems/nonsense')).status).toBe(404);
+  });
+});
