@@ -17,9 +17,9 @@ export interface PeerAnswer {
   readonly error?: string;
 }
 
-// bash times the command itself, without its own start. A peer that does not end is killed with all it started, and
-// none may fill the disk: a bomb in another converter has written 70 GB of temporary files.
-const timed = `TIMEFORMAT='time %3R %3U %3S'; ulimit -f 4194304; time "$@"`;
+// bash times the command itself, without its own start. A peer that does not end is killed with all it started, even if
+// this process is gone by then; and none may fill the disk: a bomb in another converter has written 70 GB.
+const timed = `TIMEFORMAT='time %3R %3U %3S'; ulimit -f 4194304; ulimit -t 240; time "$@"`;
 
 function runOne({ id, command, folder, timeoutMs }: PeerRequest): Promise<PeerAnswer> {
   return new Promise((resolve) => {
