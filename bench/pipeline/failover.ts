@@ -83,7 +83,7 @@ async function measure(cluster: NatsCluster, connections: NatsConnection[]): Pro
     marks[who] = performance.now();
     if (marks.engine > 0 && marks.client > 0) reached.resolve();
   };
-  await definePipeline({
+  const running = await definePipeline({
     name: 'survivor',
     sources: [{ stream: 'WORK', consumer: 'engine' }],
     decode: (bytes) => bytes,
@@ -115,6 +115,7 @@ async function measure(cluster: NatsCluster, connections: NatsConnection[]): Pro
   });
   await Promise.race([reached.promise, limit]);
   void messages.close();
+  await running.drain({ timeoutMs: 100 });
   const until = (at: number): number => (at === 0 ? GIVE_UP_MS : at) - (at === 0 ? 0 : killedAt);
   return { electedMs: until(electedAt), engineMs: until(marks.engine), clientMs: until(marks.client) };
 }

@@ -1,0 +1,447 @@
+// Breaks one rule of the engine at a time and expects a test to notice: `node libs/pipeline/mutate.ts [FILTER]`.
+//
+// Each mutation replaces one piece of text in a copy of the package, and the quick suites (memory source, models, rules)
+// run against the copy. A survivor is a rule no quick test holds; those that are known carry the reason.
+import { spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Mutation {
+  readonly file: string;
+  readonly rule: string;
+  readonly from: string;
+  readonly to: string;
+  /** Why no quick test can see it. */
+  readonly survives?: string;
+}
+
+const mutations: readonly Mutation[] = [
+  // settlement
+  {
+    file: 'settlement',
+    rule: 'an ack made while disconnected is held',
+    from: 'this.#held.push(delivery.reply);\n      this.#remember(delivery);',
+    to: '',
+  },
+  {
+    file: 'settlement',
+    rule: 'a nak made while disconnected is held',
+    from: 'this.#heldNaks.push({ reply: delivery.reply, dueAt });',
+    to: '',
+  },
+  {
+    file: 'settlement',
+    rule: 'acks are kept until confirmed',
+    from: "if (this.#confirm === 'none') return;",
+    to: 'return;',
+  },
+  {
+    file: 'settlement',
+    rule: 'unconfirmed acks go out again after a reconnect',
+    from: 'for (const reply of acks) this.#port.send(reply, ACK);',
+    to: '',
+  },
+  {
+    file: 'settlement',
+    rule: 'held naks go out after a reconnect',
+    from: 'for (const { reply, dueAt } of naks) {',
+    to: 'for (const { reply, dueAt } of [] as HeldNak[]) {',
+  },
+  {
+    file: 'settlement',
+    rule: 'a round trip empties the ring',
+    from: 'if (this.#confirming === ring) this.#confirming = undefined;',
+    to: '',
+  },
+  {
+    file: 'settlement',
+    rule: 'a failed round trip keeps the ring',
+    from: '} catch {\n      this.#mergeBack();\n      return false;',
+    to: '} catch {\n      this.#confirming = undefined;\n      return false;',
+  },
+  {
+    file: 'settlement',
+    rule: 'a delayed nak carries its delay',
+    from: 'delayMs === undefined ? NAK : delayed(delayMs)',
+    to: 'NAK',
+  },
+  {
+    file: 'settlement',
+    rule: 'working() is sent',
+    from: 'if (this.#port.connected) this.#port.send(delivery.reply, WORKING);',
+    to: '',
+  },
+  {
+    file: 'settlement',
+    rule: '`each` waits for the answer',
+    from: "if (this.#confirm === 'each') return this.#ackEach(delivery);",
+    to: '',
+    survives:
+      'sent as an ordinary ack it reaches a healthy server just as well; the difference is seen only when a leader dies between',
+  },
+  // verdict and retry
+  { file: 'verdict', rule: 'a PermanentError is not retried', from: 'error instanceof PermanentError || ', to: '' },
+  { file: 'verdict', rule: '`retryable` is asked', from: 'policy.retryable?.(error) === false', to: 'false' },
+  {
+    file: 'verdict',
+    rule: 'maxAttempts ends the retries',
+    from: 'if (attempt >= policy.maxAttempts)',
+    to: 'if (attempt > policy.maxAttempts)',
+  },
+  {
+    file: 'verdict',
+    rule: 'an asked-for delay is clamped',
+    from: 'Math.min(policy.maxMs, Math.round(afterMs))',
+    to: 'Math.round(afterMs)',
+  },
+  {
+    file: 'verdict',
+    rule: 'a RetryAfterError names its delay',
+    from: 'error instanceof RetryAfterError ? error.afterMs : undefined',
+    to: 'undefined',
+  },
+  { file: 'backoff', rule: 'the delay grows', from: 'policy.factor ** Math.max(0, attempt - 1)', to: '1' },
+  { file: 'backoff', rule: 'the delay is bounded', from: 'Math.min(policy.maxMs, ', to: 'Math.max(0, ' },
+  {
+    file: 'backoff',
+    rule: 'the delay is never 0',
+    from: 'Math.max(1, Math.round(full * random()))',
+    to: 'Math.round(full * random())',
+  },
+  // processor
+  {
+    file: 'processor',
+    rule: 'a crash loop does not meet the handler',
+    from: 'const tooOften = delivery.attempt > retry.maxAttempts;',
+    to: 'const tooOften = false;',
+  },
+  {
+    file: 'processor',
+    rule: 'bytes that do not decode are dead letters',
+    from: "return this.#bury(delivery, { kind: 'deadLetter', why: 'decode'",
+    to: "return this.#fail(delivery, error) ?? this.#bury(delivery, { kind: 'deadLetter', why: 'decode'",
+  },
+  {
+    file: 'processor',
+    rule: 'emits are stored before the ack',
+    from: 'await Promise.all(\n          run.emits.map(',
+    to: 'void Promise.all(\n          run.emits.map(',
+  },
+  {
+    file: 'processor',
+    rule: 'emits of a failed handler are discarded',
+    from: 'if (run.emits !== undefined && succeeded) {',
+    to: 'if (run.emits !== undefined) {',
+  },
+  {
+    file: 'processor',
+    rule: 'an emit that fails fails the attempt',
+    from: 'final = results.map((result) => (result.ok ? { ok: false, error } : result));',
+    to: '',
+  },
+  {
+    file: 'processor',
+    rule: 'a key is completed before the ack',
+    from: 'if (await this.#completeClaim(delivery)) await this.#ack(delivery, verdict.kind);',
+    to: 'await this.#ack(delivery, verdict.kind); if (await this.#completeClaim(delivery)) return;',
+  },
+  {
+    file: 'processor',
+    rule: 'a failed attempt gives its key back',
+    from: "case 'retry':\n        await this.abandon(delivery);",
+    to: "case 'retry':",
+  },
+  {
+    file: 'processor',
+    rule: 'a duplicate is acknowledged without running',
+    from: "if (claim.state === 'done') {",
+    to: "if (claim.state === ('never' as string)) {",
+  },
+  {
+    file: 'processor',
+    rule: 'a dead letter is stored before its message is let go',
+    from: 'const { duplicate } = await this.#host.publishDeadLetter(',
+    to: 'const { duplicate } = { duplicate: false }; void this.#host.publishDeadLetter(',
+  },
+  {
+    file: 'processor',
+    rule: 'a failed dead letter keeps its reason',
+    from: 'this.#rememberFailure(delivery, verdict);\n',
+    to: '',
+  },
+  {
+    file: 'processor',
+    rule: 'a late return after the abort is no success',
+    from: 'run.abortReason === undefined ? returned :',
+    to: 'true ? returned :',
+  },
+  {
+    file: 'processor',
+    rule: 'a lost lease is not acknowledged',
+    from: "abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT'",
+    to: "abortReason !== undefined && abortReason.code === 'DRAIN_FORCED'",
+  },
+  {
+    file: 'processor',
+    rule: 'a claim lost is noticed',
+    from: 'if (kept || delivery.claim',
+    to: 'if (true || delivery.claim',
+  },
+  {
+    file: 'processor',
+    rule: 'a wrong number of outcomes fails the batch',
+    from: 'if (list.length !== run.deliveries.length) {',
+    to: 'if (false) {',
+  },
+  {
+    file: 'processor',
+    rule: 'the breaker hears of failures',
+    from: 'this.#host.sample(true, result.error)',
+    to: 'this.#host.sample(false, result.error)',
+  },
+  // flow control
+  {
+    file: 'demand',
+    rule: 'what is held is not asked for again',
+    from: 'load.capacity - load.held - counted',
+    to: 'load.capacity - counted',
+  },
+  {
+    file: 'demand',
+    rule: 'what is requested is not asked for again',
+    from: 'load.capacity - load.held - counted',
+    to: 'load.capacity - load.held',
+  },
+  {
+    file: 'demand',
+    rule: 'an idle source does not block the others',
+    from: 'single || puller.lag > 0 ? puller.requested : 0',
+    to: 'puller.requested',
+  },
+  { file: 'demand', rule: 'the rate limits what is asked for', from: 'free = Math.min(free, tokens);', to: '' },
+  {
+    file: 'demand',
+    rule: 'the rate limits what is started',
+    from: 'if (this.#bucket === undefined || this.#bucket.take(this.#clock.now())) return true;',
+    to: 'if (this.#bucket !== undefined) this.#bucket.take(this.#clock.now()); return true;',
+    survives: 'with the demand already limited to the tokens, a start without one needs messages that arrive unasked',
+  },
+  {
+    file: 'demand',
+    rule: 'a wake-up follows the next token',
+    from: 'this.#timer = undefined;\n      this.#wake();',
+    to: 'this.#timer = undefined;',
+    survives: 'the sweep asks again when a pull expires; only slower',
+  },
+  { file: 'token-bucket', rule: 'tokens are bounded by the burst', from: 'Math.min(this.#size, ', to: 'Math.max(0, ' },
+  {
+    file: 'weighted-turn',
+    rule: 'weights count',
+    from: '(this.#credit[index] ?? 0) + weight',
+    to: '(this.#credit[index] ?? 0) + 1',
+  },
+  { file: 'admission', rule: 'no more handlers than slots', from: 'work.slots < this.#slots', to: 'true' },
+  {
+    file: 'admission',
+    rule: 'a delivery joins the one that is running',
+    from: 'if (running !== undefined) {',
+    to: 'if (running !== undefined && false) {',
+  },
+  {
+    file: 'admission',
+    rule: 'acked here and redelivered is acked again',
+    from: 'meta.attempt > 1 && settlements.ackedHere(source, meta.sequence)',
+    to: 'false',
+    survives: 'the replay of the ring usually reaches the server before it redelivers',
+  },
+  {
+    file: 'admission',
+    rule: 'a probe is one message',
+    from: "return breaker.phase === 'probing' ? 1 : 0;",
+    to: 'return spec.flow.concurrency;',
+  },
+  {
+    file: 'admission',
+    rule: 'batches that fill the buffer are closed',
+    from: "work.batcher.closeOldest('demand');",
+    to: '',
+  },
+  {
+    file: 'lanes',
+    rule: 'a lane is taken by one',
+    from: 'lane.add(item);\n    this.#waiting++;\n    return false;',
+    to: 'return true;',
+  },
+  {
+    file: 'engine',
+    rule: 'a retry holds its lane',
+    from: 'if (delivery.key !== undefined && this.#final',
+    to: 'if (false && this.#final',
+  },
+  { file: 'batcher', rule: 'a redelivered message travels alone', from: 'if (item.attempt > 1) {', to: 'if (false) {' },
+  { file: 'batcher', rule: 'batches close by bytes', from: 'batch.bytes + item.bytes > maxBytes', to: 'false' },
+  { file: 'batcher', rule: 'keys are not mixed', from: "by?.(item) ?? ''", to: "''" },
+  { file: 'prefetch', rule: 'slow handlers get none', from: 'averageMs < SLOW_MS && ', to: '' },
+  { file: 'prefetch', rule: 'bounded by the lease', from: 'withinLease, this.#most', to: 'this.#most' },
+  {
+    file: 'breaker',
+    rule: 'a failed probe opens it',
+    from: "if (failed) {\n        this.phase = 'open';\n        return 'trip';\n      }",
+    to: '',
+  },
+  // time
+  { file: 'sweeper', rule: 'what is held gets heartbeats', from: 'settlements.working(delivery);', to: '' },
+  {
+    file: 'sweeper',
+    rule: 'a handler out of time is aborted',
+    from: 'if (ageMs >= spec.lease.handlerTimeoutMs) this.#timeOut(run, now);',
+    to: '',
+  },
+  {
+    file: 'sweeper',
+    rule: 'a handler that ignores it is given up',
+    from: 'now - run.abortedAt >= spec.lease.graceMs',
+    to: 'false',
+  },
+  {
+    file: 'sweeper',
+    rule: 'all slots stuck is a fault',
+    from: 'if (work.zombies >= spec.flow.concurrency) this.#parts.stuck();',
+    to: '',
+  },
+  { file: 'sweeper', rule: 'silence is watched', from: 'sources[index]?.watch();', to: '{}' },
+  // connection and sources
+  { file: 'source-health', rule: 'a stall moves to a fresh inbox', from: 'this.#puller.renew();', to: '' },
+  {
+    file: 'source-health',
+    rule: 'the second stall is a state',
+    from: "if (this.#stalls >= 2) this.#enter('stalled');",
+    to: '',
+  },
+  {
+    file: 'source-health',
+    rule: 'a missing consumer is asked again',
+    from: 'const retryMs = this.#rest();\n    this.#puller.awaitingLife = true;',
+    to: 'const retryMs = 0;\n    this.#puller.awaitingLife = true;',
+  },
+  { file: 'source-health', rule: 'a drifted consumer is not pulled from', from: "this.#enter('drifted');", to: '' },
+  {
+    file: 'engine',
+    rule: 'a reconnect opens a fresh inbox',
+    from: 'if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();',
+    to: '',
+  },
+  {
+    file: 'engine',
+    rule: 'a reconnect replays settlements',
+    from: 'const replayed = this.#settlements.replay();',
+    to: 'const replayed = 0;',
+  },
+  {
+    file: 'engine',
+    rule: 'a closed connection is a fault',
+    from: "this.#fault('CONNECTION_CLOSED'",
+    to: "void ('CONNECTION_CLOSED'",
+  },
+  {
+    file: 'puller',
+    rule: 'a message counts against the request',
+    from: 'if (current && this.requested > 0) this.requested--;',
+    to: '',
+  },
+  {
+    file: 'puller',
+    rule: 'the end of a pull frees its slots',
+    from: 'this.requested = this.#pulls.size === 0 ? 0 : Math.max(0, this.requested - left);',
+    to: '',
+    survives: 'pulls that must have expired are forgotten by the clock a second later',
+  },
+  // shutdown
+  {
+    file: 'engine',
+    rule: 'a drain waits for open pulls',
+    from: 'await Promise.race([this.#pullsEnded(), this.#sleep(Math.max(0, timeoutMs))]);',
+    to: '',
+  },
+  {
+    file: 'engine',
+    rule: 'a drain gives back what waits',
+    from: 'await this.#closeInboxes();\n    this.#returnWaiting();',
+    to: 'await this.#closeInboxes();',
+  },
+  {
+    file: 'engine',
+    rule: 'a drain waits for handlers',
+    from: 'await Promise.race([this.#work.whenIdle(), this.#sleep(Math.max(0, deadline - this.#clock.now()))]);',
+    to: '',
+  },
+  {
+    file: 'engine',
+    rule: 'a drain aborts at its timeout',
+    from: "run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
+    to: "void (new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
+  },
+  { file: 'engine', rule: 'a drain handles open batches', from: "this.#work.batcher?.closeAll('drain');", to: '' },
+  { file: 'engine', rule: 'a pause starts nothing', from: 'this.#paused = reason;', to: '' },
+];
+
+const root = join(import.meta.dirname, '../..');
+const here = import.meta.dirname;
+const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test'];
+const AT_ONCE = 2;
+
+/** Runs the quick suites against a mutated copy; true when one of them failed. */
+async function isNoticed({ file, from, to }: Mutation): Promise<boolean> {
+  const copy = mkdtempSync(join(tmpdir(), 'sluice-mutant-'));
+  try {
+    cpSync(join(here, 'src'), join(copy, 'src'), { recursive: true });
+    cpSync(join(here, 'tests'), join(copy, 'tests'), { recursive: true });
+    symlinkSync(join(here, 'node_modules'), join(copy, 'node_modules'));
+    symlinkSync(join(root, 'node_modules'), join(copy, 'tests/node_modules'));
+    writeFileSync(join(copy, 'package.json'), '{"type":"module"}');
+    writeFileSync(
+      join(copy, 'vitest.config.mjs'),
+      'export default { test: { testTimeout: 15_000, hookTimeout: 15_000, maxWorkers: 1, bail: 1, dangerouslyIgnoreUnhandledErrors: true } };',
+    );
+    const path = join(copy, 'src', `${file}.ts`);
+    const source = readFileSync(path, 'utf8');
+    if (!source.includes(from)) throw new Error(`${file}.ts has no longer: ${from}`);
+    writeFileSync(
+      path,
+      source.replace(from, () => to),
+    );
+    const child = spawn(join(root, 'node_modules/.bin/vitest'), ['run', '--root', copy, ...SUITES], {
+      stdio: 'ignore',
+    });
+    // A mutant may hang: that is noticed too.
+    const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
+    const code = await new Promise((resolve) => child.once('exit', resolve));
+    clearTimeout(timer);
+    return code !== 0;
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+const filter = process.argv[2] ?? '';
+const queue = mutations.filter(({ file, rule }) => `${file}: ${rule}`.includes(filter));
+if (!existsSync(join(here, 'tests/model.test.ts'))) throw new Error('run from a checkout');
+let survivors = 0;
+let noticed = 0;
+async function lane(): Promise<void> {
+  for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) {
+    const seen = await isNoticed(mutation);
+    const name = `${mutation.file}: ${mutation.rule}`;
+    if (seen) {
+      noticed++;
+      console.log(`noticed   ${name}`);
+    } else if (mutation.survives === undefined) {
+      survivors++;
+      console.log(`SURVIVES  ${name}`);
+    } else console.log(`survives  ${name} (${mutation.survives})`);
+  }
+}
+await Promise.all(Array.from({ length: AT_ONCE }, lane));
+console.log(`${noticed} noticed, ${survivors} unexplained survivors`);
+process.exitCode = survivors === 0 ? 0 : 1;

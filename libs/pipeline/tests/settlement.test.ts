@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest';
+import { definePipeline, PermanentError } from '../src/index.ts';
+import type { NatsMessage } from '../src/index.ts';
+import { MemoryJetStream } from '../src/memory/index.ts';
+import { Settlements } from '../src/settlement.ts';
+import { fakeClock } from './fake-clock.ts';
+import { decodeJson, recordEvents } from './source.ts';
+import type { Job } from './source.ts';
+
+const NS = 1_000_000;
+
+/** A server in memory with one message, on a clock moved by hand. */
+function setUp(ackWaitMs: number) {
+  const clock = fakeClock();
+  const server = new MemoryJetStream(clock);
+  server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
+  server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });
+  server.addConsumer('W', 'worker', { ack_wait: ackWaitMs * NS, max_deliver: -1 });
+  server.store('w.a', '{"n":1}');
+  return { clock, server, port: server.connect() };
+}
+
+describe('settlements', () => {
+  test('an ack whose round trip failed is still sent again after the reconnect', async () => {
+    const { clock, server, port } = setUp(60_000);
+    const delivered = Promise.withResolvers<NatsMessage>();
+    port.subscribe('_INBOX.test', (message) => delivered.resolve(message));
+    port.send('$JS.API.CONSUMER.MSG.NEXT.W.worker', '{"batch":1,"expires":10000000000}', { reply: '_INBOX.test' });
+    await clock.settle();
+    const settlements = new Settlements(port, clock, 'flush');
+    port.muted = true;
+    void settlements.ack({ reply: (await delivered.promise).reply ?? '', source: 0, sequence: 1 });
+    // The link is half-open for longer than a confirmation may take.
+    await clock.advance(5000);
+    expect(settlements.unconfirmed).toBe(1);
+    expect(settlements.ackedHere(0, 1)).toBe(true);
+    expect(settlements.ackedHere(0, 2)).toBe(false);
+    port.disconnect();
+    port.muted = false;
+    port.reconnect();
+    expect(settlements.replay()).toBe(1);
+    await clock.advance(1000);
+    expect(server.messages('W')).toEqual([]);
+    expect(settlements.unconfirmed).toBe(0);
+  });
+
+  test('without confirmation nothing is kept, except what could not be sent', async () => {
+    const { port, clock } = setUp(60_000);
+    const settlements = new Settlements(port, clock, 'none');
+    void settlements.ack({ reply: '$JS.ACK.W.worker.1.1.1.1.0', source: 0, sequence: 1 });
+    expect(settlements.unconfirmed).toBe(0);
+    port.disconnect();
+    void settlements.ack({ reply: '$JS.ACK.W.worker.1.2.2.1.0', source: 0, sequence: 2 });
+    expect(settlements.held).toBe(1);
+    port.reconnect();
+    expect(settlements.replay()).toBe(1);
+  });
+});
+
+describe('while a dead letter is on its way', () => {
+  test('heartbeats go on: the message is not delivered again before it is settled', async () => {
+    const { clock, server, port } = setUp(1000);
+    const events = recordEvents();
+    // The record is published and its PubAck never comes: the publish waits five seconds, ack_wait is one.
+    server.swallow.add('dlq.W.worker');
+    const starting = definePipeline<Job>({
+      name: 'burying',
+      sources: [{ stream: 'W', consumer: 'worker' }],
+      decode: decodeJson,
+      flow: { concurrency: 2, expiresMs: 1000, idleHeartbeatMs: 200 },
+      handle: async () => {
+        throw new PermanentError('bad');
+      },
+    }).start({ nats: port, deps: undefined, clock, observe: events.observe });
+    await clock.advance(20);
+    const running = await starting;
+    await clock.advance(4500);
+    expect(events.of('heartbeats.sent').length).toBeGreaterThan(8);
+    expect(events.of('message.joined')).toEqual([]);
+    expect(events.of('message.received')).toHaveLength(1);
+    await clock.advance(1000);
+    expect(events.of('message.deadLetterFailed')).toHaveLength(1);
+    expect(server.messages('W')).toHaveLength(1);
+    server.swallow.clear();
+    await clock.advance(10_000);
+    expect(server.messages('W')).toEqual([]);
+    expect(server.messages('DLQ')).toHaveLength(1);
+    const drained = running.drain();
+    await clock.advance(2000);
+    await drained;
+  });
+});
