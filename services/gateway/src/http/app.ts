@@ -66,6 +66,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);
   useTraces(app, settings.telemetry);
+  refuseEmptyNames(app);
   useSnakeCase(app);
   app.setErrorHandler((error, request, reply) => sendProblem(reply, request, toProblem(error), settings.log));
   app.setNotFoundHandler((request, reply) =>
@@ -160,6 +161,20 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
     }
     reply.header('x-content-type-options', 'nosniff');
     request.trace = { traceId: traceparent.slice(3, 35), traceparent };
+    done();
+  });
+}
+
+/** The router takes `/v1/jobs/` for a job without an id. Nothing has an empty name. */
+function refuseEmptyNames(app: App): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const params = request.params as Readonly<Record<string, string>> | undefined;
+    for (const name in params) {
+      if (params[name] === '' && name !== '*') {
+        done(new ApiProblem('not_found', 'There is nothing at this address.'));
+        return;
+      }
+    }
     done();
   });
 }
