@@ -1,24 +1,13 @@
 import { copyJpeg } from './jpeg/copy.ts';
-import type { DecoderPool } from './decode/pool.ts';
 import { drawDecoded } from './decode/draw.ts';
 import { ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
-import type { ConvertLimits, ConvertOptions } from './options.ts';
+import type { ConvertOptions } from './options.ts';
+import type { ConversionPath, ConvertContext, DrawnPage, PageJob } from './page-job.ts';
 import { PdfWriter } from './pdf/document.ts';
 import { drawPng } from './png/draw.ts';
 import { MeasuringSink, type Sink } from './sink.ts';
-import { sniff, sniffBytes, type ImageFormat } from './sniff.ts';
+import { sniff, sniffBytes } from './sniff.ts';
 import { ByteReader, type PageSource } from './source.ts';
-
-/** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */
-export type ConversionPath = 'passthrough' | 'split' | 'decode';
-
-/** One page that was drawn; its size in pixels is what is seen, after orientation and scaling. */
-export interface DrawnPage {
-  readonly path: ConversionPath;
-  readonly format: ImageFormat;
-  readonly width: number;
-  readonly height: number;
-}
 
 /** What a conversion made. */
 export interface Conversion {
@@ -32,23 +21,6 @@ export interface Conversion {
   readonly outputBytes: number;
   /** Of the PDF, in hex. */
   readonly sha256: string;
-}
-
-/** What a conversion works with. */
-export interface ConvertContext {
-  readonly limits: ConvertLimits;
-  readonly decoders: DecoderPool;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** What every way of drawing a page gets. */
-export interface PageJob {
-  readonly source: PageSource;
-  readonly reader: ByteReader;
-  readonly format: ImageFormat;
-  readonly options: ConvertOptions;
-  readonly context: ConvertContext;
-  readonly document: PdfWriter;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { DrawnPage, PageJob } from '../convert.ts';
+import type { DrawnPage, PageJob } from '../page-job.ts';
 import { CorruptImageError, DecoderCrashedError } from '../errors.ts';
 import type { ConvertOptions } from '../options.ts';
 import { credibleDensity, layOut } from '../page.ts';

@@ -1,4 +1,4 @@
-import type { DrawnPage, PageJob } from '../convert.ts';
+import type { DrawnPage, PageJob } from '../page-job.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
 import { credibleDensity, layOut, orientedSize } from '../page.ts';

@@ -1,4 +1,4 @@
-import type { PageJob } from '../convert.ts';
+import type { PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { CorruptImageError } from '../errors.ts';
 import type { PagePicture } from '../pdf/document.ts';

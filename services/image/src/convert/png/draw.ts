@@ -1,4 +1,4 @@
-import type { DrawnPage, PageJob } from '../convert.ts';
+import type { DrawnPage, PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';

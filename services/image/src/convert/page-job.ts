@@ -1,0 +1,33 @@
+import type { DecoderPool } from './decode/pool.ts';
+import type { ConvertLimits, ConvertOptions } from './options.ts';
+import type { PdfWriter } from './pdf/document.ts';
+import type { ImageFormat } from './sniff.ts';
+import type { ByteReader, PageSource } from './source.ts';
+
+/** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */
+export type ConversionPath = 'passthrough' | 'split' | 'decode';
+
+/** One page that was drawn; its size in pixels is what is seen, after orientation and scaling. */
+export interface DrawnPage {
+  readonly path: ConversionPath;
+  readonly format: ImageFormat;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** What a conversion works with. */
+export interface ConvertContext {
+  readonly limits: ConvertLimits;
+  readonly decoders: DecoderPool;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What every way of drawing a page gets. */
+export interface PageJob {
+  readonly source: PageSource;
+  readonly reader: ByteReader;
+  readonly format: ImageFormat;
+  readonly options: ConvertOptions;
+  readonly context: ConvertContext;
+  readonly document: PdfWriter;
+}
