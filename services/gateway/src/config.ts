@@ -24,6 +24,8 @@ export const gatewayFields = {
   MAX_BACKLOG: fields.count.default(50_000),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
+  /** `public`: webhooks go over https to public addresses alone. `any` is for one's own machine, and default in `dev`. */
+  WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
   /** Where the read model lies: a file that survives restarts, or memory, filled again from the streams at each start. */
   READ_MODEL_PATH: z.string().default(':memory:'),
   /** Web origins that may upload to presigned URLs, comma separated. */

@@ -44,6 +44,10 @@ import { createRpc, mountRpc, startRpcServer } from './rpc/server.ts';
 import { deadLetters } from './settle/dead-letters.ts';
 import { emailSent, imageConverted } from './settle/results.ts';
 import { startLiveJobs } from './timeline/live.ts';
+import { webhookRoutes } from './webhooks/routes.ts';
+import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
+import { createWebhookAgent } from './webhooks/target.ts';
+import { defaultWebhooks, webhooksPipeline, type WebhookSettings } from './webhooks/webhooks.ts';
 
 export interface GatewaySettings {
   readonly host: string;
@@ -59,6 +63,8 @@ export interface GatewaySettings {
   readonly pressure: GateSettings;
   /** A file, or `:memory:`, which is filled again at every start. */
   readonly readModelPath: string;
+  /** {@link defaultWebhooks} if absent. */
+  readonly webhooks?: WebhookSettings;
   readonly drainTimeoutMs: number;
 }
 
@@ -144,7 +150,10 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     ...host.reasons(),
   ];
 
-  const accept: AcceptDeps = { log: jobs, now, gate };
+  const calls = settings.webhooks ?? defaultWebhooks;
+  const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
+  const secrets = webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now);
+  const accept: AcceptDeps = { log: jobs, now, gate, targets: calls.targets };
   const deps: RouteDeps = {
     bus,
     jobs,
@@ -172,6 +181,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
   historyRoutes(app, { model, flows });
 
+  webhookRoutes(app, secrets);
   const rpc = createRpc({ ...deps, flows });
   await mountRpc(app, rpc);
 
@@ -179,6 +189,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   await host.start(imageConverted, { jobs });
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
+  await host.start(webhooksPipeline(calls), { agent, secrets, now });
   await host.start(commands, { accept, limits: settings.limits });
   const unfollow = await followSwitchboard(bus.nc, host);
   await app.listen({ host: settings.host, port: settings.port });
@@ -201,6 +212,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
       await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
       unfollow();
       await host.drain(settings.drainTimeoutMs);
+      await agent.destroy();
       watch.close();
       access.keys?.close();
       flows.close();

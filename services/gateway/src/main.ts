@@ -6,6 +6,7 @@ import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields } from './config.ts';
 import { defaultLimits, startGateway } from './gateway.ts';
+import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
 
 const version = '0.1.0';
@@ -48,6 +49,10 @@ await runService({
         host: config.HOST,
         port: config.PORT,
         rpcPort: config.GRPC_PORT,
+        webhooks: {
+          ...defaultWebhooks,
+          targets: config.WEBHOOK_TARGETS ?? (config.SLUICE_ENV === 'dev' ? 'any' : 'public'),
+        },
         version,
         readModelPath: config.READ_MODEL_PATH,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,

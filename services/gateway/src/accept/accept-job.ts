@@ -1,7 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
+import { invalidField } from '../http/problem.ts';
 import { laneOf, type Gate } from '../pressure/gate.ts';
+import { refusalOf, type Targets } from '../webhooks/target.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 
 /** Work as its door handed it in: validated, its uploads stored. */
@@ -31,6 +33,8 @@ export interface AcceptDeps {
   readonly now: () => number;
   /** Back-pressure. Jobs that the system makes itself come without. */
   readonly gate?: Gate;
+  /** Where webhooks may go; anywhere if absent. */
+  readonly targets?: Targets;
 }
 
 /**
@@ -38,6 +42,7 @@ export interface AcceptDeps {
  * is the commit: once this returns, the job is accepted and will end in exactly one final state.
  *
  * @throws {ApiProblem} `idempotency_key_reused` when the key belongs to another request.
+ * @throws {ApiProblem} `invalid_request` when the callback URL is one that is not called.
  * @throws {ApiProblem} `overloaded` when the lane of this work is full.
  * @throws {PublishError} when the broker did not confirm.
  */
@@ -51,6 +56,9 @@ export async function acceptJob(
     assertSameRequest(admission.existing, order.requestHash);
     return { ...admission.existing, repeated: true };
   }
+  const refusal =
+    order.callbackUrl === undefined ? undefined : refusalOf(new URL(order.callbackUrl), deps.targets ?? 'any');
+  if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
   const express = order.priority === Priority.EXPRESS;
   const leave = deps.gate?.enter(laneOf(order.work.case, express));
   const record = await deps.log

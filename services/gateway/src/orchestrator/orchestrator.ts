@@ -1,11 +1,11 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
 import { announceCancellation, jobIdFor, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
-import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
+import { definePipeline, PublishError, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { acceptJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-order.ts';
-import { callbackOf, uploadsOf, workOf, type Step } from './work.ts';
+import { callbackOf, uploadsOf, webhookOf, workOf, type Step } from './work.ts';
 
 export interface OrchestratorDeps {
   readonly bus: Bus;
@@ -15,6 +15,8 @@ export interface OrchestratorDeps {
   /** Tells that a job's work was published. */
   readonly report: Lifecycle;
 }
+
+const STREAM_FULL = 10_077;
 
 /**
  * Reacts to every transition of every job: the work of one that was accepted, the clean-up and the callbacks of one
@@ -67,6 +69,14 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
   if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
   await publish(deps.bus, callbackOf(job));
+  const webhook = webhookOf(job);
+  if (webhook !== undefined) {
+    await publish(deps.bus, webhook).catch((error: unknown) => {
+      if (!(error instanceof PublishError) || error.apiCode !== STREAM_FULL) throw error;
+      // So many receivers are down that nobody's call fits any more. Waiting would hold up every other job's end.
+      log.error({ err: error, job_id: job.id }, 'a webhook was dropped: WEBHOOKS is full');
+    });
+  }
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
   // A job that was given up can be sent on its way again by an operator, who needs its pictures.
   if (job.state === JobState.FAILED && cause === 'dead-letter') return;

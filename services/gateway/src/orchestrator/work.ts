@@ -95,6 +95,17 @@ export function callbackOf(job: Job): Step {
   };
 }
 
+/** The call to the URL that the job's owner left, if any. */
+export function webhookOf(job: Job): Step | undefined {
+  if (job.callbackUrl === '') return undefined;
+  return {
+    kind: 'tell',
+    channel: channels.webhook,
+    id: stepId(job.id, 'webhook', job.replays),
+    message: create(JobFinishedSchema, { job }),
+  };
+}
+
 /** The objects a job's pictures were uploaded to. */
 export function uploadsOf(job: Job): readonly string[] {
   const work = job.request?.work;

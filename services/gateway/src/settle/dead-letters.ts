@@ -33,6 +33,8 @@ async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDe
   const messageId = header(DEAD_LETTER.messageId);
   const jobId = jobIdOf(messageId);
   if (!isJobId(jobId)) return { kind: 'skip', reason: 'no job' };
+  // Whoever was to be told is told of an end: it stands, and a job that was sent on its way again has another one coming.
+  if (/^(CLIENTS|WEBHOOKS)$/.test(header(DEAD_LETTER.stream))) return { kind: 'skip', reason: 'the job has ended' };
   const failure = create(FailureSchema, failures[header(DEAD_LETTER.reason)] ?? failures['exhausted']!);
   const attempt = Number(header(DEAD_LETTER.deliveries)) || 0;
   // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.

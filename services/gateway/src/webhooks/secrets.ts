@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import type { KV } from '@nats-io/kv';
+import { SECRET_PREFIX } from './signature.ts';
+
+/** Where the secrets that sign webhooks are kept, one entry for an account. */
+export const WEBHOOK_SECRETS = {
+  name: 'webhook_secrets',
+  about: 'what signs the webhooks of accounts',
+  ttlMs: 0,
+} as const;
+
+/** A secret that an account's webhooks are signed with. */
+export interface WebhookSecret {
+  /** `whsec_` and 256 random bits in base64. */
+  readonly secret: string;
+  readonly createdAt: string;
+  /** Set once another one replaces it: until then both sign. */
+  readonly expiresAt?: string;
+}
+
+/** The secrets of accounts. Each account has one from its first use on, and two while one replaces the other. */
+export interface WebhookSecrets {
+  /** Those that sign now, newest first. */
+  of(account: string): Promise<readonly WebhookSecret[]>;
+  /** Makes a new one; what was the newest signs for another day. */
+  rotate(account: string): Promise<readonly WebhookSecret[]>;
+}
+
+/** How long a receiver has to take up the new secret. */
+export const OVERLAP_MS = 24 * 60 * 60_000;
+const ROUNDS = 8;
+
+export function webhookSecrets(kv: KV, now: () => number = Date.now): WebhookSecrets {
+  const fresh = (): WebhookSecret => ({
+    secret: `${SECRET_PREFIX}${randomBytes(32).toString('base64')}`,
+    createdAt: new Date(now()).toISOString(),
+  });
+  const live = (all: readonly WebhookSecret[]): readonly WebhookSecret[] =>
+    all.filter(({ expiresAt }) => expiresAt === undefined || Date.parse(expiresAt) > now());
+
+  /** Writes what `change` makes of the entry; undefined leaves it. Somebody else's write in between starts it over. */
+  async function write(
+    account: string,
+    change: (before: readonly WebhookSecret[]) => readonly WebhookSecret[] | undefined,
+  ): Promise<readonly WebhookSecret[]> {
+    let refused: unknown;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const entry = await kv.get(account);
+      const before = entry === null ? [] : live(entry.json<WebhookSecret[]>());
+      const after = change(before);
+      if (after === undefined) return before;
+      try {
+        const text = JSON.stringify(after);
+        await (entry === null ? kv.create(account, text) : kv.update(account, text, entry.revision));
+        return after;
+      } catch (error) {
+        refused = error;
+      }
+    }
+    throw refused;
+  }
+
+  return {
+    of: (account) => write(account, (before) => (before.length > 0 ? undefined : [fresh()])),
+    rotate: (account) =>
+      write(account, ([newest]) => {
+        if (newest === undefined) return [fresh()];
+        return [fresh(), { ...newest, expiresAt: new Date(now() + OVERLAP_MS).toISOString() }];
+      }),
+  };
+}
