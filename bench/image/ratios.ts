@@ -54,7 +54,7 @@ export async function compareFile(
     for (const peer of Object.keys(peers.versions) as PeerName[]) {
       const runs = (theirs[peer] ??= []);
       // One run of what takes half a minute says enough.
-      if (failures.includes(peer) || (runs[0]?.wallMs ?? 0) > 15_000) continue;
+      if (failures.includes(peer) || (runs[0]?.wallMs ?? 0) > 10_000) continue;
       const run = await peers.run(peer, file.path, 180_000);
       if (typeof run === 'string') failures.push(peer);
       else runs.push(run);

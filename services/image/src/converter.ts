@@ -51,6 +51,7 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
   } catch (error) {
     if (error instanceof StoreError && error.code === 'not_found') return sourceGone(message, context);
     if (!(error instanceof ConversionError)) throw error;
+    if (error.code === 'decoder_crashed') log.warn({ err: error, job_id: message.data.jobId }, 'a decoder crashed');
     // A decoder may have died of something else than this picture. It gets one more chance, and no third.
     if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
     deps.metrics.failed(error.code, performance.now() - startedMs);

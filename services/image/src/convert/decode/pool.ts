@@ -116,7 +116,7 @@ export class DecoderPool {
         const step = await nextFrame(decoder);
         if (step.done) {
           await sent;
-          throw watch.verdict ?? new DecoderCrashedError(`the decoder ended: ${await decoder.process.ended}`);
+          throw watch.verdict ?? (await crash(decoder));
         }
         const event = asEvent(step.value);
         if (event.kind === 'failed') {
@@ -189,6 +189,11 @@ async function nextFrame({ frames }: Decoder): Promise<IteratorResult<Frame, voi
   } catch (error) {
     throw new DecoderCrashedError('the decoder broke off', { cause: error });
   }
+}
+
+// How it ended is for the log: the message travels to whoever sent the picture.
+async function crash({ process }: Decoder): Promise<DecoderCrashedError> {
+  return new DecoderCrashedError('the decoder ended', { cause: new Error(await process.ended) });
 }
 
 async function send(process: DecoderProcess, input: AsyncIterable<Uint8Array>, request: DecodeRequest): Promise<void> {

@@ -15,7 +15,7 @@ export interface DecoderLimits {
 export interface DecoderProcess {
   readonly pipe: Duplex;
   readonly pid: number;
-  /** Why it ended: its exit code or signal. Resolves once, never rejects. */
+  /** How it ended: its exit code or signal, and its last words. Resolves once, never rejects. */
   readonly ended: Promise<string>;
   kill(): void;
 }
@@ -42,7 +42,8 @@ export function startDecoder(limits: DecoderLimits, { entry = decoderEntry }: { 
       UV_THREADPOOL_SIZE: '4',
       PATH: process.env['PATH'] ?? '',
     },
-    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+    // Its words are kept, not passed on: where standard error is a file, its file limit would kill it for speaking.
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
   });
   const pipe = child.stdio[3] as unknown as Duplex;
   // A killed decoder resets the pipe; `ended` tells.
@@ -55,10 +56,14 @@ export function startDecoder(limits: DecoderLimits, { entry = decoderEntry }: { 
   };
 }
 
+const mostLastWords = 500;
+
 function endOf(child: ChildProcess): Promise<string> {
+  let lastWords = '';
+  child.stderr?.on('data', (text: Buffer) => (lastWords = `${lastWords}${text.toString()}`.slice(-mostLastWords)));
   return new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    child.once('close', (code, signal) => resolve(`${signal ?? `exit code ${code}`} ${lastWords}`.trim()));
   });
 }
 
