@@ -33,7 +33,11 @@ export class Breaker {
 
   /** Whether this failure says something about the dependency. */
   counts(error: unknown): boolean {
-    return this.#options.counts?.(error) ?? true;
+    try {
+      return this.#options.counts?.(error) ?? true;
+    } catch {
+      return true;
+    }
   }
 
   /** Takes one result; says what has to happen. */

@@ -10,6 +10,8 @@ export interface LiveConsumer {
   readonly ackWaitMs: number;
   readonly maxBatch: number | undefined;
   readonly maxExpiresMs: number | undefined;
+  /** Undefined: unlimited. */
+  readonly maxAckPending: number | undefined;
 }
 
 export interface ConsumerReport {
@@ -37,6 +39,7 @@ export async function checkConsumer<T, D>(
     const live: LiveConsumer = {
       ackWaitMs: config.ack_wait === undefined ? DEFAULT_ACK_WAIT_MS : config.ack_wait / NS_PER_MS,
       maxBatch: positive(config.max_batch),
+      maxAckPending: positive(config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING),
       maxExpiresMs: positive(config.max_expires === undefined ? undefined : config.max_expires / NS_PER_MS),
     };
     const problems = compare(spec, config, live).map((message) => ({

@@ -3,7 +3,6 @@ import type { DeadLetterReason } from './events.ts';
 import type { deadLetterFields } from './options.ts';
 import type { HeaderInput } from './port.ts';
 import type { Resolved } from './schema.ts';
-import { messageOf } from './verdict.ts';
 
 /** Header names of a dead-letter record. */
 export const DEAD_LETTER = {
@@ -101,7 +100,3 @@ const oneLine = (text: string): string =>
     .replaceAll(/[^\x20-\x7e\u00a0-\uffff]+/g, ' ')
     .trim()
     .slice(0, DETAIL_CHARS);
-
-/** The failure as log and event text. */
-export const describeFailure = (failure: Failure): string =>
-  failure.error === undefined ? failure.reason : messageOf(failure.error);

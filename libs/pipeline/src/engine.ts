@@ -101,7 +101,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
         this.#admission.startBatches();
       });
     } else if (spec.flow.prefetch === undefined) {
-      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, MOST_PREFETCH);
+      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, mostPrefetch(live, spec.flow.concurrency));
     }
     const shared = {
       spec,
@@ -409,7 +409,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   #return(delivery: Delivery<T>): void {
     this.giveBack(delivery, false);
-    void this.#processor.abandon(delivery);
+    void this.#processor.claims.abandon(delivery);
     this.#observe?.({
       type: 'message.settled',
       pipeline: this.#spec.name,
@@ -496,6 +496,12 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       },
     });
   }
+}
+
+/** Half of what the consumer hands out at most: the rest is for other replicas and for retries that are parked. */
+function mostPrefetch(live: readonly LiveConsumer[], concurrency: number): number {
+  const pending = Math.min(...live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
+  return Math.max(0, Math.min(MOST_PREFETCH, Math.floor(pending / 2) - concurrency));
 }
 
 /** An observer that throws must not take a message with it. */

@@ -74,13 +74,3 @@ export async function streamsOf(port: NatsPort, subject: string, timeoutMs: numb
   );
   return reply.streams ?? [];
 }
-
-export async function getMessage(port: NatsPort, stream: string, sequence: number): Promise<StoredMessage | undefined> {
-  try {
-    const reply = await call<{ readonly message: StoredMessage }>(port, `STREAM.MSG.GET.${stream}`, { seq: sequence });
-    return reply.message;
-  } catch (error) {
-    if (error instanceof RequestError && error.apiCode === API_ERROR.messageNotFound) return undefined;
-    throw error;
-  }
-}

@@ -1,8 +1,10 @@
+import { Claims } from './claims.ts';
+import type { Claimed } from './claims.ts';
 import type { Clock } from './clock.ts';
 import { deadLetterRecord } from './dead-letter.ts';
-import type { Claim } from './dedupe.ts';
+
 import type { Delivery } from './delivery.ts';
-import { HandlerAborted, PermanentError } from './errors.ts';
+import { PermanentError } from './errors.ts';
 import type { Observer, SettledAs } from './events.ts';
 import type { Logger } from './log.ts';
 import type { Outcome } from './outcome.ts';
@@ -54,10 +56,10 @@ const REMEMBERED_FAILURES = 1000;
  * handler, verdict, and carrying the verdict out in an order that cannot lose the message.
  */
 export class Processor<T, D> {
+  readonly claims: Claims<T, D>;
   readonly #spec: ResolvedSpec<T, D>;
   readonly #runtime: ProcessorRuntime<D>;
   readonly #host: ProcessorHost<T, D>;
-  readonly #leaseMs: number;
   readonly #owner: RunOwner;
   readonly #undelivered = new Map<string, DeadLetter>();
 
@@ -65,7 +67,7 @@ export class Processor<T, D> {
     this.#spec = spec;
     this.#runtime = runtime;
     this.#host = host;
-    this.#leaseMs = spec.idempotency?.leaseMs ?? ackWaitMs;
+    this.claims = new Claims(spec, runtime, ackWaitMs);
     this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
   }
 
@@ -89,7 +91,7 @@ export class Processor<T, D> {
       return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: messageOf(error), error }, undefined);
     }
     if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
-    return idempotency === undefined ? true : this.#claim(delivery, idempotency, tooOften);
+    return idempotency === undefined ? true : this.#claim(delivery, tooOften);
   }
 
   /** Calls the handler. Everything that follows happens by itself and ends with `runEnded`. */
@@ -125,41 +127,6 @@ export class Processor<T, D> {
     run.phase = 'zombie';
     run.endedAt = this.#runtime.clock.now();
     void this.#conclude(run, { ok: false, error: run.abortReason });
-  }
-
-  /** Extends the claims that are due. A claim taken over by somebody else aborts the handler. */
-  renewClaims(runs: Iterable<Run<T, D>>): void {
-    const { idempotency } = this.#spec;
-    if (idempotency === undefined) return;
-    const now = this.#runtime.clock.now();
-    for (const run of runs) {
-      for (const delivery of run.deliveries) {
-        const { claim } = delivery;
-        if (run.phase !== 'running' || claim === undefined || now - claim.renewedAt < this.#leaseMs / 3) continue;
-        claim.renewedAt = now;
-        idempotency.store.renew(claim.key, claim.fence, this.#leaseMs).then(
-          (kept) => {
-            if (kept || delivery.claim !== claim || delivery.phase !== 'running') return;
-            delivery.claim = undefined;
-            this.#runtime.observe?.({ type: 'lease.lost', pipeline: this.#spec.name, message: delivery });
-            run.abort(new HandlerAborted('LEASE_LOST', 'another worker took the key over'), this.#runtime.clock.now());
-          },
-          (error: unknown) => this.#dedupeFailed(delivery, 'renew', error),
-        );
-      }
-    }
-  }
-
-  /** Gives the claim of a message that is not going to be handled here back. */
-  async abandon(delivery: Delivery<T>): Promise<void> {
-    const { claim } = delivery;
-    if (claim === undefined) return;
-    delivery.claim = undefined;
-    try {
-      await this.#spec.idempotency?.store.abandon(claim.key, claim.fence);
-    } catch (error) {
-      this.#dedupeFailed(delivery, 'abandon', error);
-    }
   }
 
   #invoke(run: Run<T, D>): Promise<Outcome | void | readonly (Outcome | void)[]> {
@@ -279,11 +246,11 @@ export class Processor<T, D> {
     switch (verdict.kind) {
       case 'ack':
       case 'skip':
-        if (await this.#completeClaim(delivery)) await this.#ack(delivery, verdict.kind);
+        if (await this.claims.complete(delivery)) await this.#ack(delivery, verdict.kind);
         else this.#settled(delivery, 'busy', () => this.#host.giveBack(delivery, true));
         return;
       case 'retry':
-        await this.abandon(delivery);
+        await this.claims.abandon(delivery);
         this.#retry(delivery, verdict.delayMs, verdict.reason, verdict.error);
         return;
       case 'deadLetter':
@@ -294,7 +261,7 @@ export class Processor<T, D> {
   /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
   async #letGo(run: Run<T, D>, silently: boolean): Promise<void> {
     for (const delivery of run.deliveries) {
-      await this.abandon(delivery);
+      await this.claims.abandon(delivery);
       this.#settled(delivery, silently ? 'busy' : 'returned', () => this.#host.giveBack(delivery, silently));
     }
   }
@@ -311,7 +278,7 @@ export class Processor<T, D> {
         headers: record.headers,
       });
       this.#undelivered.delete(keyOf(delivery));
-      await this.abandon(delivery);
+      await this.claims.abandon(delivery);
       observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: verdict.why, duplicate });
       log.warn(
         { pipeline: name, messageId: delivery.id, why: verdict.why, reason: verdict.reason },
@@ -321,7 +288,7 @@ export class Processor<T, D> {
     } catch (error) {
       const delayMs = backoffMs(retry, delivery.attempt, random);
       this.#rememberFailure(delivery, verdict);
-      await this.abandon(delivery);
+      await this.claims.abandon(delivery);
       observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
       log.error(
         { pipeline: name, messageId: delivery.id, error: messageOf(error) },
@@ -361,56 +328,26 @@ export class Processor<T, D> {
     return false;
   }
 
-  async #claim(
-    delivery: Delivery<T>,
-    idempotency: NonNullable<ResolvedSpec<T, D>['idempotency']>,
-    tooOften: boolean,
-  ): Promise<boolean> {
-    const { clock, random } = this.#runtime;
+  async #claim(delivery: Delivery<T>, tooOften: boolean): Promise<boolean> {
     const { retry } = this.#spec;
-    let key: string;
+    let claimed: Claimed;
     try {
-      key = idempotency.key(delivery);
+      claimed = await this.claims.take(delivery);
     } catch (error) {
       return this.#fail(delivery, error);
     }
-    let claim: Claim;
-    try {
-      claim = await idempotency.store.begin(key, this.#leaseMs);
-    } catch (error) {
-      // Without its store a message cannot be told from its duplicate: it waits.
-      this.#dedupeFailed(delivery, 'begin', error);
-      this.#settled(delivery, 'busy', () => this.#host.retry(delivery, backoffMs(retry, delivery.attempt, random)));
-      return false;
-    }
-    if (claim.state === 'new') {
-      delivery.claim = { key, fence: claim.fence, renewedAt: clock.now() };
-      return tooOften ? this.#bury(delivery, crashLoop(delivery), undefined) : true;
-    }
-    if (claim.state === 'done') {
+    if (claimed === 'new') return tooOften ? this.#bury(delivery, crashLoop(delivery), undefined) : true;
+    if (claimed === 'done') {
       await this.#ack(delivery, 'duplicate');
       return false;
     }
-    const delayMs = Math.max(1, Math.min(claim.retryAfterMs ?? this.#leaseMs / 2, retry.maxMs));
+    // Its twin is being worked on; or, without the store, it cannot be told from its twin. It waits.
+    const delayMs =
+      claimed === 'storeFailed'
+        ? backoffMs(retry, delivery.attempt, this.#runtime.random)
+        : Math.max(1, Math.min(claimed.waitMs, retry.maxMs));
     this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs));
     return false;
-  }
-
-  /** False: the claim was taken over, and whoever has it decides about the message. */
-  async #completeClaim(delivery: Delivery<T>): Promise<boolean> {
-    const { claim } = delivery;
-    const { idempotency } = this.#spec;
-    if (claim === undefined || idempotency === undefined) return true;
-    delivery.claim = undefined;
-    try {
-      if (await idempotency.store.complete(claim.key, claim.fence, idempotency.ttlMs)) return true;
-      this.#runtime.observe?.({ type: 'lease.lost', pipeline: this.#spec.name, message: delivery });
-      return false;
-    } catch (error) {
-      // The work is done; not acking would repeat it for certain, acking risks a repeat only if a twin exists.
-      this.#dedupeFailed(delivery, 'complete', error);
-      return true;
-    }
   }
 
   #ack(delivery: Delivery<T>, as: SettledAs): Promise<void> | undefined {
@@ -456,11 +393,6 @@ export class Processor<T, D> {
       // A rejected message is the message's fault, it says nothing about the dependency.
       if (result.outcome?.kind !== 'deadLetter') this.#host.sample(result.outcome?.kind === 'retry', undefined);
     } else if (!(result.error instanceof PermanentError)) this.#host.sample(true, result.error);
-  }
-
-  #dedupeFailed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'abandon', error: unknown): void {
-    this.#runtime.observe?.({ type: 'dedupe.failed', pipeline: this.#spec.name, message: delivery, step, error });
-    this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: messageOf(error) }, 'idempotency store failed');
   }
 }
 

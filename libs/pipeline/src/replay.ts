@@ -106,7 +106,7 @@ export async function startReplay<T, D>(
     { ...runtime, observe: count },
     clock,
     runtime.log ?? silentLogger,
-    [{ ackWaitMs: ACK_WAIT_MS, maxBatch: undefined, maxExpiresMs: undefined }],
+    [{ ackWaitMs: ACK_WAIT_MS, maxBatch: undefined, maxExpiresMs: undefined, maxAckPending: undefined }],
     { deadLetters: 'drop', emits: options.emits ?? 'drop' },
   );
   if (total === 0 && target !== Number.POSITIVE_INFINITY) finished.resolve();

@@ -101,7 +101,7 @@ export class Sweeper<T, D> {
         if (ageMs >= spec.lease.handlerTimeoutMs) this.#timeOut(run, now);
       } else if (run.phase === 'aborting' && now - run.abortedAt >= spec.lease.graceMs) this.giveUp(run);
     }
-    processor.renewClaims(work.runs);
+    processor.claims.renew(work.runs);
     if (prefetch !== undefined) {
       const before = prefetch.current;
       const after = prefetch.retune(oldestMs);

@@ -37,7 +37,7 @@ export function judge(
   }
   const { error } = result;
   const reason = messageOf(error);
-  if (error instanceof PermanentError || policy.retryable?.(error) === false) {
+  if (error instanceof PermanentError || !mayRetry(policy, error)) {
     return { kind: 'deadLetter', why: 'permanent', reason, error };
   }
   return again(reason, error, error instanceof RetryAfterError ? error.afterMs : undefined);
@@ -49,6 +49,15 @@ export function judge(
         ? backoffMs(policy, attempt, random)
         : Math.max(1, Math.min(policy.maxMs, Math.round(afterMs)));
     return { kind: 'retry', delayMs, reason: why, error: cause };
+  }
+}
+
+/** A policy function that throws must not leave the message without a verdict: a retry is the careful answer. */
+function mayRetry({ retryable }: Resolved<typeof retryFields>, error: unknown): boolean {
+  try {
+    return retryable?.(error) !== false;
+  } catch {
+    return true;
   }
 }
 

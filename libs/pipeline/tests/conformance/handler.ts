@@ -168,6 +168,28 @@ export function handlerRows(row: Row): void {
     );
   });
 
+  describe('a policy function throws', () => {
+    row('the message is retried, its slot is not lost', async ({ place, start, expect }) => {
+      await place.send({ n: 1 }, { n: 2 });
+      const running = await start({
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 1 },
+        retry: {
+          ...base(place).retry,
+          retryable: () => {
+            throw new Error('bug in the policy');
+          },
+        },
+        handle: async ({ attempt }) => {
+          if (attempt === 1) throw new Error('first');
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(running.snapshot().inFlight).toBe(0);
+      expect(await place.deadLetters()).toEqual([]);
+    });
+  });
+
   describe('the handler names the delay', () => {
     row(
       'RetryAfterError and the retry outcome wait as told, at most maxMs, and count as attempts',

@@ -1,13 +1,7 @@
-// Breaks one rule of the engine at a time and expects a test to notice: `node libs/pipeline/mutate.ts [FILTER]`.
-//
-// Each mutation replaces one piece of text in a copy of the package, and the quick suites (memory source, models, rules)
-// run against the copy. A survivor is a rule no quick test holds; those that are known carry the reason.
-import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+// What is broken on purpose: a piece of text in a file of `src`, and what to put in its place.
 
-interface Mutation {
+/** One broken rule. */
+export interface Mutation {
   readonly file: string;
   readonly rule: string;
   readonly from: string;
@@ -16,7 +10,7 @@ interface Mutation {
   readonly survives?: string;
 }
 
-const mutations: readonly Mutation[] = [
+export const mutations: readonly Mutation[] = [
   // settlement
   {
     file: 'settlement',
@@ -82,7 +76,7 @@ const mutations: readonly Mutation[] = [
   },
   // verdict and retry
   { file: 'verdict', rule: 'a PermanentError is not retried', from: 'error instanceof PermanentError || ', to: '' },
-  { file: 'verdict', rule: '`retryable` is asked', from: 'policy.retryable?.(error) === false', to: 'false' },
+  { file: 'verdict', rule: '`retryable` is asked', from: '!mayRetry(policy, error)', to: 'false' },
   {
     file: 'verdict',
     rule: 'maxAttempts ends the retries',
@@ -143,20 +137,20 @@ const mutations: readonly Mutation[] = [
   {
     file: 'processor',
     rule: 'a key is completed before the ack',
-    from: 'if (await this.#completeClaim(delivery)) await this.#ack(delivery, verdict.kind);',
-    to: 'await this.#ack(delivery, verdict.kind); if (await this.#completeClaim(delivery)) return;',
+    from: 'if (await this.claims.complete(delivery)) await this.#ack(delivery, verdict.kind);',
+    to: 'await this.#ack(delivery, verdict.kind); if (await this.claims.complete(delivery)) return;',
   },
   {
     file: 'processor',
     rule: 'a failed attempt gives its key back',
-    from: "case 'retry':\n        await this.abandon(delivery);",
+    from: "case 'retry':\n        await this.claims.abandon(delivery);",
     to: "case 'retry':",
   },
   {
     file: 'processor',
     rule: 'a duplicate is acknowledged without running',
-    from: "if (claim.state === 'done') {",
-    to: "if (claim.state === ('never' as string)) {",
+    from: "if (claimed === 'done') {",
+    to: "if (claimed === ('never' as string)) {",
   },
   {
     file: 'processor',
@@ -183,7 +177,7 @@ const mutations: readonly Mutation[] = [
     to: "abortReason !== undefined && abortReason.code === 'DRAIN_FORCED'",
   },
   {
-    file: 'processor',
+    file: 'claims',
     rule: 'a claim lost is noticed',
     from: 'if (kept || delivery.claim',
     to: 'if (true || delivery.claim',
@@ -385,63 +379,3 @@ const mutations: readonly Mutation[] = [
   { file: 'engine', rule: 'a drain handles open batches', from: "this.#work.batcher?.closeAll('drain');", to: '' },
   { file: 'engine', rule: 'a pause starts nothing', from: 'this.#paused = reason;', to: '' },
 ];
-
-const root = join(import.meta.dirname, '../..');
-const here = import.meta.dirname;
-const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test'];
-const AT_ONCE = 2;
-
-/** Runs the quick suites against a mutated copy; true when one of them failed. */
-async function isNoticed({ file, from, to }: Mutation): Promise<boolean> {
-  const copy = mkdtempSync(join(tmpdir(), 'sluice-mutant-'));
-  try {
-    cpSync(join(here, 'src'), join(copy, 'src'), { recursive: true });
-    cpSync(join(here, 'tests'), join(copy, 'tests'), { recursive: true });
-    symlinkSync(join(here, 'node_modules'), join(copy, 'node_modules'));
-    symlinkSync(join(root, 'node_modules'), join(copy, 'tests/node_modules'));
-    writeFileSync(join(copy, 'package.json'), '{"type":"module"}');
-    writeFileSync(
-      join(copy, 'vitest.config.mjs'),
-      'export default { test: { testTimeout: 15_000, hookTimeout: 15_000, maxWorkers: 1, bail: 1, dangerouslyIgnoreUnhandledErrors: true } };',
-    );
-    const path = join(copy, 'src', `${file}.ts`);
-    const source = readFileSync(path, 'utf8');
-    if (!source.includes(from)) throw new Error(`${file}.ts has no longer: ${from}`);
-    writeFileSync(
-      path,
-      source.replace(from, () => to),
-    );
-    const child = spawn(join(root, 'node_modules/.bin/vitest'), ['run', '--root', copy, ...SUITES], {
-      stdio: 'ignore',
-    });
-    // A mutant may hang: that is noticed too.
-    const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
-    const code = await new Promise((resolve) => child.once('exit', resolve));
-    clearTimeout(timer);
-    return code !== 0;
-  } finally {
-    rmSync(copy, { recursive: true, force: true });
-  }
-}
-
-const filter = process.argv[2] ?? '';
-const queue = mutations.filter(({ file, rule }) => `${file}: ${rule}`.includes(filter));
-if (!existsSync(join(here, 'tests/model.test.ts'))) throw new Error('run from a checkout');
-let survivors = 0;
-let noticed = 0;
-async function lane(): Promise<void> {
-  for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) {
-    const seen = await isNoticed(mutation);
-    const name = `${mutation.file}: ${mutation.rule}`;
-    if (seen) {
-      noticed++;
-      console.log(`noticed   ${name}`);
-    } else if (mutation.survives === undefined) {
-      survivors++;
-      console.log(`SURVIVES  ${name}`);
-    } else console.log(`survives  ${name} (${mutation.survives})`);
-  }
-}
-await Promise.all(Array.from({ length: AT_ONCE }, lane));
-console.log(`${noticed} noticed, ${survivors} unexplained survivors`);
-process.exitCode = survivors === 0 ? 0 : 1;
