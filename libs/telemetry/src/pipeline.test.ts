@@ -113,6 +113,24 @@ describe('the span of a message', () => {
     );
   });
 
+  test('that moves a replayed job on belongs to the replay and links to the request that was accepted', async () => {
+    const engine = start();
+    const accepted = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const job = { id: 'job_1', traceparent: accepted };
+    await handle(engine, delivery({ headers: await published(), data: { job } }));
+    const [publish, process] = engine.spans.getFinishedSpans();
+    expect(process?.spanContext().traceId).toBe(publish?.spanContext().traceId);
+    expect(process?.links.map(({ context }) => context.spanId)).toEqual([
+      publish?.spanContext().spanId,
+      'b7ad6b7169203331',
+    ]);
+
+    // On its first way the trace is the same, and the link would say what the parent says.
+    const headers = new Map([['traceparent', [accepted.replace('b7ad6b7169203331', '00f067aa0ba902b7')]]]);
+    await handle(engine, delivery({ headers, data: { job } }));
+    expect(engine.spans.getFinishedSpans()[2]?.links).toHaveLength(1);
+  });
+
   test('a batch is one span that links to the origin of every message', async () => {
     const engine = start();
     const messages = [

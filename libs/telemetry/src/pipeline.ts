@@ -35,7 +35,10 @@ export interface PipelineTelemetryOptions {
   readonly templateOf?: (subject: string) => string;
   /** The job a decoded message belongs to. When absent: its `jobId`, else its `job.id`. */
   readonly jobIdOf?: (data: unknown) => string | undefined;
-  /** A further span the message came from. When absent: its `traceparent`, if that is a string. */
+  /**
+   * A further span the message came from. When absent: its `traceparent`, else its `job.traceparent`, which names the
+   * request that was accepted and matters where another trace moves the job on: a replay.
+   */
   readonly originOf?: (data: unknown) => string | undefined;
   /** A redelivery of a message older than this begins a trace of its own. 10 minutes by default. */
   readonly maxTraceAgeMs?: number;
@@ -66,7 +69,8 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
   const metrics = pipelineMetrics(options.registry);
   const templateOf = options.templateOf ?? guessTemplate;
   const jobIdOf = options.jobIdOf ?? ((data) => textField(data, 'jobId') ?? textField(field(data, 'job'), 'id'));
-  const originOf = options.originOf ?? ((data) => textField(data, 'traceparent'));
+  const originOf =
+    options.originOf ?? ((data) => textField(data, 'traceparent') ?? textField(field(data, 'job'), 'traceparent'));
   const traceMode = options.traceMode ?? 'parent';
   const maxTraceAgeMs = options.maxTraceAgeMs ?? 600_000;
   /** Spans of messages that were started and are not settled yet. */
@@ -111,7 +115,9 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     const creation = trace.getSpanContext(publisher);
     const links: Link[] = creation === undefined ? [] : [{ context: creation }];
     const origin = linkTo(originOf(message.data), { 'sluice.link': 'origin' });
-    if (origin !== undefined && origin.context.spanId !== creation?.spanId) links.push(origin);
+    const elsewhere =
+      origin?.context.traceId !== creation?.traceId || textField(message.data, 'traceparent') !== undefined;
+    if (origin !== undefined && elsewhere && origin.context.spanId !== creation?.spanId) links.push(origin);
     return links;
   }
 

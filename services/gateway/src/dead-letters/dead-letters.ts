@@ -2,6 +2,7 @@ import { isJobId, reopen, type JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import { DEAD_LETTER } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
+import { linkTo, publishSpan } from '@sluice/telemetry';
 import { audit } from '../audit/audit.ts';
 import { ApiProblem } from '../http/problem.ts';
 import { uploadsOf } from '../orchestrator/work.ts';
@@ -126,10 +127,15 @@ async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promis
   const replays = (Number(letter.header(DEAD_LETTER.replays)) || 0) + 1;
   const original = letter.header(DEAD_LETTER.messageId).replace(/\.r\d+$/, '');
   const id = isJobId(original.split('.')[0] ?? '') ? `${original}.r${replays}` : `${original}:r${replays}`;
-  await bus.port.publish(subject, letter.data, {
-    id,
-    headers: { ...letter.headers, [DEAD_LETTER.replays]: String(replays) },
-  });
+  // The second life belongs to the operator's trace, and is linked to the one in which the message died.
+  const died = linkTo(letter.headers['traceparent']?.[0]);
+  const publication = { destination: subject, id, bytes: letter.data.length, links: died === undefined ? [] : [died] };
+  await publishSpan(publication, (traced) =>
+    bus.port.publish(subject, letter.data, {
+      id,
+      headers: { ...letter.headers, ...traced, [DEAD_LETTER.replays]: String(replays) },
+    }),
+  );
 }
 
 const matches = (letter: DeadLetter, { stream, consumer, reason }: DeadLetterFilter): boolean =>
