@@ -1,5 +1,6 @@
-import { isSubjectToken } from '@sluice/contracts';
-import type { NatsPort } from '@sluice/pipeline';
+import { isSubjectToken, JobState } from '@sluice/contracts';
+import type { Middleware, NatsPort, Outcome } from '@sluice/pipeline';
+import type { JobLog } from './log.ts';
 
 /** The handler's job was cancelled: `signal.reason` of a handler that has to stop. */
 export class JobCancelled extends Error {
@@ -53,5 +54,36 @@ export function watchCancellations(port: NatsPort): Cancellations {
       }
     },
     close: () => subscription.unsubscribe(),
+  };
+}
+
+/**
+ * Keeps a pipeline from working for nothing: a job that was cancelled before its message arrived is skipped, one that
+ * is cancelled meanwhile has its handler's signal aborted. Give it to a pipeline as `use: [unlessCancelled(...)]`.
+ */
+export function unlessCancelled<T extends { readonly jobId: string }, D>(
+  jobs: Pick<JobLog, 'read'>,
+  cancellations: Cancellations,
+): Middleware<T, D> {
+  const skipped: Outcome = { kind: 'skip', reason: 'the job was cancelled' };
+  return (next) => (message, context) => {
+    const { jobId } = message.data;
+    return cancellations.during(jobId, context.signal, async (signal) => {
+      // Listening first, then looking: a cancellation falls on one side or the other.
+      const found = await jobs.read(jobId);
+      if (found?.job.state === JobState.CANCELLED) return skipped;
+      try {
+        return await next(message, {
+          deps: context.deps,
+          log: context.log,
+          signal,
+          fence: context.fence,
+          emit: (subject, data, options) => context.emit(subject, data, options),
+        });
+      } catch (error) {
+        if (signal.reason instanceof JobCancelled) return skipped;
+        throw error;
+      }
+    });
   };
 }

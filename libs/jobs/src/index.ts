@@ -1,4 +1,10 @@
-export { announceCancellation, JobCancelled, watchCancellations, type Cancellations } from './cancellations.ts';
+export {
+  announceCancellation,
+  JobCancelled,
+  unlessCancelled,
+  watchCancellations,
+  type Cancellations,
+} from './cancellations.ts';
 export { isJobId, jobIdFor, newJobId } from './id.ts';
 export { ContendedError, jobLog, type JobLog, type JobRecord } from './log.ts';
 export {

@@ -6,7 +6,14 @@ export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from
 export { createLifecycle, lifecycleObserver, type Lifecycle, type LifecycleFact } from './lifecycle.ts';
 export { jobIdOf, stepId } from './message-id.ts';
 export { inspect, provision, TopologyDriftError, type Difference, type ProvisionReport } from './provision.ts';
-export { followSwitchboard, openSwitchboard, type PipelineSwitch, type Switchboard } from './switches.ts';
+export {
+  followSwitchboard,
+  openSwitchboard,
+  watchSwitchboard,
+  type PipelineSwitch,
+  type Switchboard,
+  type SwitchFollower,
+} from './switches.ts';
 export { tail, type Tailed } from './tail.ts';
 export { topology, type ConsumerSpec, type StreamSpec, type Topology } from './topology.ts';
 export { decoder, encode } from './wire.ts';

@@ -1,4 +1,5 @@
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { RunningPipeline } from '@sluice/pipeline';
 import { openBucket } from './bucket.ts';
 import type { PipelineHost } from './host.ts';
 
@@ -32,22 +33,45 @@ export async function openSwitchboard(nc: NatsConnection): Promise<Switchboard> 
   };
 }
 
+/** What follows the switchboard. */
+export interface SwitchFollower {
+  /** Puts a pipeline that has just started where the switchboard has it. */
+  readonly started: (name: string, pipeline: RunningPipeline) => void;
+  readonly stop: () => void;
+}
+
 /**
- * Makes the pipelines of a host follow the switchboard: one that is switched off stops pulling within milliseconds, on
- * every replica, and a replica that starts later does not begin. Call it once all pipelines are started. Returns a
- * function that stops following.
+ * Makes pipelines follow the switchboard: one that is switched off stops pulling within milliseconds, on every replica,
+ * and a replica that starts later does not begin. Give `started` to the host as `onStarted`.
  */
-export async function followSwitchboard(nc: NatsConnection, host: Pick<PipelineHost, 'running'>): Promise<() => void> {
+export async function watchSwitchboard(nc: NatsConnection): Promise<SwitchFollower> {
+  const switches = new Map<string, PipelineSwitch>();
+  const followers: { readonly name: string; readonly pipeline: RunningPipeline }[] = [];
+  const apply = (name: string, pipeline: RunningPipeline): void => {
+    const wanted = switches.get(name);
+    if (wanted?.paused === true) void pipeline.pause(wanted.reason).catch(() => undefined);
+    else if (pipeline.state === 'paused') pipeline.resume();
+  };
   const watch = await (await openBucket(nc, BUCKET)).watch();
   void (async () => {
     for await (const entry of watch) {
-      const wanted = entry.operation === 'PUT' ? entry.json<PipelineSwitch>() : undefined;
-      for (const { name, pipeline } of host.running) {
-        if (name !== entry.key) continue;
-        if (wanted?.paused === true) void pipeline.pause(wanted.reason).catch(() => undefined);
-        else pipeline.resume();
-      }
+      if (entry.operation === 'PUT') switches.set(entry.key, entry.json<PipelineSwitch>());
+      else switches.delete(entry.key);
+      for (const { name, pipeline } of followers) if (name === entry.key) apply(name, pipeline);
     }
   })();
-  return () => watch.stop();
+  return {
+    started(name, pipeline) {
+      followers.push({ name, pipeline });
+      apply(name, pipeline);
+    },
+    stop: () => watch.stop(),
+  };
+}
+
+/** The same for a host whose pipelines have all started. Returns a function that stops following. */
+export async function followSwitchboard(nc: NatsConnection, host: Pick<PipelineHost, 'running'>): Promise<() => void> {
+  const follower = await watchSwitchboard(nc);
+  for (const { name, pipeline } of host.running) follower.started(name, pipeline);
+  return follower.stop;
 }

@@ -5,6 +5,7 @@ import {
   createLifecycle,
   createPipelineHost,
   lifecycleObserver,
+  watchSwitchboard,
   type Bus,
   type Lifecycle,
   type PipelineHost,
@@ -35,13 +36,18 @@ export async function joinBus(service: string, context: WorkerContext): Promise<
     templateOf,
   });
   const lifecycle = createLifecycle(bus.port, { app: service, instance });
+  // An operator stops and starts pipelines by name, wherever they run.
+  const switches = await watchSwitchboard(nc);
   const host = createPipelineHost({
     nats: bus.port,
     log,
     observers: [traced.observe, lifecycleObserver(lifecycle)],
     instrument: traced.instrument,
     inject: traced.inject,
-    onStarted: traced.watch,
+    onStarted(name, pipeline) {
+      traced.watch(name, pipeline);
+      switches.started(name, pipeline);
+    },
     onFault: fault,
   });
   return {
@@ -49,6 +55,7 @@ export async function joinBus(service: string, context: WorkerContext): Promise<
     host,
     lifecycle,
     async leave() {
+      switches.stop();
       await host.drain(config.DRAIN_TIMEOUT_MS);
       traced.close();
       await bus.close();

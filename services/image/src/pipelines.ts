@@ -1,12 +1,14 @@
 import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
-import { definePipeline, type Pipeline } from '@sluice/pipeline';
+import { definePipeline, type Middleware, type Pipeline } from '@sluice/pipeline';
 import { convertJob, type ConverterDeps } from './converter.ts';
 
 export interface ConverterSettings {
   /** Jobs in flight, for each pipeline. */
   readonly slots: number;
   readonly convertTimeoutMs: number;
+  /** Around every conversion. */
+  readonly use?: readonly Middleware<ConvertImage, ConverterDeps>[];
 }
 
 const decode = decoder(channels.convertUrl);
@@ -36,6 +38,7 @@ export function converterPipelines(settings: ConverterSettings): Pipeline<Conver
       // The conversion ends itself in time; the engine's limit is for what should never happen.
       lease: { handlerTimeoutMs: settings.convertTimeoutMs + 30_000 },
       retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
+      use: settings.use ?? [],
       handle: convertJob,
     }),
   );

@@ -1,8 +1,11 @@
+import type { ConvertImage } from '@sluice/contracts';
+import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
 import type { RunningService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus, type WorkerContext } from '@sluice/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
+import type { ConverterDeps } from './converter.ts';
 import { createImageMetrics } from './metrics.ts';
 import { converterPipelines } from './pipelines.ts';
 import { thisMachine } from './sizing.ts';
@@ -33,13 +36,16 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   decoders.warm();
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
   const deps = { store, decoders, limits, convertTimeoutMs, metrics, now: () => new Date() };
-  for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs })) {
+  const cancellations = watchCancellations(worker.bus.port);
+  const use = [unlessCancelled<ConvertImage, ConverterDeps>(jobLog(worker.bus), cancellations)];
+  for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
     await worker.host.start(pipeline, deps);
   }
   return {
     ready: () => worker.host.reasons(),
     async stop() {
       await worker.leave();
+      cancellations.close();
       await decoders.close();
       store.close();
     },
