@@ -1,11 +1,14 @@
 // An SMTP server in a process of its own, child of bench/email.ts. `embedded` is the sink of `pnpm dev`, which parses and
-// keeps every mail; `bare` takes the bytes and remembers the Message-ID, about the least a server can do.
+// keeps every mail; `bare` takes the bytes and remembers the Message-ID, about the least a server can do; `distant` is
+// the same, 50 ms away for every mail, as servers that are not on this machine are.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { startSmtpSink } from '@sluice/dev';
 import { SMTPServer } from 'smtp-server';
 
-export type SinkKind = 'embedded' | 'bare';
+export type SinkKind = 'embedded' | 'bare' | 'distant';
+
+const DISTANCE_MS = 50;
 
 /** What the sink saw since it was last asked. */
 export interface SinkCount {
@@ -20,7 +23,9 @@ interface Counting {
   take(): string[] | Promise<string[]>;
 }
 
-const sink = await (process.argv[2] === 'bare' ? bare() : embedded());
+const sink = await (process.argv[2] === 'embedded'
+  ? embedded()
+  : bare(process.argv[2] === 'distant' ? DISTANCE_MS : 0));
 process.send?.({ port: sink.port });
 process.on('message', () => {
   void Promise.resolve(sink.take()).then((ids) => {
@@ -42,7 +47,7 @@ async function embedded(): Promise<Counting> {
   };
 }
 
-async function bare(): Promise<Counting> {
+async function bare(distanceMs: number): Promise<Counting> {
   let ids: string[] = [];
   const server = new SMTPServer({
     disabledCommands: ['AUTH', 'STARTTLS'],
@@ -55,7 +60,8 @@ async function bare(): Promise<Counting> {
       });
       stream.on('end', () => {
         ids.push(/^message-id: *(\S+)/im.exec(head?.toString('latin1') ?? '')?.[1] ?? '');
-        done();
+        if (distanceMs === 0) done();
+        else setTimeout(done, distanceMs);
       });
     },
   });
