@@ -7,7 +7,7 @@ import { armSharp, rasterise } from './raster.ts';
  * A decoder process: takes one file at a time on descriptor 3 and answers with pictures a PDF can draw. It holds no
  * credentials, opens no connection and writes no file; its parent watches its memory and its time and kills it freely.
  */
-armSharp();
+await armSharp();
 const pipe = new Socket({ fd: 3, readable: true, writable: true });
 // The service is gone: so is the work.
 pipe.on('error', () => process.exit(0));

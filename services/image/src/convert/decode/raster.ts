@@ -18,14 +18,24 @@ const bandsAtOnce = 3;
 /**
  * Sets sharp up for hostile files: no loader but those of the accepted formats (an SVG by any other name is refused),
  * no cache, one thread a picture.
+ *
+ * @throws when a build of sharp does not keep to it: such a decoder must not start
  */
-export function armSharp(): void {
+export async function armSharp(): Promise<void> {
   sharp.block({ operation: ['VipsForeignLoad'] });
   sharp.unblock({
     operation: ['Png', 'Jpeg', 'Webp', 'Tiff', 'Nsgif', 'Heif'].map((format) => `VipsForeignLoad${format}`),
   });
   sharp.cache(false);
   sharp.concurrency(1);
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>');
+  const loaded = await sharp(svg)
+    .metadata()
+    .then(
+      () => true,
+      () => false,
+    );
+  if (loaded) throw new Error('sharp reads SVG though its loader is blocked');
 }
 
 /** Decodes a file, page by page, each upright. */
