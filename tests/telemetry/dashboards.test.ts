@@ -65,10 +65,11 @@ describe.skipIf(!here)('under load, Prometheus', () => {
     },
   );
 
-  test('finds nothing to alert about', async () => {
+  test('finds nothing to alert about but what was done to it', async () => {
     const firing = (await prometheus?.query('ALERTS{alertstate="firing",alertname!="Watchdog"}')) ?? [];
-    // The load has pictures that are torn, on purpose.
-    const names = firing.map(({ metric }) => metric['alertname']).filter((name) => name !== 'ConversionFailureRatio');
+    // The load has torn pictures and unreadable messages in it, on purpose.
+    const caused = ['ConversionFailureRatio', 'DeadLetters', 'DeadLetterBurst'];
+    const names = firing.map(({ metric }) => metric['alertname'] ?? '').filter((name) => !caused.includes(name));
     expect(names).toEqual([]);
   });
 

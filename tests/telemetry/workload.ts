@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Stack } from '@sluice/dev';
+import { connectNats } from '@sluice/messaging';
 import { gatewayClient } from '../e2e/gateway-client.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -62,6 +63,12 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
     '{"name":"Ada"}',
   );
   await command('convert-image', '--file', join(ROOT, 'samples/scan.png'));
+
+  // A message nobody can read dies; an operator looks at it and sends it on its way again.
+  const nc = await connectNats({ url: stack.urls.nats, name: 'garbage' });
+  nc.publish('user.create', 'no protobuf');
+  await nc.drain();
+  await replayDeadLetter(stack);
   return { jobIds: accepted.map(({ id }) => id) };
 }
 
@@ -78,4 +85,19 @@ export async function arrived(stack: Stack, quietMs = 3000, timeoutMs = 30_000):
     last = now;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+async function replayDeadLetter(stack: Stack): Promise<void> {
+  const url = `${stack.urls.gateway}/v1/dead-letters`;
+  for (let tries = 0; tries < 100; tries += 1) {
+    const found = (await (await fetch(url)).json()) as { deadLetters: readonly { id: string; subject: string }[] };
+    const dead = found.deadLetters.find(({ subject }) => subject === 'user.create');
+    if (dead !== undefined) {
+      const answer = await fetch(`${url}/${dead.id}:replay`, { method: 'POST' });
+      if (!answer.ok) throw new Error(`replay: HTTP ${answer.status} ${await answer.text()}`);
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error('no dead letter to replay');
 }

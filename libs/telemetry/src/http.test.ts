@@ -27,6 +27,7 @@ async function serve() {
   app.addHook('onRequestAbort', http.onRequestAbort);
   app.get('/healthz', () => 'ok');
   app.post('/v1/jobs/:id', async () => withSpan('inner', {}, () => ({ traceId: currentTraceId() })));
+  app.post('/v1/jobs/:id(^[^/:]+)::cancel', () => 'ok');
   app.get('/broken', () => {
     throw new Error('secret db password');
   });
@@ -96,6 +97,14 @@ describe('an HTTP request', () => {
     await fetch(`${url}/nobody/2`);
     expect((await finished(2)).map(({ name }) => name)).toEqual(['GET', 'GET']);
     expect(await telemetry.registry.metrics()).toContain('method="GET",route="",status="404"} 2');
+  });
+
+  test('is named by its route as clients know it, not in the notation of the framework', async () => {
+    const { url, finished } = await serve();
+    await post(`${url}/v1/jobs/job_1:cancel`);
+    const [span] = await finished(1);
+    expect(span?.name).toBe('POST /v1/jobs/:id:cancel');
+    expect(span?.attributes['http.route']).toBe('/v1/jobs/:id:cancel');
   });
 
   test('for health leaves no trace', async () => {

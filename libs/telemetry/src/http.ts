@@ -106,7 +106,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       span.setStatus({ code: SpanStatusCode.ERROR });
     }
     if (!streaming) {
-      const labels = { method: found.method, route: request.routeOptions.url ?? '', status: String(status) };
+      const labels = { method: found.method, route: routeOf(request) ?? '', status: String(status) };
       observeWithExemplar(duration, labels, (performance.now() - found.startedAt) / 1000, span);
     }
     span.end();
@@ -117,7 +117,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       const path = pathOf(request.url);
       if (ignore(path)) return done();
       const method = methods.has(request.method) ? request.method : '_OTHER';
-      const route = request.routeOptions.url;
+      const route = routeOf(request);
       const incoming = extractContext(request.headers);
       const span = openSpan(
         route === undefined ? method : `${method} ${route}`,
@@ -169,6 +169,11 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       done();
     },
   };
+}
+
+/** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` to everybody else. */
+function routeOf(request: HttpRequest): string | undefined {
+  return request.routeOptions.url?.replace(/\([^)]*\)/g, '').replaceAll('::', ':');
 }
 
 function pathOf(url: string): string {
