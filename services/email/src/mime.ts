@@ -1,8 +1,9 @@
+import { foldLines } from 'nodemailer/lib/mime-funcs';
 import MimeNode from 'nodemailer/lib/mime-node';
 
 /** The parts of a mail, in the shape all our mails have. */
 export interface MimeParts {
-  /** Unstructured and structured headers by name; the library encodes and folds them. Addresses as objects. */
+  /** Headers by name; the library encodes and folds their values. Addresses as objects. */
   readonly headers: Readonly<Record<string, string | { readonly name: string; readonly address: string }>>;
   /** Quoted-printable. */
   readonly text: string;
@@ -28,10 +29,6 @@ export interface MimeParts {
  * boundaries need no randomness: `=_` occurs in no quoted-printable and no base64 text (RFC 2045 6.7).
  */
 export function writeMime({ headers, text, html, inline, attachment }: MimeParts): Buffer {
-  const outer = attachment === undefined ? 'alternative' : 'mixed';
-  const root = new MimeNode(`multipart/${outer}; boundary="${boundaryOf(outer)}"`, { baseBoundary: '_' });
-  for (const [name, value] of Object.entries(headers)) root.setHeader(name, value);
-
   const related = multipart('related', [
     part({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' }, html),
     part(
@@ -48,7 +45,8 @@ export function writeMime({ headers, text, html, inline, attachment }: MimeParts
     part({ 'Content-Type': 'text/plain; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' }, text),
     part({ 'Content-Type': `multipart/related; type="text/html"; boundary="${boundaryOf('related')}"` }, related),
   ]);
-  if (attachment === undefined) return Buffer.from(`${root.buildHeaders()}\r\n\r\n${alternative}`, 'latin1');
+  const head = Object.entries({ ...headers, Date: new Date() }).map(([name, value]) => header(name, value));
+  if (attachment === undefined) return whole(head, 'alternative', alternative);
   const mixed = multipart('mixed', [
     part({ 'Content-Type': `multipart/alternative; boundary="${boundaryOf('alternative')}"` }, alternative),
     part(
@@ -60,7 +58,20 @@ export function writeMime({ headers, text, html, inline, attachment }: MimeParts
       base64Lines(attachment.content),
     ),
   ]);
-  return Buffer.from(`${root.buildHeaders()}\r\n\r\n${mixed}`, 'latin1');
+  return whole(head, 'mixed', mixed);
+}
+
+function whole(head: readonly string[], kind: string, body: string): Buffer {
+  const own = ['MIME-Version: 1.0', `Content-Type: multipart/${kind}; boundary="${boundaryOf(kind)}"`];
+  return Buffer.from(`${[...head, ...own].join('\r\n')}\r\n\r\n${body}`, 'latin1');
+}
+
+/** One of the library's nodes, for its knowledge of how each header is written; it keeps nothing between calls. */
+const encoder = new MimeNode(false, { baseBoundary: '_' });
+
+/** A header line: line breaks out, words outside ASCII encoded, addresses quoted, folded at 76. */
+function header(name: string, value: MimeParts['headers'][string] | Date): string {
+  return foldLines(`${name}: ${encoder.encodeHeaderValue(name, value)}`, 76);
 }
 
 /** Base64 in lines of 76. */

@@ -61,11 +61,13 @@ export interface EmailProcess {
   stop(): Promise<void>;
 }
 
-/** Short waits: what takes seconds with a real provider takes tenths here. */
-export const quick: Tuning = {
-  timeouts: { connectMs: 300, greetingMs: 300, silenceMs: 300, attemptMs: 800 },
-  breaker: { probeAfterMs: 100, probeAtMostMs: 400 },
-  pullExpiresMs: 1_000,
+/** A breaker that looks again soon, and the timeouts of production: a busy machine must not look like a silent server. */
+export const brisk: Tuning = { breaker: { probeAfterMs: 100, probeAtMostMs: 400 }, pullExpiresMs: 1_000 };
+
+/** For servers that hang on purpose: what takes seconds with a real provider takes tenths here. */
+export const impatient: Tuning = {
+  ...brisk,
+  timeouts: { connectMs: 600, greetingMs: 600, silenceMs: 600, attemptMs: 1_500 },
 };
 
 /** A broker with the system's streams. A shorter ack_wait makes the death of a process show sooner. */
@@ -158,7 +160,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
         look();
       });
     },
-    async email(smtpUrls, { env = {}, tuning = quick, instance = 'email-1' } = {}) {
+    async email(smtpUrls, { env = {}, tuning = brisk, instance = 'email-1' } = {}) {
       const registry = new Registry() as unknown as Telemetry['registry'];
       registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
       const config = loadConfig(

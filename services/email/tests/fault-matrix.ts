@@ -117,7 +117,7 @@ export const singleProviderFaults: readonly Fault[] = [
   { name: 'dropped at RCPT, then well', script: { rcpt: [{ kind: 'drop' }] }, expected: sent('a', 1, 2) },
   {
     name: 'drips one byte at a time, then well',
-    script: { ehlo: [{ kind: 'drip', everyMs: 100 }] },
+    script: { ehlo: [{ kind: 'drip', everyMs: 200 }] },
     expected: sent('a', 1, 2),
   },
   { name: 'garbage for a greeting, then well', script: { banner: [{ kind: 'garbage' }] }, expected: sent('a', 1, 2) },

@@ -2,7 +2,7 @@
 // Every row is a real run: a nats-server, the email service, scripted SMTP servers. Exits 1 when a row is not as expected.
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { quick, startBroker, type Broker, type Ended } from './email-run.ts';
+import { impatient, startBroker, type Broker, type Ended } from './email-run.ts';
 import {
   faultGroups,
   runFault,
@@ -23,7 +23,9 @@ try {
   for (const { title, urls, faults } of faultGroups) {
     console.log(`\n${title}\n\n${tableHead}`);
     const servers = await startServers();
-    const email = await broker.email(urls(servers), { tuning: { ...quick, breaker: { minAttempts: 20, window: 20 } } });
+    const email = await broker.email(urls(servers), {
+      tuning: { ...impatient, breaker: { minAttempts: 20, window: 20 } },
+    });
     for (const fault of faults) {
       const row = await runFault(broker, servers, fault);
       const { expected } = fault;
