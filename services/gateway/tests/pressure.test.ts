@@ -6,7 +6,7 @@ import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await startRig({ settings: { pressure: { maxBacklog: 20, maxWaitMs: 300_000 } } });
+  rig = await startRig({ settings: { pressure: { maxBacklog: 20, maxWaitMs: 300_000, isBehind: () => false } } });
 });
 afterAll(() => rig?.stop());
 
@@ -59,6 +59,18 @@ describe('when nobody works', () => {
     expect(streams.map(({ name }) => name)).toEqual(expect.arrayContaining(['JOBS', 'IMAGES', 'EMAILS', 'DLQ']));
     const images = streams.find(({ name }) => name === 'IMAGES');
     expect(images).toMatchObject({ stuck: 0, consumers: [{ name: 'binary_to_pdf' }, { name: 'url_to_pdf' }] });
+  });
+});
+
+describe('when the process itself is behind', () => {
+  test('it takes nothing in until it has caught up, and reads go on', async () => {
+    let behind = true;
+    const gateway = await rig.replica({ settings: { pressure: { maxBacklog: 50, maxWaitMs: 300_000, isBehind: () => behind } } });
+    const post = () => rig.call(`${gateway.url}/v1/images`, { body: png() });
+    expect(await post()).toMatchObject({ status: 503, body: { code: 'overloaded' } });
+    expect((await rig.call(`${gateway.url}/v1/jobs/x`)).status).toBe(404);
+    behind = false;
+    expect((await post()).status).toBe(202);
   });
 });
 

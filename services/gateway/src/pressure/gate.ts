@@ -14,6 +14,8 @@ export interface GateSettings {
   readonly maxBacklog: number;
   /** How long a new job may be expected to wait: backlog over drain rate. */
   readonly maxWaitMs: number;
+  /** Whether the process itself is behind: then every lane is closed for as long. */
+  readonly isBehind?: () => boolean;
   /** 0..1, spreads the comeback of refused clients. */
   readonly random?: () => number;
 }
@@ -65,7 +67,11 @@ export class Gate {
 
   /** Whether the lane takes a job now. */
   isOpen(lane: Lane): boolean {
-    return !this.#closed.has(lane) && this.#expected(lane) < this.#settings.maxBacklog;
+    return (
+      this.#settings.isBehind?.() !== true &&
+      !this.#closed.has(lane) &&
+      this.#expected(lane) < this.#settings.maxBacklog
+    );
   }
 
   /**
@@ -75,6 +81,11 @@ export class Gate {
    */
   check(lane: Lane): void {
     if (this.isOpen(lane)) return;
+    if (this.#settings.isBehind?.() === true) {
+      throw new ApiProblem('overloaded', 'More arrives than can be taken in. Nothing was accepted.', {
+        retryAfterSeconds: FASTEST_RETRY_SECONDS,
+      });
+    }
     const waitMs = this.#waitMs.get(lane) ?? 0;
     const jitter = 1 + (this.#settings.random ?? Math.random)() * 0.25;
     const seconds = waitMs === 0 ? DEFAULT_RETRY_SECONDS : (waitMs / 1000) * (1 - REOPEN_AT);
