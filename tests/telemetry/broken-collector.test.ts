@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayClient } from '../e2e/gateway-client.ts';
+import { patiently } from './workload.ts';
 
 /** A collector that is ill: answers that it cannot, takes requests and never answers, or is gone. */
 let illness: 'refusing' | 'silent' = 'refusing';
@@ -55,7 +56,9 @@ async function sendMails(count: number): Promise<void> {
   const api = gatewayClient(stack.urls.gateway);
   const mail = JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } });
   const json = { 'content-type': 'application/json' };
-  const jobs = await Promise.all(Array.from({ length: count }, () => api.accept('/v1/emails', mail, json)));
+  const jobs = await Promise.all(
+    Array.from({ length: count }, () => patiently(() => api.accept('/v1/emails', mail, json))),
+  );
   for (const { id } of jobs) expect(await api.ended(id)).toMatchObject({ state: 'succeeded' });
 }
 

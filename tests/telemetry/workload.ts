@@ -13,9 +13,22 @@ const run = promisify(execFile);
 /** Addresses and secrets that must be found in no span and no log line. */
 export const CANARIES = ['canary.person', 'canary.notify', 'CanaryBearerToken1'];
 
+/** The gateway turns work away while its machine is full (503, Retry-After); a client comes back with it. */
+export async function patiently<R>(ask: () => Promise<R>): Promise<R> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (tries === 60 || !String(error).includes('HTTP 503')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+}
+
 /** Jobs of every kind, over every road: what a day of the system looks like to its telemetry. */
 export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readonly string[] }> {
   const api = gatewayClient(stack.urls.gateway);
+  const accept = (...order: Parameters<typeof api.accept>) => patiently(() => api.accept(...order));
   const sample = (name: string) => readFile(join(ROOT, 'samples', name));
   const [photo, screenshot] = await Promise.all([sample('photo.jpg'), sample('screenshot.png')]);
   const secret = { authorization: 'Bearer CanaryBearerToken1' };
@@ -27,16 +40,16 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       variables: template === 'welcome' ? { name: 'Ada' } : { subject: 'Hello', message: 'It works.' },
     });
   const accepted = await Promise.all([
-    api.accept('/v1/images', photo, secret),
-    api.accept('/v1/images?priority=express&notify=canary.notify@example.com', screenshot, secret),
+    accept('/v1/images', photo, secret),
+    accept('/v1/images?priority=express&notify=canary.notify@example.com', screenshot, secret),
     // Larger than what travels inside a message: through the object store.
-    api.accept('/v1/images', Buffer.concat([photo, Buffer.alloc(300_000)])),
-    api.accept('/v1/images?priority=express', Buffer.concat([screenshot, Buffer.alloc(300_000)])),
-    api.accept('/v1/images', screenshot.subarray(0, screenshot.length / 2)),
+    accept('/v1/images', Buffer.concat([photo, Buffer.alloc(300_000)])),
+    accept('/v1/images?priority=express', Buffer.concat([screenshot, Buffer.alloc(300_000)])),
+    accept('/v1/images', screenshot.subarray(0, screenshot.length / 2)),
     ...['normal', 'express'].flatMap((priority) =>
-      ['welcome', 'notification'].map((template) => api.accept('/v1/emails', mail(template, priority), json)),
+      ['welcome', 'notification'].map((template) => accept('/v1/emails', mail(template, priority), json)),
     ),
-    api.accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
+    accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
   ]);
   // A listener, questions, and what is refused.
   const [first] = accepted;

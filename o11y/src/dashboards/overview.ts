@@ -107,6 +107,21 @@ export const overview: Dashboard = {
         },
         {
           kind: 'timeseries',
+          title: 'Open jobs',
+          about: 'Accepted and not ended. A level that stays while all queues are empty is lost work.',
+          width: 12,
+          queries: [{ expr: 'max by (kind) (gateway_jobs_open)', legend: '{{kind}}' }],
+        },
+        {
+          kind: 'timeseries',
+          title: 'Age of the oldest open job',
+          about: 'How long the unluckiest client has been waiting, wherever its job is.',
+          width: 12,
+          unit: 's',
+          queries: [{ expr: 'max by (kind) (gateway_oldest_open_job_age_seconds)', legend: '{{kind}}' }],
+        },
+        {
+          kind: 'timeseries',
           title: 'Why jobs failed',
           about: 'Failures by their stable code.',
           unit: 'ops',

@@ -143,6 +143,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const access = await openAccess(bus, settings, now);
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
+  parts.metrics?.watchOpen(() => model.open());
   const flows = await openFlowBook(await openBucket(bus.nc, FLOWS));
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),

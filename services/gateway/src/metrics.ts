@@ -8,6 +8,8 @@ export const gatewayMetricNames = {
   accepted: 'gateway_jobs_accepted_total',
   finished: 'gateway_jobs_finished_total',
   duration: 'gateway_job_duration_seconds',
+  open: 'gateway_jobs_open',
+  oldestOpen: 'gateway_oldest_open_job_age_seconds',
   storeDuration: 'object_store_operation_duration_seconds',
   sweptAt: 'storage_sweep_last_success_timestamp_seconds',
   swept: 'storage_sweep_deleted_total',
@@ -18,6 +20,16 @@ export interface GatewayMetrics {
   /** A job log that counts what is appended through it. */
   counted(log: JobLog): JobLog;
   swept(deleted: number): void;
+  /** Exposes the jobs that have not ended, read when somebody scrapes. */
+  watchOpen(read: () => readonly OpenJobs[]): void;
+}
+
+/** Jobs of one kind that have not ended. */
+export interface OpenJobs {
+  readonly kind: string;
+  readonly count: number;
+  /** When the oldest of them was accepted, in milliseconds since 1970. */
+  readonly oldestMs: number;
 }
 
 const finals: Readonly<Record<number, string>> = {
@@ -75,6 +87,30 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         return record;
       },
     }),
+    watchOpen(read) {
+      void new Gauge({
+        name: names.open,
+        help: 'Jobs that were accepted and have not ended',
+        labelNames: ['kind'],
+        registers,
+        collect() {
+          this.reset();
+          for (const kind of ['image', 'email']) this.set({ kind }, 0);
+          for (const { kind, count: open } of read()) this.set({ kind }, open);
+        },
+      });
+      void new Gauge({
+        name: names.oldestOpen,
+        help: 'How long the oldest job that has not ended has been waiting',
+        labelNames: ['kind'],
+        registers,
+        collect() {
+          this.reset();
+          for (const kind of ['image', 'email']) this.set({ kind }, 0);
+          for (const { kind, oldestMs } of read()) this.set({ kind }, Math.max(0, (Date.now() - oldestMs) / 1000));
+        },
+      });
+    },
     swept(deleted) {
       sweptAt.setToCurrentTime();
       swept.inc(deleted);

@@ -53,6 +53,8 @@ export interface ReadModel {
   jobs(filter: JobFilter): { readonly job: JobView; readonly cursor: JobCursor }[];
   /** Messages that lack declared events, oldest first. */
   incomplete(appId: string, expected: readonly string[], limit: number): IncompleteMessage[];
+  /** Jobs that have not ended, by kind, and when the oldest of them was accepted. */
+  open(): { readonly kind: string; readonly count: number; readonly oldestMs: number }[];
   /** Forgets what the streams have forgotten. */
   prune(beforeMs: number): void;
   close(): void;
@@ -68,6 +70,7 @@ const SCHEMA = `
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS job_by_account ON job (account, created_ms DESC, id DESC);
   CREATE INDEX IF NOT EXISTS job_by_recipient ON job (account, recipient, created_ms DESC, id DESC);
+  CREATE INDEX IF NOT EXISTS job_open ON job (kind, created_ms) WHERE state NOT IN ('succeeded', 'failed', 'cancelled');
   CREATE TABLE IF NOT EXISTS progress (
     job_id TEXT, app TEXT, sequence INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL, at_ms INTEGER NOT NULL,
     PRIMARY KEY (job_id, app)
@@ -219,6 +222,14 @@ export function openReadModel(path: string): ReadModel {
         };
       });
     },
+    open: () =>
+      db
+        .prepare(
+          `SELECT kind, count(*) AS count, min(created_ms) AS oldest FROM job
+           WHERE state NOT IN ('succeeded', 'failed', 'cancelled') GROUP BY kind`,
+        )
+        .all()
+        .map((row) => ({ kind: String(row['kind']), count: Number(row['count']), oldestMs: Number(row['oldest']) })),
     prune(beforeMs) {
       db.prepare('DELETE FROM job WHERE updated_ms < ?').run(beforeMs);
       db.prepare('DELETE FROM progress WHERE at_ms < ?').run(beforeMs);
