@@ -226,7 +226,6 @@ export const mutations: readonly Mutation[] = [
     rule: 'a wake-up follows the next token',
     from: 'this.#timer = undefined;\n      this.#wake();',
     to: 'this.#timer = undefined;',
-    survives: 'the sweep asks again when a pull expires; only slower',
   },
   { file: 'token-bucket', rule: 'tokens are bounded by the burst', from: 'Math.min(this.#size, ', to: 'Math.max(0, ' },
   {

@@ -30,7 +30,7 @@ export class Prefetch {
       this.#averageMs === undefined ? durationMs : this.#averageMs + (durationMs - this.#averageMs) / 32;
   }
 
-  /** Sets `current` anew: down at once, up by doubling. `oldestMs` is the age of the longest running handler. */
+  /** Sets `current` anew. `oldestMs` is the age of the longest running handler. */
   retune(oldestMs: number): number {
     const averageMs = this.#averageMs;
     let target = 0;
@@ -39,8 +39,7 @@ export class Prefetch {
       const withinLease = Math.floor(((this.#ackWaitMs / 3) * this.#concurrency) / Math.max(averageMs, 0.01));
       target = Math.min(Math.floor(perSlot * this.#concurrency), withinLease, this.#most);
     }
-    this.current =
-      target < this.current ? target : Math.min(target, Math.max(this.current * 2, Math.ceil(this.#concurrency / 2)));
+    this.current = target;
     return this.current;
   }
 }

@@ -56,6 +56,11 @@ describe('the token bucket', () => {
     );
   });
 
+  test('saves up no more than the burst while nothing is asked of it', () => {
+    const bucket = new TokenBucket({ limit: 10, perMs: 1000, burst: 3 }, 0);
+    expect(bucket.available(3_600_000)).toBe(3);
+  });
+
   test('has a token when the wait it named is over', () => {
     const bucket = new TokenBucket({ limit: 3, perMs: 1000, burst: undefined }, 0);
     let now = 0;

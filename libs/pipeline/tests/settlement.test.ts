@@ -90,3 +90,32 @@ describe('while a dead letter is on its way', () => {
     await drained;
   });
 });
+
+describe('the watchdog', () => {
+  test('asks again on a fresh inbox long before the forgotten pull would have expired', async () => {
+    const { clock, server, port } = setUp(30_000);
+    const events = recordEvents();
+    let handled = 0;
+    const starting = definePipeline<Job>({
+      name: 'watched',
+      sources: [{ stream: 'W', consumer: 'worker' }],
+      decode: decodeJson,
+      flow: { concurrency: 2, expiresMs: 60_000, idleHeartbeatMs: 200 },
+      handle: async () => {
+        handled++;
+      },
+    }).start({ nats: port, deps: undefined, clock, observe: events.observe });
+    await clock.advance(100);
+    const running = await starting;
+    expect(handled).toBe(1);
+    server.forgetPulls('W', 'worker');
+    server.store('w.a', '{"n":2}');
+    await clock.advance(2000);
+    expect(handled).toBe(2);
+    expect(events.of('source.stalled')).toHaveLength(1);
+    expect(running.state).toBe('running');
+    const drained = running.drain();
+    await clock.advance(70_000);
+    await drained;
+  });
+});

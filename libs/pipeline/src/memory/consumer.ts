@@ -123,6 +123,11 @@ export class MemoryConsumer {
     }
   }
 
+  /** Open pulls are forgotten without a word, as by a leader that dies. */
+  forgetPulls(): void {
+    this.#pulls = [];
+  }
+
   /** The consumer is gone: open pulls hear of it. */
   close(): void {
     this.#ticker.cancel();

@@ -81,6 +81,11 @@ export class MemoryJetStream {
     if (consumer !== undefined) consumer.config = { ...consumer.config, ...change };
   }
 
+  /** The consumer loses its open pulls without telling anybody, as when its leader dies in a cluster. */
+  forgetPulls(stream: string, name: string): void {
+    this.#consumers.get(`${stream}/${name}`)?.forgetPulls();
+  }
+
   deleteConsumer(stream: string, name: string): void {
     this.#consumers.get(`${stream}/${name}`)?.close();
     this.#consumers.delete(`${stream}/${name}`);

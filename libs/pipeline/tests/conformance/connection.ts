@@ -48,7 +48,11 @@ export function connectionRows(row: Row): void {
 
     row('after the reconnect it pulls on a fresh inbox and goes on', async ({ place, start, expect }) => {
       const seen: number[] = [];
-      const running = await start({ ...base(place), handle: async ({ data }) => void seen.push(data.n) });
+      const events = recordEvents();
+      const running = await start(
+        { ...base(place), handle: async ({ data }) => void seen.push(data.n) },
+        events.observe,
+      );
       for (let round = 1; round <= 3; round++) {
         await place.cut();
         await expect.poll(() => running.state).toBe('disconnected');
@@ -58,6 +62,8 @@ export function connectionRows(row: Row): void {
         await expect.poll(() => seen.length).toBe(round);
       }
       expect(running.snapshot().epoch).toBe(4);
+      // At once, not after the watchdog found the old inbox silent.
+      expect(events.of('source.stalled')).toEqual([]);
       await expect.poll(() => place.left()).toBe(0);
     });
 

@@ -15,6 +15,8 @@ export function handlerRows(row: Row): void {
         const store: DedupeStore = {
           ...inner,
           complete: async (key, fence, ttlMs) => {
+            // Time enough for an ack that was sent too early to arrive.
+            await new Promise((resolve) => setTimeout(resolve, 50));
             order.push(`stored ${(await place.emitted()).length}, left ${await place.left()}, completing ${key}`);
             return inner.complete(key, fence, ttlMs);
           },
