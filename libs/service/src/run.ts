@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeMetrics, startTelemetry, type Logger, type Telemetry } from '@sluice/telemetry';
 import type { z } from 'zod';
 import { ConfigError, loadConfig, serviceFields } from './config.ts';
@@ -86,7 +87,8 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
       log.error('stopping took too long');
       process.exit(1);
     }, config.DRAIN_TIMEOUT_MS + 5_000);
-    await started.promise;
+    // A start that waits for a broker that is not there has nothing to finish.
+    await Promise.race([started.promise, sleep(STARTING_GRACE_MS)]);
     await service?.stop().catch((error: unknown) => {
       failed = true;
       log.error({ err: error }, 'stopping failed');
@@ -129,6 +131,9 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
 }
 
 let firstSignalMs = Infinity;
+
+/** How long a stop waits for a start that is still going on. */
+const STARTING_GRACE_MS = 2_000;
 
 /** The exit code of a configuration error, as in sysexits.h. */
 const EX_CONFIG = 78;

@@ -38,6 +38,8 @@ describe('a recipient', () => {
     'ada@example.com.',
     'ada@example..com',
     'ada@ex_ample.com',
+    'ada%evil.example@example.com',
+    'evil.example!ada@example.com',
     'ada(comment)@example.com',
     'ada\0@example.com',
     'ada@example.com\n',

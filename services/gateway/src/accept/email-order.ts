@@ -73,8 +73,8 @@ export function userOrder(
 ): JobOrder {
   const name = ask.name.trim();
   // Control characters in a name become header lines in a mail.
-  if (name === '' || name.length > 200 || /\p{Cc}/u.test(name)) {
-    throw invalidField('/name', 'must be 1 to 200 characters without control characters');
+  if (name === '' || name.length > 100 || /\p{Cc}/u.test(name)) {
+    throw invalidField('/name', 'must be 1 to 100 characters without control characters');
   }
   if (bareAddress(ask.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
   return emailOrder({ to: ask.email, template: 'welcome', variables: { name }, priority: ask.priority }, context);

@@ -27,7 +27,7 @@ const EmailBody = Type.Object(
 );
 const UserBody = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 200 }),
+    name: Type.String({ minLength: 1, maxLength: 100 }),
     email: Type.String({ minLength: 3, maxLength: 320 }),
     priority: Type.Optional(PrioritySchema),
   },
