@@ -100,7 +100,7 @@ describe('the watchdog', () => {
       name: 'watched',
       sources: [{ stream: 'W', consumer: 'worker' }],
       decode: decodeJson,
-      flow: { concurrency: 2, expiresMs: 60_000, idleHeartbeatMs: 200 },
+      flow: { concurrency: 2, prefetch: 0, expiresMs: 60_000, idleHeartbeatMs: 200 },
       handle: async () => {
         handled++;
       },
