@@ -56,6 +56,8 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
 
   return async (stream, wanted) => {
     if (port.closed) throw new RequestError('CLOSED', 'the connection is closed');
+    // What is sent now is dropped, and nobody would answer.
+    if (!port.connected) throw new RequestError('TIMEOUT', `no connection to read ${stream} over`);
     const token = (next += 1).toString(36);
     const answer = new Promise<NatsMessage>((resolve, reject) => {
       waiting.set(token, { dueMs: now() + TIMEOUT_MS, resolve, reject });

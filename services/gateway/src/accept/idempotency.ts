@@ -22,7 +22,8 @@ export async function admit(log: JobLog, account: string, key: string | undefine
   if (key === undefined) return { jobId: newJobId(), existing: undefined };
   for (let generation = 0; generation < GENERATIONS; generation += 1) {
     const jobId = jobIdFor(account, key, generation);
-    const existing = await log.read(jobId, 'leader');
+    // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
+    const existing = await log.read(jobId);
     if (existing === undefined || isFresh(existing, nowMs)) return { jobId, existing };
   }
   throw new Error('an Idempotency-Key has more past lives than JOBS can remember');

@@ -14,6 +14,7 @@ export interface Flow {
 export const FLOWS = { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 } as const;
 
 const DEFAULT_WITHIN_MS = 60_000;
+const WRONG_LAST_SEQUENCE = 10_071;
 
 /** What our own services tell of every message they work on. */
 export const workFlow: readonly string[] = ['received', 'attempt', 'effect_done', 'acked'];
@@ -54,7 +55,10 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
     const flow: Flow = { account, events: [], withinMs: DEFAULT_WITHIN_MS };
     const won = await kv.create(app, JSON.stringify(flow)).then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return false;
+        throw error;
+      },
     );
     const owner = won ? flow : await read(app);
     if (owner === undefined)
