@@ -24,8 +24,8 @@ export async function tail<Desc extends DescMessage>(
   nc: NatsConnection,
   channel: Channel<Desc>,
   options: {
-    /** `'new'` for what comes from now on, or the first sequence wanted. */
-    readonly from: 'new' | number;
+    /** `'new'` for what comes from now on, the first sequence wanted, or what was stored since a time. */
+    readonly from: 'new' | number | Date;
     readonly onMessage: (message: Tailed<MessageShape<Desc>>) => void;
     readonly onBroken?: (sequence: number, error: unknown) => void;
     /** Subjects instead of the channel's whole template. */
@@ -39,7 +39,9 @@ export async function tail<Desc extends DescMessage>(
     filter_subjects: [...(options.subjects ?? [channel.template.replace(/\{\w+\}/g, '*')])],
     ...(from === 'new'
       ? { deliver_policy: DeliverPolicy.New }
-      : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Math.max(1, from) }),
+      : typeof from === 'number'
+        ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Math.max(1, from) }
+        : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: from.toISOString() }),
   });
   const messages = await consumer.consume({
     max_messages: 500,

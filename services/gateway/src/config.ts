@@ -24,6 +24,10 @@ export const gatewayFields = {
   MAX_BACKLOG: fields.count.default(50_000),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
+  /** `on` charges accounts for their jobs: `pnpm credits grant` gives them what to pay with. */
+  CREDITS: z.enum(['on', 'off']).default('off'),
+  CREDIT_PRICE_IMAGE: natural.default(1),
+  CREDIT_PRICE_EMAIL: natural.default(1),
   /** `public`: webhooks go over https to public addresses alone. `any` is for one's own machine, and default in `dev`. */
   WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
   /** Where the read model lies: a file that survives restarts, or memory, filled again from the streams at each start. */

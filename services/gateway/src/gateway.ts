@@ -18,6 +18,8 @@ import type { AcceptDeps } from './accept/accept-job.ts';
 import { KeysInProgress } from './accept/idempotency.ts';
 import { commands } from './commands/commands.ts';
 import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
+import { creditsOff, openCredits, type CreditSettings } from './credits/credits.ts';
+import { accountRoutes } from './credits/routes.ts';
 import { useAccess, type AccessSettings } from './http/account.ts';
 import { createApp, type App } from './http/app.ts';
 import type { RouteDeps } from './http/deps.ts';
@@ -26,6 +28,7 @@ import { FLOWS, openFlowBook } from './lifecycle/flows.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import { startBrokerWatch, type BrokerWatch } from './pressure/broker-watch.ts';
 import { Gate, type GateSettings } from './pressure/gate.ts';
+import { watchLoopLag } from './pressure/loop-lag.ts';
 import { orchestrator } from './orchestrator/orchestrator.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { startProjection } from './read-model/projection.ts';
@@ -65,6 +68,8 @@ export interface GatewaySettings {
   readonly readModelPath: string;
   /** {@link defaultWebhooks} if absent. */
   readonly webhooks?: WebhookSettings;
+  /** Undefined leaves credits off. */
+  readonly credits?: CreditSettings | undefined;
   readonly drainTimeoutMs: number;
 }
 
@@ -138,7 +143,8 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     onFault: parts.onFault,
   });
   const watch = startBrokerWatch(bus, log, { now });
-  const gate = new Gate(settings.pressure);
+  const lag = watchLoopLag(MAX_LOOP_LAG_MS);
+  const gate = new Gate({ isBehind: lag.isHigh, ...settings.pressure });
   watch.onLook((state) => gate.look(state));
   const access = await openAccess(bus, settings, now);
   const model = openReadModel(settings.readModelPath);
@@ -154,7 +160,9 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now);
-  const accept: AcceptDeps = { log: jobs, now, gate, targets: calls.targets };
+  // Open also when they are off: jobs that were charged before still end.
+  const credits = await openCredits({ bus, jobs, log, now }, settings.credits ?? creditsOff);
+  const accept: AcceptDeps = { log: jobs, now, gate, targets: calls.targets, credits };
   const deps: RouteDeps = {
     bus,
     jobs,
@@ -183,10 +191,11 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   historyRoutes(app, { model, flows });
 
   webhookRoutes(app, secrets);
+  accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
   const rpc = createRpc({ ...deps, flows });
   await mountRpc(app, rpc);
 
-  await host.start(orchestrator, { bus, jobs, store, now, report });
+  await host.start(orchestrator, { bus, jobs, store, now, report, credits });
   await host.start(imageConverted, { jobs });
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
@@ -214,7 +223,9 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
       unfollow();
       await host.drain(settings.drainTimeoutMs);
       await agent.destroy();
+      await credits.close();
       watch.close();
+      lag.close();
       access.keys?.close();
       flows.close();
       await projection.close();
@@ -235,6 +246,8 @@ function troubleObserver(report: Lifecycle): Observer {
   };
 }
 
+/** Beyond this, taking in more makes every answer late. */
+const MAX_LOOP_LAG_MS = 250;
 const HOUR_MS = 3_600_000;
 
 async function openAccess(bus: Bus, settings: GatewaySettings, now: () => number): Promise<AccessSettings> {

@@ -5,6 +5,7 @@ import { runService } from '@sluice/service';
 import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields } from './config.ts';
+import { defaultCredits } from './credits/credits.ts';
 import { defaultLimits, startGateway } from './gateway.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
@@ -49,6 +50,10 @@ await runService({
         host: config.HOST,
         port: config.PORT,
         rpcPort: config.GRPC_PORT,
+        credits:
+          config.CREDITS === 'off'
+            ? undefined
+            : { ...defaultCredits, prices: { image: config.CREDIT_PRICE_IMAGE, email: config.CREDIT_PRICE_EMAIL } },
         webhooks: {
           ...defaultWebhooks,
           targets: config.WEBHOOK_TARGETS ?? (config.SLUICE_ENV === 'dev' ? 'any' : 'public'),

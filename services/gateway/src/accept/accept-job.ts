@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import { invalidField } from '../http/problem.ts';
+import type { Credits } from '../credits/credits.ts';
 import { laneOf, type Gate } from '../pressure/gate.ts';
 import { refusalOf, type Targets } from '../webhooks/target.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
@@ -33,6 +34,8 @@ export interface AcceptDeps {
   readonly now: () => number;
   /** Back-pressure. Jobs that the system makes itself come without. */
   readonly gate?: Gate;
+  /** Charged before the job is accepted. Jobs that the system makes itself come without. */
+  readonly credits?: Credits | undefined;
   /** Where webhooks may go; anywhere if absent. */
   readonly targets?: Targets;
 }
@@ -43,6 +46,7 @@ export interface AcceptDeps {
  *
  * @throws {ApiProblem} `idempotency_key_reused` when the key belongs to another request.
  * @throws {ApiProblem} `invalid_request` when the callback URL is one that is not called.
+ * @throws {ApiProblem} `insufficient_credits` when the account cannot pay for it.
  * @throws {ApiProblem} `overloaded` when the lane of this work is full.
  * @throws {PublishError} when the broker did not confirm.
  */
@@ -61,8 +65,14 @@ export async function acceptJob(
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
   const express = order.priority === Priority.EXPRESS;
   const leave = deps.gate?.enter(laneOf(order.work.case, express));
-  const record = await deps.log
-    .accept({
+  const { credits } = deps;
+  const price = credits?.prices[order.work.case] ?? 0;
+  let charged = false;
+  let record: Awaited<ReturnType<JobLog['accept']>>;
+  try {
+    // Whether a job was stored whose confirmation got lost, nobody knows: its charge stands until somebody does.
+    charged = (await credits?.charge(order.account, admission.jobId, price)) ?? false;
+    record = await deps.log.accept({
       id: admission.jobId,
       kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
       priority: express ? Priority.EXPRESS : Priority.NORMAL,
@@ -72,15 +82,19 @@ export async function acceptJob(
       requestHash: order.requestHash,
       callbackUrl: order.callbackUrl ?? '',
       notify: order.notify ?? '',
+      credits: price,
       request: create(JobRequestSchema, { work: order.work }),
-    })
-    .catch((error: unknown) => {
-      leave?.();
-      throw error;
     });
+  } catch (error) {
+    leave?.();
+    throw error;
+  }
+  credits?.confirm(admission.jobId);
   // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
   if (!record.accepted) {
     leave?.();
+    const rival = record.job.traceparent !== order.trace.traceparent;
+    if (charged && rival) await credits?.void(order.account, admission.jobId, price);
     assertSameRequest(record, order.requestHash);
   }
   return { job: record.job, sequence: record.sequence, repeated: !record.accepted };

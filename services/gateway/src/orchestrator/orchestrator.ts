@@ -5,6 +5,7 @@ import { definePipeline, PublishError, type Context, type Outcome } from '@sluic
 import type { ObjectStore } from '@sluice/storage';
 import { acceptJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-order.ts';
+import type { Credits } from '../credits/credits.ts';
 import { callbackOf, uploadsOf, webhookOf, workOf, type Step } from './work.ts';
 
 export interface OrchestratorDeps {
@@ -12,6 +13,7 @@ export interface OrchestratorDeps {
   readonly jobs: JobLog;
   readonly store: ObjectStore;
   readonly now: () => number;
+  readonly credits: Credits;
   /** Tells that a job's work was published. */
   readonly report: Lifecycle;
 }
@@ -68,6 +70,7 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
   if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
+  await deps.credits.settle(job);
   await publish(deps.bus, callbackOf(job));
   const webhook = webhookOf(job);
   if (webhook !== undefined) {

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/credits.proto.
  */
 export const file_sluice_v1_credits: GenFile = /*@__PURE__*/
-  fileDesc("ChdzbHVpY2UvdjEvY3JlZGl0cy5wcm90bxIJc2x1aWNlLnYxIs4BCgtDcmVkaXRFbnRyeRIPCgdhY2NvdW50GAEgASgJEigKBGtpbmQYAiABKA4yGi5zbHVpY2UudjEuQ3JlZGl0RW50cnlLaW5kEg4KBmFtb3VudBgDIAEoAxIPCgdiYWxhbmNlGAQgASgDEg4KBmpvYl9pZBgFIAEoCRILCgNydW4YBiABKA0SJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYCCABKAkSEAoIcHJldmlvdXMYCSABKAQqjQEKD0NyZWRpdEVudHJ5S2luZBIhCh1DUkVESVRfRU5UUllfS0lORF9VTlNQRUNJRklFRBAAEhsKF0NSRURJVF9FTlRSWV9LSU5EX0dSQU5UEAESHAoYQ1JFRElUX0VOVFJZX0tJTkRfQ0hBUkdFEAISHAoYQ1JFRElUX0VOVFJZX0tJTkRfUkVGVU5EEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChdzbHVpY2UvdjEvY3JlZGl0cy5wcm90bxIJc2x1aWNlLnYxIs4BCgtDcmVkaXRFbnRyeRIPCgdhY2NvdW50GAEgASgJEigKBGtpbmQYAiABKA4yGi5zbHVpY2UudjEuQ3JlZGl0RW50cnlLaW5kEg4KBmFtb3VudBgDIAEoAxIPCgdiYWxhbmNlGAQgASgDEg4KBmpvYl9pZBgFIAEoCRILCgNydW4YBiABKA0SJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYCCABKAkSEAoIcHJldmlvdXMYCSABKAQqqQEKD0NyZWRpdEVudHJ5S2luZBIhCh1DUkVESVRfRU5UUllfS0lORF9VTlNQRUNJRklFRBAAEhsKF0NSRURJVF9FTlRSWV9LSU5EX0dSQU5UEAESHAoYQ1JFRElUX0VOVFJZX0tJTkRfQ0hBUkdFEAISHAoYQ1JFRElUX0VOVFJZX0tJTkRfUkVGVU5EEAMSGgoWQ1JFRElUX0VOVFJZX0tJTkRfVk9JRBAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * credits.<account>
@@ -173,6 +173,13 @@ export const CreditEntryKind = {
    * @generated from enum value: CREDIT_ENTRY_KIND_REFUND = 3;
    */
   REFUND: 3,
+
+  /**
+   * A charge met a job that was there already, and charged for: it is taken back.
+   *
+   * @generated from enum value: CREDIT_ENTRY_KIND_VOID = 4;
+   */
+  VOID: 4,
 } as const;
 
 /**
@@ -183,7 +190,7 @@ export type CreditEntryKind = (typeof CreditEntryKind)[keyof typeof CreditEntryK
 /**
  * @generated from enum sluice.v1.CreditEntryKind
  */
-export type CreditEntryKindJson = "CREDIT_ENTRY_KIND_UNSPECIFIED" | "CREDIT_ENTRY_KIND_GRANT" | "CREDIT_ENTRY_KIND_CHARGE" | "CREDIT_ENTRY_KIND_REFUND";
+export type CreditEntryKindJson = "CREDIT_ENTRY_KIND_UNSPECIFIED" | "CREDIT_ENTRY_KIND_GRANT" | "CREDIT_ENTRY_KIND_CHARGE" | "CREDIT_ENTRY_KIND_REFUND" | "CREDIT_ENTRY_KIND_VOID";
 
 /**
  * Describes the enum sluice.v1.CreditEntryKind.

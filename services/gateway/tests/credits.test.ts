@@ -1,0 +1,293 @@
+import { JobState, type Job } from '@sluice/contracts';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { openBucket } from '@sluice/messaging';
+import { isTerminal, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
+import { silentLogger } from '@sluice/pipeline';
+import type { Logger } from '@sluice/telemetry';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { acceptJob, type AcceptDeps } from '../src/accept/accept-job.ts';
+import { emailOrder } from '../src/accept/email-order.ts';
+import { API_KEYS, createKey } from '../src/accounts/api-keys.ts';
+import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
+import { grant, statement } from '../src/credits/ledger.ts';
+import type { JobView } from '../src/http/job-view.ts';
+import { eventually, startRig, type Rig } from './rig.ts';
+
+const prices = { image: 5, email: 2 };
+const settings: CreditSettings = { prices, graceMs: 60_000 };
+/** What the workers of a test do with a mail, by its recipient. */
+const fails = 'fails@example.test';
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRig({ settings: { auth: 'keys', credits: settings } });
+  await rig.workers({
+    send: async ({ email }) => (email?.to === fails ? { kind: 'deadLetter', reason: 'as asked' } : undefined),
+  });
+});
+afterAll(() => rig?.stop());
+
+/** An account with a key of its own, and so many credits. */
+async function account(name: string, credits: number) {
+  const { key } = await createKey(await openBucket(rig.bus.nc, API_KEYS), name, [
+    'jobs:write',
+    'jobs:read',
+    'account:read',
+  ]);
+  if (credits > 0) await grant(rig.bus, name, credits, 'to begin with', Date.now());
+  const headers = { authorization: `Bearer ${key}` };
+  // The key is known to the gateway once its watch has told it.
+  await eventually(
+    () => rig.call('/v1/accounts/me', { headers }),
+    ({ status }) => status === 200,
+  );
+  const balance = async () =>
+    (await rig.call<{ credits: { balance: number } }>('/v1/accounts/me', { headers })).body.credits.balance;
+  return {
+    name,
+    balance,
+    mail: (to = 'ada@example.test', extra: Record<string, string> = {}) =>
+      rig.call<JobView>('/v1/emails', { json: { to, template: 'welcome' }, headers: { ...headers, ...extra } }),
+    get: <Body = Record<string, unknown>>(path: string) => rig.call<Body>(path, { headers }),
+    cancel: (id: string) => rig.call(`/v1/jobs/${id}`, { method: 'DELETE', headers }),
+    becomes: (wanted: number) => eventually(balance, (seen) => seen === wanted),
+  };
+}
+
+/** The entries of an account as `kind amount jobId`, oldest first. */
+async function ledgerOf(name: string) {
+  const entries = [];
+  for await (const { entry } of statement(rig.bus, name)) entries.unshift(entry);
+  return entries;
+}
+
+describe('a job', () => {
+  test('is charged for when it is accepted, and stays so when it succeeds', async () => {
+    const ada = await account('ada', 10);
+    const { body: job } = await ada.mail('ada@example.test', { prefer: 'wait=10' });
+    expect([job.state, await ada.balance()]).toEqual(['succeeded', 8]);
+  });
+
+  test('is paid back once when it fails for good', async () => {
+    const bob = await account('bob', 10);
+    const { body: job } = await bob.mail(fails, { prefer: 'wait=10' });
+    expect(job.state).toBe('failed');
+    await bob.becomes(10);
+    expect((await ledgerOf('bob')).map(({ amount, jobId, note }) => [Number(amount), jobId, note])).toEqual([
+      [10, '', 'to begin with'],
+      [-2, job.id, ''],
+      [2, job.id, 'failed'],
+    ]);
+  });
+
+  test('is paid back when it is cancelled', async () => {
+    const eve = await account('eve', 4);
+    // Cancelled before its work is done or after: either way what is left says what became of it.
+    const { body: job } = await eve.mail();
+    const cancelled = (await eve.cancel(job.id)).status === 202;
+    await eve.becomes(cancelled ? 4 : 2);
+  });
+
+  test('that cannot be paid for is refused, and nothing is accepted', async () => {
+    const poor = await account('poor', 3);
+    expect((await poor.mail()).status).toBe(202);
+    const refused = await poor.mail('poor@example.test', { 'idempotency-key': 'k1' });
+    expect(refused).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } });
+    expect(await jobLog(rig.bus).read(jobIdFor('poor', 'k1'))).toBeUndefined();
+    expect(await poor.balance()).toBe(1);
+  });
+
+  test('is charged once however often its request is repeated', async () => {
+    const kim = await account('kim', 10);
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => kim.mail('kim@example.test', { 'idempotency-key': 'same' })),
+    );
+    expect(new Set(answers.flatMap(({ status, body }) => (status === 202 ? [body.id] : []))).size).toBe(1);
+    expect((await kim.mail('kim@example.test', { 'idempotency-key': 'same' })).status).toBe(202);
+    expect(await kim.balance()).toBe(8);
+  });
+});
+
+describe('an account', () => {
+  test('reads its statement newest first, page by page', async () => {
+    const lea = await account('lea', 100);
+    for (let i = 0; i < 5; i += 1) await lea.mail();
+    interface Page {
+      transactions: { id: string; kind: string; amount: number; balance: number; jobId?: string }[];
+      nextCursor?: string;
+    }
+    const seen: Page['transactions'] = [];
+    for (let cursor: string | undefined = ''; cursor !== undefined;) {
+      const query: string = `limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`;
+      const { body }: { body: Page } = await lea.get<Page>(`/v1/accounts/me/transactions?${query}`);
+      seen.push(...body.transactions);
+      cursor = body.nextCursor;
+    }
+    expect(seen.map(({ kind, amount, balance }) => [kind, amount, balance])).toEqual([
+      ['charge', -2, 90],
+      ['charge', -2, 92],
+      ['charge', -2, 94],
+      ['charge', -2, 96],
+      ['charge', -2, 98],
+      ['grant', 100, 100],
+    ]);
+  });
+
+  test('sees nothing of another one, whatever cursor it makes up', async () => {
+    const mia = await account('mia', 0);
+    for (const cursor of ['1', '2', '999999']) {
+      const { body } = await mia.get(`/v1/accounts/me/transactions?cursor=${cursor}`);
+      expect(body).toEqual({ transactions: [] });
+    }
+    expect((await mia.get('/v1/accounts/me/transactions?cursor=abc')).status).toBe(400);
+  });
+
+  test('is given credits from the command line, which is written down', async () => {
+    const run = promisify(execFile);
+    const cli = new URL('../src/credits/cli.ts', import.meta.url).pathname;
+    const env = { ...process.env, NATS_URL: rig.nats.url };
+    const grantTwo = await run(process.execPath, [cli, 'grant', 'cli', '20', 'a', 'gift'], { env });
+    expect(grantTwo.stdout).toBe('cli has 20 credits\n');
+    expect((await run(process.execPath, [cli, 'list', 'cli'], { env })).stdout).toMatch(
+      /^\d+ {2}20 {2}20 {4}a gift\n$/,
+    );
+    const told = await rig.bus.jsm.streams.getMessage('AUDIT', { last_by_subj: 'audit.credits_grant' });
+    expect(told?.json()).toMatchObject({ target: 'cli', detail: { amount: 20 } });
+  });
+});
+
+describe('without credits', () => {
+  test('an account is who it is, and has no statement', async () => {
+    const free = await rig.replica({ settings: { auth: 'off' } });
+    expect((await rig.call(`${free.url}/v1/accounts/me`)).body).toEqual({ id: 'local', scopes: ['*'] });
+    expect((await rig.call(`${free.url}/v1/accounts/me/transactions`)).status).toBe(404);
+  });
+});
+
+describe('the ledger', () => {
+  const log = silentLogger as unknown as Logger;
+  const open = (now: () => number = Date.now): Promise<Credits> =>
+    openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), log, now }, settings);
+  const order = (to: string, name: string) =>
+    emailOrder(
+      { to, template: 'welcome' },
+      {
+        account: name,
+        trace: { traceId: 'a'.repeat(32), traceparent: `00-${'a'.repeat(32)}-${newJobId().slice(-16)}-01` },
+      },
+    );
+
+  test('cannot be deleted from', async () => {
+    await grant(rig.bus, 'fixed', 1, '', Date.now());
+    await expect(rig.bus.jsm.streams.purge('CREDITS')).rejects.toThrow();
+    await expect(rig.bus.jsm.streams.deleteMessage('CREDITS', 1)).rejects.toThrow();
+  });
+
+  test('pays back the charge of a job that never came to be, once, whoever looks', async () => {
+    await grant(rig.bus, 'lost', 10, '', Date.now());
+    const jobId = newJobId();
+    let nowMs = Date.now();
+    const replicas = [await open(() => nowMs), await open(() => nowMs)];
+    // The process that charged died before it could accept.
+    expect(await replicas[0]!.charge('lost', jobId, 2)).toBe(true);
+    await eventually(
+      async () => Promise.all(replicas.map((credits) => credits.balance('lost'))),
+      (balances) => balances.every((balance) => balance === 8),
+    );
+    expect(await Promise.all(replicas.map((credits) => credits.reconcile()))).toEqual([0, 0]);
+    nowMs += settings.graceMs;
+    const paidBack = await Promise.all(replicas.map((credits) => credits.reconcile()));
+    expect(paidBack.reduce((sum, count) => sum + count, 0)).toBe(1);
+    expect(await replicas[1]!.balance('lost')).toBe(10);
+    for (const credits of replicas) await credits.close();
+  });
+
+  test('charges a request that is repeated after such a crash once, before and after it was paid back', async () => {
+    await grant(rig.bus, 'again', 10, '', Date.now());
+    let nowMs = Date.now();
+    const credits = await open(() => nowMs);
+    const deps: AcceptDeps = { log: jobLog(rig.bus), now: Date.now, credits };
+    for (const paidBackBefore of [false, true]) {
+      const key = `crashed-${paidBackBefore}`;
+      const before = await credits.balance('again');
+      await credits.charge('again', jobIdFor('again', key), 2);
+      if (paidBackBefore) {
+        nowMs += settings.graceMs;
+        await credits.reconcile();
+      }
+      const { repeated } = await acceptJob(deps, order('again@example.test', 'again'), key);
+      expect([repeated, await credits.balance('again')]).toEqual([false, before - 2]);
+    }
+    await credits.close();
+  });
+
+  test('charges a run that an operator started again when it succeeds, whatever came in which order', async () => {
+    await grant(rig.bus, 'replayed', 10, '', Date.now());
+    const credits = await open();
+    const job = (id: string, state: JobState, replays: number) =>
+      ({ id, account: 'replayed', state, replays, credits: 2 }) as Job;
+    for (const turned of [false, true]) {
+      const id = newJobId();
+      const before = await credits.balance('replayed');
+      await credits.charge('replayed', id, 2);
+      const ends = [job(id, JobState.FAILED, 0), job(id, JobState.FAILED, 1), job(id, JobState.SUCCEEDED, 2)];
+      for (const end of turned ? ends.reverse() : ends) {
+        await credits.settle(end);
+        await credits.settle(end);
+      }
+      expect(await credits.balance('replayed')).toBe(before - 2);
+    }
+    await credits.close();
+  });
+
+  test('adds up with many writers, of which some die between the charge and the job', async () => {
+    const name = 'crowd';
+    const start = 200;
+    await grant(rig.bus, name, start, '', Date.now());
+    let nowMs = Date.now();
+    const replicas = await Promise.all([open(() => nowMs), open(() => nowMs), open(() => nowMs)]);
+    const log = jobLog(rig.bus);
+    let refused = 0;
+    const requests = 150;
+    await Promise.all(
+      Array.from({ length: requests }, async (_, i) => {
+        const to = i % 5 === 0 ? fails : 'crowd@example.test';
+        // Every seventh process dies after the charge; every third request is repeated elsewhere.
+        const key = `crowd-${i}`;
+        const asked =
+          i % 7 === 0
+            ? [replicas[i % 3]!.charge(name, jobIdFor(name, key), 2)]
+            : [replicas[i % 3]!, ...(i % 3 === 0 ? [replicas[(i + 1) % 3]!] : [])].map((credits) =>
+                acceptJob({ log, now: Date.now, credits }, order(to, name), key),
+              );
+        for (const answer of await Promise.allSettled(asked)) {
+          if (answer.status === 'fulfilled') continue;
+          expect(answer.reason).toMatchObject({ code: 'insufficient_credits' });
+          refused += 1;
+        }
+      }),
+    );
+    expect(refused).toBeGreaterThan(0);
+    const stateOf = async (_: unknown, i: number) =>
+      (await log.read(jobIdFor(name, `crowd-${i}`), 'leader'))?.job.state;
+    const ended = await eventually(
+      () => Promise.all(Array.from({ length: requests }, stateOf)),
+      (states) => states.every((state) => state === undefined || isTerminal(state)),
+    );
+    nowMs += settings.graceMs;
+    for (const credits of replicas) await credits.reconcile();
+    const succeeded = ended.filter((state) => state === JobState.SUCCEEDED).length;
+    await eventually(
+      () => replicas[0].balance(name),
+      (balance) => balance === start - 2 * succeeded,
+    );
+    // The statement says the same as the sum of its entries, without a gap and never below zero.
+    let balance = 0n;
+    for (const entry of await ledgerOf(name)) {
+      balance += entry.amount;
+      expect(entry.balance).toBe(balance);
+      expect(balance).toBeGreaterThanOrEqual(0n);
+    }
+    for (const credits of replicas) await credits.close();
+  });
+});
