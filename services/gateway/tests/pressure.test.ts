@@ -65,7 +65,9 @@ describe('when nobody works', () => {
 describe('when the process itself is behind', () => {
   test('it takes nothing in until it has caught up, and reads go on', async () => {
     let behind = true;
-    const gateway = await rig.replica({ settings: { pressure: { maxBacklog: 50, maxWaitMs: 300_000, isBehind: () => behind } } });
+    const gateway = await rig.replica({
+      settings: { pressure: { maxBacklog: 50, maxWaitMs: 300_000, isBehind: () => behind } },
+    });
     const post = () => rig.call(`${gateway.url}/v1/images`, { body: png() });
     expect(await post()).toMatchObject({ status: 503, body: { code: 'overloaded' } });
     expect((await rig.call(`${gateway.url}/v1/jobs/x`)).status).toBe(404);

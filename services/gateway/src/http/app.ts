@@ -240,20 +240,6 @@ export function toProblem(error: unknown): ApiProblem {
   return new ApiProblem('internal', 'An unexpected error. Its trace id finds it in our logs.', { cause: error });
 }
 
-/** What the NATS client throws when the broker does not answer; key-value stores and stream info go through it. */
-const brokerErrors: ReadonlySet<string> = new Set([
-  'TimeoutError',
-  'NoRespondersError',
-  'RequestError',
-  'ConnectionError',
-  'ClosedConnectionError',
-  'DrainingConnectionError',
-  'JetStreamNotEnabled',
-  'JetStreamApiError',
-]);
-
-const isBrokerAway = (error: unknown): boolean => error instanceof Error && brokerErrors.has(error.name);
-
 /** Answers with a problem, and logs what is ours to mend. */
 export async function sendProblem(
   reply: FastifyReply,
