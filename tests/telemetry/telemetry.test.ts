@@ -76,6 +76,13 @@ describe('a trace', () => {
   });
 });
 
+test('a call over Connect is one trace with the request it came in', () => {
+  const spans = stack.otlp.store.list().flatMap(({ traceId }) => stack.otlp.store.spans(traceId));
+  const call = spans.find((span) => span.name === 'sluice.v1.UserService/CreateUser');
+  const request = spans.find((span) => span.spanId === call?.parentSpanId);
+  expect(request?.name).toBe('POST /sluice.v1.UserService/CreateUser');
+});
+
 describe('the tables of docs/telemetry.md', () => {
   test('name every edge between services, and no other', () => {
     const documented = tableUnder(docs, 'Edges').map(

@@ -61,6 +61,18 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
   await fetch(`${stack.urls.gateway}/v1/jobs/nobody?recipient=canary.person@example.com`);
   await api.post('/v1/images', 'no image');
 
+  // The same over Connect.
+  const call = async (method: string, message: object) => {
+    const answer = await fetch(`${stack.urls.gateway}/sluice.v1.${method}`, {
+      method: 'POST',
+      headers: json,
+      body: JSON.stringify(message),
+    });
+    if (!answer.ok) throw new Error(`${method}: HTTP ${answer.status} ${await answer.text()}`);
+  };
+  await call('JobService/GetJob', { id: first?.id });
+  await patiently(() => call('UserService/CreateUser', { name: 'Ada', email: 'canary.person@example.com' }));
+
   const command = (...args: string[]) =>
     run(process.execPath, [join(ROOT, 'services/client/src/command.ts'), ...args], {
       env: { ...process.env, NATS_URL: stack.urls.nats },

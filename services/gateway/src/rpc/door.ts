@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ConnectError, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import { EventService, JobService, UserService } from '@sluice/contracts';
-import { currentTraceparent, extractContext, withSpan, type Logger } from '@sluice/telemetry';
+import { currentSpan, currentTraceparent, extractContext, withSpan, type Logger } from '@sluice/telemetry';
 import type { Scope } from '../accounts/api-keys.ts';
 import { admitAccount, countRequest, type AccessSettings, type Account, type HeaderTarget } from '../http/account.ts';
 import { toProblem } from '../http/app.ts';
@@ -47,8 +47,9 @@ export function door(access: AccessSettings, log: Logger): Interceptor {
     if (rule === undefined) return next(request);
     const name = `${request.service.typeName}/${request.method.name}`;
     const attributes = { 'rpc.system.name': 'connectrpc', 'rpc.method': name };
-    const parent = extractContext(Object.fromEntries(request.header));
-    return withSpan(name, { kind: 'server', attributes, parent }, async () => {
+    // Behind the HTTP server its span is there already and has read the caller's headers.
+    const parent = currentSpan() === undefined ? extractContext(Object.fromEntries(request.header)) : undefined;
+    return withSpan(name, { kind: 'server', attributes, ...(parent === undefined ? {} : { parent }) }, async () => {
       const trace = traceOf(request.header);
       const said = new Headers({ 'x-trace-id': trace.traceId, traceresponse: trace.traceparent });
       try {
