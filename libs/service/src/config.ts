@@ -77,6 +77,8 @@ export const serviceFields = {
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
   TRACE_SAMPLE_RATIO: z.coerce.number().min(0).max(1).default(1),
   PIPELINE_TRACE_MODE: z.enum(['parent', 'link']).default('parent'),
+  /** Key of the hashes that stand for mail addresses in logs: the same in all services makes them comparable. */
+  LOG_REDACTION_KEY: z.string().min(16).optional(),
 };
 
 /** What a service that talks to NATS takes. */

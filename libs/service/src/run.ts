@@ -58,6 +58,7 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
     sampleRatio: config.TRACE_SAMPLE_RATIO,
     logLevel: config.LOG_LEVEL,
     environment: config.SLUICE_ENV,
+    ...(config.LOG_REDACTION_KEY === undefined ? {} : { redactionKey: config.LOG_REDACTION_KEY }),
     ...(config.OTEL_EXPORTER_OTLP_ENDPOINT === undefined ? {} : { otlpEndpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT }),
   });
   const { log, registry } = telemetry;
