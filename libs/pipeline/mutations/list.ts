@@ -352,29 +352,29 @@ export const mutations: readonly Mutation[] = [
   },
   // shutdown
   {
-    file: 'engine',
+    file: 'ending',
     rule: 'a drain waits for open pulls',
-    from: 'await Promise.race([this.#pullsEnded(), this.#sleep(Math.max(0, timeoutMs))]);',
+    from: 'await Promise.race([this.pullsEnded(), this.#sleep(timeoutMs)]);',
     to: '',
   },
   {
-    file: 'engine',
+    file: 'ending',
     rule: 'a drain gives back what waits',
-    from: 'await this.#closeInboxes();\n    this.#returnWaiting();',
+    from: 'await this.#closeInboxes();\n    this.returnWaiting();',
     to: 'await this.#closeInboxes();',
   },
   {
-    file: 'engine',
+    file: 'ending',
     rule: 'a drain waits for handlers',
-    from: 'await Promise.race([this.#work.whenIdle(), this.#sleep(Math.max(0, deadline - this.#clock.now()))]);',
+    from: 'await Promise.race([work.whenIdle(), this.#sleep(deadline - clock.now())]);',
     to: '',
   },
   {
-    file: 'engine',
+    file: 'ending',
     rule: 'a drain aborts at its timeout',
     from: "run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
     to: "void (new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
   },
-  { file: 'engine', rule: 'a drain handles open batches', from: "this.#work.batcher?.closeAll('drain');", to: '' },
+  { file: 'ending', rule: 'a drain handles open batches', from: "work.batcher?.closeAll('drain');", to: '' },
   { file: 'engine', rule: 'a pause starts nothing', from: 'this.#paused = reason;', to: '' },
 ];

@@ -6,6 +6,7 @@ import { checkConsumer } from './consumer-check.ts';
 import type { LiveConsumer } from './consumer-check.ts';
 import type { Delivery } from './delivery.ts';
 import { Demand } from './demand.ts';
+import { Ending } from './ending.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
 import type { Observer } from './events.ts';
 import type { Logger } from './log.ts';
@@ -25,7 +26,6 @@ import { SourceHealth } from './source-health.ts';
 import { Sweeper } from './sweeper.ts';
 import { Workload } from './workload.ts';
 
-const FLUSH_TIMEOUT_MS = 2000;
 const MOST_PREFETCH = 1024;
 
 /** What a pipeline may do besides handling: a replay of history has no effects of its own. */
@@ -51,6 +51,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly #processor: Processor<T, D>;
   readonly #admission: Admission<T, D>;
   readonly #sweeper: Sweeper<T, D>;
+  readonly #ending: Ending<T, D>;
   readonly #pullers: readonly Puller[];
   readonly #sources: readonly SourceHealth[];
   readonly #demand: Demand;
@@ -65,7 +66,6 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #final: 'stopped' | undefined;
   #epoch = 1;
   #lostAt = 0;
-  #tally = { settled: 0, returned: 0 };
 
   constructor(
     spec: ResolvedSpec<T, D>,
@@ -133,6 +133,13 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
         this.#fault('ZOMBIES', `all ${work.zombies} slots are taken by handlers that ignore their abort signal`);
       },
     });
+    this.#ending = new Ending<T, D>({
+      ...shared,
+      port: this.#port,
+      sweeper: this.#sweeper,
+      pullers: this.#pullers,
+      giveBack: (delivery) => this.giveBack(delivery, false),
+    });
     this.done = new Promise<void>((resolve, reject) => {
       this.#resolveDone = resolve;
       this.#rejectDone = reject;
@@ -162,9 +169,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     if (this.#draining !== undefined || this.#final !== undefined) return;
     this.#paused = reason;
     this.#refresh(reason);
-    await this.#pullsEnded();
+    await this.#ending.pullsEnded();
     if (this.#paused === undefined || this.#draining !== undefined) return;
-    this.#returnWaiting();
+    this.#ending.returnWaiting();
     await this.#work.whenIdle();
   }
 
@@ -232,7 +239,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   ack(delivery: Delivery<T>): Promise<void> | undefined {
     this.#admission.askSoon();
     const confirmed = this.#settlements.ack(delivery);
-    this.#tally.settled++;
+    this.#ending.tally.settled++;
     if (confirmed === undefined) {
       this.#work.intake.remove(delivery);
       return undefined;
@@ -241,7 +248,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   retry(delivery: Delivery<T>, delayMs: number): void {
-    this.#tally.settled++;
+    this.#ending.tally.settled++;
     if (delivery.key !== undefined && this.#final === undefined && this.#draining === undefined) {
       // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
       // bring it back. It keeps its lease and waits here.
@@ -263,7 +270,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   giveBack(delivery: Delivery<T>, silently: boolean): void {
     if (!silently) {
       this.#settlements.nak(delivery, undefined);
-      this.#tally.returned++;
+      this.#ending.tally.returned++;
     }
     this.#work.intake.remove(delivery);
   }
@@ -346,77 +353,12 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   async #drain(timeoutMs: number): Promise<DrainReport> {
     // Let `#draining` be set before anything looks at it.
     await Promise.resolve();
-    const deadline = this.#clock.now() + timeoutMs;
-    this.#tally = { settled: 0, returned: 0 };
     this.#refresh('draining');
-    this.#work.batcher?.closeAll('drain');
-    await Promise.race([this.#pullsEnded(), this.#sleep(Math.max(0, timeoutMs))]);
-    await this.#closeInboxes();
-    this.#returnWaiting();
-    await Promise.race([this.#work.whenIdle(), this.#sleep(Math.max(0, deadline - this.#clock.now()))]);
-    await this.#forceEnd();
-    const report = await this.#account();
+    const report = await this.#ending.drain(timeoutMs);
     this.#observe?.({ type: 'drain.finished', pipeline: this.#spec.name, report });
     this.#stop('drained');
     this.#resolveDone();
     return report;
-  }
-
-  /** Aborts what still runs, gives it the grace, and gives its messages back. */
-  async #forceEnd(): Promise<void> {
-    if (this.#work.idle) return;
-    const now = this.#clock.now();
-    for (const { items } of this.#work.batches.takeAll()) {
-      for (const delivery of items) this.#return(delivery);
-    }
-    for (const run of this.#work.runs) {
-      run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping and its drain timeout is over'), now);
-    }
-    await Promise.race([this.#work.whenIdle(), this.#sleep(this.#spec.lease.graceMs)]);
-    for (const run of this.#work.runs) {
-      if (run.phase === 'aborting') this.#sweeper.giveUp(run);
-    }
-    // The settlements of what was given up are queued by now or never.
-    await new Promise<void>((resolve) => this.#clock.soon(resolve));
-  }
-
-  async #account(): Promise<DrainReport> {
-    const { settled, returned } = this.#tally;
-    const proven = await this.#settlements.flush(FLUSH_TIMEOUT_MS);
-    const left = this.#work.intake.heldCount();
-    const unsent = proven ? 0 : Math.min(settled + returned, this.#settlements.held);
-    const fromReturned = Math.min(returned, unsent);
-    return {
-      settled: settled - (unsent - fromReturned),
-      returned: returned - fromReturned,
-      abandoned: unsent + left,
-    };
-  }
-
-  async #pullsEnded(): Promise<void> {
-    await Promise.all(this.#pullers.map((puller) => puller.idle()));
-  }
-
-  async #closeInboxes(): Promise<void> {
-    if (!this.#port.connected) return;
-    const closing = Promise.all(this.#pullers.map((puller) => puller.drain()));
-    await Promise.race([closing.catch(() => undefined), this.#sleep(FLUSH_TIMEOUT_MS)]);
-  }
-
-  #returnWaiting(): void {
-    for (const delivery of this.#work.takeWaiting()) this.#return(delivery);
-  }
-
-  #return(delivery: Delivery<T>): void {
-    this.giveBack(delivery, false);
-    void this.#processor.claims.abandon(delivery);
-    this.#observe?.({
-      type: 'message.settled',
-      pipeline: this.#spec.name,
-      message: delivery,
-      as: 'returned',
-      heldMs: this.#clock.now() - delivery.receivedAt,
-    });
   }
 
   #fault(code: PipelineFault['code'], message: string, options?: ErrorOptions): void {
@@ -439,10 +381,6 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#work.cancelRetries();
     this.#refresh(reason);
     this.#work.wakeIdle(true);
-  }
-
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#clock.after(ms, resolve));
   }
 
   // --- state ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { PublishError, RequestError } from '../errors.ts';
 import type { ConsumerConfig } from '../jetstream-api.ts';
-import type { ConnectionEvent, HeaderInput, NatsMessage, NatsPort } from '../port.ts';
+import type { ConnectionEvent, HeaderInput, NatsPort } from '../port.ts';
 import { createPublisher } from '../publisher.ts';
 import { MemoryConsumer } from './consumer.ts';
 import { matches, receivedHeaders, Router } from './router.ts';
@@ -23,7 +23,7 @@ export interface MemoryPort extends NatsPort {
   reconnect(): void;
   /** The connection ends for good. */
   close(): void;
-  /** While true nothing passes and nobody notices: a half-open link. */
+  /** While true nothing passes and nobody notices: a half-open link. What is sent meanwhile arrives when it is over. */
   muted: boolean;
 }
 
@@ -118,15 +118,29 @@ export class MemoryJetStream {
     const announce = (event: ConnectionEvent): void => {
       for (const listener of listeners) listener(event);
     };
-    const receive = (onMessage: (message: NatsMessage) => void) => (message: NatsMessage) => {
-      if (state === 'up' && !port.muted) onMessage(message);
+    /** What waits on a muted link, in both directions: TCP delays bytes, it does not lose them while it lives. */
+    let stuck: (() => void)[] = [];
+    let muted = false;
+    const pass = (move: () => void): void => {
+      if (state !== 'up') return;
+      if (muted) stuck.push(move);
+      else move();
     };
     const drop = (): void => {
       for (const listener of mine) this.#router.unlisten(listener);
     };
     const port: MemoryPort = {
       apiPrefix: API,
-      muted: false,
+      get muted() {
+        return muted;
+      },
+      set muted(on) {
+        muted = on;
+        if (on) return;
+        const moves = stuck;
+        stuck = [];
+        for (const move of moves) pass(move);
+      },
       get connected() {
         return state === 'up';
       },
@@ -135,7 +149,11 @@ export class MemoryJetStream {
       },
       inbox: () => `_INBOX.${++this.#inboxes}`,
       subscribe: (subject, onMessage) => {
-        const listener = this.#router.listen(subject, receive(onMessage));
+        const listener = this.#router.listen(subject, (message) => {
+          pass(() => {
+            if (mine.has(listener)) onMessage(message);
+          });
+        });
         mine.add(listener);
         const unsubscribe = (): void => {
           mine.delete(listener);
@@ -153,10 +171,10 @@ export class MemoryJetStream {
         };
       },
       send: (subject, data, options) => {
-        if (state !== 'up' || port.muted) return;
+        if (state !== 'up') return;
         const body = typeof data === 'string' ? encoder.encode(data) : data;
         clock.soon(() => {
-          if (state === 'up' && !port.muted) this.#accept(subject, body, options?.headers ?? {}, options?.reply);
+          pass(() => this.#accept(subject, body, options?.headers ?? {}, options?.reply));
         });
       },
       publish: (subject, data, options) => {
@@ -181,9 +199,14 @@ export class MemoryJetStream {
       flush: (timeoutMs = 5000) =>
         new Promise((resolve, reject) => {
           if (state === 'closed') reject(new RequestError('CLOSED', 'closed'));
-          else if (state === 'down' || port.muted)
-            clock.after(timeoutMs, () => reject(new RequestError('TIMEOUT', 'no answer')));
-          else clock.soon(() => clock.soon(resolve));
+          else {
+            const timer = clock.after(timeoutMs, () => reject(new RequestError('TIMEOUT', 'no answer')));
+            const answered = (): void => {
+              timer.cancel();
+              resolve();
+            };
+            clock.soon(() => clock.soon(() => pass(answered)));
+          }
         }),
       onConnection: (listener) => {
         listeners.add(listener);
@@ -192,6 +215,7 @@ export class MemoryJetStream {
       disconnect: () => {
         if (state !== 'up') return;
         state = 'down';
+        stuck = [];
         publisher.fail(new PublishError('DISCONNECTED', 'the connection broke'));
         announce({ type: 'disconnected' });
       },
