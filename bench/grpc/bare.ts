@@ -1,0 +1,25 @@
+// The gateway's own RPC door without what is behind it, in a process of its own: what gRPC on Node costs by itself.
+import type { PubAck } from '@sluice/pipeline';
+import { startTelemetry } from '@sluice/telemetry';
+import { RateLimiter } from '../../services/gateway/src/limits/rate-limiter.ts';
+import { createRpc, startRpcServer } from '../../services/gateway/src/rpc/server.ts';
+import type { RpcDeps } from '../../services/gateway/src/rpc/services.ts';
+
+const { log } = startTelemetry({ service: 'bare', logLevel: 'warn', sampleRatio: 0 });
+const off = { name: 'off', limit: 0, windowMs: 1_000 };
+const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
+const nothingBehind = {
+  bus: { port: { publish: async () => stored } },
+  flows: { claim: () => undefined },
+  access: {
+    keys: undefined,
+    limiter: new RateLimiter(undefined as never),
+    limits: { global: off, account: off, recipient: off },
+  },
+  limits: { maxBytes: 1_000_000 },
+  now: Date.now,
+  log,
+} as unknown as RpcDeps;
+const { port } = await startRpcServer(createRpc(nothingBehind), { host: '127.0.0.1', port: 0 }, log);
+process.send?.({ url: `http://127.0.0.1:${port}` });
+process.once('disconnect', () => process.exit(0));
