@@ -173,11 +173,14 @@ async function road(directory: string, bareUrl: string, quick: boolean): Promise
   }
 }
 
+/** A job that has ended and stays. */
 async function anyJob(gateway: string): Promise<string> {
   const body = JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } });
   const answer = await fetch(`${gateway}/v1/emails`, { method: 'POST', headers: json, body });
+  if (answer.status !== 202) throw new Error(`no job to read: HTTP ${answer.status} ${await answer.text()}`);
   const { id } = (await answer.json()) as { id: string };
-  await fetch(`${gateway}/v1/jobs/${id}`, { method: 'DELETE' });
+  const cancelled = await fetch(`${gateway}/v1/jobs/${id}`, { method: 'DELETE' });
+  if (cancelled.status !== 202) throw new Error(`the job was not cancelled: HTTP ${cancelled.status}`);
   return id;
 }
 

@@ -247,7 +247,7 @@ function troubleObserver(report: Lifecycle): Observer {
 }
 
 /** Beyond this, taking in more makes every answer late. */
-const MAX_LOOP_LAG_MS = 250;
+const MAX_LOOP_LAG_MS = 500;
 const HOUR_MS = 3_600_000;
 
 async function openAccess(bus: Bus, settings: GatewaySettings, now: () => number): Promise<AccessSettings> {

@@ -9,7 +9,7 @@ import { startRig, type Call, type Rig } from './rig.ts';
  * the answer is one that the description names: `rig.call` checks status, media type and body. The runs per operation
  * are few here; `PROPERTY_RUNS=1000` makes them many.
  */
-const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 40);
+const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 25);
 const SEED = 20_261_121;
 const AT_ONCE = 8;
 
