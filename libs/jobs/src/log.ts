@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { channels, type Job, type JobEvent, type JobSchema } from '@sluice/contracts';
 import { stepId, type Bus, type Stored } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
-import { acceptEvent, moveEvent, type Move } from './state.ts';
+import { acceptEvent, isTerminal, moveEvent, type Move } from './state.ts';
 
 /** A job as of one event of its history. */
 export interface JobRecord {
@@ -52,15 +52,27 @@ const WRONG_LAST_SEQUENCE = 10_071;
 // A job has a handful of events in its life: being overtaken more often than that is a fault, not contention.
 const ROUNDS = 16;
 const PUBLISH_ATTEMPTS = 3;
+/** Ended jobs whose last event is kept decoded. */
+const REMEMBERED = 2_000;
 
 /** A job log over a bus. `now` gives milliseconds since 1970. */
 export function jobLog(bus: Bus, options: { readonly now?: () => number; readonly timeoutMs?: number } = {}): JobLog {
   const now = options.now ?? Date.now;
   const timeoutMs = options.timeoutMs ?? 2_000;
+  const ended = new Map<string, JobRecord>();
 
   async function read(jobId: string, from: 'any' | 'leader' = 'any'): Promise<JobRecord | undefined> {
     const stored = await bus.last(channels.job, { jobId }, from);
-    return stored === undefined ? undefined : record(stored);
+    if (stored === undefined) return undefined;
+    const known = ended.get(jobId);
+    if (known?.sequence === stored.sequence) return known;
+    const found = record(stored);
+    // An ended job is read again and again and carries no uploads. The sequence says whether this is still its last word.
+    if (isTerminal(found.job.state)) {
+      if (ended.size >= REMEMBERED) ended.clear();
+      ended.set(jobId, found);
+    }
+    return found;
   }
 
   /** Stores the event if the subject still ends at `after`. Undefined: it does not, or nobody knows any more. */

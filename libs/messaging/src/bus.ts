@@ -133,8 +133,13 @@ async function leaderRead(jsm: JetStreamManager, stream: string, subject: string
 
 function stored<T>(message: DirectMessage, decode: (bytes: Uint8Array) => T): Stored<T> {
   const { subject, sequence, storedAt } = message;
+  let decoded: T | undefined;
   return {
-    data: decode(message.data),
+    // Who knows this sequence already has no need of it.
+    get data() {
+      decoded ??= decode(message.data);
+      return decoded;
+    },
     subject,
     sequence,
     storedAt,
