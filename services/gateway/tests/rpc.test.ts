@@ -262,6 +262,7 @@ describe('reflection', () => {
   test.each([
     { case: 'fileByFilename', value: 'sluice/v1/jobs.proto' },
     { case: 'fileByFilename', value: 'google/protobuf/timestamp.proto' },
+    { case: 'fileContainingSymbol', value: 'google.rpc.ErrorInfo' },
   ])('gives $value', async (messageRequest) => {
     expect((await ask({ messageRequest })).case).toBe('fileDescriptorResponse');
   });

@@ -3,6 +3,7 @@ import {
   createRegistry,
   toBinary,
   type DescFile,
+  type DescMessage,
   type DescService,
   type MessageInitShape,
 } from '@bufbuild/protobuf';
@@ -14,9 +15,9 @@ type Reply = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>
 
 /**
  * Server reflection: tools ask the server itself what it offers, so `grpcurl` and `ghz` need no `.proto` at hand. Says
- * nothing that is not in the repository.
+ * nothing that is not in the repository. `details` are what errors carry, so that tools can show them.
  */
-export function reflection(services: readonly DescService[]) {
+export function reflection(services: readonly DescService[], details: readonly DescMessage[]) {
   const offered = [...services, ServerReflection];
   const files = new Map<string, DescFile>();
   const collect = (file: DescFile): void => {
@@ -24,7 +25,7 @@ export function reflection(services: readonly DescService[]) {
     files.set(file.proto.name, file);
     for (const dependency of file.dependencies) collect(dependency);
   };
-  for (const service of offered) collect(service.file);
+  for (const { file } of [...offered, ...details]) collect(file);
   const registry = createRegistry(...files.values());
 
   /** A file and all it imports, so that one question is enough: each before what it imports. */

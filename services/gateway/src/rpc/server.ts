@@ -8,7 +8,7 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
-import { EventService, JobService, UserService } from '@sluice/contracts';
+import { ErrorInfoSchema, EventService, JobService, UserService } from '@sluice/contracts';
 import type { Logger } from '@sluice/telemetry';
 import type { App } from '../http/app.ts';
 import { door } from './door.ts';
@@ -24,7 +24,7 @@ export interface Rpc {
 /** The RPCs of a gateway: its services behind the door, and reflection. */
 export function createRpc(deps: RpcDeps): Rpc {
   const offer = rpcServices(deps);
-  const reflect = reflection([UserService, JobService, EventService]);
+  const reflect = reflection([UserService, JobService, EventService], [ErrorInfoSchema]);
   return {
     routes: (router) => {
       offer(router);
