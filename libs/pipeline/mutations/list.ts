@@ -253,6 +253,7 @@ export const mutations: readonly Mutation[] = [
     rule: 'a probe is one message',
     from: "return breaker.phase === 'probing' ? 1 : 0;",
     to: 'return spec.flow.concurrency;',
+    survives: 'the demand asks for one message while probing, so a second slot has nothing to start',
   },
   {
     file: 'admission',
@@ -276,7 +277,13 @@ export const mutations: readonly Mutation[] = [
   { file: 'batcher', rule: 'batches close by bytes', from: 'batch.bytes + item.bytes > maxBytes', to: 'false' },
   { file: 'batcher', rule: 'keys are not mixed', from: "by?.(item) ?? ''", to: "''" },
   { file: 'prefetch', rule: 'slow handlers get none', from: 'averageMs < SLOW_MS && ', to: '' },
-  { file: 'prefetch', rule: 'bounded by the lease', from: 'withinLease, this.#most', to: 'this.#most' },
+  {
+    file: 'prefetch',
+    rule: 'bounded by the lease',
+    from: 'withinLease, this.#most',
+    to: 'this.#most',
+    survives: 'with these constants two milliseconds of work per slot never reach a third of the shortest ack_wait',
+  },
   {
     file: 'breaker',
     rule: 'a failed probe opens it',

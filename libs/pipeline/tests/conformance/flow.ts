@@ -189,6 +189,18 @@ export function flowRows(row: Row): void {
     );
   });
 
+  describe('the rate limit, left alone', () => {
+    row('goes on by itself when the next token is there', async ({ place, start, expect }) => {
+      await place.send({ n: 1 }, { n: 2 }, { n: 3 });
+      await start({
+        ...base(place),
+        flow: { ...base(place).flow, rate: { limit: 1, perMs: 60, burst: 1 } },
+        handle: async () => undefined,
+      });
+      await expect.poll(() => place.left()).toBe(0);
+    });
+  });
+
   describe('the breaker', () => {
     row(
       'stops pulling after too many failures, probes with one message after the cool-down, and closes',
