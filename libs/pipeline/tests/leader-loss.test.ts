@@ -56,12 +56,12 @@ describe('in a cluster of three', () => {
         if (stored !== undefined) break;
       }
     }
-    await expect.poll(() => seen.size, { timeout: 30_000 }).toBe(20);
+    await expect.poll(() => seen.size, { timeout: 60_000 }).toBe(20);
     expect(events.of('connection.lost')).toEqual([]);
     await expect.poll(() => running.state, { timeout: 10_000 }).toBe('running');
     await running.drain();
     port.close();
     await connection.close();
     await publishing.close();
-  }, 90_000);
+  }, 180_000);
 });
