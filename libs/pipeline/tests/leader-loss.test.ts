@@ -48,13 +48,17 @@ describe('in a cluster of three', () => {
 
     await cluster.nodes.get(leader)?.kill();
     for (let n = 10; n < 20; n++) {
-      // The stream elects a leader too; the same id makes repeating safe.
-      for (let tries = 0; tries < 60; tries++) {
-        const stored = await js
-          .publish('work.a', JSON.stringify({ n }), { msgID: `n${n}`, timeout: 1000 })
-          .catch(() => undefined);
-        if (stored !== undefined) break;
-      }
+      // The stream elects a leader too, and until then nobody answers, at once; the same id makes repeating safe.
+      await expect
+        .poll(
+          () =>
+            js
+              .publish('work.a', JSON.stringify({ n }), { msgID: `n${n}`, timeout: 1000 })
+              .then((ack) => ack.stream)
+              .catch(() => undefined),
+          { timeout: 60_000, interval: 250 },
+        )
+        .toBe('WORK');
     }
     await expect.poll(() => seen.size, { timeout: 60_000 }).toBe(20);
     expect(events.of('connection.lost')).toEqual([]);
