@@ -51,6 +51,8 @@ describe('a corrupt picture fails as corrupt_image', () => {
     ['PNG, one bit of its pixels flipped', flip(png, 80)],
     ['PNG, one bit of a checksum flipped', flip(png, 30)],
     ['PNG with alpha cut in half', rgba.subarray(0, rgba.length >> 1)],
+    ['PNG whose line ends were changed', Buffer.from(png.toString('latin1').replaceAll('\r\n', '\n'), 'latin1')],
+    ['PNG without its eighth bit', png.map((byte) => byte & 0x7f) as Buffer],
     ['PNG of no width', rawPng(0, 30, 8, 2, zlib.deflateSync(rows))],
     ['PNG of 3 bits', rawPng(40, 30, 3, 2, zlib.deflateSync(rows))],
     [

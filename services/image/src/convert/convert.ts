@@ -1,12 +1,12 @@
 import { copyJpeg } from './jpeg/copy.ts';
 import { drawDecoded } from './decode/draw.ts';
-import { ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
+import { CorruptImageError, ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
 import type { ConvertOptions } from './options.ts';
 import type { ConversionPath, ConvertContext, DrawnPage, PageJob } from './page-job.ts';
 import { PdfWriter } from './pdf/document.ts';
 import { drawPng } from './png/draw.ts';
 import { MeasuringSink, type Sink } from './sink.ts';
-import { sniff, sniffBytes } from './sniff.ts';
+import { sniff, sniffBytes, wasPng } from './sniff.ts';
 import { ByteReader, type PageSource } from './source.ts';
 
 /** What a conversion made. */
@@ -73,7 +73,9 @@ async function drawSource(
   if (source.sizeBytes > maxInputBytes) throw new PayloadTooLargeError(`more than ${maxInputBytes} bytes`);
   const reader = new ByteReader(await source.open(), maxInputBytes);
   try {
-    const format = sniff(await reader.peek(sniffBytes));
+    const head = await reader.peek(sniffBytes);
+    const format = sniff(head);
+    if (!format && wasPng(head)) throw new CorruptImageError('PNG: its signature is damaged');
     if (!format) throw new UnsupportedMediaTypeError(`${source.name} is no image of a kind that is accepted`);
     const job: PageJob = { source, reader, format, options, context, document };
     const drawn = format === 'png' ? await drawPng(job) : format === 'jpeg' ? await copyJpeg(job) : undefined;

@@ -23,6 +23,14 @@ export function sniff(head: Uint8Array): ImageFormat | undefined {
   return undefined;
 }
 
+/**
+ * Whether a file that is of no accepted format was a PNG once: its header chunk is there, but not its signature. The
+ * signature is made to break when a transfer changes line ends or drops the eighth bit, and all pixels are lost then.
+ */
+export function wasPng(head: Uint8Array): boolean {
+  return Buffer.from(head.buffer, head.byteOffset, head.byteLength).subarray(8, 24).includes('IHDR');
+}
+
 // An ISO media file names its major brand at 8 and its compatible brands from 16 on. HEIC uses the same container.
 function isAvif(bytes: Buffer): boolean {
   const end = Math.min(bytes.readUInt32BE(0), bytes.length);
