@@ -2,7 +2,7 @@
 import { DecoderPool, defaultDecoderSettings } from '../services/image/src/convert/decode/pool.ts';
 import { corpusNames } from './image/corpus.ts';
 import { measureHostile } from './image/hostile.ts';
-import { measureLoad } from './image/load.ts';
+import { measureMemory, measureScaling, measureThroughput } from './image/load.ts';
 import { openPeers } from './image/peers.ts';
 import { compareFile } from './image/ratios.ts';
 import type { BenchResult, Row } from './run.ts';
@@ -16,28 +16,54 @@ const quickNames = [
   'webp-4mp.webp',
 ];
 
-export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
+type Part = (quick: boolean) => Promise<BenchResult>;
+
+const parts: Readonly<Record<string, Part>> = {
+  ratios: (quick) =>
+    compareFiles(quick ? quickNames : corpusNames.filter((name) => !name.includes('100mp')), quick ? 3 : 5),
+  memory: measureMemory,
+  throughput: measureThroughput,
+  scaling: measureScaling,
+  hostile: measureHostile,
+};
+
+/** `only` names a part, or a file of the corpus to compare. */
+export async function run({ quick, only }: { quick: boolean; only?: string }): Promise<BenchResult> {
+  const asked = only === undefined ? Object.values(parts) : [partNamed(only)];
   const rows: Row[] = [];
   const notes: string[] = [];
+  for (const part of asked) {
+    const measured = await part(quick);
+    rows.push(...measured.rows);
+    notes.push(...(measured.notes ?? []));
+  }
+  return { rows, notes };
+}
+
+function partNamed(name: string): Part {
+  const part = parts[name];
+  if (part) return part;
+  const files = corpusNames.filter((file) => file.startsWith(name));
+  if (files.length === 0) throw new RangeError(`--only ${Object.keys(parts).join(', ')}, or a file of the corpus`);
+  return (quick) => compareFiles(files, quick ? 3 : 5);
+}
+
+async function compareFiles(names: readonly string[], rounds: number): Promise<BenchResult> {
+  const rows: Row[] = [];
   const peers = openPeers();
   const decoders = new DecoderPool({ ...defaultDecoderSettings, size: 2 });
   try {
-    const names = quick ? quickNames : corpusNames.filter((name) => !name.includes('100mp'));
     const found = Object.entries(peers.versions).map(([peer, version]) => `${peer} ${version}`);
     console.log(`| file | MB | ours, wall / CPU ms | ${found.map((peer) => `${peer}, ms | ratio`).join(' | ')} |`);
+    console.log(`| --- | ---: | ---: | ${found.map(() => '---: | ---:').join(' | ')} |`);
     for (const name of names) {
-      const { rows: compared, line } = await compareFile(name, quick ? 3 : 5, peers, decoders);
+      const { rows: compared, line } = await compareFile(name, rounds, peers, decoders);
       rows.push(...compared);
       console.log(line);
     }
-    notes.push(...peers.missing);
+    return { rows, notes: peers.missing };
   } finally {
     peers.close();
     await decoders.close();
   }
-  for (const measured of [await measureLoad(quick), await measureHostile(quick)]) {
-    rows.push(...measured.rows);
-    notes.push(...measured.notes);
-  }
-  return { rows, notes };
 }

@@ -1,4 +1,4 @@
-// `pnpm bench NAME [--quick] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
+// `pnpm bench NAME [--quick] [--only PART] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -20,21 +20,22 @@ export interface BenchResult {
 }
 
 interface BenchModule {
-  run(options: { quick: boolean }): Promise<BenchResult | readonly Row[]>;
+  /** `only` names one part of the bench; a bench without parts ignores it. */
+  run(options: { quick: boolean; only?: string }): Promise<BenchResult | readonly Row[]>;
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 const [name] = positionals;
 if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name)) {
-  console.error('usage: pnpm bench NAME [--quick] [--json FILE]');
+  console.error('usage: pnpm bench NAME [--quick] [--only PART] [--json FILE]');
   process.exit(2);
 }
 
 const bench = (await import(`./${name}.ts`)) as BenchModule;
-const result = await bench.run({ quick: values.quick });
+const result = await bench.run({ quick: values.quick, ...(values.only !== undefined && { only: values.only }) });
 const { rows, notes = [] }: BenchResult = 'rows' in result ? result : { rows: result };
 
 const figure = (value: number): string =>

@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { Quality } from '@sluice/contracts';
-import type { Row } from '../run.ts';
+import type { BenchResult, Row } from '../run.ts';
 import type { BareLoopRequest } from './bare-loop.ts';
 import { corpusFile } from './corpus.ts';
 import { openRig, type Rig, type Work } from './rig.ts';
@@ -19,20 +19,29 @@ const mix = [
   ['rgb-4mp.png', true],
 ] as const;
 
-/** Throughput of the pipeline against the bare loop, two replicas against one, memory, and the event loop's delay. */
-export async function measureLoad(quick: boolean): Promise<{ rows: Row[]; notes: string[] }> {
-  const rows: Row[] = [];
-  const notes: string[] = [];
+const onRig = async (measure: (rig: Rig) => Promise<BenchResult>): Promise<BenchResult> => {
   const rig = await openRig();
   try {
-    rows.push(await memoryOf(rig, quick));
-    rows.push(...(await throughput(rig, quick)));
-    if (availableParallelism() >= 2 && !quick) rows.push(await scaling(rig));
-    else notes.push('two replicas on two cores against one on one: only in the full run, on two cores or more');
+    return await measure(rig);
   } finally {
     await rig.close();
   }
-  return { rows, notes };
+};
+
+/** The memory of the service while it converts a picture that must not be in memory as a whole. */
+export const measureMemory = (quick: boolean): Promise<BenchResult> =>
+  onRig(async (rig) => ({ rows: [await memoryOf(rig, quick)] }));
+
+/** Throughput of the pipeline against the bare loop, and the event loop's delay. */
+export const measureThroughput = (quick: boolean): Promise<BenchResult> =>
+  onRig(async (rig) => ({ rows: await throughput(rig, quick) }));
+
+/** Two replicas against one. */
+export async function measureScaling(quick: boolean): Promise<BenchResult> {
+  if (availableParallelism() < 2 || quick) {
+    return { rows: [], notes: ['two replicas against one: only in the full run, on two cores or more'] };
+  }
+  return onRig(async (rig) => ({ rows: [await scaling(rig)] }));
 }
 
 /** A picture of 100 megapixels, through the service: it must not be in memory as a whole. */
