@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -70,6 +70,39 @@ describe('the object store', () => {
     };
     await expect(store.put('a/broken', Readable.from(broken()), text)).rejects.toThrow('the client went away');
     expect(await store.head('a/broken')).toBeUndefined();
+  });
+
+  test.each([3, 11 * 1024 * 1024])(
+    'stores %i bytes that are written through one buffer, again and again',
+    async (size) => {
+      const upload = store.upload('a/written', text);
+      const piece = Buffer.alloc(100_000);
+      const whole = Buffer.alloc(size, 'the quick brown fox ');
+      for (let at = 0; at < size; at += piece.length) {
+        const length = whole.copy(piece, 0, at);
+        await upload.write(piece.subarray(0, length));
+      }
+      expect(await upload.finish()).toEqual({ sizeBytes: size });
+      expect((await read('a/written')).equals(whole)).toBe(true);
+    },
+  );
+
+  test('shows nothing of an upload that was given up', async () => {
+    const upload = store.upload('a/given-up', text);
+    await upload.write(Buffer.alloc(12 * 1024 * 1024));
+    await upload.abandon();
+    expect(await store.head('a/given-up')).toBeUndefined();
+  });
+
+  test('tells the writer when a part cannot be stored, and removes the parts that were', async () => {
+    s3.fail({ method: 'PUT', times: Infinity, effect: { kind: 'status', status: 403, code: 'AccessDenied' } });
+    const upload = store.upload('a/refused', text);
+    const writing = async () => {
+      for (let part = 0; part < 4; part++) await upload.write(Buffer.alloc(5 * 1024 * 1024));
+    };
+    await expect(writing()).rejects.toMatchObject({ name: 'StoreError', code: 'refused' });
+    await upload.abandon();
+    expect(await readdir(join(directory, '.tmp'))).toEqual([]);
   });
 
   test('refuses a key that is taken when asked to', async () => {

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
@@ -9,10 +9,11 @@ import {
   PutBucketCorsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { s3Client, type StoreSettings } from './client.ts';
 import { storeError } from './errors.ts';
+import { PartBuffers } from './part-buffers.ts';
+import { PartUpload, type ObjectUpload } from './upload.ts';
 
 export interface StoredObject {
   readonly key: string;
@@ -23,15 +24,17 @@ export interface StoredObject {
 export interface PutSettings {
   readonly contentType: string;
   /** Refuse with `exists` when the key is taken. */
-  readonly ifAbsent?: boolean;
+  readonly ifAbsent?: boolean | undefined;
   /** Ends the upload; parts already sent are removed. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An S3 bucket. Every method throws a {@link StoreError} and nothing else. */
 export interface ObjectStore {
-  /** Writes bytes, or a stream in parts of 5 MiB, the least S3 takes: at most two parts are held in memory. Returns the size. */
+  /** Writes bytes, or a stream as `upload` does. Returns the size. */
   put(key: string, body: Uint8Array | Readable, settings: PutSettings): Promise<{ sizeBytes: number }>;
+  /** Begins an object that is written piece by piece; at most two parts of 5 MiB are held in memory. No traffic until a part is full. */
+  upload(key: string, settings: PutSettings): ObjectUpload;
   /** Opens an object for reading. The stream must be read to its end or destroyed. */
   get(key: string, signal?: AbortSignal): Promise<{ body: Readable; sizeBytes: number; contentType: string }>;
   /** What is known of an object, or undefined when there is none. */
@@ -48,8 +51,6 @@ export interface ObjectStore {
   ensureBucket(webOrigins?: readonly string[]): Promise<void>;
   close(): void;
 }
-
-const PART_BYTES = 5 * 1024 * 1024;
 
 /** Opens a bucket. No traffic until the first call. */
 export function createStore(settings: StoreSettings): ObjectStore {
@@ -74,40 +75,36 @@ export function createStore(settings: StoreSettings): ObjectStore {
       },
     );
 
+  const buffers = new PartBuffers();
+  const upload: ObjectStore['upload'] = (key, target) =>
+    new PartUpload(client, buffers, { bucket: Bucket, key, ...target });
+
   return {
     put: (key, body, { contentType, ifAbsent, signal }) =>
       call('PutObject', async () => {
-        const params = {
-          Bucket,
-          Key: key,
-          Body: body,
-          ContentType: contentType,
-          ...(ifAbsent === true ? { IfNoneMatch: '*' } : {}),
-        };
         if (body instanceof Uint8Array) {
-          const command = new PutObjectCommand({ ...params, ContentLength: body.length });
+          const command = new PutObjectCommand({
+            Bucket,
+            Key: key,
+            Body: body,
+            ContentType: contentType,
+            ContentLength: body.length,
+            ...(ifAbsent === true ? { IfNoneMatch: '*' } : {}),
+          });
           await client.send(command, signal === undefined ? {} : { abortSignal: signal });
           return { sizeBytes: body.length };
         }
-        let sizeBytes = 0;
-        const counted = async function* (): AsyncGenerator<Buffer> {
-          for await (const chunk of body as AsyncIterable<Buffer>) {
-            sizeBytes += chunk.length;
-            yield chunk;
-          }
-        };
-        const Body = Readable.from(counted(), { objectMode: false });
-        const upload = new Upload({ client, params: { ...params, Body }, partSize: PART_BYTES, queueSize: 2 });
-        const abort = () => void upload.abort();
-        signal?.addEventListener('abort', abort, { once: true });
+        const parts = upload(key, { contentType, ifAbsent, signal });
         try {
-          signal?.throwIfAborted();
-          await upload.done();
-        } finally {
-          signal?.removeEventListener('abort', abort);
+          for await (const chunk of body as AsyncIterable<Uint8Array>) await parts.write(chunk);
+        } catch (error) {
+          await parts.abandon();
+          throw error;
         }
-        return { sizeBytes };
+        return await parts.finish();
       }),
+
+    upload,
 
     get: (key, signal) =>
       call('GetObject', async () => {

@@ -11,12 +11,11 @@ import { ConversionError, ConversionTimeoutError } from './convert/errors.ts';
 import type { ConvertLimits } from './convert/options.ts';
 import type { ImageMetrics } from './metrics.ts';
 import { convertOptions } from './options.ts';
-import { PdfUpload } from './pdf-upload.ts';
 import { pageSources } from './sources.ts';
 
 /** What the two pipelines work with. */
 export interface ConverterDeps {
-  readonly store: Pick<ObjectStore, 'get' | 'put' | 'head'>;
+  readonly store: Pick<ObjectStore, 'get' | 'upload' | 'head'>;
   readonly decoders: DecoderPool;
   readonly limits: ConvertLimits;
   readonly convertTimeoutMs: number;
@@ -70,7 +69,7 @@ async function convertInTime(work: ConvertImage, { deps, signal }: Context<Conve
     late.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
   }, convertTimeoutMs);
   const either = AbortSignal.any([signal, late.signal]);
-  const upload = new PdfUpload(store, work.outputKey, either);
+  const upload = store.upload(work.outputKey, { contentType: 'application/pdf', signal: either });
   try {
     const sources = pageSources(work.sources, store, either);
     const conversion = await convert(sources, convertOptions(work.options), upload, {
@@ -81,7 +80,7 @@ async function convertInTime(work: ConvertImage, { deps, signal }: Context<Conve
     await upload.finish();
     return conversion;
   } catch (error) {
-    await upload.abandon(error instanceof Error ? error : new Error(String(error)));
+    await upload.abandon();
     // Whatever broke because of it, lateness is the reason.
     throw late.signal.aborted ? (late.signal.reason as Error) : error;
   } finally {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 /** Where a PDF goes. A write that resolves later holds the conversion back. */
 export interface Sink {
+  /** Takes bytes that are overwritten once it has resolved: what is to be kept must be copied. */
   write(bytes: Uint8Array): Promise<void> | void;
 }
 
@@ -41,7 +42,7 @@ export class MemorySink implements Sink {
   readonly chunks: Uint8Array[] = [];
 
   write(bytes: Uint8Array): void {
-    this.chunks.push(bytes);
+    this.chunks.push(Buffer.from(bytes));
   }
 
   toBuffer(): Buffer {

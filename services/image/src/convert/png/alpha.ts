@@ -2,6 +2,7 @@ import type { PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { CorruptImageError } from '../errors.ts';
 import type { PagePicture } from '../pdf/document.ts';
+import { release } from '../release.ts';
 import { ByteReader } from '../source.ts';
 import { readIdat } from './idat.ts';
 import { readPngMetadata, type PngMetadata } from './metadata.ts';
@@ -42,8 +43,10 @@ export async function writeAlpha(
   let heldBytes = 0;
   const first = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => {
     heldBytes += bytes.length;
-    if (heldBytes <= maxHeldAlphaBytes) held.push(bytes);
+    // A copy, because the original is a small part of the memory it lies in.
+    if (heldBytes <= maxHeldAlphaBytes) held.push(Buffer.from(bytes));
     else held.length = 0;
+    release(bytes);
     return Promise.resolve();
   });
   const { opaque } = await pass(undefined, first);
@@ -61,7 +64,10 @@ export async function writeAlpha(
   });
   if (heldBytes <= maxHeldAlphaBytes) for (const bytes of held) await stream.write(bytes);
   else {
-    const second = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => stream.write(bytes));
+    const second = new BandDeflater(tuning.repeats, bandsAtOnce, async (bytes) => {
+      await stream.write(bytes);
+      release(bytes);
+    });
     await secondReading(job, (blocks) => pass(blocks, second));
     await second.end();
     if (second.checksum !== first.checksum) throw new CorruptImageError('the source changed between two readings');

@@ -7,6 +7,7 @@ import { fits } from '../options.ts';
 import { credibleDensity, layOut, orientedSize } from '../page.ts';
 import type { PagePicture } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
+import { release } from '../release.ts';
 import { writeAlpha, type AlphaRows } from './alpha.ts';
 import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
 import { readIdat } from './idat.ts';
@@ -141,9 +142,10 @@ async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePictur
   await writeAlpha(job, metadata, page, header.bits, async (blocks, alphaRows: AlphaRows) => {
     const splitter = new AlphaSplitter(header);
     const [colours, alphas] = [new BufferPool(), new BufferPool()];
-    const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, (bytes) =>
-      page.picture.write(bytes),
-    );
+    const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, async (bytes) => {
+      await page.picture.write(bytes);
+      release(bytes);
+    });
     const pieces = inflatePixels(header, blocks ?? readIdat(job.reader, firstIdatBytes));
     for await (const band of rowBands(header, pieces, bandBytes)) {
       const colour = colours.take(band.count * splitter.colourRowBytes);

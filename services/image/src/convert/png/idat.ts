@@ -4,11 +4,15 @@ import type { ByteReader } from '../source.ts';
 import { checkCrc, chunkHeader, isCritical } from './chunk.ts';
 
 /** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */
-export const idatBlockBytes = 128 * 1024;
+const idatBlockBytes = 128 * 1024;
+
+/** How many of the blocks yielded last are valid, the newest among them. Older ones are overwritten. */
+export const idatBlocksValid = 3;
 
 /**
  * The data of a PNG's consecutive IDAT chunks from a reader that stands at the first one's data, in blocks, up to and
- * with the IEND chunk. Whatever follows IEND is never read into the picture.
+ * with the IEND chunk. Whatever follows IEND is never read into the picture. A block is overwritten when
+ * `idatBlocksValid` more have been asked for.
  *
  * @throws {CorruptImageError} when a checksum is wrong, a chunk is out of place, or the file ends early
  */
@@ -35,7 +39,10 @@ class IdatScanner {
   #field = Buffer.alloc(8);
   #fieldBytes = 0;
   #idatDone = false;
-  #block = Buffer.allocUnsafeSlow(idatBlockBytes);
+  // One more than are valid: the one that is being filled.
+  readonly #blocks: Buffer[] = [];
+  #blocksFilled = 0;
+  #block = this.#takeBlock();
   #blockBytes = 0;
 
   constructor(firstIdatBytes: number) {
@@ -73,9 +80,14 @@ class IdatScanner {
 
   #nextBlock(): Buffer {
     const full = this.#block;
-    this.#block = Buffer.allocUnsafeSlow(idatBlockBytes);
+    this.#blocksFilled++;
+    this.#block = this.#takeBlock();
     this.#blockBytes = 0;
     return full;
+  }
+
+  #takeBlock(): Buffer {
+    return (this.#blocks[this.#blocksFilled % (idatBlocksValid + 1)] ??= Buffer.allocUnsafeSlow(idatBlockBytes));
   }
 
   #expect(part: Part): void {
