@@ -7,8 +7,8 @@ import { drawLandscape } from '../../services/image/tests/samples/landscape.ts';
 import { drawScannedPage } from '../../services/image/tests/samples/page.ts';
 
 /** Change with anything that changes a file: old ones are kept otherwise. */
-const version = 1;
-const folder = path.resolve(import.meta.dirname, `../../.data/bench/images-v${version}`);
+const version = 2;
+const fullSize = path.resolve(import.meta.dirname, `../../.data/bench/images-v${version}`);
 
 export interface CorpusFile {
   readonly name: string;
@@ -97,87 +97,102 @@ const memo = <T>(make: () => Promise<T>): (() => Promise<T>) => {
   let made: Promise<T> | undefined;
   return () => (made ??= make());
 };
-const p1 = memo(() => photo(1200, 900));
-const p4 = memo(() => photo(2448, 1632));
-const p24 = memo(() => photo(6000, 4000));
-const a14 = memo(() => art(4400, 3200));
-const a4 = memo(async () => withAlpha(await p4()));
 
-const makers: Record<string, () => Promise<Sharp>> = {
-  'rgb-4mp.png': async () => from(await p4()).png(png),
-  'rgb-24mp.png': async () => from(await p24()).png(png),
-  'page-rgb-8mp.png': async () =>
-    sharp(Buffer.from(textPage(2480, 3508)))
-      .removeAlpha()
-      .png({ compressionLevel: 6 }),
-  'scan-gray-8mp.png': async () =>
-    from(await photo(2480, 3508))
-      .toColourspace('b-w')
-      .png(png),
-  'pal-4mp.png': async () => from(await p4()).png({ palette: true, effort: 3 }),
-  'pal-trns-4mp.png': async () => from(await a4()).png({ palette: true, effort: 3 }),
-  'bilevel-4mp.png': async () => (await drawScannedPage(1860, 2631)).png({ palette: true, colours: 2 }),
-  'gray-4mp.png': async () =>
-    from(await p4())
-      .toColourspace('b-w')
-      .png(png),
-  'rgb16-4mp.png': async () =>
-    from(await p4())
-      .toColourspace('rgb16')
-      .linear(1, 37)
-      .png(png),
-  'art-rgb-14mp.png': async () => from(await a14()).png(png),
-  'rgba-4mp.png': async () => from(await a4()).png(png),
-  'rgba-24mp.png': async () => from(withAlpha(await p24())).png(png),
-  'rgba-opaque-4mp.png': async () => from(withAlpha(await p4(), true)).png(png),
-  'rgba-opaque-24mp.png': async () => from(withAlpha(await p24(), true)).png(png),
-  'art-rgba-14mp.png': async () => from(withAlpha(await a14())).png(png),
-  'rgba16-1mp.png': async () =>
-    from(withAlpha(await p1()))
-      .toColourspace('rgb16')
-      .png(png),
-  'jpeg-base-4mp.jpg': async () => from(await p4()).jpeg({ quality: 88 }),
-  'jpeg-24mp.jpg': async () => from(await p24()).jpeg({ quality: 90 }),
-  'jpeg-prog-14mp.jpg': async () => from(await a14()).jpeg({ quality: 88, progressive: true }),
-  'cmyk-1mp.jpg': async () =>
-    from(await p1())
-      .toColourspace('cmyk')
-      .jpeg(),
-  'exif-6.jpg': async () =>
-    from(await p1())
-      .resize(600, 450)
-      .jpeg()
-      .withMetadata({ orientation: 6 }),
-  'interlaced-4mp.png': async () => from(await p4()).png({ ...png, progressive: true }),
-  'tiff-4mp.tif': async () => from(await p4()).tiff({ compression: 'lzw', predictor: 'horizontal' }),
-  'webp-4mp.webp': async () => from(await p4()).webp({ quality: 85 }),
-  'webp-lossless-16mp.webp': async () => from(await photo(4899, 3266)).webp({ lossless: true, effort: 1 }),
-  'avif-1mp.avif': async () => from(await p1()).avif({ quality: 60, effort: 2 }),
-  'anim.gif': async () =>
-    from(await p1())
-      .resize(320)
-      .gif(),
-  // Enlarged from 24, so that its file is 100 MB as a camera's would be.
-  'rgb-100mp.png': async () =>
-    from(await p24())
-      .resize(12_000, 8400, { kernel: 'linear', fit: 'cover' })
-      .png(png),
-};
+/** How each picture is made, all sides multiplied by `scale`. */
+function makersAt(scale: number): Record<string, () => Promise<Sharp>> {
+  const px = (side: number): number => Math.round(side * scale);
+  const p1 = memo(() => photo(px(1200), px(900)));
+  const p4 = memo(() => photo(px(2448), px(1632)));
+  const p24 = memo(() => photo(px(6000), px(4000)));
+  const a14 = memo(() => art(px(4400), px(3200)));
+  const a4 = memo(async () => withAlpha(await p4()));
+  return {
+    'rgb-4mp.png': async () => from(await p4()).png(png),
+    'rgb-24mp.png': async () => from(await p24()).png(png),
+    'page-rgb-8mp.png': async () =>
+      sharp(Buffer.from(textPage(px(2480), px(3508))))
+        .removeAlpha()
+        .png({ compressionLevel: 6 }),
+    'scan-gray-8mp.png': async () =>
+      from(await photo(px(2480), px(3508)))
+        .toColourspace('b-w')
+        .png(png),
+    'pal-4mp.png': async () => from(await p4()).png({ palette: true, effort: 3 }),
+    'pal-trns-4mp.png': async () => from(await a4()).png({ palette: true, effort: 3 }),
+    'bilevel-4mp.png': async () => (await drawScannedPage(px(1860), px(2631))).png({ palette: true, colours: 2 }),
+    'gray-4mp.png': async () =>
+      from(await p4())
+        .toColourspace('b-w')
+        .png(png),
+    'rgb16-4mp.png': async () =>
+      from(await p4())
+        .toColourspace('rgb16')
+        .linear(1, 37)
+        .png(png),
+    'art-rgb-14mp.png': async () => from(await a14()).png(png),
+    'rgba-4mp.png': async () => from(await a4()).png(png),
+    'rgba-24mp.png': async () => from(withAlpha(await p24())).png(png),
+    'rgba-opaque-4mp.png': async () => from(withAlpha(await p4(), true)).png(png),
+    'rgba-opaque-24mp.png': async () => from(withAlpha(await p24(), true)).png(png),
+    'art-rgba-14mp.png': async () => from(withAlpha(await a14())).png(png),
+    'rgba16-1mp.png': async () =>
+      from(withAlpha(await p1()))
+        .toColourspace('rgb16')
+        .png(png),
+    'jpeg-base-4mp.jpg': async () => from(await p4()).jpeg({ quality: 88 }),
+    'jpeg-24mp.jpg': async () => from(await p24()).jpeg({ quality: 90 }),
+    'jpeg-prog-14mp.jpg': async () => from(await a14()).jpeg({ quality: 88, progressive: true }),
+    'cmyk-1mp.jpg': async () =>
+      from(await p1())
+        .toColourspace('cmyk')
+        .jpeg(),
+    'exif-6.jpg': async () =>
+      from(await p1())
+        .resize(px(600), px(450))
+        .jpeg()
+        .withMetadata({ orientation: 6 }),
+    'interlaced-4mp.png': async () => from(await p4()).png({ ...png, progressive: true }),
+    'tiff-4mp.tif': async () => from(await p4()).tiff({ compression: 'lzw', predictor: 'horizontal' }),
+    'webp-4mp.webp': async () => from(await p4()).webp({ quality: 85 }),
+    'webp-lossless-16mp.webp': async () => from(await photo(px(4899), px(3266))).webp({ lossless: true, effort: 1 }),
+    'avif-1mp.avif': async () => from(await p1()).avif({ quality: 60, effort: 2 }),
+    'anim.gif': async () =>
+      from(await p1())
+        .resize(px(320))
+        .gif(),
+    // Enlarged from 24, so that its file is 100 MB as a camera's would be.
+    'rgb-100mp.png': async () =>
+      from(await p24())
+        .resize(px(12_000), px(8400), { kernel: 'linear', fit: 'cover' })
+        .png(png),
+  };
+}
+
+/** Scanners and cameras say how large a pixel is, and that it is sRGB: which would make RGB of what is not. */
+function describe(name: string, picture: Sharp): Sharp {
+  if (name === 'exif-6.jpg') return picture; // says more than that already
+  return /gray|cmyk/.test(name) ? picture.withDensity(300) : picture.withMetadata({ density: 300 });
+}
+
+const makersByScale = new Map<number, ReturnType<typeof makersAt>>();
 
 /** The names of the corpus, in the order of the tables. */
-export const corpusNames: readonly string[] = Object.keys(makers);
+export const corpusNames: readonly string[] = Object.keys(makersAt(1));
 
-/** A file of the corpus; made when it is not there yet, which takes seconds for the large ones. */
-export async function corpusFile(name: string): Promise<CorpusFile> {
+/**
+ * A file of the corpus; made when it is not there yet, which takes seconds for the large ones. `scale` makes it, and
+ * whatever its name says, smaller.
+ */
+export async function corpusFile(name: string, scale = 1): Promise<CorpusFile> {
+  const makers = makersByScale.get(scale) ?? makersAt(scale);
+  makersByScale.set(scale, makers);
   const make = makers[name];
   if (!make) throw new RangeError(`no ${name} in the corpus`);
+  const folder = scale === 1 ? fullSize : `${fullSize}-at-${scale}`;
   const file = path.join(folder, name);
   if (!existsSync(file)) {
     await mkdir(folder, { recursive: true });
-    const picture = await make();
-    // Scanners and cameras say how large a pixel is. exif-6 has its metadata already.
-    const described = name === 'exif-6.jpg' ? picture : picture.withMetadata({ density: 300 });
-    await described.toFile(`${file}.part`);
+    await describe(name, await make()).toFile(`${file}.part`);
     await rename(`${file}.part`, file);
   }
   return { name, path: file, bytes: (await stat(file)).size };
