@@ -15,6 +15,13 @@ export async function sharpReading(
   return { width: info.width, height: info.height, rgba: data };
 }
 
+/** The CMYK samples of a file, or undefined when it has none. */
+export async function sharpCmyk(file: Buffer): Promise<Buffer | undefined> {
+  const image = sharp(file, { limitInputPixels: false, ignoreIcc: true });
+  if ((await image.metadata()).space !== 'cmyk') return undefined;
+  return await image.autoOrient().pipelineColourspace('cmyk').toColourspace('cmyk').raw().toBuffer();
+}
+
 /**
  * The largest difference of any sample between what is drawn and what sharp reads; Infinity when the sizes differ.
  * The colour under a pixel that is not drawn at all does not count.

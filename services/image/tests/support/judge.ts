@@ -1,6 +1,6 @@
 import type { DecoderPool } from '../../src/convert/decode/pool.ts';
 import type { ConvertLimits } from '../../src/convert/options.ts';
-import { largestDifference, sharpReading } from './compare.ts';
+import { largestDifference, sharpCmyk, sharpReading } from './compare.ts';
 import { convertBytes, type Converted } from './converting.ts';
 import { readPictures } from './pdf-reader.ts';
 import { renderers, type DocumentJudges, type Renderer } from './renderers.ts';
@@ -10,8 +10,8 @@ export interface Judgement {
   readonly path: Converted['path'];
   /** Of any sample, alpha included, between the picture inside the PDF and sharp's reading of the file. */
   readonly samples: number;
-  /** Of any pixel, over white, between what a renderer draws and sharp's reading. */
-  readonly drawn: Readonly<Record<Renderer, number>>;
+  /** Of any pixel, over white, between what a renderer draws and sharp's reading. Of CMYK, MuPDF's alone, in CMYK. */
+  readonly drawn: Readonly<Partial<Record<Renderer, number>>>;
   /** What `drawn` may be: alpha between nothing and full is blended, and each renderer rounds its own way. */
   readonly rounding: 0 | 1;
   /** What qpdf finds wrong. */
@@ -20,7 +20,7 @@ export interface Judgement {
 
 /** Whether a judgement finds nothing at all. */
 export function isRight({ samples, drawn, rounding, problems }: Judgement): boolean {
-  return samples === 0 && renderers.every((renderer) => drawn[renderer] <= rounding) && problems === '';
+  return samples === 0 && Object.values(drawn).every((difference) => difference <= rounding) && problems === '';
 }
 
 /**
@@ -37,11 +37,12 @@ export async function judge(
   const read = await sharpReading(file);
   const [picture] = await readPictures(pdf);
   const seen = overWhite(read.rgba);
-  const drawnBy = async (renderer: Renderer): Promise<readonly [Renderer, number]> => [
-    renderer,
-    largestOf(await judges.draw(renderer, pdf, read.width, read.height), seen.rgb),
-  ];
-  const drawn = Object.fromEntries(await Promise.all(renderers.map(drawnBy))) as Record<Renderer, number>;
+  const cmyk = await sharpCmyk(file);
+  const drawnBy = async (renderer: Renderer): Promise<readonly [Renderer, number]> => {
+    const drawn = await judges.draw(renderer, pdf, read.width, read.height, cmyk ? 'cmyk' : 'rgb');
+    return [renderer, largestOf(drawn, cmyk ?? seen.rgb)];
+  };
+  const drawn = Object.fromEntries(await Promise.all((cmyk ? (['mupdf'] as const) : renderers).map(drawnBy)));
   return {
     path,
     samples: picture ? largestDifference(picture, read) : Infinity,

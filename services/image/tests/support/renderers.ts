@@ -37,18 +37,28 @@ export class DocumentJudges {
     );
   }
 
-  /** The first page as RGB, one pixel for each of the picture, which fills it: `width * height * 3` bytes. */
-  draw(renderer: Renderer, pdf: Buffer, width: number, height: number): Promise<Buffer> {
+  /**
+   * The first page, one pixel for each of the picture, which fills it: three bytes of RGB each. Or four of CMYK, which
+   * MuPDF alone can draw; how CMYK becomes RGB is everybody's own affair, and no two agree.
+   */
+  draw(
+    renderer: Renderer,
+    pdf: Buffer,
+    width: number,
+    height: number,
+    colours: 'rgb' | 'cmyk' = 'rgb',
+  ): Promise<Buffer> {
     return this.#show(pdf, async (file) => {
       const target = `${file}.ppm`;
-      await (renderer === 'poppler' ? popplerDraws : mupdfDraws)(file, target, width, height);
-      const ppm = await readFile(target);
+      if (renderer === 'poppler') await popplerDraws(file, target, width, height);
+      else await mupdfDraws(file, target, width, height, colours);
+      const drawn = await readFile(target);
       await rm(target);
-      const header = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(ppm.toString('latin1', 0, 40));
-      if (Number(header?.[1]) !== width || Number(header?.[2]) !== height) {
-        throw new Error(`${renderer} drew ${header?.[1]} x ${header?.[2]} pixels instead of ${width} x ${height}`);
+      const pixels = drawn.subarray(headerBytes(drawn));
+      if (pixels.length !== width * height * (colours === 'rgb' ? 3 : 4)) {
+        throw new Error(`${renderer} drew ${pixels.length} bytes instead of ${width} x ${height} pixels`);
       }
-      return ppm.subarray(header?.[0].length);
+      return pixels;
     });
   }
 
@@ -78,8 +88,21 @@ async function popplerDraws(file: string, target: string, width: number, height:
   await run('pdftoppm', ['-singlefile', ...size, file, target.slice(0, -'.ppm'.length)]);
 }
 
-async function mupdfDraws(file: string, target: string, width: number, height: number): Promise<void> {
+async function mupdfDraws(
+  file: string,
+  target: string,
+  width: number,
+  height: number,
+  colours: 'rgb' | 'cmyk',
+): Promise<void> {
   // -f: exactly these pixels, whatever the proportions of the page. -A 0: no softened edges.
   const size = ['-w', String(width), '-h', String(height), '-f'];
-  await run('mutool', ['draw', '-q', '-c', 'rgb', '-A', '0', ...size, '-F', 'ppm', '-o', target, file, '1']);
+  const format = ['-c', colours, '-F', colours === 'rgb' ? 'ppm' : 'pam'];
+  await run('mutool', ['draw', '-q', '-A', '0', ...size, ...format, '-o', target, file, '1']);
+}
+
+/** Where the pixels of a PPM or a PAM begin. */
+function headerBytes(drawn: Buffer): number {
+  const head = drawn.toString('latin1', 0, 200);
+  return (/^P6\s+\d+\s+\d+\s+255\s/.exec(head) ?? /^P7\n[^]*?ENDHDR\n/.exec(head))?.[0].length ?? 0;
 }
