@@ -43,7 +43,9 @@ const chapters: readonly (readonly [chapter: string, names: RegExp])[] = [
 
 /** The files of PngSuite, valid and corrupted. */
 export async function suiteFiles(): Promise<{ readonly valid: SuiteFile[]; readonly corrupted: SuiteFile[] }> {
-  const files = await pngsOf('images', (name) => chapters.find(([, names]) => names.test(name))?.[0] ?? 'other');
+  const files = (
+    await Promise.all(chapters.map(([chapter, names]) => pngsOf('images', chapter, (name) => names.test(name))))
+  ).flat();
   return {
     valid: files.filter(({ group }) => group !== 'corrupted'),
     corrupted: files.filter(({ group }) => group === 'corrupted'),
@@ -52,14 +54,13 @@ export async function suiteFiles(): Promise<{ readonly valid: SuiteFile[]; reado
 
 /** The files that crashed others. */
 export function crashers(): Promise<SuiteFile[]> {
-  return pngsOf('crashers', () => 'crashers');
+  return pngsOf('crashers', 'crashers', () => true);
 }
 
-async function pngsOf(folder: string, groupOf: (name: string) => string): Promise<SuiteFile[]> {
-  const names = (await readdir(path.join(suiteFolder, folder))).filter((name) => name.endsWith('.png')).toSorted();
-  return names.map((name) => ({
-    name,
-    group: groupOf(name),
-    bytes: () => readFile(path.join(suiteFolder, folder, name)),
-  }));
+async function pngsOf(folder: string, group: string, isIn: (name: string) => boolean): Promise<SuiteFile[]> {
+  const names = await readdir(path.join(suiteFolder, folder));
+  return names
+    .filter((name) => name.endsWith('.png') && isIn(name))
+    .toSorted()
+    .map((name) => ({ name, group, bytes: () => readFile(path.join(suiteFolder, folder, name)) }));
 }

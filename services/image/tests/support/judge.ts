@@ -1,5 +1,4 @@
 import type { DecoderPool } from '../../src/convert/decode/pool.ts';
-import type { ConvertLimits } from '../../src/convert/options.ts';
 import { largestDifference, sharpCmyk, sharpReading } from './compare.ts';
 import { convertBytes, type Converted } from './converting.ts';
 import { readPictures } from './pdf-reader.ts';
@@ -27,13 +26,8 @@ export function isRight({ samples, drawn, rounding, problems }: Judgement): bool
  * Converts a file without loss and holds the PDF against sharp's reading of the same bytes: the first picture in it
  * sample for sample, and pixel for pixel as others draw the page.
  */
-export async function judge(
-  file: Buffer,
-  decoders: DecoderPool,
-  judges: DocumentJudges,
-  limits: Partial<ConvertLimits> = {},
-): Promise<Judgement> {
-  const { pdf, path } = await convertBytes(decoders, file, { quality: 'lossless' }, limits);
+export async function judge(file: Buffer, decoders: DecoderPool, judges: DocumentJudges): Promise<Judgement> {
+  const { pdf, path } = await convertBytes(decoders, file, { quality: 'lossless' });
   const read = await sharpReading(file);
   const [picture] = await readPictures(pdf);
   const seen = overWhite(read.rgba);
