@@ -16,6 +16,8 @@ export interface ServiceProcessOptions {
   /** The folder under `services/`. */
   readonly service: string;
   readonly env: Readonly<Record<string, string>>;
+  /** The pause before every restart; longer after every quick end if absent. */
+  readonly restartAfterMs?: number;
   readonly onLine: (name: string, line: string) => void;
   /** Called when a process ended that nobody asked to end. */
   readonly onExit?: (name: string, how: string, restartsInMs: number | undefined) => void;
@@ -47,7 +49,9 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
   let timer: NodeJS.Timeout | undefined;
   let stopping = false;
   let restarts = 0;
-  let delayMs = FIRST_RESTART_MS;
+  const firstMs = options.restartAfterMs ?? FIRST_RESTART_MS;
+  const lastMs = options.restartAfterMs ?? LAST_RESTART_MS;
+  let delayMs = firstMs;
   let ended: Promise<void> = Promise.resolve();
 
   const start = (): void => {
@@ -75,13 +79,13 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
         onExit?.(name, how, undefined);
         return;
       }
-      if (performance.now() - startedMs > SETTLED_MS) delayMs = FIRST_RESTART_MS;
+      if (performance.now() - startedMs > SETTLED_MS) delayMs = firstMs;
       onExit?.(name, how, delayMs);
       timer = setTimeout(() => {
         restarts += 1;
         start();
       }, delayMs);
-      delayMs = Math.min(delayMs * 2, LAST_RESTART_MS);
+      delayMs = Math.min(delayMs * 2, lastMs);
     });
   };
   start();

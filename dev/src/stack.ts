@@ -7,7 +7,7 @@ import { startNats, type NatsProcess } from './nats/server.ts';
 import { startOtlpReceiver, type OtlpReceiver } from './otlp/receiver.ts';
 import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
-import { startSmtpSink, type SmtpSink } from './smtp/sink.ts';
+import { startSmtpSink, type SmtpSink, type StartSmtpSinkOptions } from './smtp/sink.ts';
 
 /** The ports `pnpm dev` serves on; a free one each when the stack is started for a test or the demo. */
 export const devPorts = {
@@ -53,8 +53,12 @@ export interface StackOptions {
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** A mail server to use instead of the embedded one. */
   readonly smtpUrls?: string;
+  /** How the embedded mail server behaves: how much it keeps, whom it refuses. */
+  readonly mail?: Pick<StartSmtpSinkOptions, 'maxMails' | 'refuse'>;
   /** Every answer of the embedded mail server comes this much later: a provider that is slow. */
   readonly mailLatencyMs?: number;
+  /** A service that ended is started again after just this long, however often it ends: for tests that kill. */
+  readonly restartAfterMs?: number;
   /** Only these services. All four unless told otherwise. */
   readonly services?: readonly ServiceName[];
 }
@@ -129,6 +133,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       smtpPort: await port('smtp'),
       httpPort: await port('mail'),
       directory: join(data, 'mail'),
+      ...options.mail,
     });
     stops.push(() => mail.close());
     let { smtpUrl } = mail;
@@ -162,6 +167,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         name,
         service,
         env,
+        ...(options.restartAfterMs === undefined ? {} : { restartAfterMs: options.restartAfterMs }),
         onLine: options.onLine ?? (() => {}),
         onExit: (who, how, restartsInMs) => {
           const next = restartsInMs === undefined ? 'not started again' : `starting again in ${restartsInMs} ms`;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { channels, JobState } from '@sluice/contracts';
 import { isTerminal, mayMove, stateName } from '@sluice/jobs';
-import { connectNats, createBus, topology } from '@sluice/messaging';
+import { connectNats, createBus, topology, type Bus } from '@sluice/messaging';
 import type { Stack } from '@sluice/dev';
 import { createStore } from '@sluice/storage';
 import { until } from '../e2e/gateway-client.ts';
@@ -52,9 +52,10 @@ export async function violations(stack: Stack, accepted: readonly Accepted[]): P
     for (const key of pdfs) found.push(`${key} belongs to no job that succeeded`);
 
     // One mail at least for each that succeeded, and copies carry one Message-ID.
+    const mails = messageIds(stack);
     for (const { jobId, to } of accepted) {
       if (to === undefined || histories.get(jobId)?.at(-1) !== JobState.SUCCEEDED) continue;
-      const ids = await messageIdsTo(stack, to);
+      const ids = mails.get(to) ?? [];
       if (ids.length === 0) found.push(`${jobId}: no mail arrived`);
       if (new Set(ids).size > 1) found.push(`${jobId}: copies with different Message-IDs`);
     }
@@ -66,34 +67,56 @@ export async function violations(stack: Stack, accepted: readonly Accepted[]): P
 }
 
 /** How many copies of mails arrived beyond one each. */
-export async function duplicateMails(stack: Stack, accepted: readonly Accepted[]): Promise<number> {
-  let copies = 0;
-  for (const { to } of accepted) {
-    if (to !== undefined) copies += Math.max(0, (await messageIdsTo(stack, to)).length - 1);
-  }
-  return copies;
+export function duplicateMails(stack: Stack, accepted: readonly Accepted[]): number {
+  const mails = messageIds(stack);
+  return accepted.reduce(
+    (copies, { to }) => copies + (to === undefined ? 0 : Math.max(0, (mails.get(to)?.length ?? 0) - 1)),
+    0,
+  );
 }
 
-async function messageIdsTo(stack: Stack, to: string): Promise<readonly string[]> {
-  const answer = await fetch(`${stack.urls.mail}/api/v1/search?query=${encodeURIComponent(`to:${to}`)}`);
-  const { messages } = (await answer.json()) as { messages: readonly { readonly MessageID: string }[] };
-  return messages.map((mail) => mail.MessageID);
+/** The Message-ID of every copy that arrived, by recipient. */
+function messageIds(stack: Stack): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const { envelopeTo, messageId } of stack.mail.mailbox.all()) {
+    for (const to of envelopeTo) found.set(to, [...(found.get(to) ?? []), messageId]);
+  }
+  return found;
 }
 
 /** Resolves when every work queue is empty: nothing waits, nothing is held, nothing is stranded. */
-export async function drained(stack: Stack, timeoutMs = 90_000): Promise<void> {
-  const nc = await connectNats({ url: stack.nats.url, name: 'drained' });
-  const bus = await createBus(nc);
-  const queues = topology.streams.filter((stream) => stream.kind === 'work').map((stream) => stream.name);
+export const drained = (stack: Stack, timeoutMs = 90_000): Promise<void> =>
+  untilNothing(stack, timeoutMs, 'every work queue is empty', (bus) =>
+    topology.streams
+      .filter(({ kind }) => kind === 'work')
+      .map(async ({ name }) => (await bus.jsm.streams.info(name)).state.messages),
+  );
+
+/**
+ * Resolves when every event of every job was reacted to and every dead letter has settled its job: refunds are paid
+ * then. What a killed process held comes back after the consumers' ack wait of 30 s.
+ */
+export const settled = (stack: Stack, timeoutMs = 90_000): Promise<void> =>
+  untilNothing(stack, timeoutMs, 'every event was reacted to', (bus) =>
+    topology.streams
+      .filter(({ kind }) => kind === 'log')
+      .flatMap(({ name: stream, consumers }) =>
+        consumers.map(async ({ name }) => {
+          const { num_pending, num_ack_pending } = await bus.jsm.consumers.info(stream, name);
+          return num_pending + num_ack_pending;
+        }),
+      ),
+  );
+
+async function untilNothing(
+  stack: Stack,
+  timeoutMs: number,
+  what: string,
+  left: (bus: Bus) => readonly Promise<number>[],
+): Promise<void> {
+  const bus = await createBus(await connectNats({ url: stack.nats.url, name: 'drained' }));
   try {
-    await until(
-      'the work queues are empty',
-      async () => {
-        const counts = await Promise.all(queues.map(async (name) => (await bus.jsm.streams.info(name)).state.messages));
-        return counts.every((count) => count === 0);
-      },
-      timeoutMs,
-    );
+    await until(what, async () => (await Promise.all(left(bus))).every((count) => count === 0), timeoutMs);
   } finally {
     await bus.close();
   }

@@ -141,6 +141,14 @@ describe('the mail sink', () => {
     expect(strict.mailbox.all()).toEqual([]);
   });
 
+  it('refuses the recipients nobody has with 550', async () => {
+    const picky = await start({ refuse: (address) => address.startsWith('nobody') });
+    const mail = send({ to: 'nobody@example.com', subject: 'x', text: 'x' }, picky);
+    await expect(mail).rejects.toMatchObject({ responseCode: 550 });
+    await send({ to: 'ada@example.com', subject: 'x', text: 'x' }, picky);
+    expect(picky.mailbox.all().flatMap(({ envelopeTo }) => envelopeTo)).toEqual(['ada@example.com']);
+  });
+
   it('refuses a wrong login with 535 and takes the right one over STARTTLS', async () => {
     const guarded = await start({ auth: { user: 'sluice', password: 'secret' }, startTls: true });
     const tls = { rejectUnauthorized: false };

@@ -24,6 +24,8 @@ export interface StartSmtpSinkOptions {
   startTls?: boolean;
   /** Requires this login; without it no AUTH is offered. */
   auth?: { user: string; password: string };
+  /** Recipients nobody has: they get 550 and no mail. */
+  refuse?: (address: string) => boolean;
   now?: () => Date;
 }
 
@@ -74,6 +76,10 @@ function createSmtpServer(mailbox: Mailbox, options: StartSmtpSinkOptions): SMTP
       const right = auth !== undefined && username === auth.user && password === auth.password;
       if (right) done(null, { user: auth.user });
       else done(replyError(535, 'invalid login'));
+    },
+    onRcptTo({ address }, _session, done) {
+      if (options.refuse?.(address) === true) done(replyError(550, '5.1.1 no such mailbox here'));
+      else done();
     },
     onData(stream, session, done) {
       const receive = async (): Promise<string> => {
