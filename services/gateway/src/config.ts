@@ -7,6 +7,8 @@ const natural = z.coerce.number().int().min(0);
 export const gatewayFields = {
   ...natsFields,
   ...storeFields,
+  /** What this process does: `api` answers clients, `worker` drives jobs, `all` does both. */
+  ROLE: z.enum(['all', 'api', 'worker']).default('all'),
   PORT: fields.port.default(8080),
   /** gRPC over cleartext HTTP/2. */
   GRPC_PORT: fields.port.default(50051),

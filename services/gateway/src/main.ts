@@ -6,7 +6,8 @@ import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields } from './config.ts';
 import { defaultCredits } from './credits/credits.ts';
-import { defaultLimits, startGateway } from './gateway.ts';
+import { startRole } from './gateway.ts';
+import { defaultLimits } from './parts.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
 
@@ -42,7 +43,7 @@ await runService({
     const { registry } = telemetry;
     const metrics = createGatewayMetrics(registry);
     const traced = pipelineTelemetry({ registry, traceMode: config.PIPELINE_TRACE_MODE, templateOf });
-    const gateway = await startGateway({
+    const gateway = await startRole(config.ROLE, {
       bus,
       store,
       log,
@@ -79,25 +80,29 @@ await runService({
       onStarted: traced.watch,
       onFault: fault,
     });
-    jetstreamMetrics(registry, () => gateway.watch.look());
-    log.info({ url: gateway.url }, 'listening');
+    // Once per broker is enough, and every gateway has a process that answers clients.
+    if (config.ROLE !== 'worker') jetstreamMetrics(registry, () => gateway.watch.look());
+    log.info({ role: config.ROLE, url: gateway.url }, gateway.url === undefined ? 'pulling' : 'listening');
 
     const jobs = jobLog(bus);
-    const sweeper = startSweeper({
-      store,
-      prefix: 'uploads/',
-      isLive: async ({ key }) => {
-        const jobId = key.split('/')[1] ?? '';
-        const record = isJobId(jobId) ? await jobs.read(jobId, 'leader') : undefined;
-        // A job that was given up keeps its pictures for an operator's replay, as long as JOBS remembers it.
-        return record !== undefined && (!isTerminal(record.job.state) || record.cause === 'dead-letter');
-      },
-      onSwept: (swept) => {
-        metrics.swept(swept.deleted);
-        if (swept.deleted > 0) log.info({ ...swept }, 'uploads swept');
-      },
-      onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),
-    });
+    const sweeper =
+      config.ROLE === 'api'
+        ? undefined
+        : startSweeper({
+            store,
+            prefix: 'uploads/',
+            isLive: async ({ key }) => {
+              const jobId = key.split('/')[1] ?? '';
+              const record = isJobId(jobId) ? await jobs.read(jobId, 'leader') : undefined;
+              // A job that was given up keeps its pictures for an operator's replay, as long as JOBS remembers it.
+              return record !== undefined && (!isTerminal(record.job.state) || record.cause === 'dead-letter');
+            },
+            onSwept: (swept) => {
+              metrics.swept(swept.deleted);
+              if (swept.deleted > 0) log.info({ ...swept }, 'uploads swept');
+            },
+            onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),
+          });
 
     return {
       ready: async () => {
@@ -107,7 +112,7 @@ await runService({
         return drift.map(({ where, setting }) => `${where}: ${setting} is not as it should be`);
       },
       async stop() {
-        await sweeper.stop();
+        await sweeper?.stop();
         await gateway.stop();
         traced.close();
         await bus.close();

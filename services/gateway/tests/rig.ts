@@ -19,14 +19,8 @@ import {
 import { definePipeline, silentLogger, type Outcome, type RunningPipeline } from '@sluice/pipeline';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
-import {
-  defaultLimits,
-  noRates,
-  startGateway,
-  type Gateway,
-  type GatewayParts,
-  type GatewaySettings,
-} from '../src/gateway.ts';
+import { startGateway, type Gateway } from '../src/gateway.ts';
+import { defaultLimits, noRates, type GatewayParts, type GatewaySettings } from '../src/parts.ts';
 import { contractOf, type OpenApiDocument } from './contract.ts';
 
 /** An answer of the gateway, checked against its description. */

@@ -1,0 +1,138 @@
+import type { AddressInfo } from 'node:net';
+import { openBucket, openSwitchboard } from '@sluice/messaging';
+import type { AcceptDeps } from './accept/accept-job.ts';
+import { KeysInProgress } from './accept/idempotency.ts';
+import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
+import { accountRoutes } from './credits/routes.ts';
+import { useAccess, type AccessSettings } from './http/account.ts';
+import { createApp, type App } from './http/app.ts';
+import type { RouteDeps } from './http/deps.ts';
+import { FLOWS, openFlowBook } from './lifecycle/flows.ts';
+import { RateLimiter } from './limits/rate-limiter.ts';
+import type { GatewayParts, Ground } from './parts.ts';
+import { startProjection } from './read-model/projection.ts';
+import { openReadModel } from './read-model/read-model.ts';
+import { emailRoutes } from './routes/emails.ts';
+import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { pipelineRoutes } from './routes/pipelines.ts';
+import { eventRoutes } from './routes/events.ts';
+import { historyRoutes } from './routes/history.ts';
+import { imageRoutes } from './routes/images.ts';
+import { jobRoutes } from './routes/jobs.ts';
+import { statsRoute } from './routes/stats.ts';
+import { uploadRoutes } from './routes/uploads.ts';
+import { systemRoutes } from './routes/system.ts';
+import { createRpc, mountRpc, startRpcServer } from './rpc/server.ts';
+import { startLiveJobs } from './timeline/live.ts';
+import { webhookRoutes } from './webhooks/routes.ts';
+import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
+import { defaultWebhooks } from './webhooks/webhooks.ts';
+
+/** The half of a gateway that clients talk to: HTTP, gRPC, and the read model behind their questions. */
+export interface Api {
+  readonly url: string;
+  readonly app: App;
+  /** The port that gRPC clients connect to, if there is one. */
+  readonly rpcPort: number | undefined;
+  /** Resolves once the read model has caught up with what was there at the start. */
+  readonly caughtUp: Promise<void>;
+  /** Why it cannot take work; empty when it can. */
+  reasons(): readonly string[];
+  /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the ground stay open. */
+  stop(): Promise<void>;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready. */
+export async function startApi(
+  parts: GatewayParts,
+  { jobs, credits, now, watch, gate }: Ground,
+  alsoReady: () => readonly string[] = () => [],
+): Promise<Api> {
+  const { bus, store, log, settings } = parts;
+  const closing = new AbortController();
+  const live = await startLiveJobs(bus, log);
+  const access = await openAccess(parts, now);
+  const model = openReadModel(settings.readModelPath);
+  const projection = await startProjection({ bus, model, log, now });
+  parts.metrics?.watchOpen(() => model.open());
+  const flows = await openFlowBook(await openBucket(bus.nc, FLOWS));
+  const reasons = (): readonly string[] => [
+    ...(closing.signal.aborted ? ['stopping'] : []),
+    ...(bus.port.connected ? [] : ['no connection to NATS']),
+    ...alsoReady(),
+  ];
+
+  const { targets } = settings.webhooks ?? defaultWebhooks;
+  const accept: AcceptDeps = { log: jobs, now, gate, targets, credits };
+  const deps: RouteDeps = {
+    bus,
+    jobs,
+    accept,
+    store,
+    live,
+    keys: new KeysInProgress(),
+    log,
+    now,
+    limits: settings.limits,
+    gate,
+    access,
+    closing: closing.signal,
+  };
+  const app = await createApp({ log, version: settings.version, telemetry: parts.http });
+  useAccess(app, access);
+  systemRoutes(app, { reasons });
+  await imageRoutes(app, deps);
+  uploadRoutes(app, deps);
+  emailRoutes(app, deps);
+  jobRoutes(app, deps);
+  statsRoute(app, { watch, now });
+  eventRoutes(app, deps, flows);
+  deadLetterRoutes(app, { bus, jobs, store, now });
+  pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
+  historyRoutes(app, { model, flows });
+  webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now));
+  accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
+  const rpc = createRpc({ ...deps, flows });
+  await mountRpc(app, rpc);
+
+  await app.listen({ host: settings.host, port: settings.port });
+  const rpcServer =
+    settings.rpcPort === undefined
+      ? undefined
+      : await startRpcServer(rpc, { host: settings.host, port: settings.rpcPort }, log);
+  const { address, port } = app.server.address() as AddressInfo;
+
+  return {
+    url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
+    app,
+    rpcPort: rpcServer?.port,
+    caughtUp: projection.caughtUp,
+    reasons,
+    async stop() {
+      closing.abort();
+      await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
+      access.keys?.close();
+      flows.close();
+      await projection.close();
+      model.close();
+      await live.close();
+    },
+  };
+}
+
+async function openAccess({ bus, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
+  const rates = await openBucket(bus.nc, { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS });
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, API_KEYS));
+  const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
+  return {
+    keys,
+    limiter: new RateLimiter(rates, now),
+    limits: {
+      global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },
+      account: { name: 'account', limit: accountPerSecond, windowMs: 1_000 },
+      recipient: { name: 'recipient', limit: recipientPerHour, windowMs: HOUR_MS },
+    },
+  };
+}

@@ -1,0 +1,76 @@
+import {
+  createLifecycle,
+  createPipelineHost,
+  followSwitchboard,
+  lifecycleObserver,
+  openBucket,
+  type Lifecycle,
+} from '@sluice/messaging';
+import type { Observer, State } from '@sluice/pipeline';
+import { commands } from './commands/commands.ts';
+import { orchestrator } from './orchestrator/orchestrator.ts';
+import type { GatewayParts, Ground } from './parts.ts';
+import { deadLetters } from './settle/dead-letters.ts';
+import { emailSent, imageConverted } from './settle/results.ts';
+import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
+import { createWebhookAgent } from './webhooks/target.ts';
+import { defaultWebhooks, webhooksPipeline } from './webhooks/webhooks.ts';
+
+/** The half of a gateway that nobody waits for: what drives jobs from one state to the next. */
+export interface GatewayPipelines {
+  /** The pipelines and their states. */
+  readonly states: () => readonly { readonly name: string; readonly state: State }[];
+  /** Why they are not at work; empty when they are. */
+  reasons(): readonly string[];
+  /** Stops pulling and finishes what runs. The bus, the store and the ground stay open. */
+  stop(): Promise<void>;
+}
+
+/** Starts pulling. */
+export async function startPipelines(parts: GatewayParts, ground: Ground): Promise<GatewayPipelines> {
+  const { bus, store, log, settings } = parts;
+  const { jobs, credits, now, gate } = ground;
+  const report = createLifecycle(bus.port, { app: 'gateway', instance: parts.instance });
+  const host = createPipelineHost({
+    nats: bus.port,
+    log,
+    observers: [...(parts.observers ?? []), troubleObserver(report)],
+    ...(parts.instrument === undefined ? {} : { instrument: parts.instrument }),
+    ...(parts.inject === undefined ? {} : { inject: parts.inject }),
+    ...(parts.onStarted === undefined ? {} : { onStarted: parts.onStarted }),
+    onFault: parts.onFault,
+  });
+  const calls = settings.webhooks ?? defaultWebhooks;
+  const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
+  const secrets = webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now);
+  const accept = { log: jobs, now, gate, targets: calls.targets, credits };
+
+  await host.start(orchestrator, { bus, jobs, store, now, report, credits });
+  await host.start(imageConverted, { jobs });
+  await host.start(emailSent, { jobs });
+  await host.start(deadLetters, { jobs });
+  await host.start(webhooksPipeline(calls), { agent, secrets, now });
+  await host.start(commands, { accept, limits: settings.limits });
+  const unfollow = await followSwitchboard(bus.nc, host);
+
+  return {
+    states: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
+    reasons: () => host.reasons(),
+    async stop() {
+      unfollow();
+      await host.drain(settings.drainTimeoutMs);
+      await agent.destroy();
+    },
+  };
+}
+
+/**
+ * The gateway's own pipelines tell of trouble alone. Their every step would be a dozen events a job that say nothing
+ * which the job's states do not.
+ */
+function troubleObserver(report: Lifecycle): Observer {
+  const told = lifecycleObserver(report);
+  return (event) => {
+    if (event.type === 'message.retryScheduled' || event.type === 'message.deadLettered') told(event);
+  };
+}
