@@ -1,7 +1,5 @@
 // Mails per second through the whole system (HTTP, JetStream, SMTP and back) against what the mail library does by itself in
 // a loop over its own pool, into the same SMTP server: pnpm bench email [--quick].
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -12,7 +10,9 @@ import { channels } from '@sluice/contracts';
 import { startStack, type Stack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
 import { createTransport } from 'nodemailer';
-import type { SinkCount, SinkKind } from './email/sink.ts';
+import { startSink } from './email/sink-process.ts';
+import type { SinkKind } from './email/sink.ts';
+import { welcomeMail, welcomeParts, type MailParts } from './email/welcome-mail.ts';
 import type { BenchResult, Row } from './run.ts';
 
 const CONNECTIONS = 16;
@@ -89,7 +89,7 @@ async function compare(kind: SinkKind, mails: number, rounds: number): Promise<C
     env: { '*': { LOG_LEVEL: 'warn', TRACE_SAMPLE_RATIO: '0' }, email: { CONCURRENCY: '32' } },
   });
   try {
-    const body = await bodyOf(stack);
+    const body = await welcomeParts(stack);
     await throughSystem(stack, 500, `${kind}-warm`);
     await sink.count();
     await throughLibrary(sink.port, 500, body);
@@ -128,45 +128,8 @@ function row(id: string, value: number, unit: string, ratio: number, floor?: num
   return { id, value, unit, ratio, floor, pass: ratio >= floor };
 }
 
-interface Sink {
-  readonly port: number;
-  count(): Promise<SinkCount>;
-  stop(): void;
-}
-
-async function startSink(kind: SinkKind): Promise<Sink> {
-  const child: ChildProcess = fork(join(import.meta.dirname, 'email/sink.ts'), [kind], { stdio: 'inherit' });
-  const [{ port }] = (await once(child, 'message')) as [{ port: number }];
-  return {
-    port,
-    async count() {
-      const answer = once(child, 'message') as Promise<[SinkCount]>;
-      child.send('count');
-      return (await answer)[0];
-    },
-    stop: () => child.disconnect(),
-  };
-}
-
-/** The parts of a welcome mail, as the service itself renders it. */
-async function bodyOf(stack: Stack): Promise<{ html: string; text: string; logo: Buffer }> {
-  const ops = stack.services.find(({ name }) => name === 'email')?.opsUrl ?? '';
-  const shown = await (await fetch(`${ops}/templates/welcome`)).text();
-  const text = await (await fetch(`${ops}/templates/welcome.txt`)).text();
-  const logo = /data:image\/png;base64,([^"]+)/.exec(shown)?.[1] ?? '';
-  return {
-    html: shown.replace(/data:image\/png;base64,[^"]+/, 'cid:logo@sluice'),
-    text,
-    logo: Buffer.from(logo, 'base64'),
-  };
-}
-
 /** The library alone: its pool, and a loop that keeps it busy. Mails per second. */
-async function throughLibrary(
-  port: number,
-  count: number,
-  { html, text, logo }: { html: string; text: string; logo: Buffer },
-): Promise<number> {
+async function throughLibrary(port: number, count: number, parts: MailParts): Promise<number> {
   const pool = createTransport({
     pool: true,
     host: '127.0.0.1',
@@ -180,14 +143,7 @@ async function throughLibrary(
   const loop = async (): Promise<void> => {
     while (next < count) {
       next += 1;
-      await pool.sendMail({
-        from: { name: 'Sluice', address: 'no-reply@sluice.example' },
-        to: { name: '', address: `user${next}@example.com` },
-        subject: 'Welcome to Sluice, Ada',
-        html,
-        text,
-        attachments: [{ cid: 'logo@sluice', filename: 'logo.png', contentType: 'image/png', content: logo }],
-      });
+      await pool.sendMail(welcomeMail(parts, `user${next}@example.com`));
     }
   };
   await Promise.all(Array.from({ length: CONNECTIONS * 2 }, loop));

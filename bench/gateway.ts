@@ -6,7 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
+import { startSink } from './email/sink-process.ts';
 import { closedLoop, openLoop, type LoadRequest, type LoadResult } from './gateway/load.ts';
+import { mailRoad } from './gateway/mail-road.ts';
 import type { BenchResult, Row } from './run.ts';
 
 const CONNECTIONS = 100;
@@ -35,7 +37,12 @@ export async function run({ quick = false } = {}): Promise<BenchResult> {
   const bare = fork(join(import.meta.dirname, 'gateway/bare.ts'), { stdio: 'inherit' });
   const [{ url: bareUrl }] = (await once(bare, 'message')) as [{ url: string }];
   try {
-    return { rows: [...(await doors(directory, bareUrl, quick)), ...(await road(directory, bareUrl, quick))], notes };
+    const rows = [
+      ...(await doors(directory, bareUrl, quick)),
+      ...(await idle(directory, bareUrl, quick)),
+      ...(await road(directory, bareUrl, quick)),
+    ];
+    return { rows, notes };
   } finally {
     bare.disconnect();
     rmSync(directory, { recursive: true, force: true });
@@ -47,11 +54,16 @@ const notes = [
   'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
 ];
 
-const start = (dataDirectory: string, services: readonly ('gateway' | 'email' | 'client')[]): Promise<Stack> =>
+const start = (
+  dataDirectory: string,
+  services: readonly ('gateway' | 'email' | 'client')[],
+  smtpUrls?: string,
+): Promise<Stack> =>
   startStack({
     dataDirectory,
     fresh: true,
     services,
+    ...(smtpUrls === undefined ? {} : { smtpUrls }),
     env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, email: { CONCURRENCY: '64' } },
   });
 
@@ -133,6 +145,18 @@ async function doors(directory: string, bareUrl: string, quick: boolean): Promis
     ];
   } finally {
     await stack.stop();
+  }
+}
+
+/** One mail at a time through the whole system. */
+async function idle(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+  const sink = await startSink('embedded');
+  const stack = await start(directory, ['gateway', 'email'], `smtp://127.0.0.1:${sink.port}`);
+  try {
+    return await mailRoad(stack, { bareUrl, smtpPort: sink.port, rounds: quick ? 2 : 5, perRound: 100 });
+  } finally {
+    await stack.stop();
+    sink.stop();
   }
 }
 

@@ -1,26 +1,45 @@
 // The gateway's own routes without what is behind them, in a process of their own: what the HTTP layer costs by itself.
 import type { AddressInfo } from 'node:net';
+import { create } from '@bufbuild/protobuf';
+import { JobSchema } from '@sluice/contracts';
+import { acceptEvent, type JobLog } from '@sluice/jobs';
 import type { PubAck } from '@sluice/pipeline';
 import { httpTelemetry, startTelemetry } from '@sluice/telemetry';
-import { useAccess } from '../../services/gateway/src/http/account.ts';
+import { KeysInProgress } from '../../services/gateway/src/accept/idempotency.ts';
+import { useAccess, type AccessSettings } from '../../services/gateway/src/http/account.ts';
 import { createApp } from '../../services/gateway/src/http/app.ts';
 import type { RouteDeps } from '../../services/gateway/src/http/deps.ts';
 import type { FlowBook } from '../../services/gateway/src/lifecycle/flows.ts';
 import { RateLimiter } from '../../services/gateway/src/limits/rate-limiter.ts';
+import { emailRoutes } from '../../services/gateway/src/routes/emails.ts';
 import { eventRoutes } from '../../services/gateway/src/routes/events.ts';
 import { TimelineEntrySchema } from '../../services/gateway/src/timeline/entry.ts';
 
 const { log, registry } = startTelemetry({ service: 'bare', logLevel: 'warn', sampleRatio: 0 });
 const app = await createApp({ log, version: 'bench', telemetry: httpTelemetry({ registry }) });
 const off = { name: 'off', limit: 0, windowMs: 1_000 };
-useAccess(app, {
+const access: AccessSettings = {
   keys: undefined,
   limiter: new RateLimiter(undefined as never),
   limits: { global: off, account: off, recipient: off },
-});
+};
+useAccess(app, access);
 app.addSchema(TimelineEntrySchema);
 const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
-const nothingBehind = { bus: { port: { publish: async () => stored } }, now: Date.now } as unknown as RouteDeps;
+const jobs: Pick<JobLog, 'accept'> = {
+  accept: async (job) => {
+    const { job: made = create(JobSchema), cause } = acceptEvent(job, Date.now());
+    return { job: made, cause, sequence: 1, accepted: true };
+  },
+};
+const nothingBehind = {
+  bus: { port: { publish: async () => stored } },
+  now: Date.now,
+  accept: { log: jobs, now: Date.now },
+  keys: new KeysInProgress(),
+  gate: { isOpen: () => true },
+  access,
+} as unknown as RouteDeps;
 const known: FlowBook = {
   find: () => undefined,
   claim: () => undefined,
@@ -28,6 +47,7 @@ const known: FlowBook = {
   close: () => undefined,
 };
 eventRoutes(app, nothingBehind, known);
+emailRoutes(app, nothingBehind);
 const text = { type: 'string' };
 app.get(
   '/v1/static',

@@ -99,14 +99,15 @@ function createTally() {
   };
 }
 
-interface Line {
+/** A connection that carries one request after the other. */
+export interface Line {
   /** The status of the answer, once its body is in. */
   send(request: LoadRequest): Promise<number>;
   close(): void;
 }
 
 /** One kept-alive connection that speaks just enough HTTP/1.1: the load must not cost more than the server it measures. */
-async function openLine(url: string): Promise<Line> {
+export async function openLine(url: string): Promise<Line> {
   const { hostname, port } = new URL(url);
   const socket: Socket = connect(Number(port), hostname);
   socket.setNoDelay(true);
