@@ -69,8 +69,8 @@ async function runDemo(): Promise<void> {
 
 function devPorts(): DevPorts {
   const offset = Number(values['port-offset']);
-  if (!Number.isInteger(offset) || offset < 0 || offset > 50_000) {
-    throw new RangeError(`--port-offset ${values['port-offset']}: between 0 and 50000`);
+  if (!Number.isInteger(offset) || offset < 0 || offset > 15_000) {
+    throw new RangeError(`--port-offset ${values['port-offset']}: between 0 and 15000`);
   }
   return portsWithOffset(offset);
 }

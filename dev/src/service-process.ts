@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
+import { yieldToOthers } from './priority.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const FIRST_RESTART_MS = 250;
@@ -16,6 +17,8 @@ export interface ServiceProcessOptions {
   /** The folder under `services/`. */
   readonly service: string;
   readonly env: Readonly<Record<string, string>>;
+  /** How much it yields to the rest of the machine, 0 to 19. */
+  readonly niceness?: number;
   /** The pause before every restart; longer after every quick end if absent. */
   readonly restartAfterMs?: number;
   readonly onLine: (name: string, line: string) => void;
@@ -64,6 +67,7 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       detached: true,
     });
     child = started;
+    if (options.niceness !== undefined && started.pid !== undefined) yieldToOthers(started.pid, options.niceness);
     for (const stream of [started.stdout, started.stderr]) {
       createInterface({ input: stream }).on('line', (line) => onLine(name, line));
     }

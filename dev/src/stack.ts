@@ -59,6 +59,8 @@ export interface StackOptions {
   readonly mailLatencyMs?: number;
   /** A service that ended is started again after just this long, however often it ends: for tests that kill. */
   readonly restartAfterMs?: number;
+  /** The gateway as two processes, one that answers clients and one that drives jobs. */
+  readonly splitGateway?: boolean;
   /** Only these services. All four unless told otherwise. */
   readonly services?: readonly ServiceName[];
 }
@@ -90,6 +92,8 @@ export interface Stack {
 }
 
 const READY_TIMEOUT_MS = 60_000;
+/** For what works on accepted jobs: who waits for an answer goes first. */
+const WORK_NICENESS = 10;
 /** Known to everybody, so refused by every service outside `dev`. */
 const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret' };
 
@@ -117,6 +121,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       port: ports?.nats ?? 0,
       monitorPort: ports?.natsMonitor ?? 0,
       storeDir: join(data, 'nats'),
+      ownSession: true,
       log: progress,
     });
     stops.push(() => nats.stop());
@@ -161,12 +166,18 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       OTEL_EXPORTER_OTLP_ENDPOINT: otlp.url,
       ...options.env?.['*'],
     };
-    const launch = async (service: ServiceName, name: string, opsPort: number, extra: Record<string, string> = {}) => {
+    const launch = async (
+      service: ServiceName,
+      name: string,
+      opsPort: number,
+      extra: Record<string, string> = {},
+    ): Promise<void> => {
       const env = { ...common, OPS_PORT: String(opsPort), INSTANCE: name, ...extra, ...options.env?.[service] };
       const started = startService({
         name,
         service,
         env,
+        ...(name === 'gateway' ? {} : { niceness: WORK_NICENESS }),
         ...(options.restartAfterMs === undefined ? {} : { restartAfterMs: options.restartAfterMs }),
         onLine: options.onLine ?? (() => {}),
         onExit: (who, how, restartsInMs) => {
@@ -184,12 +195,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       const gateway = {
         PORT: String(gatewayPort),
         GRPC_PORT: String(grpcPort),
-        DATA_DIRECTORY: join(data, 'gateway'),
+        ...(options.splitGateway === true ? { ROLE: 'api' } : {}),
       };
       await launch('gateway', 'gateway', await port('gatewayOps'), gateway);
       await untilReady(services, progress);
     }
     const waiting = services.length;
+    if (options.splitGateway === true) await launch('gateway', 'gateway-worker', await freePort(), { ROLE: 'worker' });
     if (wanted.includes('email')) await launch('email', 'email', await port('emailOps'));
     if (wanted.includes('client')) await launch('client', 'client', await port('clientOps'));
     if (wanted.includes('image')) {

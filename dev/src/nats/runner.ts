@@ -92,7 +92,7 @@ export function natsRunner(program: NatsProgram, files: NatsFiles): NatsRunner {
 }
 
 /** Starts a runner's server. Its output is for the caller to read. */
-export function spawnNats(runner: NatsRunner, ports: NatsPorts): ChildProcess {
+export function spawnNats(runner: NatsRunner, ports: NatsPorts, ownSession: boolean): ChildProcess {
   const { program, args } = runner.command(ports);
-  return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  return spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: ownSession });
 }

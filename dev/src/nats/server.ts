@@ -20,6 +20,8 @@ export interface StartNatsOptions extends FindNatsOptions {
   config?: string;
   /** How long the server may take until it is healthy, restores included. 20 s by default. */
   readyTimeoutMs?: number;
+  /** Out of reach of the terminal's Ctrl-C, for a caller that then stops it in its turn: after those who use it. */
+  ownSession?: boolean;
 }
 
 /**
@@ -63,6 +65,7 @@ interface Launched extends NatsPorts {
   exited: Promise<number | string>;
 }
 
+const READY_TIMEOUT_MS = 20_000;
 const STOP_GRACE_MS = 5_000;
 const POLL_MS = 20;
 const TAIL_CHARS = 2_000;
@@ -88,8 +91,12 @@ async function failure(ports: NatsPorts, tail: string, what: string): Promise<Er
   return new NatsStartError(`nats-server ${what}\n${tail.trim()}`);
 }
 
-async function launchServer(runner: NatsRunner, asked: NatsPorts, readyTimeoutMs: number): Promise<Launched> {
-  const child = spawnNats(runner, asked);
+async function launchServer(
+  runner: NatsRunner,
+  asked: NatsPorts,
+  { readyTimeoutMs = READY_TIMEOUT_MS, ownSession = false }: StartNatsOptions,
+): Promise<Launched> {
+  const child = spawnNats(runner, asked, ownSession);
   running.set(child, runner);
   let tail = '';
   child.stderr?.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-TAIL_CHARS)));
@@ -146,11 +153,10 @@ export async function startNats(options: StartNatsOptions = {}): Promise<NatsPro
     await writeFile(configFile, options.config, { mode: 0o600 });
   }
   const runner = natsRunner(program, { storeDir, configFile, workDir });
-  const readyTimeoutMs = options.readyTimeoutMs ?? 20_000;
   let server: Launched;
   try {
     const asked = { port: options.port ?? 0, monitorPort: options.monitorPort ?? 0 };
-    server = await launchServer(runner, asked, readyTimeoutMs);
+    server = await launchServer(runner, asked, options);
   } catch (error) {
     await rm(workDir, { recursive: true, force: true });
     throw error;
@@ -199,7 +205,7 @@ export async function startNats(options: StartNatsOptions = {}): Promise<NatsPro
     },
     async restart() {
       await end();
-      server = await launchServer(runner, ports, readyTimeoutMs);
+      server = await launchServer(runner, ports, options);
     },
   };
 }
