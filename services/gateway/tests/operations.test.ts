@@ -119,6 +119,33 @@ describe('a dead letter', () => {
   });
 });
 
+describe('two operators at one dead letter', () => {
+  const letterOfFailed = async (): Promise<DeadLetterView> => {
+    const id = await mail();
+    await inState(id, 'failed');
+    return letterOf(id);
+  };
+  const statuses = async ({ id }: DeadLetterView, path: string, method: string): Promise<number[]> => {
+    const once = () => rig.call(`/v1/dead-letters/${id}${path}`, { method });
+    const answers = await Promise.all(Array.from({ length: 6 }, once));
+    expect((await rig.call(`/v1/dead-letters/${id}`)).status).toBe(404);
+    return answers.map(({ status }) => status);
+  };
+
+  test('purge it once', async () => {
+    for (const status of await statuses(await letterOfFailed(), '', 'DELETE')) expect([202, 404]).toContain(status);
+  });
+
+  test('replay it once', async () => {
+    const letter = await letterOfFailed();
+    broken = false;
+    // Who comes second finds the job running again, or the dead letter gone.
+    for (const status of await statuses(letter, ':replay', 'POST')) expect([202, 404, 409]).toContain(status);
+    expect((await inState(letter.jobId!, 'succeeded')).state).toBe('succeeded');
+    broken = true;
+  });
+});
+
 describe('a paused pipeline', () => {
   test('stands still on every replica until it is resumed', async () => {
     const other = await rig.replica();

@@ -83,7 +83,7 @@ export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter,
   );
   if (letter.jobId !== undefined && /^(JOBS|IMAGES|EMAILS)/.test(stream)) await reopenJob(deps, letter.jobId);
   else await publishAgain(deps, letter);
-  await deps.bus.jsm.streams.deleteMessage(STREAM, letter.sequence);
+  await takeOut(deps, letter);
 }
 
 /** Takes a dead letter out for good. Written down first. */
@@ -99,7 +99,16 @@ export async function purgeDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, 
     },
     deps.now,
   );
-  await deps.bus.jsm.streams.deleteMessage(STREAM, letter.sequence);
+  await takeOut(deps, letter);
+}
+
+/** Two operators may be at one dead letter: out is out, whoever took it. */
+async function takeOut({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> {
+  try {
+    await bus.jsm.streams.deleteMessage(STREAM, sequence);
+  } catch (error) {
+    if ((await bus.jsm.streams.getMessage(STREAM, { seq: sequence })) !== null) throw error;
+  }
 }
 
 async function reopenJob({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
