@@ -63,5 +63,7 @@ export async function tail<Desc extends DescMessage>(
   });
   return async () => {
     await messages.close();
+    // Left alone, the server would keep it for five minutes. Without a server there is nothing to take away.
+    consumer.delete().catch(() => undefined);
   };
 }

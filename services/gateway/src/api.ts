@@ -23,7 +23,7 @@ import { statsRoute } from './routes/stats.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { systemRoutes } from './routes/system.ts';
 import { createRpc, mountRpc, startRpcServer } from './rpc/server.ts';
-import { startLiveJobs } from './timeline/live.ts';
+import { liveJobs } from './timeline/live.ts';
 import { webhookRoutes } from './webhooks/routes.ts';
 import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
@@ -52,7 +52,7 @@ export async function startApi(
 ): Promise<Api> {
   const { bus, store, log, settings } = parts;
   const closing = new AbortController();
-  const live = await startLiveJobs(bus, log);
+  const live = liveJobs(bus, log);
   const access = await openAccess(parts, now);
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });

@@ -42,7 +42,7 @@ export async function answerAccepted(
 /** The job once it has ended, or as it stands when the time is up, the client has gone or the process stops. */
 async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, client: NodeJS.EventEmitter): Promise<Job> {
   const ended = Promise.withResolvers<void>();
-  const stop = deps.live.listen(job.id, (placed) => {
+  const listening = deps.live.listen(job.id, (placed) => {
     if (placed.final) ended.resolve();
   });
   const timer = setTimeout(ended.resolve, timeoutMs);
@@ -50,6 +50,8 @@ async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, client: Nod
   client.once('aborted', giveUp);
   deps.closing.addEventListener('abort', giveUp, { once: true });
   try {
+    // The job is accepted, whether its end can be heard of or not.
+    await Promise.race([listening.heard.catch(() => undefined), ended.promise]);
     // It may have ended before the listener was there.
     const before = await deps.jobs.read(job.id);
     if (before !== undefined && isTerminal(before.job.state)) return before.job;
@@ -57,7 +59,7 @@ async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, client: Nod
     return (await deps.jobs.read(job.id, 'leader'))?.job ?? job;
   } finally {
     clearTimeout(timer);
-    stop();
+    listening.stop();
     client.removeListener('aborted', giveUp);
     deps.closing.removeEventListener('abort', giveUp);
   }

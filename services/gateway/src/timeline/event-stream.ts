@@ -46,7 +46,7 @@ export function jobEventStream(
     if (placed.final && caughtUp) out.end();
   };
 
-  const stop = deps.live.listen(jobId, (placed) => (caughtUp ? write(placed) : early.push(placed)));
+  const listening = deps.live.listen(jobId, (placed) => (caughtUp ? write(placed) : early.push(placed)));
 
   const readHistory = async (): Promise<void> => {
     const entries = await jobTimeline(deps.bus, jobId);
@@ -58,6 +58,7 @@ export function jobEventStream(
 
   const begin = async (): Promise<void> => {
     out.write('retry: 1000\n\n');
+    await listening.heard;
     await readHistory();
     caughtUp = true;
     for (const placed of early.splice(0)) write(placed);
@@ -73,7 +74,7 @@ export function jobEventStream(
   deps.closing.addEventListener('abort', leave, { once: true });
   out.once('close', () => {
     clearInterval(beat);
-    stop();
+    listening.stop();
     deps.closing.removeEventListener('abort', leave);
   });
   begin().catch((error: unknown) => out.destroy(error as Error));

@@ -7,18 +7,33 @@ type Listener = (placed: PlacedEntry) => void;
 
 /**
  * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to whoever waits.
- * A thousand open streams cost the broker two consumers. Listeners read the history after they began to listen, so
- * nothing falls between.
+ * A thousand open streams cost the broker two consumers, and nobody waiting costs it none: the tails are opened for the
+ * first listener and closed when there has been none for a while.
  */
 export interface LiveJobs {
-  /** Calls back for every event of a job until the returned function is called. */
-  listen(jobId: string, listener: Listener): () => void;
+  /** Calls back for every event of a job until it is stopped. */
+  listen(jobId: string, listener: Listener): Listening;
   close(): Promise<void>;
 }
 
-/** Starts the two tails. */
-export async function startLiveJobs(bus: Bus, log: Logger): Promise<LiveJobs> {
+export interface Listening {
+  /** Resolves once nothing is missed any more: a history read after it has no gap to what the listener hears. */
+  readonly heard: Promise<void>;
+  stop(): void;
+}
+
+export interface LiveSettings {
+  /** How long the tails stay open with nobody listening: the next client rarely comes much later. */
+  readonly idleMs?: number;
+}
+
+const IDLE_MS = 30_000;
+
+/** Opens nothing yet. */
+export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettings = {}): LiveJobs {
   const listeners = new Map<string, Set<Listener>>();
+  let tails: Promise<() => Promise<void>> | undefined;
+  let idle: NodeJS.Timeout | undefined;
 
   const jobOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
   // Most jobs are watched by nobody: their events are not even decoded.
@@ -29,31 +44,55 @@ export async function startLiveJobs(bus: Bus, log: Logger): Promise<LiveJobs> {
   const onBroken = (sequence: number, error: unknown): void =>
     log.warn({ err: error, sequence }, 'an event cannot be read');
 
-  const stopJobs = await tail(bus.nc, channels.job, {
-    from: 'new',
-    onMessage: (message) => tell(message.subject, placeJob(message)),
-    onBroken,
-    wanted,
-  });
-  const stopEvents = await tail(bus.nc, channels.event, {
-    from: 'new',
-    onMessage: (message) => tell(message.subject, placeLifecycle(message)),
-    onBroken,
-    wanted,
-    subjects: ownApps.map((app) => `events.${app}.*`),
-  });
+  const open = async (): Promise<() => Promise<void>> => {
+    const stopJobs = await tail(bus.nc, channels.job, {
+      from: 'new',
+      onMessage: (message) => tell(message.subject, placeJob(message)),
+      onBroken,
+      wanted,
+    });
+    const stopEvents = await tail(bus.nc, channels.event, {
+      from: 'new',
+      onMessage: (message) => tell(message.subject, placeLifecycle(message)),
+      onBroken,
+      wanted,
+      subjects: ownApps.map((app) => `events.${app}.*`),
+    });
+    return async () => {
+      await Promise.all([stopJobs(), stopEvents()]);
+    };
+  };
+  const shut = async (): Promise<void> => {
+    clearTimeout(idle);
+    const opened = tails;
+    tails = undefined;
+    await opened?.then((stop) => stop());
+  };
 
   return {
     listen(jobId, listener) {
+      clearTimeout(idle);
       const found = listeners.get(jobId) ?? new Set();
       listeners.set(jobId, found.add(listener));
-      return () => {
-        found.delete(listener);
-        if (found.size === 0) listeners.delete(jobId);
+      tails ??= open().catch((error: unknown) => {
+        // The next listener tries again.
+        tails = undefined;
+        throw error;
+      });
+      return {
+        heard: tails.then(() => undefined),
+        stop() {
+          found.delete(listener);
+          if (found.size === 0 && listeners.get(jobId) === found) listeners.delete(jobId);
+          if (listeners.size > 0) return;
+          clearTimeout(idle);
+          idle = setTimeout(() => {
+            shut().catch((error: unknown) => log.debug({ err: error }, 'the tails were not closed'));
+          }, idleMs);
+          idle.unref();
+        },
       };
     },
-    async close() {
-      await Promise.all([stopJobs(), stopEvents()]);
-    },
+    close: shut,
   };
 }
