@@ -20,7 +20,7 @@ function block(
     u16(tag, at);
     u16(type, at + 2);
     u32(1, at + 4);
-    if (typeof value === 'number') u16(value, at + 8);
+    if (typeof value === 'number') (type === 4 ? u32 : u16)(value, at + 8);
     else {
       const behind = 10 + entries.length * 12 + 4 + index * 8;
       u32(behind, at + 8);
@@ -42,6 +42,13 @@ describe('EXIF', () => {
     expect(readExif(exif)).toEqual({ orientation: 6, density: { x: 300, y: 150 } });
   });
 
+  it.each([true, false])(
+    'gives an orientation of four bytes, as some cameras write it (little endian: %s)',
+    (little) => {
+      expect(readExif(block(little, [[0x112, 4, 6]]))).toEqual({ orientation: 6 });
+    },
+  );
+
   it('in centimetres is turned into inches', () => {
     const exif = block(true, [
       [0x11a, 5, [100, 1]],
@@ -49,6 +56,17 @@ describe('EXIF', () => {
       [0x128, 3, 3],
     ]);
     expect(readExif(exif)).toEqual({ orientation: 1, density: { x: 254, y: 254 } });
+  });
+
+  it('that is broken in one entry keeps the others', () => {
+    const exif = block(true, [
+      [0x11a, 5, [300, 1]],
+      [0x112, 3, 6],
+      [0x11b, 5, [300, 1]],
+    ]);
+    exif.writeUInt32LE(0x5000, 10 + 8); // where the first value is said to lie
+    expect(readExif(exif)).toEqual({ orientation: 6 });
+    expect(readExif(exif.subarray(0, 40))).toEqual({ orientation: 6 });
   });
 
   it('that is broken counts as absent', () => {
@@ -61,5 +79,9 @@ describe('EXIF', () => {
       expect(readExif(broken)).toEqual({ orientation: 1 });
     }
     expect(readExif(block(true, [[0x112, 3, 77]]))).toEqual({ orientation: 1 });
+    expect(readExif(block(true, [[0x112, 2, 6]]))).toEqual({ orientation: 1 });
+    const mixedByteOrder = block(true, [[0x112, 3, 6]]);
+    mixedByteOrder.write('IM', 'latin1');
+    expect(readExif(mixedByteOrder)).toEqual({ orientation: 1 });
   });
 });
