@@ -84,14 +84,28 @@ describe('a corrupt picture fails as corrupt_image', () => {
     ['JPEG cut in half', jpeg.subarray(0, jpeg.length >> 1)],
     ['JPEG without its end', jpeg.subarray(0, jpeg.length - 2)],
     ['JPEG of nothing but a header', jpeg.subarray(0, 200)],
+    [
+      'JPEG with a segment that nobody knows',
+      Buffer.concat([jpeg.subarray(0, 2), Buffer.from([255, 0xa2, 0, 2]), jpeg.subarray(2)]),
+    ],
     ['JPEG without Huffman tables', withoutSegments(jpeg, 0xc4)],
     ['JPEG without quantisation tables', withoutSegments(jpeg, 0xdb)],
+    ['JPEG whose components differ by half a step', withSampling(0x32)],
+    ['JPEG of more blocks than a unit may have', withSampling(0x44)],
     ['WebP cut in half', webp.subarray(0, 60)],
     ['TIFF of a header', Buffer.from('II*\0\x08\0\0\0', 'latin1')],
     ['GIF of a header', Buffer.from('GIF89a\x10\0\x10\0\x80\0\0', 'latin1')],
   ])('%s', async (_, file) => {
     expect(await code(file)).toBe('corrupt_image');
   });
+
+  function withSampling(ofFirstComponent: number): Buffer {
+    const file = Buffer.from(jpeg);
+    const frame = file.indexOf(Buffer.from([0xff, 0xc0]));
+    file[frame + 11] = ofFirstComponent;
+    file[frame + 14] = ofFirstComponent === 0x32 ? 0x21 : 0x11;
+    return file;
+  }
 
   function withoutSegments(file: Buffer, marker: number): Buffer {
     const kept = [file.subarray(0, 2)];

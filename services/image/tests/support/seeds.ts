@@ -1,7 +1,11 @@
 import sharp from 'sharp';
 import { chunk, writePng, type PngPlan } from './png-writer.ts';
+import { seededRandom } from './random.ts';
 
-/** A small valid file of every kind the converter tells apart: what mutations start from. */
+/**
+ * A small valid file of every kind the converter tells apart: what mutations start from. The same at every call, or a
+ * seed would not do again what it did.
+ */
 export async function seedFiles(): Promise<{ readonly name: string; readonly bytes: Buffer }[]> {
   const files: { name: string; bytes: Buffer }[] = [];
   for (const [colourType, bits] of [
@@ -35,16 +39,16 @@ export async function seedFiles(): Promise<{ readonly name: string; readonly byt
     if (bits === 8)
       files.push({ name: `png-${colourType}-interlaced`, bytes: writePng({ ...base, interlaced: true }) });
   }
-  const colour = sharp({
-    create: {
-      width: 48,
-      height: 40,
-      channels: 3,
-      background: '#456',
-      noise: { type: 'gaussian', mean: 128, sigma: 40 },
-    },
-  });
-  const picture = sharp(await colour.png().toBuffer());
+  const random = seededRandom(48);
+  const [width, height] = [48, 40];
+  const colour = Buffer.from(
+    Array.from({ length: width * height * 3 }, (_, i) => 60 + ((i * 3) % 96) + Math.floor(random() * 100)),
+  );
+  const picture = sharp(
+    await sharp(colour, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer(),
+  );
   const alpha = picture.clone().ensureAlpha(0.5);
   const jpeg = await picture.clone().jpeg({ quality: 80 }).withMetadata({ orientation: 6, density: 200 }).toBuffer();
   files.push(

@@ -35,6 +35,8 @@ export const marker = {
   app1: 0xe1,
   app2: 0xe2,
   app14: 0xee,
+  dnl: 0xdc,
+  com: 0xfe,
 } as const;
 
 // ICC alone may take 255 segments of 64 KiB; a header beyond this is no picture.
@@ -81,6 +83,11 @@ function isHuffman(frameCode: number): boolean {
   return frameCode >= 0xc0 && frameCode <= 0xc2;
 }
 
+// APP0 to APP15, comments, and a number of lines for pictures that do not state it. Decoders know no others.
+function isLeftBehind(code: number): boolean {
+  return (code >= 0xe0 && code <= 0xef) || code === marker.com || code === marker.dnl;
+}
+
 /** Wraps a segment, which begins with its own length, in its marker. */
 export function segmentBytes(code: number, segment: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0xff, code]), segment]);
@@ -122,8 +129,10 @@ class HeaderCollector {
       this.#keep(code, segment);
     } else if (code === marker.dac) {
       this.#keep(code, segment);
-    } else {
+    } else if (isLeftBehind(code)) {
       this.#readApplicationData(code, data);
+    } else {
+      throw new CorruptImageError('JPEG: unknown marker');
     }
   }
 

@@ -19,6 +19,8 @@ export interface JpegFrame {
 }
 
 const progressiveCode = 0xc2;
+// Of all components of an interleaved scan together, by the standard.
+const mostInterleavedBlocks = 10;
 
 /** @param data the segment behind its length */
 export function readFrame(code: number, data: Buffer): JpegFrame {
@@ -34,6 +36,12 @@ export function readFrame(code: number, data: Buffer): JpegFrame {
     if (!sane) throw new CorruptImageError('JPEG: impossible component');
   }
   if (new Set(components.map(({ id }) => id)).size < count) throw new CorruptImageError('JPEG: a component twice');
+  // Legal, but no decoder scales a component by a fraction.
+  const whole = (['horizontal', 'vertical'] as const).every((way) => {
+    const most = Math.max(...components.map((component) => component[way]));
+    return components.every((component) => most % component[way] === 0);
+  });
+  if (!whole) throw new CorruptImageError('JPEG: fractional sampling');
   const width = data.readUInt16BE(3);
   if (width === 0) throw new CorruptImageError('JPEG: no width');
   return { width, height: data.readUInt16BE(1), bits, progressive: code === progressiveCode, components };
@@ -101,11 +109,13 @@ export class JpegTables {
     }
     if (frame.progressive) checkProgression(count, first, last, before, after);
     const seen = new Set<number>();
+    let blocks = 0;
     for (let i = 0; i < count; i++) {
       const [id = 0, selectors = 0] = data.subarray(1 + i * 2, 3 + i * 2);
       const component = frame.components.find((one) => one.id === id);
       if (!component || seen.has(id)) throw new CorruptImageError('JPEG: a scan of an unknown component');
       seen.add(id);
+      blocks += component.horizontal * component.vertical;
       const needsDc = first === 0 && before === 0;
       const needsAc = last > 0;
       const missing =
@@ -115,6 +125,8 @@ export class JpegTables {
       if (missing) throw new CorruptImageError('JPEG: a scan without its tables');
       if (frame.progressive) this.#refine(id, first, last, before, after);
     }
+    if (count > 1 && blocks > mostInterleavedBlocks)
+      throw new CorruptImageError('JPEG: too much in one unit of a scan');
   }
 
   // Each coefficient is first sent without its lowest bits, then refined bit by bit: in this order or not at all.
