@@ -107,8 +107,11 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
         ...parts.settings,
       },
     });
-    gateways.push(gateway);
-    return gateway;
+    // A test may stop one itself.
+    let stopped: Promise<void> | undefined;
+    const once: Gateway = { ...gateway, stop: () => (stopped ??= gateway.stop()) };
+    gateways.push(once);
+    return once;
   };
 
   const bus = await openBus('gateway/0');

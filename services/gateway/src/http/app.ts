@@ -102,7 +102,21 @@ export async function createApp(settings: AppSettings): Promise<App> {
     staticCSP: true,
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true },
   });
+  letGoOfIdleConnections(app);
   return app;
+}
+
+const LET_GO_EVERY_MS = 100;
+
+/**
+ * Closing closes the connections that are idle at that moment. Those whose request is answered after it would be kept
+ * for as long as their clients like, 72 s, and the end of the process with them.
+ */
+function letGoOfIdleConnections(app: App): void {
+  app.addHook('preClose', async () => {
+    const timer = setInterval(() => app.server.closeIdleConnections(), LET_GO_EVERY_MS);
+    app.server.once('close', () => clearInterval(timer));
+  });
 }
 
 type Bodies = Readonly<Record<string, { readonly schema: object }>>;
