@@ -10,6 +10,8 @@ export interface StackProcess {
 
 type Options = Pick<StackOptions, 'dataDirectory' | 'services' | 'env' | 'splitGateway'>;
 
+const WORK_NICENESS = 10;
+
 /** Starts the system beside this process: what its mail server and store cost is not the load's. */
 export async function startStackProcess(options: Options): Promise<StackProcess> {
   // A session of its own, so that the scheduler weighs it as somebody else's work.
@@ -29,8 +31,8 @@ export async function startStackProcess(options: Options): Promise<StackProcess>
 if (import.meta.main) {
   const [options] = (await once(process, 'message')) as [Options];
   // The mail server and the store are other machines' work; here they take what is left, as the services' work does.
-  yieldToOthers(process.pid, 10);
-  const stack = await startStack({ ...options, fresh: true });
+  yieldToOthers(process.pid, WORK_NICENESS);
+  const stack = await startStack({ ...options, fresh: true, workNiceness: WORK_NICENESS });
   process.once('disconnect', () => void stack.stop().then(() => process.exit(0)));
   process.send?.({ urls: stack.urls });
 }

@@ -22,6 +22,8 @@ const HELP = `usage: pnpm dev [options]        the whole system, until Ctrl-C
   --verbose         show the log of the services in the demo too
   --help            this`;
 
+/** Enough to keep the API and its pages quick while a pile of images is converted. */
+const WORK_NICENESS = 5;
 const REPOSITORY = join(import.meta.dirname, '../..');
 const DATA = join(REPOSITORY, '.data');
 
@@ -98,6 +100,7 @@ async function runDev(): Promise<void> {
     fresh: values.fresh,
     ports: devPorts(),
     imageReplicas,
+    workNiceness: WORK_NICENESS,
     ...(values['slow-mail'] === undefined ? {} : { mailLatencyMs: mailLatency(values['slow-mail']) }),
     onProgress: (text) => print(styleText('gray', `· ${text}`)),
     onProcesses: (pids) => run.file.record(pids),

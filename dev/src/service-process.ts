@@ -67,7 +67,7 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       detached: true,
     });
     child = started;
-    if (options.niceness !== undefined && started.pid !== undefined) yieldToOthers(started.pid, options.niceness);
+    if ((options.niceness ?? 0) > 0 && started.pid !== undefined) yieldToOthers(started.pid, options.niceness ?? 0);
     for (const stream of [started.stdout, started.stderr]) {
       createInterface({ input: stream }).on('line', (line) => onLine(name, line));
     }

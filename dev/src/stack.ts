@@ -61,6 +61,11 @@ export interface StackOptions {
   readonly restartAfterMs?: number;
   /** The gateway as two processes, one that answers clients and one that drives jobs. */
   readonly splitGateway?: boolean;
+  /**
+   * How much the services that work on accepted jobs yield to the rest of the machine, 0 (not at all, the default) to
+   * 19: whoever waits for an answer of the gateway goes first.
+   */
+  readonly workNiceness?: number;
   /** Only these services. All four unless told otherwise. */
   readonly services?: readonly ServiceName[];
 }
@@ -92,8 +97,6 @@ export interface Stack {
 }
 
 const READY_TIMEOUT_MS = 60_000;
-/** For what works on accepted jobs: who waits for an answer goes first. */
-const WORK_NICENESS = 10;
 /** Known to everybody, so refused by every service outside `dev`. */
 const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret' };
 
@@ -177,7 +180,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         name,
         service,
         env,
-        ...(name === 'gateway' ? {} : { niceness: WORK_NICENESS }),
+        ...(name === 'gateway' ? {} : { niceness: options.workNiceness ?? 0 }),
         ...(options.restartAfterMs === undefined ? {} : { restartAfterMs: options.restartAfterMs }),
         onLine: options.onLine ?? (() => {}),
         onExit: (who, how, restartsInMs) => {
