@@ -3,7 +3,7 @@ import os from 'node:os';
 import zlib from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
-import { fuzz } from './fuzz.ts';
+import { fuzz, fuzzForMemory } from './fuzz.ts';
 import { convertBytes, startDecoders } from './support/converting.ts';
 import { chunk, rawPng, writePng } from './support/png-writer.ts';
 
@@ -197,15 +197,27 @@ describe('a bomb is refused before it unfolds', () => {
 // A run of 10,000 is `FUZZ_FILES=10000 vitest run services/image/tests/hostile.test.ts`.
 describe('damaged files, each from its own seed', () => {
   const files = Number(process.env['FUZZ_FILES'] ?? 300);
+  const timeoutMs = 30_000 + files * 50;
+
   it(
     `${files} of them: the picture that sharp reads from the same bytes, or an error; never a crash or a hang`,
     async () => {
       const report = await fuzz(decoders, 1, files);
       expect(report.faults).toEqual([]);
       expect(report.drawn).toBeGreaterThan(files / 10);
+      expect(report.copiedUnreadable).toBeLessThanOrEqual(files / 1000);
       expect(Object.keys(report.refused).toSorted()).toEqual(expect.arrayContaining(['corrupt_image']));
       expect(decoders.counts.ended).toMatchObject({ memory: 0, time: 0, crash: 0 });
     },
-    30_000 + files * 50,
+    timeoutMs,
+  );
+
+  it(
+    'take no memory with them: service and decoders grow by less than 64 MB after the first fifth',
+    async () => {
+      const { warmBytes, endBytes } = await fuzzForMemory(decoders, 1, files);
+      expect(endBytes - warmBytes).toBeLessThan(64e6);
+    },
+    timeoutMs,
   );
 });
