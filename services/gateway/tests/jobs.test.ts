@@ -285,6 +285,8 @@ describe('every answer', () => {
 
   test('to something that is no request is a problem too', async () => {
     expect(await rig.call('/nowhere')).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    const broken = { body: '{', headers: { 'content-type': 'application/json' } };
+    expect(await rig.call('/nowhere', broken)).toMatchObject({ status: 404, body: { code: 'not_found' } });
     expect(
       await rig.call('/v1/emails', { body: '{"to":', headers: { 'content-type': 'application/json' } }),
     ).toMatchObject({

@@ -68,10 +68,12 @@ export async function createApp(settings: AppSettings): Promise<App> {
   useTraces(app, settings.telemetry);
   refuseEmptyNames(app);
   useSnakeCase(app);
-  app.setErrorHandler((error, request, reply) => sendProblem(reply, request, toProblem(error), settings.log));
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, request, new ApiProblem('not_found', 'There is nothing at this address.'), settings.log),
+  const nothingHere = (): ApiProblem => new ApiProblem('not_found', 'There is nothing at this address.');
+  app.setErrorHandler((error, request, reply) =>
+    // What is wrong with a body matters to nobody where there is nothing to send it to.
+    sendProblem(reply, request, request.is404 ? nothingHere() : toProblem(error), settings.log),
   );
+  app.setNotFoundHandler((request, reply) => sendProblem(reply, request, nothingHere(), settings.log));
   const bodies = new Map<string, Bodies>();
   app.addHook('onRoute', ({ method, url, config }) => {
     if (config?.requestBodies !== undefined) bodies.set(`${String(method)} ${url}`, config.requestBodies);
