@@ -1,9 +1,8 @@
-import { readdir } from 'node:fs/promises';
-import os from 'node:os';
 import zlib from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fuzz, fuzzForMemory } from './fuzz.ts';
+import { bombs } from './support/bombs.ts';
 import { convertBytes, startDecoders } from './support/converting.ts';
 import { chunk, rawPng, writePng } from './support/png-writer.ts';
 
@@ -120,60 +119,10 @@ describe('a corrupt picture fails as corrupt_image', () => {
 });
 
 describe('a bomb is refused before it unfolds', () => {
-  const zeros = (bytes: number): Buffer => zlib.deflateSync(Buffer.alloc(bytes), { level: 9 });
-
-  it.each([
-    ['100,000 x 100,000 at 1 bit', rawPng(100_000, 100_000, 1, 0, zeros(1e6)), 'image_too_large'],
-    ['30,000 x 30,000 RGB', rawPng(30_000, 30_000, 8, 2, zeros(1e6)), 'image_too_large'],
-    ['the largest PNG there can be', rawPng(0x7fffffff, 0x7fffffff, 16, 6, zeros(1e6)), 'image_too_large'],
-    ['one row of 50 million RGBA pixels', rawPng(50_000_000, 1, 8, 6, zeros(1e6)), 'image_too_large'],
-    ['10 x 10 with 100 MB of pixels', rawPng(10, 10, 8, 2, zeros(1e8)), 'corrupt_image'],
-    ['10 x 10 RGBA with 100 MB of pixels', rawPng(10, 10, 8, 6, zeros(1e8)), 'corrupt_image'],
-    ['60,000 x 60,000 JPEG that is a lie', lyingJpeg(60_000, 60_000), 'image_too_large'],
-    [
-      '60,000 x 60,000 GIF',
-      Buffer.from(
-        'GIF89a\x60\xea\x60\xea\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x60\xea\x60\xea\0\x02\x02\x44\x01\0;',
-        'latin1',
-      ),
-      'image_too_large',
-    ],
-    [
-      'profile of 64 MB in 64 kB',
-      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('iCCP', Buffer.concat([Buffer.from('p\0\0'), zeros(64e6)]))]),
-      'converted',
-    ],
-    [
-      'text of 64 MB in 64 kB',
-      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('zTXt', Buffer.concat([Buffer.from('t\0\0'), zeros(64e6)]))]),
-      'converted',
-    ],
-    [
-      '20 MB of text',
-      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('tEXt', Buffer.alloc(20e6, 97))]),
-      'converted',
-    ],
-  ])('%s', async (_, file, expected) => {
-    // prettier-ignore
+  it.each(bombs)('$name', async ({ bytes, ends }) => {
     const before = process.memoryUsage.rss();
-    expect(await code(file)).toBe(expected);
+    expect(await code(bytes)).toBe(ends);
     expect(process.memoryUsage.rss() - before).toBeLessThan(100e6);
-  });
-
-  function lyingJpeg(width: number, height: number): Buffer {
-    const file = Buffer.from(jpeg);
-    const frame = file.indexOf(Buffer.from([0xff, 0xc0]));
-    file.writeUInt16BE(height, frame + 5);
-    file.writeUInt16BE(width, frame + 7);
-    return file;
-  }
-
-  it('and nothing of it is left on the disk', async () => {
-    const before = await readdir(os.tmpdir());
-    await code(rawPng(30_000, 30_000, 8, 2, zeros(1e6)));
-    await code(webp.subarray(0, 100));
-    const left = (await readdir(os.tmpdir())).filter((name) => !before.includes(name));
-    expect(left.filter((name) => /vips|sharp|magick/i.test(name))).toEqual([]);
   });
 
   it('more bytes than allowed: payload_too_large, though its size was given as less', async () => {
