@@ -35,12 +35,14 @@ export interface NatsJsConnection {
   status(): AsyncIterable<{ readonly type: string }>;
   closed(): Promise<void | Error>;
   isClosed(): boolean;
+  /** What the connection was made with; nats.js has it and does not declare it. */
+  readonly options?: { readonly inboxPrefix?: string };
 }
 
 export interface NatsPortOptions {
   /** The client's `headers` function: `import { headers } from '@nats-io/transport-node'`. */
   readonly headers: () => WritableHeaders;
-  /** Prefix of inbox subjects; the same as the connection's `inboxPrefix` when permissions narrow it. */
+  /** Prefix of inbox subjects; the connection's own `inboxPrefix` when absent, as permissions may allow no other. */
   readonly inboxPrefix?: string;
   /** `$JS.<domain>.API` to reach a JetStream domain. */
   readonly apiPrefix?: string;
@@ -65,6 +67,7 @@ const EMPTY = new Uint8Array(0);
 /** Adapts a connection. Make one port per connection and share it between pipelines. */
 export function natsPort(connection: NatsJsConnection, options: NatsPortOptions): ClosableNatsPort {
   const clock = options.clock ?? systemClock;
+  const inboxPrefix = options.inboxPrefix ?? connection.options?.inboxPrefix ?? '_INBOX';
   const listeners = new Set<(event: ConnectionEvent) => void>();
   let connected = !connection.isClosed();
   let shut = false;
@@ -117,7 +120,7 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
     get closed() {
       return connection.isClosed();
     },
-    inbox: () => `${options.inboxPrefix ?? '_INBOX'}.${randomToken()}`,
+    inbox: () => `${inboxPrefix}.${randomToken()}`,
     subscribe(subject, onMessage): NatsSubscription {
       return connection.subscribe(subject, {
         callback: (error, message) => {
