@@ -210,7 +210,11 @@ describe('the broker', () => {
     const file = join(folder, name);
     // Certificates are the deployment's; everything else of the file is checked as it is.
     await writeFile(file, read(`deploy/nats/${name}`).replace(/^tls \{[\s\S]*?^\}/m, ''));
-    const env = { ...process.env, SERVER_NAME: 'a', NATS_USER: 'b', NATS_PASSWORD: 'c' };
+    await writeFile(join(folder, 'users.conf'), read('deploy/nats/users.conf'));
+    const passwords = Object.fromEntries(
+      readdirSync(join(root, 'services')).map((service) => [`NATS_${service.toUpperCase()}_PASSWORD`, service]),
+    );
+    const env = { ...process.env, SERVER_NAME: 'a', ...passwords };
     const { stderr } = await run(program.path, ['-t', '-c', file], { env });
     expect(stderr).toContain('is valid');
     await rm(folder, { recursive: true });

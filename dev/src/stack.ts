@@ -43,6 +43,8 @@ export interface StackOptions {
   readonly ports?: DevPorts;
   /** How many replicas of the image service. */
   readonly imageReplicas?: number;
+  /** Text of a NATS configuration file: users, permissions, what flags cannot say. `env` gives the services theirs. */
+  readonly natsConfig?: string;
   /** Every line of every service. */
   readonly onLine?: (source: string, line: string) => void;
   /** What the stack itself is doing, for a person. */
@@ -125,6 +127,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       monitorPort: ports?.natsMonitor ?? 0,
       storeDir: join(data, 'nats'),
       ownSession: true,
+      ...(options.natsConfig === undefined ? {} : { config: options.natsConfig }),
       log: progress,
     });
     stops.push(() => nats.stop());

@@ -1,0 +1,137 @@
+import { mkdtempSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startStack, type ServiceName, type Stack } from '@sluice/dev';
+import { connectNats } from '@sluice/messaging';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { gatewayClient, until } from './gateway-client.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const services = ['gateway', 'image', 'email', 'client'] as const satisfies readonly ServiceName[];
+const passwordOf = (service: string): string => `only-${service}-knows`;
+
+let directory: string;
+let stack: Stack;
+let api: ReturnType<typeof gatewayClient>;
+
+/** What the server refused so far, as its log says it. */
+const violations = async (): Promise<string[]> =>
+  (await readFile(join(directory, 'nats.log'), 'utf8')).split('\n').filter((line) => /violation/i.test(line));
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-users-'));
+  const users = await readFile(join(ROOT, 'deploy/nats/users.conf'), 'utf8');
+  const config = users.replaceAll(/\$NATS_([A-Z]+)_PASSWORD/g, (_, name: string) => passwordOf(name.toLowerCase()));
+  stack = await startStack({
+    dataDirectory: join(directory, 'data'),
+    natsConfig: `${config}\nlog_file: "${join(directory, 'nats.log')}"\n`,
+    env: Object.fromEntries(
+      services.map((service) => [
+        service,
+        {
+          NATS_USER: service,
+          NATS_PASSWORD: passwordOf(service),
+          CREDITS: 'on',
+          CREDIT_PRICE_EMAIL: '0',
+          CREDIT_PRICE_IMAGE: '0',
+        },
+      ]),
+    ),
+  });
+  api = gatewayClient(stack.urls.gateway);
+});
+afterAll(async () => {
+  await stack?.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('the system on a broker that lets each service do its own work alone', () => {
+  test('does all of it, and tries nothing that it may not', async () => {
+    const photo = await readFile(join(ROOT, 'samples/photo.jpg'));
+    const json = { 'content-type': 'application/json' };
+    const image = await api.accept('/v1/images?notify=ada@example.com&priority=express', photo);
+    const mail = await api.accept(
+      '/v1/emails',
+      JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } }),
+      json,
+    );
+    const poison = await api.accept('/v1/images', photo.subarray(0, photo.length / 2));
+    expect((await api.ended(image.id)).state).toBe('succeeded');
+    expect((await api.ended(mail.id)).state).toBe('succeeded');
+    expect((await api.ended(poison.id)).state).toBe('failed');
+    await until('the notice is there', () => stack.mail.mailbox.all().length >= 2);
+
+    // Paused work waits, is cancelled, and goes on.
+    const turn = async (to: 'pause' | 'resume'): Promise<void> => {
+      const answer = await api.post(`/v1/pipelines/welcome_mailer:${to}`, '{}', json);
+      expect(answer.status).toBe(202);
+    };
+    await turn('pause');
+    const late = await api.accept(
+      '/v1/emails',
+      JSON.stringify({ to: 'bob@example.com', template: 'welcome', variables: { name: 'Bob' } }),
+      json,
+    );
+    expect((await fetch(`${stack.urls.gateway}/v1/jobs/${late.id}`, { method: 'DELETE' })).status).toBe(202);
+    await turn('resume');
+    expect((await api.ended(late.id)).state).toBe('cancelled');
+
+    await until('every callback was taken', async () =>
+      (await api.events(image.id)).some(({ app, event }) => app === 'client' && event === 'acked'),
+    );
+    expect(await violations()).toEqual([]);
+  });
+
+  const intrusions: readonly (readonly [service: string, subject: string, what: string])[] = [
+    ['email', 'image.convert.url', 'give the converter work'],
+    ['email', 'user.image.converted', 'settle what another service does'],
+    ['image', 'user.email.sent', 'settle what another service does'],
+    ['image', 'jobs.job_a', 'write the history of a job'],
+    ['client', 'user.image.converted', 'settle a job'],
+    ['client', 'jobs.job_a', 'write the history of a job'],
+    ['client', 'email.send.welcome', 'send a mail past the gateway'],
+    ['client', 'credits.acme', 'give itself credits'],
+    ['email', '$JS.API.STREAM.MSG.GET.JOBS', 'read any message of any job by number'],
+    ['email', '$JS.API.CONSUMER.CREATE.USERS', 'follow the commands of clients'],
+    ['gateway', '$JS.API.STREAM.DELETE.JOBS', 'delete a stream'],
+    ['gateway', '$JS.API.STREAM.PURGE.AUDIT', 'empty the audit'],
+  ];
+  test.each(intrusions)('%s may not publish to %s: %s', async (service, subject) => {
+    const nc = await connectNats({
+      url: stack.urls.nats,
+      name: 'intruder',
+      inboxPrefix: `_INBOX_${service}`,
+      user: service,
+      password: passwordOf(service),
+    });
+    try {
+      await expect(nc.request(subject, '{}', { timeout: 5_000 })).rejects.toThrow(/permissions violation/i);
+    } finally {
+      await nc.close();
+    }
+  });
+
+  test.each(['image', 'email', 'client'] as const)('%s reads no answers of another service', async (service) => {
+    const nc = await connectNats({
+      url: stack.urls.nats,
+      name: 'intruder',
+      inboxPrefix: `_INBOX_${service}`,
+      user: service,
+      password: passwordOf(service),
+    });
+    try {
+      const refused = Promise.withResolvers<string>();
+      nc.subscribe('_INBOX_gateway.>', { callback: (error) => refused.resolve(String(error)) });
+      expect(await refused.promise).toMatch(/permissions violation/i);
+    } finally {
+      await nc.close();
+    }
+  });
+
+  test('lets nobody in without a name', async () => {
+    await expect(connectNats({ url: stack.urls.nats, name: 'nobody', waitForServer: false })).rejects.toThrow(
+      /authorization/i,
+    );
+  });
+});
