@@ -1,12 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { decodeAwsChunked } from './aws-chunked.ts';
 import { CHECKSUM_ALGORITHMS, checksumDigest, type Checksum, type ChecksumAlgorithm } from './checksum.ts';
 import { S3Error } from './error.ts';
+import { gathered } from './pieces.ts';
 
 /** A request body on disk, checked against everything its sender declared about it. */
 export interface ReceivedBody {
@@ -62,20 +61,19 @@ export async function receiveBody(
   let sizeBytes = 0;
   try {
     const source = chunked ? decodeAwsChunked(request, trailers) : request;
-    await pipeline(
-      source,
-      async function* (chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          sizeBytes += chunk.length;
-          if (sizeBytes > maxBytes) throw new S3Error(400, 'EntityTooLarge');
-          md5.update(chunk);
-          sha256?.update(chunk);
-          for (const { digest } of digests) digest.update(chunk);
-          yield chunk;
-        }
-      },
-      createWriteStream(file),
-    );
+    const handle = await open(file, 'wx');
+    try {
+      for await (const piece of gathered(source, !chunked)) {
+        sizeBytes += piece.length;
+        if (sizeBytes > maxBytes) throw new S3Error(400, 'EntityTooLarge');
+        md5.update(piece);
+        sha256?.update(piece);
+        for (const { digest } of digests) digest.update(piece);
+        await handle.writeFile(piece);
+      }
+    } finally {
+      await handle.close();
+    }
 
     const plainLength = chunked ? undefined : header(request, 'content-length');
     const expectedLength = header(request, 'x-amz-decoded-content-length') ?? plainLength;

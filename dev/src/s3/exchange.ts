@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setImmediate } from 'node:timers/promises';
 import { S3Error } from './error.ts';
 import type { S3FaultEffect } from './fault.ts';
@@ -24,12 +22,12 @@ export interface Exchange {
   send(status: number, headers?: Record<string, string | number>, body?: string): void;
   /** Answers with an XML document, to which the declaration is added. */
   sendXml(document: string): void;
-  /** Answers with the bytes of a stream, whose number is known; closes the stream. */
+  /** Answers with bytes whose number is known. A piece is on its way before the next is asked for. */
   sendStream(
     status: number,
     headers: Record<string, string | number>,
     sizeBytes: number,
-    source: Readable,
+    source: AsyncIterable<Buffer>,
   ): Promise<void>;
 }
 
@@ -61,6 +59,19 @@ async function* damaged(source: AsyncIterable<Buffer>, effect: S3FaultEffect, re
     } else yield chunk;
     offset += chunk.length;
   }
+}
+
+/** Writes a piece of an answer; resolves when it may be overwritten. */
+function sent(response: ServerResponse, piece: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const gone = (): void => reject(new Error('the client went away'));
+    response.once('close', gone);
+    response.write(piece, (error) => {
+      response.off('close', gone);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
 }
 
 /** Reads method, bucket, key and query off a request. @throws S3Error InvalidURI */
@@ -103,13 +114,12 @@ export function createExchange(
     },
     async sendStream(status, headers, sizeBytes, source) {
       if (effect?.kind === 'lose-answer') {
-        source.destroy();
         request.socket.resetAndDestroy();
         return;
       }
       response.writeHead(status, { ...headers, 'content-length': sizeBytes });
-      const body = effect ? damaged(source, effect, response) : source;
-      await pipeline(body, response);
+      for await (const piece of effect ? damaged(source, effect, response) : source) await sent(response, piece);
+      response.end();
     },
   };
   return { ...exchange, effect };

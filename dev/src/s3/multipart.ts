@@ -1,10 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { copyFile, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { ReceivedBody } from './body.ts';
 import { S3Error } from './error.ts';
+import { piecesOf } from './pieces.ts';
 
 interface Part {
   etag: string;
@@ -91,11 +90,28 @@ export async function joinParts(
     return part;
   });
   const file = join(folder, randomBytes(12).toString('hex'));
-  await pipeline(async function* () {
-    for (const part of parts) yield* createReadStream(part.file);
-  }, createWriteStream(file));
+  await concatenate(parts, file);
   const md5 = createHash('md5');
   for (const part of parts) md5.update(Buffer.from(part.etag, 'hex'));
   const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0);
   return { file, sizeBytes, etag: `${md5.digest('hex')}-${parts.length}` };
+}
+
+// The parts stay as they are until the upload is discarded: a completion may be asked for again.
+async function concatenate([first, ...others]: readonly Part[], file: string): Promise<void> {
+  if (!first) throw new S3Error(400, 'MalformedXML');
+  await copyFile(first.file, file);
+  const handle = await open(file, 'a');
+  try {
+    for (const part of others) {
+      const source = await open(part.file);
+      try {
+        for await (const piece of piecesOf(source, 0, part.sizeBytes)) await handle.writeFile(piece);
+      } finally {
+        await source.close();
+      }
+    }
+  } finally {
+    await handle.close();
+  }
 }

@@ -9,6 +9,7 @@ import { S3Error } from './error.ts';
 import type { Exchange } from './exchange.ts';
 import { createUpload, uploadRequest } from './multipart-requests.ts';
 import { overriddenHeaders, storedHeaders, storedTags } from './object-headers.ts';
+import { piecesOf } from './pieces.ts';
 import type { ServerState } from './server-state.ts';
 import type { Bucket } from './store.ts';
 import { childrenOf, element, parseXml, S3_NAMESPACE, textOf } from './xml.ts';
@@ -83,8 +84,8 @@ async function getObject(state: ServerState, exchange: Exchange, bucket: Bucket)
     const status = range ? 206 : 200;
     const sizeBytes = range ? range.end - range.start + 1 : object.sizeBytes;
     if (method === 'HEAD' || sizeBytes === 0) return exchange.send(status, { ...headers, 'content-length': sizeBytes });
-    const bytes = handle.createReadStream({ autoClose: false, ...range });
-    await exchange.sendStream(status, headers, sizeBytes, bytes);
+    const start = range ? range.start : 0;
+    await exchange.sendStream(status, headers, sizeBytes, piecesOf(handle, start, start + sizeBytes));
   } finally {
     await handle.close();
   }
