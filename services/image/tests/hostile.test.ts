@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { fuzz, fuzzForMemory } from './fuzz.ts';
 import { bombs } from './support/bombs.ts';
 import { convertBytes, startDecoders } from './support/converting.ts';
+import { writeRestartingJpeg } from './support/jpeg-writer.ts';
 import { chunk, rawPng, writePng } from './support/png-writer.ts';
 
 const decoders = startDecoders();
@@ -91,12 +92,27 @@ describe('a corrupt picture fails as corrupt_image', () => {
     ['JPEG without quantisation tables', withoutSegments(jpeg, 0xdb)],
     ['JPEG whose components differ by half a step', withSampling(0x32)],
     ['JPEG of more blocks than a unit may have', withSampling(0x44)],
+    ['JPEG of more rows than it has data for', taller(jpeg)],
+    ['JPEG with restarts, two of which are cut out', withoutRestarts()],
     ['WebP cut in half', webp.subarray(0, 60)],
     ['TIFF of a header', Buffer.from('II*\0\x08\0\0\0', 'latin1')],
     ['GIF of a header', Buffer.from('GIF89a\x10\0\x10\0\x80\0\0', 'latin1')],
   ])('%s', async (_, file) => {
     expect(await code(file)).toBe('corrupt_image');
   });
+
+  function taller(file: Buffer): Buffer {
+    const copy = Buffer.from(file);
+    copy.writeUInt16BE(20_000, copy.indexOf(Buffer.from([0xff, 0xc0])) + 5);
+    return copy;
+  }
+
+  // Eight at once would count round, were they not counted.
+  function withoutRestarts(): Buffer {
+    const file = writeRestartingJpeg({ columns: 9, rows: 7, interval: 5, level: (block) => block * 4 });
+    const restart = (n: number): number => file.lastIndexOf(Buffer.from([0xff, 0xd0 + n]));
+    return Buffer.concat([file.subarray(0, restart(2)), file.subarray(file.length - 2)]);
+  }
 
   function withSampling(ofFirstComponent: number): Buffer {
     const file = Buffer.from(jpeg);

@@ -1,4 +1,5 @@
 import sharp from 'sharp';
+import { writeRestartingJpeg } from './jpeg-writer.ts';
 import { chunk, writePng, type PngPlan } from './png-writer.ts';
 import { seededRandom } from './random.ts';
 
@@ -56,6 +57,10 @@ export async function seedFiles(): Promise<{ readonly name: string; readonly byt
     { name: 'jpeg-progressive', bytes: await picture.clone().jpeg({ progressive: true }).toBuffer() },
     { name: 'jpeg-gray', bytes: await picture.clone().toColourspace('b-w').jpeg().toBuffer() },
     { name: 'jpeg-cmyk', bytes: await picture.clone().toColourspace('cmyk').jpeg().toBuffer() },
+    {
+      name: 'jpeg-restarting',
+      bytes: writeRestartingJpeg({ columns: 9, rows: 7, interval: 5, level: (block) => (block * 67) & 255 }),
+    },
     { name: 'webp', bytes: await alpha.clone().webp({ quality: 70 }).toBuffer() },
     { name: 'webp-lossless', bytes: await alpha.clone().webp({ lossless: true }).toBuffer() },
     { name: 'gif', bytes: await picture.clone().gif().toBuffer() },

@@ -1,18 +1,20 @@
 import { CorruptImageError } from '../errors.ts';
 import type { ByteReader } from '../source.ts';
 import { marker, segmentBytes, type JpegHeader } from './header.ts';
+import type { JpegTables } from './tables.ts';
 
 /**
  * The rest of a JPEG behind its first scan header, up to and with EOI, as pieces to copy. What stands behind EOI stays
  * behind, as does metadata between scans.
  *
- * Proves the structure: every marker has its place, restart markers count round, the file is whole. It does not decode
- * the entropy-coded data, so damage that keeps the structure shows in the picture as it does in the source.
+ * Proves the structure: every marker has its place, restart markers count round and are all there, the file is whole,
+ * and each scan is long enough for the picture that the header announced. It does not decode the entropy-coded data, so
+ * damage that keeps the structure shows in the picture as it does in the source.
  *
  * @throws {CorruptImageError} when the structure is broken or EOI is missing
  */
 export async function* readScans(reader: ByteReader, { frame, tables }: JpegHeader): AsyncGenerator<Buffer> {
-  let code = yield* readEntropyData(reader, tables.restartInterval);
+  let code = yield* readEntropyData(reader, tables);
   while (code !== marker.eoi) {
     const length = (await reader.peek(2)).length === 2 ? (await reader.peek(2)).readUInt16BE(0) : 0;
     if (length < 2) throw new CorruptImageError('JPEG: broken segment');
@@ -28,7 +30,7 @@ export async function* readScans(reader: ByteReader, { frame, tables }: JpegHead
     else if (code === marker.sos) tables.checkScan(data, frame);
     else throw new CorruptImageError('JPEG: unexpected marker between scans');
     yield segmentBytes(code, segment);
-    code = code === marker.sos ? yield* readEntropyData(reader, tables.restartInterval) : await readNextMarker(reader);
+    code = code === marker.sos ? yield* readEntropyData(reader, tables) : await readNextMarker(reader);
   }
   yield Buffer.from([0xff, marker.eoi]);
 }
@@ -47,8 +49,10 @@ async function readNextMarker(reader: ByteReader): Promise<number> {
 }
 
 /** Copies entropy-coded data up to the marker that ends it, which it returns. */
-async function* readEntropyData(reader: ByteReader, restartInterval: number): AsyncGenerator<Buffer, number> {
+async function* readEntropyData(reader: ByteReader, tables: JpegTables): AsyncGenerator<Buffer, number> {
+  const { restartInterval } = tables;
   let restarts = 0;
+  let scanBytes = 0;
   for (;;) {
     const bytes = await nextWithWholeMarkers(reader);
     for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at)) {
@@ -64,10 +68,12 @@ async function* readEntropyData(reader: ByteReader, restartInterval: number): As
         at += 2;
       } else {
         if (at > 0) yield bytes.subarray(0, at);
+        tables.endScan(scanBytes + at, restarts);
         reader.unread(bytes.subarray(at + 2));
         return code;
       }
     }
+    scanBytes += bytes.length;
     yield bytes;
   }
 }

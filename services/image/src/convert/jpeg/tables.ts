@@ -57,6 +57,7 @@ export class JpegTables {
   /** How exactly each coefficient of a progressive picture is known: the bits still missing, by component. */
   readonly #missingBits = new Map<number, Int8Array>();
   restartInterval = 0;
+  #scan: ScanSize = { units: 0, leastBits: 0 };
 
   /** A DHT segment: a list of whole Huffman tables whose codes fit. */
   addHuffman(data: Buffer): void {
@@ -127,6 +128,23 @@ export class JpegTables {
     }
     if (count > 1 && blocks > mostInterleavedBlocks)
       throw new CorruptImageError('JPEG: too much in one unit of a scan');
+    const alone = count > 1 ? undefined : frame.components.find(({ id }) => seen.has(id));
+    const units = unitsOf(frame, alone);
+    // Of each block, a sequential scan has at least one bit for its mean and one for its detail.
+    const bitsPerBlock = frame.progressive ? (first === 0 ? 1 : 0) : 2;
+    this.#scan = { units, leastBits: units * (alone ? 1 : blocks) * bitsPerBlock };
+  }
+
+  /**
+   * The end of the scan that was checked last, with so many bytes and restart markers in it. A header may announce any
+   * size; the data must at least be able to fill it.
+   */
+  endScan(bytes: number, restarts: number): void {
+    const { units, leastBits } = this.#scan;
+    if (this.restartInterval > 0 && restarts < Math.ceil(units / this.restartInterval) - 1) {
+      throw new CorruptImageError('JPEG: restarts are missing');
+    }
+    if (bytes * 8 < leastBits) throw new CorruptImageError('JPEG: less data than its size needs');
   }
 
   // Each coefficient is first sent without its lowest bits, then refined bit by bit: in this order or not at all.
@@ -139,6 +157,19 @@ export class JpegTables {
       missing[k] = after;
     }
   }
+}
+
+interface ScanSize {
+  readonly units: number;
+  readonly leastBits: number;
+}
+
+/** What the restarts of a scan are counted in: a block of the component that it has alone, or the blocks of all. */
+function unitsOf(frame: JpegFrame, alone: Component | undefined): number {
+  const most = (way: 'horizontal' | 'vertical'): number => Math.max(...frame.components.map((each) => each[way]));
+  const along = (pixels: number, way: 'horizontal' | 'vertical'): number =>
+    alone ? Math.ceil(Math.ceil((pixels * alone[way]) / most(way)) / 8) : Math.ceil(pixels / (8 * most(way)));
+  return along(frame.width, 'horizontal') * along(frame.height, 'vertical');
 }
 
 function checkProgression(components: number, first: number, last: number, before: number, after: number): void {
