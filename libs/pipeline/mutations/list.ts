@@ -235,6 +235,7 @@ export const mutations: readonly Mutation[] = [
     to: '(this.#credit[index] ?? 0) + 1',
   },
   { file: 'admission', rule: 'no more handlers than slots', from: 'work.slots < this.#slots', to: 'true' },
+  { file: 'admission', rule: 'a reserve is used', from: 'work.slotsOf(source) <', to: '0 *' },
   {
     file: 'admission',
     rule: 'a delivery joins the one that is running',

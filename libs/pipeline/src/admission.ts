@@ -15,6 +15,7 @@ import type { Workload } from './workload.ts';
 
 /** With ordered lanes, messages that wait behind their key do not use up the room of others, up to this many per slot. */
 const LANE_ROOM_PER_SLOT = 3;
+const NONE: readonly number[] = [];
 
 export interface AdmissionParts<T, D> {
   readonly spec: ResolvedSpec<T, D>;
@@ -40,6 +41,8 @@ export class Admission<T, D> {
   readonly #origins: readonly DeliverySource[];
   /** Overwritten for every message: what is needed of it goes into the delivery at once. */
   readonly #meta: DeliveryMeta = { attempt: 0, sequence: 0, pending: 0 };
+  /** The sources that have slots of their own. */
+  readonly #reserves: readonly number[];
   #starting = false;
   #asking = false;
 
@@ -53,6 +56,7 @@ export class Admission<T, D> {
       maxAttempts: spec.retry.maxAttempts,
       ackPrefix: `$JS.ACK.${stream}.${consumer}.`,
     }));
+    this.#reserves = spec.sources.flatMap(({ reserve }, index) => (reserve > 0 ? [index] : []));
   }
 
   /** A message arrived. */
@@ -109,9 +113,11 @@ export class Admission<T, D> {
     if (this.#starting || !open()) return;
     this.#starting = true;
     // Batches take their slots when they close, not while they fill.
-    while (work.intake.ready > 0 && (work.batcher !== undefined || work.slots < this.#slots)) {
+    while (work.intake.ready > 0) {
+      const free = work.batcher !== undefined || work.slots < this.#slots;
+      if (!free && !this.#reserves.some(this.#mayUseReserve)) break;
       if (!demand.mayStart()) break;
-      const delivery = work.intake.take();
+      const delivery = free ? work.intake.take() : work.intake.take(this.#mayUseReserve);
       if (delivery === undefined) break;
       const passed = processor.gate(delivery);
       if (passed === true) this.#pass(delivery);
@@ -153,11 +159,26 @@ export class Admission<T, D> {
     if (!open()) return;
     const capacity = this.#capacity();
     const { held } = work;
-    demand.ask({ capacity, held, waiting: work.intake.ready + work.intake.lanes.waiting }, usable);
+    const waiting = work.intake.ready + work.intake.lanes.waiting;
+    demand.ask({ capacity, held, waiting, reserved: this.#freeReserves() }, usable);
     if (work.batcher !== undefined && held >= capacity && work.runs.size < this.#slots && work.batches.size === 0) {
       // Every place is taken by batches that wait for more: there is no more, until one of them goes.
       work.batcher.closeOldest('demand');
     }
+  }
+
+  /** All slots are taken: whether this source has one of its own left, and a message for it. */
+  readonly #mayUseReserve = (source: number): boolean => {
+    const { breaker, spec, work } = this.#parts;
+    if (breaker !== undefined && breaker.phase !== 'closed') return false;
+    return work.intake.readyOf(source) && work.slotsOf(source) < (spec.sources[source]?.reserve ?? 0);
+  };
+
+  /** By source: slots of its own that nothing is at and nothing waits for. */
+  #freeReserves(): readonly number[] {
+    const { breaker, spec, work } = this.#parts;
+    if (this.#reserves.length === 0 || (breaker !== undefined && breaker.phase !== 'closed')) return NONE;
+    return spec.sources.map(({ reserve }, source) => reserve - work.intake.heldOf(source));
   }
 
   /** Slots there are: one while the breaker probes, none while it is open. */

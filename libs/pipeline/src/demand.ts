@@ -13,6 +13,8 @@ export interface Load {
   readonly held: number;
   /** Of those, not started. */
   readonly waiting: number;
+  /** By source: slots of its own that are free. */
+  readonly reserved: readonly number[];
 }
 
 /**
@@ -61,6 +63,20 @@ export class Demand {
 
   /** Sends the pulls that the load leaves room for; `usable` leaves out sources that are in trouble. */
   ask(load: Load, usable: (source: number) => boolean): void {
+    this.#askForSlots(load, usable);
+    // Reserves are for when everything else is taken, so they are asked for whatever is held.
+    if (this.#bucket !== undefined) return;
+    for (const [source, free] of load.reserved.entries()) {
+      const puller = this.#pullers[source];
+      if (puller !== undefined && free > 0 && puller.requested === 0 && usable(source)) this.#request(puller, free);
+    }
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+
+  #askForSlots(load: Load, usable: (source: number) => boolean): void {
     const single = this.#pullers.length === 1;
     const counted = this.#pullers.reduce((sum, puller) => sum + (single || puller.lag > 0 ? puller.requested : 0), 0);
     let free = load.capacity - load.held - counted;
@@ -91,10 +107,6 @@ export class Demand {
       const puller = this.#pullers[source];
       if (puller !== undefined && share > 0) this.#request(puller, share);
     }
-  }
-
-  close(): void {
-    this.#timer?.cancel();
   }
 
   #request(puller: Puller, count: number): void {

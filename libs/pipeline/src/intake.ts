@@ -37,6 +37,10 @@ export class Intake<T> {
     return this.#held.reduce((sum, bySequence) => sum + bySequence.size, 0);
   }
 
+  heldOf(source: number): number {
+    return this.#held[source]?.size ?? 0;
+  }
+
   /** Takes a message in; behind another of its key it waits, otherwise it is ready. */
   add(delivery: Delivery<T>): void {
     this.#held[delivery.source]?.set(delivery.sequence, delivery);
@@ -49,10 +53,15 @@ export class Intake<T> {
     this.#readyCount++;
   }
 
-  /** The message that may start next, by weight of its source. */
-  take(): Delivery<T> | undefined {
+  /** Whether a source has a message that is ready to start. */
+  readyOf(source: number): boolean {
+    return (this.#ready[source]?.size ?? 0) > 0;
+  }
+
+  /** The message that may start next, by weight of its source, of the sources that may. */
+  take(may: (source: number) => boolean = () => true): Delivery<T> | undefined {
     if (this.#readyCount === 0) return undefined;
-    const index = this.#turn.next((source) => (this.#ready[source]?.size ?? 0) > 0);
+    const index = this.#turn.next((source) => this.readyOf(source) && may(source));
     const delivery = this.#ready[index]?.take();
     if (delivery !== undefined) this.#readyCount--;
     return delivery;

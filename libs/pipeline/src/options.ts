@@ -23,6 +23,11 @@ export const sourceFields = {
     min: 1,
     max: 1000,
   }),
+  reserve: numberOr(
+    0,
+    'Slots besides `flow.concurrency`: when all of those are taken, so many messages of this source run all the same.',
+    { min: 0, max: 65_536 },
+  ),
 } as const;
 
 export const flowFields = {

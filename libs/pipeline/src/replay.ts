@@ -101,7 +101,7 @@ export async function startReplay<T, D>(
     {
       ...spec,
       idempotency: undefined,
-      sources: [{ stream, consumer, weight: 1 }],
+      sources: [{ stream, consumer, weight: 1, reserve: 0 }],
     },
     { ...runtime, observe: count },
     clock,

@@ -117,6 +117,8 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
       if (ackWaitMs !== undefined && work.batch.maxWaitMs >= ackWaitMs) {
         say('batch.maxWaitMs', `must be less than ackWaitMs (${ackWaitMs}), got ${work.batch.maxWaitMs}`);
       }
+      if (sources.some(({ reserve }) => reserve > 0))
+        say('sources', 'cannot reserve slots for a source with batches: a batch may hold messages of several');
       if (flow.prefetch !== undefined)
         say('flow.prefetch', 'has no meaning with batches: the open batches are the buffer');
     }

@@ -44,6 +44,12 @@ export class Workload<T, D> {
   get slots(): number {
     return this.runs.size + this.gating;
   }
+  /** Slots taken by messages of one source; what is at the gate may be anybody's. */
+  slotsOf(source: number): number {
+    let count = this.gating;
+    for (const run of this.runs) if (run.deliveries[0].source === source) count += 1;
+    return count;
+  }
   /** Nothing runs that is going to end by itself. */
   get idle(): boolean {
     return this.runs.size - this.zombies + this.gating === 0 && this.batches.size === 0;

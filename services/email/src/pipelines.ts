@@ -13,6 +13,9 @@ export interface MailerSettings {
   readonly pullExpiresMs?: number | undefined;
 }
 
+/** Beside so many slots that both lanes share, the express lane has one of its own. */
+const RESERVE_SHARE = 8;
+
 const decode = decoder(channels.sendWelcome);
 
 /** The job id becomes a key and a Message-ID: a message whose id is no plain token is no message of ours. */
@@ -31,7 +34,12 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
     definePipeline<SendEmail, MailerDeps>({
       name,
       sources: [
-        { stream: 'EMAILS_EXPRESS', consumer: name, weight: 4 },
+        {
+          stream: 'EMAILS_EXPRESS',
+          consumer: name,
+          weight: 4,
+          reserve: Math.max(1, Math.ceil(settings.concurrency[name] / RESERVE_SHARE)),
+        },
         { stream: 'EMAILS', consumer: name, weight: 1 },
       ],
       decode: decodeSendEmail,

@@ -161,6 +161,36 @@ export function flowRows(row: Row): void {
     );
   });
 
+  describe('a source with a reserve', () => {
+    row(
+      'starts as many when every slot is taken, and no more',
+      async ({ place, start, expect }) => {
+        const working = gate();
+        const started: string[] = [];
+        for (let n = 0; n < 8; n++) await place.store(JSON.stringify({ n, key: 'low' }), { lane: 'low' });
+        const running = await start({
+          ...base(place),
+          sources: [
+            { stream: place.stream, consumer: 'high', reserve: 2 },
+            { stream: place.stream, consumer: 'low' },
+          ],
+          handle: ({ data }) => {
+            started.push(data.key ?? '');
+            return working.opened;
+          },
+        });
+        await expect.poll(() => started.length).toBe(4);
+        for (let n = 0; n < 4; n++) await place.store(JSON.stringify({ n, key: 'high' }), { lane: 'high' });
+        await expect.poll(() => running.snapshot().inFlight).toBe(6);
+        await place.store(JSON.stringify({ n: 4, key: 'high' }), { lane: 'high' });
+        expect(started).toEqual(['low', 'low', 'low', 'low', 'high', 'high']);
+        working.open();
+        await expect.poll(() => place.left()).toBe(0);
+      },
+      { lanes: ['high', 'low'] },
+    );
+  });
+
   describe('the rate limit', () => {
     row(
       'is a token bucket: a burst, then the steady rate; it can be changed while running',
