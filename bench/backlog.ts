@@ -44,7 +44,7 @@ export async function run({ quick = false } = {}): Promise<BenchResult> {
         { id: 'backlog.wrong', value: seen.wrong.length, unit: 'answers or ends', pass: seen.wrong.length === 0 },
       ],
       notes: [
-        `The mail server answers ${MAIL_LATENCY_MS} ms late; both lanes share the mailer's slots, 4 turns to 1.`,
+        `The mail server answers ${MAIL_LATENCY_MS} ms late; both lanes share 16 slots, 4 turns to 1, and express has 2 more.`,
         ...seen.wrong.slice(0, 5),
       ],
     };

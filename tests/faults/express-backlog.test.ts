@@ -39,6 +39,11 @@ describe(`${JOBS} normal mails in a lane that holds no more`, () => {
   });
 
   test('all succeed, and so does everything express', () => {
+    const { deepest, refused, accepted, backlogMs, drainMs } = run;
+    console.log(
+      `${deepest} queued, ${refused} refused with Retry-After, ${backlogMs.length} express mails sent past them, ` +
+        `drained in ${Math.round(drainMs / 1_000)} s, ${accepted} accepted and ${run.wrong.length} wrong`,
+    );
     expect(run.wrong).toEqual([]);
     expect(run.accepted).toBe(JOBS + 1 + run.idleMs.length + run.backlogMs.length);
   });
