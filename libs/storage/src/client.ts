@@ -44,7 +44,22 @@ export function s3Client(settings: StoreSettings, endpoint: string | undefined =
     (next, context) => (args) => observed(settings, context.commandName ?? 'Unknown', args.input, () => next(args)),
     { step: 'initialize', name: 'observe', priority: 'high' },
   );
+  client.middlewareStack.add((next) => (args) => next(withoutPayloadHash(args)), {
+    step: 'build',
+    name: 'unsignedPayload',
+  });
   return client;
+}
+
+/**
+ * Leaves the body out of the signature, as S3 allows. The SDK would hash every body on the main thread, and the store
+ * once more. TLS protects bodies on their way; without it nothing that is read is protected either, and whoever wants to
+ * know has the SHA-256 of a result in its job.
+ */
+function withoutPayloadHash<Args extends { readonly request: unknown }>(args: Args): Args {
+  const { request } = args;
+  if (hasBytes(request)) request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+  return args;
 }
 
 /** One span and one observation an operation, its retries included. */
@@ -78,4 +93,10 @@ async function observed<R>(settings: StoreSettings, command: string, input: obje
       span.end();
     }
   });
+}
+
+function hasBytes(
+  request: unknown,
+): request is { readonly body: Uint8Array; readonly headers: Record<string, string> } {
+  return typeof request === 'object' && request !== null && 'body' in request && request.body instanceof Uint8Array;
 }

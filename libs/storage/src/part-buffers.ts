@@ -1,20 +1,34 @@
-// S3 takes no smaller part but for the last.
-const partBytes = 5 * 1024 * 1024;
-// Of all uploads together, between two of them: 20 MiB.
-const mostIdle = 4;
+// S3 takes 5 MiB and more. In this size most PDFs are one part, which is one request where two parts are four.
+const partBytes = 8 * 1024 * 1024;
+// Of all uploads together, between two of them: 32 MiB.
+const mostKept = 4;
 
 /**
- * The buffers that parts of uploads are gathered in. They are used again: 5 MiB of new memory cost more to be had from
- * the system than to be filled, and a collector that does not hear of them cannot let them pile up.
+ * The buffers that parts of uploads are gathered in. Some are kept and used again: new memory costs as much to be had
+ * from the system as to be filled. Those are shared memory, which V8 leaves out of what makes it collect: at 64 MiB of
+ * array buffers it searches the heap again and again, though these are never garbage.
  */
 export class PartBuffers {
   readonly #idle: Buffer[] = [];
+  #kept = 0;
 
   take(): Buffer {
-    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+    const buffer = this.#idle.pop();
+    if (buffer) return buffer;
+    if (this.#kept === mostKept) return Buffer.allocUnsafeSlow(partBytes);
+    this.#kept++;
+    return Buffer.from(new SharedArrayBuffer(partBytes));
   }
 
+  /** Takes a buffer back that nobody reads from any more. */
   give(buffer: Buffer): void {
-    if (this.#idle.length < mostIdle) this.#idle.push(buffer);
+    if (isKept(buffer)) this.#idle.push(buffer);
+  }
+
+  /** Forgets a buffer that somebody may still read from: a connection that broke, for one. */
+  lose(buffer: Buffer): void {
+    if (isKept(buffer)) this.#kept--;
   }
 }
+
+const isKept = ({ buffer }: Buffer): boolean => buffer instanceof SharedArrayBuffer;

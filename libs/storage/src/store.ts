@@ -33,7 +33,7 @@ export interface PutSettings {
 export interface ObjectStore {
   /** Writes bytes, or a stream as `upload` does. Returns the size. */
   put(key: string, body: Uint8Array | Readable, settings: PutSettings): Promise<{ sizeBytes: number }>;
-  /** Begins an object that is written piece by piece; at most two parts of 5 MiB are held in memory. No traffic until a part is full. */
+  /** Begins an object that is written piece by piece; at most two parts of 8 MiB are held in memory. No traffic until a part is full. */
   upload(key: string, settings: PutSettings): ObjectUpload;
   /** Opens an object for reading. The stream must be read to its end or destroyed. */
   get(key: string, signal?: AbortSignal): Promise<{ body: Readable; sizeBytes: number; contentType: string }>;

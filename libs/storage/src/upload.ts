@@ -89,8 +89,9 @@ export class PartUpload implements ObjectUpload {
   }
 
   async abandon(): Promise<void> {
-    this.#part = undefined;
     await this.#onTheWire.catch(() => {});
+    if (this.#part) this.#buffers.lose(this.#part);
+    this.#part = undefined;
     const UploadId = this.#uploadId;
     if (UploadId === undefined) return;
     this.#uploadId = undefined;
@@ -120,7 +121,13 @@ export class PartUpload implements ObjectUpload {
     }
     this.#part = undefined;
     this.#filled = 0;
-    this.#onTheWire = this.#storePart(part).then(() => this.#buffers.give(part));
+    this.#onTheWire = this.#storePart(part).then(
+      () => this.#buffers.give(part),
+      (error: unknown) => {
+        this.#buffers.lose(part);
+        throw error;
+      },
+    );
     // Whoever writes or finishes next is told.
     this.#onTheWire.catch(() => {});
   }

@@ -1,5 +1,5 @@
 import { fields, natsFields, storeFields } from '@sluice/service';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { defaultLimits, type ConvertLimits } from './convert/options.ts';
 import { sizeFor, type Machine, type Sizing } from './sizing.ts';
 
@@ -23,6 +23,11 @@ export const imageFields = {
   MAX_COPIED_PIXELS: fields.count.default(defaultLimits.maxCopiedPixels),
   /** Pages of one PDF. */
   MAX_PAGES: fields.count.default(defaultLimits.maxPages),
+  /**
+   * `on` reads each JPEG that is copied through for damage in a decoder and refuses it where there is any. Without,
+   * damage that leaves the structure whole is copied and shows in the PDF as it does in the file.
+   */
+  VERIFY_JPEG: z.enum(['on', 'off']).default('off'),
 };
 
 export type ImageConfig = z.infer<z.ZodObject<typeof imageFields>>;
@@ -31,6 +36,7 @@ export type ImageConfig = z.infer<z.ZodObject<typeof imageFields>>;
 export interface ImageSettings {
   readonly sizing: Sizing;
   readonly limits: ConvertLimits;
+  readonly verifyJpeg: boolean;
   readonly convertTimeoutMs: number;
 }
 
@@ -51,6 +57,7 @@ export function imageSettings(config: ImageConfig, machine: Machine): ImageSetti
       maxPages: config.MAX_PAGES,
       maxHeldAlphaBytes: defaultLimits.maxHeldAlphaBytes,
     },
+    verifyJpeg: config.VERIFY_JPEG === 'on',
     convertTimeoutMs: config.CONVERT_TIMEOUT_MS,
   };
 }

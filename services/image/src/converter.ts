@@ -18,6 +18,8 @@ export interface ConverterDeps {
   readonly store: Pick<ObjectStore, 'get' | 'upload' | 'head'>;
   readonly decoders: DecoderPool;
   readonly limits: ConvertLimits;
+  /** Whether JPEGs that are copied are read through for damage. */
+  readonly verifyJpeg: boolean;
   readonly convertTimeoutMs: number;
   readonly metrics: ImageMetrics;
   readonly now: () => Date;
@@ -37,6 +39,7 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
       span.setAttributes({
         'image.path': done.path,
         'image.pages': done.pages.length,
+        'image.pages_verified': done.pages.filter(({ verified }) => verified).length,
         'image.format': done.pages[0]?.format ?? '',
         'image.width': done.width,
         'image.height': done.height,
@@ -63,7 +66,7 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
 }
 
 async function convertInTime(work: ConvertImage, { deps, signal }: Context<ConverterDeps>): Promise<Conversion> {
-  const { store, limits, decoders, convertTimeoutMs } = deps;
+  const { store, limits, decoders, verifyJpeg, convertTimeoutMs } = deps;
   const late = new AbortController();
   const timer = setTimeout(() => {
     late.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
@@ -75,6 +78,7 @@ async function convertInTime(work: ConvertImage, { deps, signal }: Context<Conve
     const conversion = await convert(sources, convertOptions(work.options), upload, {
       limits,
       decoders,
+      verifyJpeg,
       signal: either,
     });
     await upload.finish();

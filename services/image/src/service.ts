@@ -16,7 +16,7 @@ export type ImageContext = WorkerContext & { readonly config: ImageConfig };
 /** Starts the image service: both converters on the bus, decoders beside them. */
 export async function startImage(context: ImageContext): Promise<RunningService> {
   const { config, log, telemetry } = context;
-  const { sizing, limits, convertTimeoutMs } = imageSettings(config, thisMachine());
+  const { sizing, limits, verifyJpeg, convertTimeoutMs } = imageSettings(config, thisMachine());
   log.info({ ...sizing }, 'sized for this machine');
   const worker = await joinBus('image', context);
   const store = createStore({
@@ -35,7 +35,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   });
   decoders.warm();
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
-  const deps = { store, decoders, limits, convertTimeoutMs, metrics, now: () => new Date() };
+  const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, metrics, now: () => new Date() };
   const cancellations = watchCancellations(worker.bus.port);
   const use = [unlessCancelled<ConvertImage, ConverterDeps>(jobLog(worker.bus), cancellations)];
   for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs, use })) {

@@ -25,6 +25,7 @@ function sourceFromStore(
   return {
     name,
     sizeBytes,
+    disposable: true,
     async open() {
       // A job writes to its own key and reads uploads, whatever its message says.
       if (!isUploadKey(key)) throw new StoreError('refused', `${name}: not the key of an upload`);

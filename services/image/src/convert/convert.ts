@@ -71,7 +71,7 @@ async function drawSource(
 ): Promise<readonly DrawnPage[]> {
   const { maxInputBytes } = context.limits;
   if (source.sizeBytes > maxInputBytes) throw new PayloadTooLargeError(`more than ${maxInputBytes} bytes`);
-  const reader = new ByteReader(await source.open(), maxInputBytes);
+  const reader = await ByteReader.open(source, maxInputBytes);
   try {
     const head = await reader.peek(sniffBytes);
     const format = sniff(head);

@@ -13,12 +13,16 @@ export interface DrawnPage {
   readonly format: ImageFormat;
   readonly width: number;
   readonly height: number;
+  /** A JPEG that was copied, and was read through for damage on the way. */
+  readonly verified?: boolean;
 }
 
 /** What a conversion works with. */
 export interface ConvertContext {
   readonly limits: ConvertLimits;
   readonly decoders: DecoderPool;
+  /** Whether JPEGs that are copied are read through for damage, which takes a decoder. */
+  readonly verifyJpeg?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,10 +1,13 @@
 import { CorruptImageError, PayloadTooLargeError } from './errors.ts';
+import { release } from './release.ts';
 
 /** One picture to convert. */
 export interface PageSource {
   /** Named in error messages: a key, or "file 2". */
   readonly name: string;
   readonly sizeBytes: number;
+  /** Whether what `open` gives is the reader's alone, so that its memory may be given back once it was read. */
+  readonly disposable?: boolean;
   /** Opens the bytes from the start. May be called again: some pictures are read twice rather than held in memory. */
   open(): Promise<AsyncIterable<Uint8Array>>;
 }
@@ -32,13 +35,20 @@ const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.
 export class ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #maxBytes: number;
+  readonly #disposable: boolean;
   #held: Buffer = Buffer.alloc(0);
   #received = 0;
   #consumed = false;
 
-  constructor(stream: AsyncIterable<Uint8Array>, maxBytes: number) {
+  constructor(stream: AsyncIterable<Uint8Array>, maxBytes: number, disposable = false) {
     this.#iterator = stream[Symbol.asyncIterator]();
     this.#maxBytes = maxBytes;
+    this.#disposable = disposable;
+  }
+
+  /** A reader of a source from its start. */
+  static async open(source: PageSource, maxBytes: number): Promise<ByteReader> {
+    return new ByteReader(await source.open(), maxBytes, source.disposable);
   }
 
   /** How many bytes have arrived so far, read or not. */
@@ -77,14 +87,24 @@ export class ByteReader {
     return bytes;
   }
 
+  /** Says that nobody will look again at what `next` returned last: its memory is given back, if that can be done. */
+  done(bytes: Buffer): void {
+    // Of a chunk that was taken apart, a piece may still be in use.
+    const whole = bytes.byteOffset === 0 && bytes.length === bytes.buffer.byteLength;
+    if (this.#disposable && whole) release(bytes);
+  }
+
   /** Puts back bytes that `next` or `read` returned last. */
   unread(bytes: Buffer): void {
     this.#held = this.#held.length > 0 ? Buffer.concat([bytes, this.#held]) : bytes;
   }
 
-  /** Everything that is left. */
+  /** Everything that is left, in pieces that are valid until the next is asked for. */
   async *rest(): AsyncGenerator<Buffer> {
-    for (let bytes = await this.next(); bytes; bytes = await this.next()) yield bytes;
+    for (let bytes = await this.next(); bytes; bytes = await this.next()) {
+      yield bytes;
+      this.done(bytes);
+    }
   }
 
   /** Lets go of the stream, whether or not it was read to its end. */

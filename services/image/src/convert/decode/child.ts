@@ -1,10 +1,12 @@
 import { Socket } from 'node:net';
 import { ConversionError } from '../errors.ts';
-import { frameType, readFrames, writeFrame, writeJson, type DecodeRequest } from './protocol.ts';
+import { frameType, readFrames, writeFrame, writeJson, type DecodeRequest, type VerifyRequest } from './protocol.ts';
 import { armSharp, rasterise } from './raster.ts';
+import { verifyJpeg } from './verify.ts';
 
 /**
- * A decoder process: takes one file at a time on descriptor 3 and answers with pictures a PDF can draw. It holds no
+ * A decoder process: takes one file at a time on descriptor 3 and answers with pictures a PDF can draw, or with whether
+ * it is damaged. It holds no
  * credentials, opens no connection and writes no file; its parent watches its memory and its time and kills it freely.
  */
 await armSharp();
@@ -12,10 +14,10 @@ const pipe = new Socket({ fd: 3, readable: true, writable: true });
 // The service is gone: so is the work.
 pipe.on('error', () => process.exit(0));
 
-let request: DecodeRequest | undefined;
+let request: DecodeRequest | VerifyRequest | undefined;
 let input: Buffer[] = [];
 for await (const { type, payload } of readFrames(pipe)) {
-  if (type === frameType.request) request = JSON.parse(payload.toString()) as DecodeRequest;
+  if (type === frameType.request) request = JSON.parse(payload.toString()) as DecodeRequest | VerifyRequest;
   else if (type === frameType.input) input.push(Buffer.from(payload));
   else if (type === frameType.inputEnd && request) {
     const file = Buffer.concat(input);
@@ -24,13 +26,16 @@ for await (const { type, payload } of readFrames(pipe)) {
   }
 }
 
-async function answer(file: Buffer, request: DecodeRequest): Promise<void> {
+async function answer(file: Buffer, request: DecodeRequest | VerifyRequest): Promise<void> {
   try {
-    await rasterise(file, request, {
-      image: (image) => writeJson(pipe, frameType.image, image),
-      colour: (bytes) => writeFrame(pipe, frameType.colour, bytes),
-      alpha: (bytes) => writeFrame(pipe, frameType.alpha, bytes),
-    });
+    if ('verify' in request) await verifyJpeg(file, request);
+    else {
+      await rasterise(file, request, {
+        image: (image) => writeJson(pipe, frameType.image, image),
+        colour: (bytes) => writeFrame(pipe, frameType.colour, bytes),
+        alpha: (bytes) => writeFrame(pipe, frameType.alpha, bytes),
+      });
+    }
     await writeFrame(pipe, frameType.done, Buffer.alloc(0));
   } catch (error) {
     const code = error instanceof ConversionError ? error.code : 'corrupt_image';

@@ -34,7 +34,7 @@ export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
 
 async function reopen({ source, reader, context }: PageJob): Promise<ByteReader> {
   await reader.close();
-  return new ByteReader(await source.open(), context.limits.maxInputBytes);
+  return ByteReader.open(source, context.limits.maxInputBytes);
 }
 
 /** The page that is being drawn: its colour comes first, its alpha after. */

@@ -15,6 +15,7 @@ import {
   type DecodeEvent,
   type DecodeRequest,
   type Frame,
+  type VerifyRequest,
 } from './protocol.ts';
 
 export interface DecoderPoolSettings extends DecoderLimits {
@@ -95,14 +96,14 @@ export class DecoderPool {
   }
 
   /**
-   * Decodes one file. The events come in the order in which a PDF needs them; the generator must be read to its end or
+   * Decodes one file, or reads it through for damage, which has no events. The events come in the order in which a PDF needs them; the generator must be read to its end or
    * returned, which gives up on the decoder if it is not done.
    *
    * @throws {ConversionError} of the code that the file earned
    */
   async *decode(
     input: AsyncIterable<Uint8Array>,
-    request: DecodeRequest,
+    request: DecodeRequest | VerifyRequest,
     signal?: AbortSignal,
   ): AsyncGenerator<Exclude<DecodeEvent, { kind: 'done' | 'failed' }>> {
     await this.#slot();
@@ -196,7 +197,11 @@ async function crash({ process }: Decoder): Promise<DecoderCrashedError> {
   return new DecoderCrashedError('the decoder ended', { cause: new Error(await process.ended) });
 }
 
-async function send(process: DecoderProcess, input: AsyncIterable<Uint8Array>, request: DecodeRequest): Promise<void> {
+async function send(
+  process: DecoderProcess,
+  input: AsyncIterable<Uint8Array>,
+  request: DecodeRequest | VerifyRequest,
+): Promise<void> {
   try {
     await writeJson(process.pipe, frameType.request, request);
     for await (const bytes of input) await writeFrame(process.pipe, frameType.input, bytes);

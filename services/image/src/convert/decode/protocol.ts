@@ -15,6 +15,14 @@ export interface DecodeRequest {
   readonly maxPages: number;
 }
 
+/** Asks a decoder to read a JPEG through for damage and to draw nothing of it. The file's bytes follow. */
+export interface VerifyRequest {
+  readonly verify: 'jpeg';
+  /** Of the picture, in pixels. */
+  readonly width: number;
+  readonly height: number;
+}
+
 /** One decoded picture, upright and in sRGB or gray, ready to be drawn by a PDF. */
 export interface DecodedImage {
   readonly width: number;
@@ -60,19 +68,19 @@ const knownTypes = new Set<number>(Object.values(frameType));
 /** A decoder that was taken over must not make the service allocate at its will. */
 const mostPayloadBytes = 256 * 2 ** 20;
 
-/** Sends a frame; resolves when the pipe takes more. */
+/** Sends a frame; resolves when it is on its way, and its payload may be overwritten. */
 export async function writeFrame(pipe: Duplex, type: FrameType, payload: Uint8Array): Promise<void> {
   const header = Buffer.alloc(headerBytes);
   header[0] = type;
   header.writeUInt32BE(payload.length, 1);
   pipe.write(header);
-  if (pipe.write(payload) || pipe.destroyed) return;
   await new Promise<void>((resolve) => {
     const settle = (): void => {
-      pipe.off('drain', settle).off('close', settle).off('error', settle);
+      pipe.off('close', settle);
       resolve();
     };
-    pipe.on('drain', settle).on('close', settle).on('error', settle);
+    pipe.on('close', settle);
+    pipe.write(payload, settle);
   });
 }
 

@@ -7,7 +7,7 @@ import { BandDeflater, tuning } from './band-deflater.ts';
 async function deflated(bands: readonly Buffer[], kind: keyof typeof tuning, atOnce: number): Promise<Buffer> {
   const out: Buffer[] = [];
   const deflater = new BandDeflater(tuning[kind], atOnce, (bytes) => {
-    out.push(bytes);
+    out.push(Buffer.from(bytes));
     return Promise.resolve();
   });
   for (const band of bands) await deflater.add(band);

@@ -1,5 +1,5 @@
-import { promisify } from 'node:util';
 import zlib from 'node:zlib';
+import { release } from '../release.ts';
 import { adler32 } from './adler32.ts';
 
 /** How to deflate: a level, and a strategy where matches are not worth searching for. */
@@ -17,7 +17,6 @@ export const tuning = {
   repeats: { level: 3, strategy: zlib.constants.Z_DEFAULT_STRATEGY },
 } as const satisfies Record<string, DeflateTuning>;
 
-const deflateRaw = promisify(zlib.deflateRaw);
 const windowBytes = 32 * 1024;
 const zlibHeader = Buffer.from([0x78, 0x01]);
 const emptyLastBlock = Buffer.from([0x03, 0x00]);
@@ -30,12 +29,16 @@ export class BandDeflater {
   readonly #tuning: DeflateTuning;
   readonly #atOnce: number;
   readonly #write: (bytes: Buffer) => Promise<void>;
-  readonly #running: { readonly deflated: Promise<Buffer>; readonly release: (() => void) | undefined }[] = [];
+  readonly #running: { readonly deflated: Promise<readonly Buffer[]>; readonly release: (() => void) | undefined }[] =
+    [];
   #window: Buffer | undefined;
   #checksum = 1;
   #started = false;
 
-  /** @param atOnce how many bands are deflated at the same time: bounds the memory, too */
+  /**
+   * @param atOnce how many bands are deflated at the same time: bounds the memory, too
+   * @param write takes bytes that are gone once it has resolved
+   */
   constructor(tuning: DeflateTuning, atOnce: number, write: (bytes: Buffer) => Promise<void>) {
     this.#tuning = tuning;
     this.#atOnce = atOnce;
@@ -62,7 +65,7 @@ export class BandDeflater {
       chunkSize: searches ? Math.max(64 * 1024, band.length >> 2) : band.length + 1024,
       ...(searches && this.#window && { dictionary: this.#window }),
     };
-    const deflated = deflateRaw(band, options);
+    const deflated = deflateBand(band, options);
     deflated.catch(() => {});
     this.#running.push({ deflated, release });
     this.#checksum = adler32(band, this.#checksum);
@@ -84,9 +87,10 @@ export class BandDeflater {
     const oldest = this.#running.shift();
     if (!oldest) return;
     await this.#begin();
-    const bytes = await oldest.deflated;
+    const pieces = await oldest.deflated;
     oldest.release?.();
-    await this.#write(bytes);
+    for (const piece of pieces) await this.#write(piece);
+    for (const piece of pieces) release(piece);
   }
 
   async #begin(): Promise<void> {
@@ -94,4 +98,17 @@ export class BandDeflater {
     this.#started = true;
     await this.#write(zlibHeader);
   }
+}
+
+// zlib's own one-call function joins what comes in two pieces of one buffer, which is a copy, and leaves the buffer to
+// the collector.
+function deflateBand(band: Buffer, options: zlib.ZlibOptions): Promise<readonly Buffer[]> {
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = [];
+    const deflate = zlib.createDeflateRaw(options);
+    deflate.on('data', (piece: Buffer) => pieces.push(piece));
+    deflate.once('end', () => resolve(pieces));
+    deflate.once('error', reject);
+    deflate.end(band);
+  });
 }

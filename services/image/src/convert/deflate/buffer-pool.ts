@@ -1,3 +1,5 @@
+import { release } from '../release.ts';
+
 /**
  * Buffers that are used over and over within one conversion. Each band of a picture would otherwise be new memory,
  * which costs more than what is done with it.
@@ -13,5 +15,10 @@ export class BufferPool {
 
   give(buffer: Buffer): void {
     this.#free.push(buffer);
+  }
+
+  /** Gives back the memory of all buffers that were given back. */
+  close(): void {
+    for (const buffer of this.#free.splice(0)) release(buffer);
   }
 }

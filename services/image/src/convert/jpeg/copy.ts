@@ -3,8 +3,10 @@ import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
 import { credibleDensity, layOut, orientedSize } from '../page.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
+import type { ByteReader } from '../source.ts';
 import { readJpegHeader, type JpegHeader } from './header.ts';
 import { readScans } from './scan.ts';
+import { verifyOnTheWay } from './verify.ts';
 
 /**
  * Draws a JPEG without decoding it: PDF's DCTDecode reads the file as it stands, less its metadata. Undefined, with
@@ -26,10 +28,18 @@ export async function copyJpeg(job: PageJob): Promise<DrawnPage | undefined> {
   const density = credibleDensity(options.stripMetadata ? undefined : header.density);
   const layout = layOut(frame, density, orientation, options.pageSize);
   const { picture } = await document.addPage(layout, orientation, pdfImage(header), false);
-  for (const segment of header.segments) await picture.write(segment);
-  for await (const bytes of readScans(reader, header)) await picture.write(bytes);
+  const verified = job.context.verifyJpeg ?? false;
+  const pieces = readPieces(reader, header);
+  if (verified) await verifyOnTheWay(pieces, job, frame, (piece) => picture.write(piece));
+  else for await (const piece of pieces) await picture.write(piece);
   await picture.end();
-  return { path: 'passthrough', format: 'jpeg', ...seen };
+  return { path: 'passthrough', format: 'jpeg', ...seen, verified };
+}
+
+/** What is copied of the file, in pieces that are valid until the next is asked for. */
+async function* readPieces(reader: ByteReader, header: JpegHeader): AsyncGenerator<Buffer> {
+  yield* header.segments;
+  yield* readScans(reader, header);
 }
 
 function pdfImage({ frame, profile, adobe }: JpegHeader): PdfImage {

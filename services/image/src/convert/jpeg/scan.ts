@@ -4,7 +4,8 @@ import { marker, segmentBytes, type JpegHeader } from './header.ts';
 import type { JpegTables } from './tables.ts';
 
 /**
- * The rest of a JPEG behind its first scan header, up to and with EOI, as pieces to copy. What stands behind EOI stays
+ * The rest of a JPEG behind its first scan header, up to and with EOI, as pieces to copy, each valid until the next is
+ * asked for. What stands behind EOI stays
  * behind, as does metadata between scans.
  *
  * Proves the structure: every marker has its place, restart markers count round and are all there, the file is whole,
@@ -75,6 +76,7 @@ async function* readEntropyData(reader: ByteReader, tables: JpegTables): AsyncGe
     }
     scanBytes += bytes.length;
     yield bytes;
+    reader.done(bytes);
   }
 }
 

@@ -2,7 +2,6 @@ import type { PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { CorruptImageError } from '../errors.ts';
 import type { PagePicture } from '../pdf/document.ts';
-import { release } from '../release.ts';
 import { ByteReader } from '../source.ts';
 import { readIdat } from './idat.ts';
 import { readPngMetadata, type PngMetadata } from './metadata.ts';
@@ -43,10 +42,9 @@ export async function writeAlpha(
   let heldBytes = 0;
   const first = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => {
     heldBytes += bytes.length;
-    // A copy, because the original is a small part of the memory it lies in.
+    // A copy: the original is gone afterwards.
     if (heldBytes <= maxHeldAlphaBytes) held.push(Buffer.from(bytes));
     else held.length = 0;
-    release(bytes);
     return Promise.resolve();
   });
   const { opaque } = await pass(undefined, first);
@@ -64,10 +62,7 @@ export async function writeAlpha(
   });
   if (heldBytes <= maxHeldAlphaBytes) for (const bytes of held) await stream.write(bytes);
   else {
-    const second = new BandDeflater(tuning.repeats, bandsAtOnce, async (bytes) => {
-      await stream.write(bytes);
-      release(bytes);
-    });
+    const second = new BandDeflater(tuning.repeats, bandsAtOnce, (bytes) => stream.write(bytes));
     await secondReading(job, (blocks) => pass(blocks, second));
     await second.end();
     if (second.checksum !== first.checksum) throw new CorruptImageError('the source changed between two readings');
@@ -76,7 +71,7 @@ export async function writeAlpha(
 }
 
 async function secondReading(job: PageJob, pass: (blocks: AsyncIterable<Buffer>) => Promise<unknown>): Promise<void> {
-  const reader = new ByteReader(await job.source.open(), job.context.limits.maxInputBytes);
+  const reader = await ByteReader.open(job.source, job.context.limits.maxInputBytes);
   try {
     const { firstIdatBytes } = await readPngMetadata(reader);
     await pass(readIdat(reader, firstIdatBytes));

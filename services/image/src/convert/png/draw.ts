@@ -7,7 +7,6 @@ import { fits } from '../options.ts';
 import { credibleDensity, layOut, orientedSize } from '../page.ts';
 import type { PagePicture } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import { release } from '../release.ts';
 import { writeAlpha, type AlphaRows } from './alpha.ts';
 import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
 import { readIdat } from './idat.ts';
@@ -142,10 +141,9 @@ async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePictur
   await writeAlpha(job, metadata, page, header.bits, async (blocks, alphaRows: AlphaRows) => {
     const splitter = new AlphaSplitter(header);
     const [colours, alphas] = [new BufferPool(), new BufferPool()];
-    const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, async (bytes) => {
-      await page.picture.write(bytes);
-      release(bytes);
-    });
+    const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, (bytes) =>
+      page.picture.write(bytes),
+    );
     const pieces = inflatePixels(header, blocks ?? readIdat(job.reader, firstIdatBytes));
     for await (const band of rowBands(header, pieces, bandBytes)) {
       const colour = colours.take(band.count * splitter.colourRowBytes);
@@ -159,6 +157,7 @@ async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePictur
       await colourRows.end();
       await page.picture.end();
     }
+    colours.close();
     return { opaque: splitter.opaque };
   });
 }

@@ -22,6 +22,7 @@ export async function* readIdat(reader: ByteReader, firstIdatBytes: number): Asy
     const bytes = await reader.next();
     if (!bytes) throw new CorruptImageError('PNG: the file ends before IEND');
     yield* scan.push(bytes);
+    reader.done(bytes);
   }
   if (scan.block.length > 0) yield scan.block;
 }

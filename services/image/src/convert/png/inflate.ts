@@ -7,6 +7,8 @@ import { idatBlocksValid } from './idat.ts';
 // Each piece is a hop to the thread pool and back: text and flat art inflate to twenty times their size, where hops
 // of 128 KiB take twice as long as the inflating. Larger ones than this gain nothing more.
 const pieceBytes = 512 * 1024;
+// zlib takes no smaller ones.
+const leastPieceBytes = 64;
 // One block in zlib's hands and one waiting, so that it never waits for the network.
 const blocksAhead = idatBlocksValid - 1;
 
@@ -20,18 +22,22 @@ const blocksAhead = idatBlocksValid - 1;
  * @throws whatever `blocks` throws
  */
 export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const inflate = zlib.createInflate({ chunkSize: pieceBytes });
+  const chunkSize = Math.min(pieceBytes, header.inflatedBytes + leastPieceBytes);
+  const inflate = zlib.createInflate({ chunkSize });
   const feeding = feed(inflate, blocks);
   // The read below fails with the same error, or was left early.
   feeding.catch((error: unknown) => inflate.destroy(error as Error));
   const check = new PixelCheck(header);
+  let last: Buffer | undefined;
   try {
     for await (const piece of inflate as AsyncIterable<Buffer>) {
+      // zlib fills one piece of memory to its end before it takes another.
+      if (last && last.buffer !== piece.buffer) release(last);
+      last = piece;
       check.push(piece);
       yield piece;
-      // zlib fills one piece of memory to its end before it takes another.
-      if (piece.byteOffset + piece.length === piece.buffer.byteLength) release(piece);
     }
+    if (last) release(last);
     const fedBytes = await feeding;
     if (inflate.bytesWritten !== fedBytes) throw new CorruptImageError('PNG: bytes behind the pixel data');
     check.end();

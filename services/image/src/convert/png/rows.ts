@@ -1,3 +1,4 @@
+import { release } from '../release.ts';
 import type { PngHeader } from './header.ts';
 
 /** Some whole rows, each behind its filter byte. */
@@ -35,4 +36,5 @@ export async function* rowBands(
       filled = 0;
     }
   }
+  release(buffer);
 }

@@ -1,0 +1,42 @@
+import { DecoderCrashedError } from '../errors.ts';
+import type { PageJob } from '../page-job.ts';
+
+/**
+ * Reads a JPEG through for damage while it is copied: each piece is written, then goes to a decoder, which asks for the
+ * next. Whoever draws the PDF decodes just those bytes, so they are what is judged.
+ *
+ * @throws {CorruptImageError} when the decoder finds damage; what was written is of no use then
+ * @throws whatever reading a piece or writing it throws
+ */
+export async function verifyOnTheWay(
+  pieces: AsyncIterable<Buffer>,
+  { context }: PageJob,
+  { width, height }: { readonly width: number; readonly height: number },
+  write: (piece: Buffer) => Promise<void>,
+): Promise<void> {
+  let broken: { readonly error: unknown } | undefined;
+  let over = false;
+  // A copy that breaks off ends the file for the decoder, too, which answers soon and stays for the next.
+  async function* copied(): AsyncGenerator<Buffer> {
+    try {
+      for await (const piece of pieces) {
+        if (over) return;
+        await write(piece);
+        yield piece;
+      }
+    } catch (error) {
+      broken = { error };
+    }
+  }
+  const request = { verify: 'jpeg', width, height } as const;
+  try {
+    for await (const { kind } of context.decoders.decode(copied(), request, context.signal)) {
+      throw new DecoderCrashedError(`the decoder sent ${kind} where nothing was to be drawn`);
+    }
+  } catch (error) {
+    throw broken ? broken.error : error;
+  } finally {
+    over = true;
+  }
+  if (broken) throw broken.error;
+}
