@@ -18,7 +18,9 @@ export async function inProcess<R>(file: string, order: object): Promise<R> {
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as R;
 }
 
-const TRACEPARENT = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00';
+/** One message in ten belongs to a trace that is recorded. */
+const traceparentOf = (index: number): string =>
+  `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0${index % 10 === 0 ? 1 : 0}`;
 const WARMUP = 20_000;
 const SLOTS = 64;
 const variants = [
@@ -45,8 +47,11 @@ export async function throughput(
   await jsm.streams.add({ name: 'PUBLISHED', subjects: ['bench.published'], max_msgs: 10_000 });
   const body = payload();
   for (let sent = 0; sent < WARMUP + options.count + 5000; sent += 500) {
-    const headers = { traceparent: TRACEPARENT };
-    await Promise.all(Array.from({ length: 500 }, () => port.publish('bench.a', body, { headers })));
+    await Promise.all(
+      Array.from({ length: 500 }, (_, index) =>
+        port.publish('bench.a', body, { headers: { traceparent: traceparentOf(index) } }),
+      ),
+    );
   }
   const reports = new Map<Name, WorkerReport[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < options.rounds; round++) {

@@ -103,12 +103,12 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         inFlight.inc({ pipeline });
         // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
         const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
-        if (event.message.attempt === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span);
+        if (event.message.attempt === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span ?? null);
         return;
       }
       case 'message.handled':
         inFlight.dec({ pipeline });
-        observeWithExemplar(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, span);
+        observeWithExemplar(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, span ?? null);
         return;
       case 'message.settled':
         settled.inc({ pipeline, as: event.as });

@@ -11,6 +11,7 @@ import {
   type PipelineTelemetryOptions,
   type Telemetry,
 } from './index.ts';
+import { currentJobId } from './tracing.ts';
 
 let telemetry: Telemetry | undefined;
 afterEach(() => telemetry?.shutdown());
@@ -156,6 +157,31 @@ describe('the span of a message', () => {
     const span = engine.spans.getFinishedSpans()[0]?.spanContext();
     expect(inside).toBe(span?.traceId);
     expect(emitted).toBe(`00-${span?.traceId}-${span?.spanId}-01`);
+  });
+
+  test('is not made where the trace is not sampled, and what is logged and emitted still belongs to that trace', async () => {
+    const engine = start();
+    const headers = new Map([['traceparent', ['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00']]]);
+    let inside: readonly unknown[] = [];
+    await handle(engine, delivery({ headers, data: { jobId: 'job_1' } }), async () => {
+      await Promise.resolve();
+      const published = await publishSpan({ destination: 'client.image.converted' }, (sent) => Promise.resolve(sent));
+      inside = [currentTraceId(), currentJobId(), engine.inject()['traceparent'], published['traceparent']];
+      // A context made from it keeps both.
+      await withSpan('convert', {}, () => expect(currentJobId()).toBe('job_1'));
+    });
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00';
+    expect(inside).toEqual(['0af7651916cd43dd8448eb211c80319c', 'job_1', traceparent, traceparent]);
+    expect(engine.spans.getFinishedSpans()).toEqual([]);
+  });
+
+  test.each([
+    ['is nonsense', 'ff-nonsense-00'],
+    ['is all zeros', '00-00000000000000000000000000000000-0000000000000000-00'],
+  ])('begins a trace of its own where the header %s', async (_, traceparent) => {
+    const engine = start();
+    await handle(engine, delivery({ headers: new Map([['traceparent', [traceparent]]]) }));
+    expect(engine.spans.getFinishedSpans()).toHaveLength(1);
   });
 
   test('tells of the retry and the dead letter that follow the handler, without the address in the error', async () => {

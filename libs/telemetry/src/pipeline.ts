@@ -19,7 +19,16 @@ import {
 } from './attributes.ts';
 import { pipelineMetrics, type Watched } from './pipeline-metrics.ts';
 import type { MetricsRegistry } from './registry.ts';
-import { contextWith, errorType, extractContext, failSpan, injectHeaders, linkTo, openSpan } from './tracing.ts';
+import {
+  contextWith,
+  errorType,
+  extractContext,
+  failSpan,
+  injectHeaders,
+  linkTo,
+  openSpan,
+  unsampledContext,
+} from './tracing.ts';
 
 /**
  * How a `process` span stands to its publisher. `parent`: child and link, one continuous trace from curl to callback.
@@ -94,7 +103,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     const jobId = jobIdOf(first.data);
     const stale = first.attempt > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
     const span = openSpan(name, { kind: 'consumer', root: traceMode === 'link' || stale }, publisher);
-    // Most traces of a busy system are not sampled: what only a recording span shows is not even built for them.
+    // What only a recording span shows is not even built for another.
     if (span.isRecording()) {
       span.addLinks(linksOf(first, publisher));
       span.setAttributes({
@@ -121,7 +130,16 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     return links;
   }
 
+  /** Most traces of a busy system are not sampled: nothing is built for a span that would record nothing. */
+  function withoutSpan(messages: readonly [Message<unknown>, ...Message<unknown>[]]): Context | undefined {
+    const [first] = messages;
+    if (messages.length > 1 || traceMode === 'link' || first.attempt > 1) return undefined;
+    return unsampledContext(first.headers.get('traceparent')?.[0], () => jobIdOf(first.data));
+  }
+
   const instrument: Instrument = async (messages, run) => {
+    const unsampled = withoutSpan(messages);
+    if (unsampled !== undefined) return context.with(unsampled, run);
     const { span, ctx } = spanOf(messages);
     const [first] = messages;
     const single = messages.length === 1;

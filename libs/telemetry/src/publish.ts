@@ -1,4 +1,4 @@
-import { trace, type Context, type Link, type Span } from '@opentelemetry/api';
+import { isSpanContextValid, trace, TraceFlags, type Context, type Link, type Span } from '@opentelemetry/api';
 import { Histogram } from 'prom-client';
 import {
   ATTR_MESSAGING_DESTINATION_NAME,
@@ -67,11 +67,24 @@ export async function publishSpan<R>(
 ): Promise<R> {
   const started = performance.now();
   const template = publication.template ?? publication.destination;
-  const observe = (error: string): void => {
+  const observe = (error: string, span: Span | null | undefined): void => {
     if (duration === undefined) return;
     const labels = { destination: template, error_type: error };
-    observeWithExemplar(duration, labels, (performance.now() - started) / 1000, trace.getActiveSpan());
+    observeWithExemplar(duration, labels, (performance.now() - started) / 1000, span);
   };
+  const sent = async (span: Span | null): Promise<R> => {
+    try {
+      const result = await send(injectHeaders());
+      if (span !== null) noteStored(span, result);
+      observe('', span);
+      return result;
+    } catch (error) {
+      observe(errorType(error), span);
+      throw error;
+    }
+  };
+  // Under a span that is not recorded none of ours would be, and the trace is carried on as it stands.
+  if (isUnsampled(publication)) return sent(null);
   return withSpan(
     `publish ${template}`,
     {
@@ -82,18 +95,14 @@ export async function publishSpan<R>(
       ...(publication.root === undefined ? {} : { root: publication.root }),
       ...(publication.jobId === undefined ? {} : { jobId: publication.jobId }),
     },
-    async (span) => {
-      try {
-        const result = await send(injectHeaders());
-        noteStored(span, result);
-        observe('');
-        return result;
-      } catch (error) {
-        observe(errorType(error));
-        throw error;
-      }
-    },
+    sent,
   );
+}
+
+function isUnsampled({ parent, root }: Publication): boolean {
+  if (parent !== undefined || root === true) return false;
+  const active = trace.getActiveSpan()?.spanContext();
+  return active !== undefined && isSpanContextValid(active) && (active.traceFlags & TraceFlags.SAMPLED) === 0;
 }
 
 function attributesOf(publication: Publication, template: string): Record<string, string | number> {

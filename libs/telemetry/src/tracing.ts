@@ -142,6 +142,72 @@ export function extractContext(headers: CarriedHeaders, base: Context = ROOT_CON
   });
 }
 
+// The key under which a context keeps its span is not exported; whoever is asked for the span is told it.
+const spanKey = ((): symbol => {
+  let asked = Symbol('span');
+  trace.getSpan({
+    getValue(key) {
+      asked = key;
+      return undefined;
+    },
+    setValue: () => ROOT_CONTEXT,
+    deleteValue: () => ROOT_CONTEXT,
+  });
+  return asked;
+})();
+// All zeros look like an id and mean nothing.
+const UNSAMPLED = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-00$/;
+
+/**
+ * The context of a message whose trace was not sampled, made for next to nothing: with a sampler that follows its
+ * parent, no span under it can record. Logs and what is published inside still belong to that trace, so it is read from
+ * the header once somebody asks. Undefined when the header says otherwise, or nothing that can be understood.
+ */
+export function unsampledContext(
+  traceparent: string | undefined,
+  jobId: () => string | undefined,
+): Context | undefined {
+  return traceparent !== undefined && UNSAMPLED.test(traceparent)
+    ? new UnsampledContext(traceparent, jobId)
+    : undefined;
+}
+
+class UnsampledContext implements Context {
+  readonly #traceparent: string;
+  readonly #jobId: () => string | undefined;
+  #span: Span | undefined;
+
+  constructor(traceparent: string, jobId: () => string | undefined) {
+    this.#traceparent = traceparent;
+    this.#jobId = jobId;
+  }
+
+  getValue(key: symbol): unknown {
+    if (key === spanKey) return this.#readSpan();
+    return key === jobKey ? this.#jobId() : undefined;
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return this.#whole().setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return this.#whole().deleteValue(key);
+  }
+
+  #readSpan(): Span | undefined {
+    if (this.#span !== undefined) return this.#span;
+    const parsed = parseTraceParent(this.#traceparent);
+    if (parsed === null) return undefined;
+    return (this.#span = trace.wrapSpanContext({ ...parsed, isRemote: true }));
+  }
+
+  #whole(): Context {
+    const span = this.#readSpan();
+    return span === undefined ? ROOT_CONTEXT : contextWith(span, this.#jobId(), ROOT_CONTEXT);
+  }
+}
+
 /** The active span, for adding attributes and events; a no-op object is never returned, `undefined` is. */
 export function currentSpan(): Span | undefined {
   return trace.getActiveSpan();
