@@ -15,6 +15,13 @@ export interface MailerSettings {
 
 /** Beside so many slots that both lanes share, the express lane has one of its own. */
 const RESERVE_SHARE = 8;
+const reserveOf = (concurrency: number): number => Math.max(1, Math.ceil(concurrency / RESERVE_SHARE));
+
+/** Mails in hand at once, at most: what is shared, and what is kept for express. */
+export const mailsInHand = ({
+  welcome_mailer: welcome,
+  notification_mailer: others,
+}: MailerSettings['concurrency']): number => welcome + reserveOf(welcome) + others + reserveOf(others);
 
 const decode = decoder(channels.sendWelcome);
 
@@ -38,7 +45,7 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
           stream: 'EMAILS_EXPRESS',
           consumer: name,
           weight: 4,
-          reserve: Math.max(1, Math.ceil(settings.concurrency[name] / RESERVE_SHARE)),
+          reserve: reserveOf(settings.concurrency[name]),
         },
         { stream: 'EMAILS', consumer: name, weight: 1 },
       ],

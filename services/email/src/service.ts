@@ -9,7 +9,7 @@ import { createInbox, inboxBucket } from './inbox.ts';
 import type { MailerDeps } from './mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
 import { createPdfPost } from './pdf-post.ts';
-import { mailerPipelines } from './pipelines.ts';
+import { mailerPipelines, mailsInHand } from './pipelines.ts';
 import { previewPage } from './preview.ts';
 import { createQuota, quotaBucket } from './quota.ts';
 import { defaultBreaker, type BreakerSettings } from './smtp/breaker.ts';
@@ -48,7 +48,7 @@ export async function startEmail(
       provider,
       timeouts: { ...defaultTimeouts, attemptMs, ...tuning.timeouts },
       // A session for every mail in hand: none waits for another's, so an attempt's time is its own.
-      connections: concurrency.welcome_mailer + concurrency.notification_mailer,
+      connections: mailsInHand(concurrency),
       clientName: settings.sender.messageIdDomain,
       ca: config.SMTP_CA,
       dkim: settings.dkim,

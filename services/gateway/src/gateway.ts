@@ -31,15 +31,18 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const ground = await openGround(parts);
   const pipelines = await startPipelines(parts, ground);
   const api = await startApi(parts, ground, () => pipelines.reasons());
+  const stop = async (): Promise<void> => {
+    await api.stop();
+    await pipelines.stop();
+    await ground.close();
+  };
+  let stopped: Promise<void> | undefined;
   return {
     ...api,
     watch: ground.watch,
     pipelines: pipelines.states,
-    async stop() {
-      await api.stop();
-      await pipelines.stop();
-      await ground.close();
-    },
+    // Safe to call twice.
+    stop: () => (stopped ??= stop()),
   };
 }
 
