@@ -67,7 +67,6 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
   const trips = counter(metricNames.breakerTrips, 'Times the breaker stopped pulling.');
 
-  const inFlight = gauge(metricNames.inFlight, 'Handlers running now.');
   const zombies = gauge(metricNames.zombies, 'Handlers that timed out and have not returned.');
   const prefetch = gauge(metricNames.prefetch, 'Messages held beyond concurrency, adapted to their speed.');
   const missing = gauge(metricNames.sourceMissing, '1 while a consumer is missing.', 'stream', 'consumer');
@@ -75,6 +74,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   const state = gauge(metricNames.state, '1 for the state the pipeline is in.', 'state');
 
   const watched = new Map<string, Watched>();
+  watchedGauge(metricNames.inFlight, 'Handlers running now.', (each) => each.snapshot().inFlight);
   watchedGauge(metricNames.buffered, 'Held here, not started.', (each) => each.snapshot().buffered);
   watchedGauge(metricNames.requested, 'Asked of the server, not yet delivered.', (each) => each.snapshot().requested);
   watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
@@ -100,14 +100,12 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         if (event.message.attempt > 1) redelivered.inc({ pipeline });
         return;
       case 'message.started': {
-        inFlight.inc({ pipeline });
         // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
         const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
         if (event.message.attempt === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span ?? null);
         return;
       }
       case 'message.handled':
-        inFlight.dec({ pipeline });
         observeWithExemplar(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, span ?? null);
         return;
       case 'message.settled':
@@ -202,7 +200,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       ]) {
         each.inc({ pipeline }, 0);
       }
-      for (const each of [inFlight, zombies, breaker]) each.inc({ pipeline }, 0);
+      for (const each of [zombies, breaker]) each.inc({ pipeline }, 0);
       for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'stranded']) {
         deadLettered.inc({ pipeline, reason }, 0);
       }

@@ -1,5 +1,5 @@
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
-import type { Message, PipelineEvent } from '@sluice/pipeline';
+import type { Message, PipelineEvent, Snapshot } from '@sluice/pipeline';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   currentTraceId,
@@ -220,8 +220,6 @@ describe('the numbers of a pipeline', () => {
     await handle(engine, delivery({ headers: await published() }));
     const text = await engine.registry.metrics();
     const traceId = engine.spans.getFinishedSpans()[0]?.spanContext().traceId ?? '';
-    const labels = 'pipeline="url_to_pdf",service="image"';
-    expect(text).toContain(`pipeline_messages_in_flight{${labels}} 0`);
     expect(text).toContain(
       `messaging_process_duration_seconds_count{service="image",pipeline="url_to_pdf",outcome="ack"} 1`,
     );
@@ -231,6 +229,18 @@ describe('the numbers of a pipeline', () => {
       ),
     );
     expect(text).toContain('pipeline_messages_settled_total{pipeline="url_to_pdf",as="ack",service="image"} 1');
+  });
+
+  test('and from its snapshot, read when somebody asks', async () => {
+    const engine = start();
+    const none = { buffered: 0, requested: 0, unconfirmedAcks: 0, parked: 0 };
+    engine.watch('url_to_pdf', {
+      snapshot: () => ({ ...none, inFlight: 3 }) as Snapshot,
+      health: () => ({ ok: true, reason: undefined, silentMs: 0 }),
+    });
+    const text = await engine.registry.metrics();
+    expect(text).toContain('pipeline_messages_in_flight{pipeline="url_to_pdf",service="image"} 3');
+    expect(text).toContain('pipeline_healthy{pipeline="url_to_pdf",service="image"} 1');
   });
 
   test('a scraper parses them: OpenMetrics ends with its mark and counters end in _total', async () => {
