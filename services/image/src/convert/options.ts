@@ -1,3 +1,5 @@
+import { pictureLimits } from '@sluice/contracts';
+
 /**
  * `auto`: lossless for lossless sources, JPEG sources copied as they are, JPEG 90 for WebP and AVIF that were lossy
  * already (kept lossless they would grow 13 to 17 times). `high` and `low` re-encode as JPEG.
@@ -39,9 +41,9 @@ export const defaultOptions: ConvertOptions = {
 };
 
 export const defaultLimits: ConvertLimits = {
-  maxInputBytes: 128 * 2 ** 20,
+  maxInputBytes: pictureLimits.maxBytes,
   maxDecodedPixels: 50e6,
-  maxCopiedPixels: 120e6,
+  maxCopiedPixels: pictureLimits.maxPixels,
   maxPages: 200,
   maxHeldAlphaBytes: 8 * 2 ** 20,
 };

@@ -107,6 +107,13 @@ function averageRow(
     out[at++] = (data[row + k] as number) - (above >> 1);
   }
   const end = row + width * pixelBytes;
+  if (count === pixelBytes && !top) {
+    // All samples of a row with one above it: no picking and no asking, which is where the time of photos goes.
+    for (let i = row + pixelBytes; i < end; i++) {
+      out[at++] = (data[i] as number) - (((data[i - pixelBytes] as number) + (data[i - stride] as number)) >> 1);
+    }
+    return at;
+  }
   for (let pixel = row + pixelBytes; pixel < end; pixel += pixelBytes) {
     for (let k = 0; k < count; k++) {
       const i = pixel + k;
