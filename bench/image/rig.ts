@@ -1,6 +1,6 @@
 // The image service as it runs: a process, or several, on a real broker and a real S3 endpoint, with work to do.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream, readFileSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,6 +25,8 @@ export interface Replica {
   readonly pid: number;
   /** The highest the resident memory has been, in bytes. */
   peakBytes(): number;
+  /** CPU time of it and of its decoders so far. */
+  cpuMs(): number;
   /** One figure of its metrics. */
   metric(name: string): Promise<number>;
 }
@@ -168,11 +170,24 @@ function replicaOf(pid: number, opsPort: number): Replica {
   return {
     pid,
     peakBytes: () => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) * 1024,
+    cpuMs: () => cpuMsOf(pid),
     async metric(name) {
       const text = await (await fetch(`http://127.0.0.1:${opsPort}/metrics`)).text();
       return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1]);
     },
   };
+}
+
+const msPerTick = 10;
+
+/** CPU time of a process and of its children. */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+  const own = (Number(fields[11]) + Number(fields[12])) * msPerTick;
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim().split(' ').filter(Boolean),
+  );
+  return children.reduce((sum, child) => sum + cpuMsOf(Number(child)), own);
 }
 
 async function untilReady(opsPort: number): Promise<void> {
