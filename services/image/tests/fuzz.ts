@@ -26,7 +26,12 @@ export interface FuzzReport {
 }
 
 /** Converts so many damaged files, each its own seed, and compares every PDF with sharp's reading of the same bytes. */
-export async function fuzz(decoders: DecoderPool, fromSeed: number, files: number): Promise<FuzzReport> {
+export async function fuzz(
+  decoders: DecoderPool,
+  fromSeed: number,
+  files: number,
+  settings = { verifyJpeg: false },
+): Promise<FuzzReport> {
   const seeds = await seedFiles();
   const refused: Record<string, number> = {};
   const faults: string[] = [];
@@ -35,7 +40,7 @@ export async function fuzz(decoders: DecoderPool, fromSeed: number, files: numbe
   let copiedUnreadable = 0;
   for (let seed = fromSeed; seed < fromSeed + files; seed++) {
     const { name, how, bytes } = mutant(seeds, seed);
-    const verdict = await tryOne(decoders, bytes);
+    const verdict = await tryOne(decoders, bytes, settings);
     if (verdict.kind === 'refused') refused[verdict.code] = (refused[verdict.code] ?? 0) + 1;
     else if (verdict.kind === 'fault') faults.push(`seed ${seed}, ${name}, ${how}: ${verdict.what}`);
     else if (verdict.kind === 'unreadable') copiedUnreadable++;
@@ -83,11 +88,15 @@ type Verdict =
   | { readonly kind: 'refused'; readonly code: string }
   | { readonly kind: 'fault'; readonly what: string };
 
-async function tryOne(decoders: DecoderPool, bytes: Buffer): Promise<Verdict> {
+async function tryOne(
+  decoders: DecoderPool,
+  bytes: Buffer,
+  settings: { readonly verifyJpeg: boolean },
+): Promise<Verdict> {
   let pdf: Buffer;
   let path: string;
   try {
-    ({ pdf, path } = await convertBytes(decoders, bytes, { quality: 'lossless' }));
+    ({ pdf, path } = await convertBytes(decoders, bytes, { quality: 'lossless' }, {}, settings));
   } catch (error) {
     if (!(error instanceof ConversionError)) return { kind: 'fault', what: `threw ${String(error)}` };
     if (error.code === 'timeout' || error.code === 'decoder_crashed') {

@@ -178,6 +178,18 @@ describe('damaged files, each from its own seed', () => {
   );
 
   it(
+    `${files} of them with VERIFY_JPEG: of those that become a PDF, sharp refuses none`,
+    async () => {
+      const report = await fuzz(decoders, 1, files, { verifyJpeg: true });
+      expect(report.faults).toEqual([]);
+      expect(report).toMatchObject({ drawnDamaged: 0, copiedUnreadable: 0 });
+      expect(report.drawn).toBeGreaterThan(files / 10);
+      expect(decoders.counts.ended).toMatchObject({ memory: 0, time: 0, crash: 0 });
+    },
+    timeoutMs,
+  );
+
+  it(
     'take no memory with them: service and decoders grow by less than 64 MB after the first fifth',
     async () => {
       const { warmBytes, endBytes } = await fuzzForMemory(decoders, 1, files);

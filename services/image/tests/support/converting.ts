@@ -19,6 +19,7 @@ export async function convertBytes(
   files: Buffer | readonly (Buffer | PageSource)[],
   options: Partial<ConvertOptions> = {},
   limits: Partial<ConvertLimits> = {},
+  { verifyJpeg = false }: { readonly verifyJpeg?: boolean } = {},
 ): Promise<Converted> {
   const sink = new MemorySink();
   const sources = (Buffer.isBuffer(files) ? [files] : files).map((file) =>
@@ -27,6 +28,7 @@ export async function convertBytes(
   const conversion = await convert(sources, { ...defaultOptions, ...options }, sink, {
     decoders,
     limits: { ...defaultLimits, ...limits },
+    verifyJpeg,
   });
   return { ...conversion, pdf: sink.toBuffer() };
 }
