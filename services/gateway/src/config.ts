@@ -1,3 +1,4 @@
+import { pictureLimits } from '@sluice/contracts';
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 
@@ -13,9 +14,9 @@ export const gatewayFields = {
   /** gRPC over cleartext HTTP/2. */
   GRPC_PORT: fields.port.default(50051),
   /** Bytes of images in one request. */
-  MAX_UPLOAD_BYTES: fields.count.default(50 * 1024 * 1024),
+  MAX_UPLOAD_BYTES: fields.count.default(pictureLimits.maxBytes),
   /** Pixels of one image, width times height. */
-  MAX_PIXELS: fields.count.default(100_000_000),
+  MAX_PIXELS: fields.count.default(pictureLimits.maxPixels),
   /** `keys` asks every request for an API key. `off` is for one's own machine; the default is off in `dev` alone. */
   AUTH: z.enum(['keys', 'off']).optional(),
   /** Requests that make jobs, of everybody together; over all replicas. 0 for no limit, as for the next two. */

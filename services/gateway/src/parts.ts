@@ -1,3 +1,4 @@
+import { pictureLimits } from '@sluice/contracts';
 import { jobLog, type JobLog } from '@sluice/jobs';
 import type { Bus, PipelineHostSettings } from '@sluice/messaging';
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
@@ -95,8 +96,7 @@ export async function openGround({ bus, log, settings, metrics, now = Date.now }
 }
 
 export const defaultLimits: IntakeLimits = {
-  maxBytes: 50 * 1024 * 1024,
-  maxPixels: 100_000_000,
+  ...pictureLimits,
   maxFiles: 20,
   inlineBytes: 256 * 1024,
 };

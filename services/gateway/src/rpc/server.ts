@@ -21,6 +21,12 @@ export interface Rpc {
   readonly options: ConnectRouterOptions;
 }
 
+/**
+ * Bytes of pictures in one call. They count against the limit of an upload, too; but a call is in memory as a whole,
+ * several times over while it is read, and an upload never is. Larger pictures go to `POST /v1/uploads`.
+ */
+const MAX_CALL_PICTURE_BYTES = 50 * 2 ** 20;
+
 /** The RPCs of a gateway: its services behind the door, and reflection. */
 export function createRpc(deps: RpcDeps): Rpc {
   const offer = rpcServices(deps);
@@ -33,8 +39,7 @@ export function createRpc(deps: RpcDeps): Rpc {
     options: {
       interceptors: [door(deps.access, deps.log)],
       acceptCompression: [compressionGzip, compressionBrotli],
-      // One message. The pictures of a call count against the same limit as an upload, whatever else it carries.
-      readMaxBytes: deps.limits.maxBytes + 64 * 1024,
+      readMaxBytes: Math.min(deps.limits.maxBytes, MAX_CALL_PICTURE_BYTES) + 64 * 1024,
     },
   };
 }
