@@ -5,6 +5,7 @@ import { measureHostile } from './image/hostile.ts';
 import { measureMemory, measureScaling, measureThroughput } from './image/load.ts';
 import { openPeers } from './image/peers.ts';
 import { compareFile } from './image/ratios.ts';
+import { measureVerified } from './image/verify.ts';
 import type { BenchResult, Row } from './run.ts';
 
 const quickNames = [
@@ -25,6 +26,7 @@ const parts: Readonly<Record<string, Part>> = {
   throughput: measureThroughput,
   scaling: measureScaling,
   hostile: measureHostile,
+  verified: measureVerified,
 };
 
 /** `only` names a part, or a file of the corpus to compare. */
