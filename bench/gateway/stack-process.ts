@@ -32,7 +32,7 @@ if (import.meta.main) {
   const [options] = (await once(process, 'message')) as [Options];
   // The mail server and the store are other machines' work; here they take what is left, as the services' work does.
   yieldToOthers(process.pid, WORK_NICENESS);
-  const stack = await startStack({ ...options, fresh: true, workNiceness: WORK_NICENESS });
+  const stack = await startStack({ ...options, fresh: true, workNiceness: WORK_NICENESS, interactive: true });
   process.once('disconnect', () => void stack.stop().then(() => process.exit(0)));
   process.send?.({ urls: stack.urls });
 }

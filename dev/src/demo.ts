@@ -44,6 +44,7 @@ export async function demo(
   const beganMs = performance.now();
   print(styleText('bold', '\nStarting nats-server, S3, SMTP and the four services'));
   const stack = await startStack({
+    interactive: true,
     dataDirectory: join(REPOSITORY, '.data/demo'),
     fresh: true,
     onLine,

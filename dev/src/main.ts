@@ -101,6 +101,7 @@ async function runDev(): Promise<void> {
     ports: devPorts(),
     imageReplicas,
     workNiceness: WORK_NICENESS,
+    interactive: true,
     ...(values['slow-mail'] === undefined ? {} : { mailLatencyMs: mailLatency(values['slow-mail']) }),
     onProgress: (text) => print(styleText('gray', `· ${text}`)),
     onProcesses: (pids) => run.file.record(pids),
