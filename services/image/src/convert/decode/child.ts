@@ -18,7 +18,7 @@ let request: DecodeRequest | VerifyRequest | undefined;
 let input: Buffer[] = [];
 for await (const { type, payload } of readFrames(pipe)) {
   if (type === frameType.request) request = JSON.parse(payload.toString()) as DecodeRequest | VerifyRequest;
-  else if (type === frameType.input) input.push(Buffer.from(payload));
+  else if (type === frameType.input) input.push(payload);
   else if (type === frameType.inputEnd && request) {
     const file = Buffer.concat(input);
     input = [];

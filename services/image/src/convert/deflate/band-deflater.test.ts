@@ -24,7 +24,7 @@ describe('bands deflated side by side', () => {
     Buffer.alloc(300_000, 'abcd'),
   ];
 
-  it.each(['noise', 'repeats'] as const)('are one valid zlib stream of all of them (%s)', async (kind) => {
+  it.each(['grain', 'noise', 'repeats'] as const)('are one valid zlib stream of all of them (%s)', async (kind) => {
     expect(zlib.inflateSync(await deflated(bands, kind, 3)).equals(Buffer.concat(bands))).toBe(true);
   });
 

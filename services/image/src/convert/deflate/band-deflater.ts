@@ -14,6 +14,8 @@ export interface DeflateTuning {
  */
 export const tuning = {
   noise: { level: 1, strategy: zlib.constants.Z_RLE },
+  /** Noise without a run in it: not even those are looked for. */
+  grain: { level: 1, strategy: zlib.constants.Z_HUFFMAN_ONLY },
   repeats: { level: 3, strategy: zlib.constants.Z_DEFAULT_STRATEGY },
 } as const satisfies Record<string, DeflateTuning>;
 
@@ -56,7 +58,7 @@ export class BandDeflater {
    */
   async add(band: Buffer, release?: () => void): Promise<void> {
     if (band.length === 0) return;
-    const searches = this.#tuning.strategy !== zlib.constants.Z_RLE;
+    const searches = this.#tuning.strategy === zlib.constants.Z_DEFAULT_STRATEGY;
     const options = {
       ...this.#tuning,
       // Up to a byte boundary, and not the last block: the next band's output follows right behind.
