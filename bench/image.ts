@@ -5,6 +5,7 @@ import { measureHostile } from './image/hostile.ts';
 import { measureMemory, measureScaling, measureThroughput } from './image/load.ts';
 import { openPeers } from './image/peers.ts';
 import { compareFile } from './image/ratios.ts';
+import { measureSettings } from './image/settings.ts';
 import { measureVerified } from './image/verify.ts';
 import type { BenchResult, Row } from './run.ts';
 
@@ -25,6 +26,7 @@ const parts: Readonly<Record<string, Part>> = {
   memory: measureMemory,
   throughput: measureThroughput,
   scaling: measureScaling,
+  settings: measureSettings,
   hostile: measureHostile,
   verified: measureVerified,
 };

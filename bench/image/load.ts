@@ -137,7 +137,7 @@ async function scaling(rig: Rig): Promise<Row[]> {
   ];
 }
 
-async function mixedWork(): Promise<Work[]> {
+export async function mixedWork(): Promise<Work[]> {
   return Promise.all(
     mix.map(async ([name, low]) => ({
       file: await corpusFile(name),
