@@ -38,9 +38,13 @@ export function gatewayClient(url: string) {
     /** Resolves when the job has ended. */
     async ended(id: string, timeoutMs = 60_000): Promise<JobAnswer> {
       for (const deadline = performance.now() + timeoutMs; ;) {
-        const job = await get(id);
-        if (ENDED.has(job.state)) return job;
-        if (performance.now() > deadline) throw new Error(`job ${id} is still ${job.state}`);
+        // A gateway that was just killed refuses connections until it is back: as good as an answer that says no more.
+        const job = await get(id).catch((error: unknown) => {
+          if (error instanceof TypeError) return undefined;
+          throw error;
+        });
+        if (job !== undefined && ENDED.has(job.state)) return job;
+        if (performance.now() > deadline) throw new Error(`job ${id} is still ${job?.state ?? 'not to be asked for'}`);
         await sleep(50);
       }
     },

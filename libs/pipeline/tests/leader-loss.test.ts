@@ -17,7 +17,7 @@ afterAll(() => cluster.stop());
 describe('in a cluster of three', () => {
   test('the leader of the consumer dies while the client stays connected: consuming goes on, nothing is lost', async () => {
     const probe = await connect({ servers: [...cluster.urls], maxReconnectAttempts: -1 });
-    const jsm = await jetstreamManager(probe);
+    const jsm = await jetstreamManager(probe, { timeout: 30_000 }); // three servers that have just met first elect a leader
     await jsm.streams.add({ name: 'WORK', subjects: ['work.>'], retention: 'workqueue', num_replicas: 3 });
     await jsm.streams.add({ name: 'DLQ', subjects: ['dlq.>'], num_replicas: 3 });
     await jsm.consumers.add('WORK', {
