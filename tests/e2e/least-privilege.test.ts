@@ -19,6 +19,16 @@ let api: ReturnType<typeof gatewayClient>;
 const violations = async (): Promise<string[]> =>
   (await readFile(join(directory, 'nats.log'), 'utf8')).split('\n').filter((line) => /violation/i.test(line));
 
+/** Somebody who got hold of a service's password. */
+const intruder = (service: string): ReturnType<typeof connectNats> =>
+  connectNats({
+    url: stack.urls.nats,
+    name: 'intruder',
+    inboxPrefix: `_INBOX_${service}`,
+    user: service,
+    password: passwordOf(service),
+  });
+
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-users-'));
   const users = await readFile(join(ROOT, 'deploy/nats/users.conf'), 'utf8');
@@ -98,13 +108,7 @@ describe('the system on a broker that lets each service do its own work alone', 
     ['gateway', '$JS.API.STREAM.PURGE.AUDIT', 'empty the audit'],
   ];
   test.each(intrusions)('%s may not publish to %s: %s', async (service, subject) => {
-    const nc = await connectNats({
-      url: stack.urls.nats,
-      name: 'intruder',
-      inboxPrefix: `_INBOX_${service}`,
-      user: service,
-      password: passwordOf(service),
-    });
+    const nc = await intruder(service);
     try {
       await expect(nc.request(subject, '{}', { timeout: 5_000 })).rejects.toThrow(/permissions violation/i);
     } finally {
@@ -113,13 +117,7 @@ describe('the system on a broker that lets each service do its own work alone', 
   });
 
   test.each(['image', 'email', 'client'] as const)('%s reads no answers of another service', async (service) => {
-    const nc = await connectNats({
-      url: stack.urls.nats,
-      name: 'intruder',
-      inboxPrefix: `_INBOX_${service}`,
-      user: service,
-      password: passwordOf(service),
-    });
+    const nc = await intruder(service);
     try {
       const refused = Promise.withResolvers<string>();
       nc.subscribe('_INBOX_gateway.>', { callback: (error) => refused.resolve(String(error)) });

@@ -63,6 +63,20 @@ type RigParts = Omit<Partial<GatewayParts>, 'settings'> & { readonly settings?: 
 
 const quiet = silentLogger as unknown as Logger;
 
+/** A gateway that is open, without limits, and on a free port. */
+export const testSettings: GatewaySettings = {
+  host: '127.0.0.1',
+  port: 0,
+  version: 'test',
+  limits: defaultLimits,
+  readModelPath: ':memory:',
+  auth: 'off',
+  rates: noRates,
+  // How busy the machine is must not decide what a test sees.
+  pressure: { maxBacklog: 50_000, maxWaitMs: 300_000, isBehind: () => false },
+  drainTimeoutMs: 5_000,
+};
+
 export async function startRig(overrides: RigParts = {}): Promise<Rig> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-gateway-'));
   const [nats, s3] = await Promise.all([startNats(), startS3({ directory, buckets: ['sluice'] })]);
@@ -94,24 +108,12 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
       },
       ...parts,
       settings: {
-        host: '127.0.0.1',
-        port: 0,
-        version: 'test',
-        limits: defaultLimits,
-        readModelPath: ':memory:',
-        auth: 'off',
-        rates: noRates,
-        // How busy the machine is must not decide what a test sees.
-        pressure: { maxBacklog: 50_000, maxWaitMs: 300_000, isBehind: () => false },
-        drainTimeoutMs: 5_000,
+        ...testSettings,
         ...parts.settings,
       },
     });
-    // A test may stop one itself.
-    let stopped: Promise<void> | undefined;
-    const once: Gateway = { ...gateway, stop: () => (stopped ??= gateway.stop()) };
-    gateways.push(once);
-    return once;
+    gateways.push(gateway);
+    return gateway;
   };
 
   const bus = await openBus('gateway/0');

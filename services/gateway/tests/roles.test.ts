@@ -8,8 +8,7 @@ import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startRole, type GatewayProcess, type Role } from '../src/gateway.ts';
-import { defaultLimits, noRates } from '../src/parts.ts';
-import { eventually } from './rig.ts';
+import { eventually, testSettings } from './rig.ts';
 
 let directory: string;
 let nats: NatsProcess;
@@ -43,17 +42,7 @@ async function gateway(role: Role): Promise<GatewayProcess> {
     onFault: (error) => {
       throw error;
     },
-    settings: {
-      host: '127.0.0.1',
-      port: 0,
-      version: 'test',
-      limits: defaultLimits,
-      readModelPath: ':memory:',
-      auth: 'off',
-      rates: noRates,
-      pressure: { maxBacklog: 100, maxWaitMs: 300_000, isBehind: () => false },
-      drainTimeoutMs: 5_000,
-    },
+    settings: testSettings,
   });
 }
 
