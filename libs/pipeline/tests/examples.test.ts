@@ -22,16 +22,22 @@ test.each(names)('the example %s is in the README as it runs', (name) => {
   expect(readme).toContain(`\`\`\`ts\n${shown(name)}\n\`\`\``);
 });
 
-test.concurrent.each(names)('the example %s prints what it says', async (name) => {
-  const program = join(folder, `${name}.ts`);
-  const server = await startNats();
-  try {
-    const env = { ...process.env, NATS_URL: server.url };
-    const { stdout } = await run(process.execPath, [program], { env, timeout: 30_000 });
-    const promised = [...readFileSync(program, 'utf8').matchAll(/^\/\/ prints: (.*)$/gm)].map(([, line = '']) => line);
-    const lines = stdout.split('\n');
-    for (const line of promised) expect(lines).toContain(line);
-  } finally {
-    await server.stop();
-  }
-});
+test.concurrent.each(names)(
+  'the example %s prints what it says',
+  async (name) => {
+    const program = join(folder, `${name}.ts`);
+    const server = await startNats();
+    try {
+      const env = { ...process.env, NATS_URL: server.url };
+      const { stdout } = await run(process.execPath, [program], { env, timeout: 90_000 });
+      const promised = [...readFileSync(program, 'utf8').matchAll(/^\/\/ prints: (.*)$/gm)].map(
+        ([, line = '']) => line,
+      );
+      const lines = stdout.split('\n');
+      for (const line of promised) expect(lines).toContain(line);
+    } finally {
+      await server.stop();
+    }
+  },
+  120_000,
+);

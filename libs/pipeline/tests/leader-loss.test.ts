@@ -32,7 +32,7 @@ describe('in a cluster of three', () => {
     const connection = await connect({ servers: others, ignoreClusterUpdates: true, maxReconnectAttempts: -1 });
     const publishing = await connect({ servers: others, ignoreClusterUpdates: true, maxReconnectAttempts: -1 });
     await probe.close();
-    const js = jetstream(publishing);
+    const js = jetstream(publishing, { timeout: 30_000 });
     const port = natsPort(connection, { headers });
     const events = recordEvents();
     const seen = new Set<number>();
@@ -44,7 +44,7 @@ describe('in a cluster of three', () => {
       handle: async ({ data }) => void seen.add(data.n),
     }).start({ nats: port, deps: undefined, observe: events.observe });
     for (let n = 0; n < 10; n++) await js.publish('work.a', JSON.stringify({ n }));
-    await expect.poll(() => seen.size).toBe(10);
+    await expect.poll(() => seen.size, { timeout: 60_000 }).toBe(10);
 
     await cluster.nodes.get(leader)?.kill();
     for (let n = 10; n < 20; n++) {
@@ -62,7 +62,7 @@ describe('in a cluster of three', () => {
     }
     await expect.poll(() => seen.size, { timeout: 60_000 }).toBe(20);
     expect(events.of('connection.lost')).toEqual([]);
-    await expect.poll(() => running.state, { timeout: 10_000 }).toBe('running');
+    await expect.poll(() => running.state).toBe('running');
     await running.drain();
     port.close();
     await connection.close();

@@ -21,8 +21,8 @@ export interface NatsSource extends Source {
 export async function natsSource(series?: string): Promise<NatsSource> {
   const server = await startNats(series === undefined ? {} : { series });
   const admin = await dial(server.url);
-  const jsm = await jetstreamManager(admin);
-  const js = jetstream(admin);
+  const jsm = await jetstreamManager(admin, { timeout: 30_000 });
+  const js = jetstream(admin, { timeout: 30_000 });
   let places = 0;
   return {
     name: `nats-server ${server.version ?? server.from}`,
@@ -38,7 +38,7 @@ export async function natsSource(series?: string): Promise<NatsSource> {
   };
 }
 
-/** A connection that never gives up and notices quickly. */
+/** A connection that never gives up and looks often whether it can be had again. */
 export const dial = (url: string): Promise<NatsConnection> =>
   connect({
     servers: url,
@@ -46,7 +46,7 @@ export const dial = (url: string): Promise<NatsConnection> =>
     noAsyncTraces: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 50,
-    timeout: 2000,
+    timeout: 20_000,
   });
 
 async function makePlace(

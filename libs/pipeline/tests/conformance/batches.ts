@@ -13,7 +13,8 @@ export function batchRows(row: Row): void {
         {
           ...base(place),
           flow: { concurrency: 4, expiresMs: 400, idleHeartbeatMs: 100 },
-          batch: { maxSize: 5, maxBytes: 100, maxWaitMs: 60 },
+          // Time enough for what is there to come in, and for three to be sent.
+          batch: { maxSize: 5, maxBytes: 100, maxWaitMs: 1_500 },
           handleBatch: async (messages) => {
             sizes.push(messages.length);
           },
@@ -34,7 +35,7 @@ export function batchRows(row: Row): void {
       await start({
         ...base(place),
         flow: { concurrency: 4, expiresMs: 400, idleHeartbeatMs: 100 },
-        batch: { maxSize: 10, maxWaitMs: 60, by: ({ data }) => data.key ?? '' },
+        batch: { maxSize: 10, maxWaitMs: 1_000, by: ({ data }) => data.key ?? '' },
         handleBatch: async (messages) => {
           batches.push(messages.map(({ data }) => data.key ?? ''));
         },
@@ -97,7 +98,7 @@ export function batchRows(row: Row): void {
         await start({
           ...base(place),
           flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
-          batch: { maxSize: 3, maxWaitMs: 60 },
+          batch: { maxSize: 3, maxWaitMs: 1_000 },
           handleBatch: async (messages) => {
             batches.push(messages.map(({ data }) => data.n));
             if (messages.some(({ data }) => data.n === 1)) throw new Error('poison');
@@ -151,7 +152,7 @@ export function batchRows(row: Row): void {
           ...base(place),
           flow: { concurrency: 2, expiresMs: 400, idleHeartbeatMs: 100 },
           lease: { handlerTimeoutMs: 50, graceMs: 20 },
-          batch: { maxSize: 2, maxWaitMs: 60 },
+          batch: { maxSize: 2, maxWaitMs: 1_000 },
           handleBatch: async (messages) => {
             if (messages.length > 1) await never.opened;
           },

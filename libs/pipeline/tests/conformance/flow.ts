@@ -19,8 +19,8 @@ export function flowRows(row: Row): void {
 
     row('two replicas share a backlog of slow jobs in proportion to their slots', async ({ place, start, expect }) => {
       const counts = { small: 0, large: 0 };
+      const both = gate();
       const slow = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 25));
-      await place.send(...Array.from({ length: 80 }, (_, n) => ({ n })));
       const replica = (name: 'small' | 'large', concurrency: number, nats = place.port) =>
         start(
           {
@@ -28,6 +28,7 @@ export function flowRows(row: Row): void {
             flow: { ...base(place).flow, concurrency },
             handle: async () => {
               counts[name]++;
+              await both.opened;
               await slow();
             },
           },
@@ -36,7 +37,11 @@ export function flowRows(row: Row): void {
         );
       const other = await place.connect();
       await Promise.all([replica('small', 2), replica('large', 6, other)]);
-      await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+      await place.send(...Array.from({ length: 80 }, (_, n) => ({ n })));
+      // Whoever started first has no head start: each has its slots full and finds a backlog.
+      await expect.poll(() => counts).toEqual({ small: 2, large: 6 });
+      both.open();
+      await expect.poll(() => place.left()).toBe(0);
       expect(counts.small + counts.large).toBe(80);
       expect(Math.abs(counts.small / 80 - 0.25)).toBeLessThan(0.1);
     });
@@ -54,11 +59,11 @@ export function flowRows(row: Row): void {
           if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
         },
       });
-      await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+      await expect.poll(() => place.left()).toBe(0);
       expect(running.snapshot().prefetch).toBe(0);
       delayMs = 0;
       await place.send(...Array.from({ length: 300 }, (_, n) => ({ n })));
-      await expect.poll(() => running.snapshot().prefetch, { timeout: 5000 }).toBeGreaterThan(0);
+      await expect.poll(() => running.snapshot().prefetch).toBeGreaterThan(0);
     });
   });
 
@@ -98,6 +103,8 @@ export function flowRows(row: Row): void {
         await start({
           ...base(place),
           flow: { ...base(place).flow, concurrency: 2, orderBy: ({ data }) => data.key },
+          // Long enough for what is in no lane of it to come in meanwhile.
+          retry: { maxAttempts: 3, baseMs: 300, maxMs: 400 },
           handle: async ({ data, attempt }) => {
             seen.push(`${data.key}${data.n}/${attempt}`);
             if (data.n === 0) throw new Error('poison');
@@ -131,7 +138,7 @@ export function flowRows(row: Row): void {
             await new Promise((resolve) => setTimeout(resolve, 5));
           },
         });
-        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        await expect.poll(() => place.left()).toBe(0);
         const whileBoth = order.slice(0, 40);
         const high = whileBoth.filter((key) => key === 'high').length;
         expect(high).toBeGreaterThanOrEqual(26);
@@ -209,9 +216,10 @@ export function flowRows(row: Row): void {
           events.observe,
         );
         await expect.poll(() => events.of('rate.limited').length).toBeGreaterThan(0);
-        expect(started).toBe(5);
+        await expect.poll(() => started).toBe(5);
         // What may not start is not held: it is there for other replicas.
-        expect(running.snapshot()).toMatchObject({ buffered: 0, requested: 0 });
+        await expect.poll(() => running.snapshot()).toMatchObject({ inFlight: 0, buffered: 0, requested: 0 });
+        expect(started).toBe(5);
         running.setRate(undefined);
         await expect.poll(() => place.left()).toBe(0);
         expect(() => running.setRate({ limit: 0, perMs: 1 })).toThrow('rate.limit must be at least');
@@ -261,7 +269,7 @@ export function flowRows(row: Row): void {
         expect(events.of('message.started').length - before).toBeLessThanOrEqual(events.of('breaker.probing').length);
         expect(inProbe).toBe(1);
         broken = false;
-        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        await expect.poll(() => place.left()).toBe(0);
         expect(running.state).toBe('running');
         expect(events.of('breaker.closed')).toHaveLength(1);
       },

@@ -21,7 +21,7 @@ export function shutdownRows(row: Row): void {
           undefined,
           await place.connect(),
         );
-        await expect.poll(() => place.left(), { timeout: 5000 }).toBe(0);
+        await expect.poll(() => place.left()).toBe(0);
         expect(attempts).toEqual([2]);
         never.open();
       },
