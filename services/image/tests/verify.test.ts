@@ -1,4 +1,5 @@
-// VERIFY_JPEG: a JPEG that is copied is read through for damage first.
+// VERIFY_JPEG: a JPEG that is copied is read through for damage first. One that is decoded always is.
+import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startImageSystem, type ImageSystem } from './image-run.ts';
 import { sharpReading } from './support/compare.ts';
@@ -69,6 +70,23 @@ describe.each(jpegs)('$name', ({ bytes }) => {
     const file = shortened(bytes);
     expect(await outcome(file, false)).toBe('passthrough');
     expect(await outcome(file, true)).toBe('corrupt_image');
+  });
+});
+
+describe('a JPEG that is decoded anyway', () => {
+  const changes = [{ quality: 'low' }, { maxWidth: 30 }, { maxWidth: 9 }, { maxWidth: 3 }] as const;
+
+  it.each([
+    ['4:2:0', (picture: Sharp) => picture.jpeg()],
+    ['4:4:4', (picture: Sharp) => picture.jpeg({ chromaSubsampling: '4:4:4' })],
+    ['gray', (picture: Sharp) => picture.toColourspace('b-w').jpeg()],
+    ['CMYK', (picture: Sharp) => picture.toColourspace('cmyk').jpeg()],
+  ])('%s, damaged in its last rows: refused, whatever is asked for', async (_, encode) => {
+    const file = await encode(sharp(jpegs[0]!.bytes)).toBuffer();
+    for (const options of changes) {
+      expect((await convertBytes(decoders, file, options)).path).toBe('decode');
+      await expect(convertBytes(decoders, shortened(file), options)).rejects.toMatchObject({ code: 'corrupt_image' });
+    }
   });
 });
 

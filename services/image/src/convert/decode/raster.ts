@@ -1,5 +1,6 @@
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { CorruptImageError, ImageTooLargeError, type ConversionError } from '../errors.ts';
+import { DamageReport } from './damage.ts';
 import type { DecodedImage, DecodeRequest } from './protocol.ts';
 import { deflateRows, packBilevel, type Raster } from './rows.ts';
 
@@ -43,7 +44,11 @@ export async function rasterise(file: Buffer, request: DecodeRequest, output: Ra
   try {
     const pages = request.format === 'tiff' ? ((await open(file, request, 0).metadata()).pages ?? 1) : 1;
     if (pages > request.maxPages) throw new ImageTooLargeError(`more than ${request.maxPages} pages`);
-    for (let page = 0; page < pages; page++) await rasterisePage(file, request, page, output);
+    const damage = new DamageReport();
+    for (let page = 0; page < pages; page++) {
+      await rasterisePage(file, request, page, output, damage);
+      damage.throwIfAny();
+    }
   } catch (error) {
     throw asConversionError(error);
   }
@@ -59,12 +64,18 @@ function open(file: Buffer, request: DecodeRequest, page: number): Sharp {
   return sharp(file, options);
 }
 
-async function rasterisePage(file: Buffer, request: DecodeRequest, page: number, output: RasterOutput): Promise<void> {
+async function rasterisePage(
+  file: Buffer,
+  request: DecodeRequest,
+  page: number,
+  output: RasterOutput,
+  damage: DamageReport,
+): Promise<void> {
   const metadata = await open(file, request, page).metadata();
   if (metadata.width * metadata.height > request.maxPixels) {
     throw new ImageTooLargeError(`${metadata.width} x ${metadata.height} pixels`);
   }
-  const turned = open(file, request, page).autoOrient();
+  const turned = damage.watch(open(file, request, page)).autoOrient();
   const { maxWidth, maxHeight } = request;
   const sized =
     maxWidth !== undefined || maxHeight !== undefined
