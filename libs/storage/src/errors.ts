@@ -22,6 +22,8 @@ export function storeError(operation: string, error: unknown): StoreError {
   const { name = 'Error', message = '', $metadata } = error as SdkError;
   const status = $metadata?.httpStatusCode;
   const text = `${operation}: ${name}${message === '' ? '' : `: ${message}`}`;
+  // Not the object is missing, but what it lies in: a bucket that is not made yet, parts that the store dropped.
+  if (name === 'NoSuchBucket' || name === 'NoSuchUpload') return new StoreError('unavailable', text, error);
   // A HEAD has no body, so its 404 comes as "NotFound" without a code.
   if (status === 404 || name === 'NoSuchKey' || name === 'NotFound') return new StoreError('not_found', text, error);
   if (status === 412) return new StoreError('exists', text, error);

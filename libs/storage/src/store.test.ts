@@ -117,6 +117,11 @@ describe('the object store', () => {
     await store.delete('nowhere');
   });
 
+  test.each(['NoSuchBucket', 'NoSuchUpload'])('does not take %s for an object that is not there', async (code) => {
+    s3.fail({ method: 'GET', times: 1, effect: { kind: 'status', status: 404, code } });
+    await expect(store.get('a/bytes')).rejects.toMatchObject({ code: 'unavailable', retryable: true });
+  });
+
   test('does not hang when the store does', async () => {
     s3.fail({ method: 'GET', times: Infinity, effect: { kind: 'hang' } });
     await expect(hasty.get('a/bytes')).rejects.toMatchObject({ code: 'timeout', retryable: true });

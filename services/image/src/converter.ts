@@ -3,7 +3,7 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { channels, ImageConvertedSchema, type ConvertImage, type ImageConverted } from '@sluice/contracts';
 import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
-import { StoreError, type ObjectStore } from '@sluice/storage';
+import type { ObjectStore } from '@sluice/storage';
 import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
 import { convert, type Conversion } from './convert/convert.ts';
 import type { DecoderPool } from './convert/decode/pool.ts';
@@ -11,7 +11,7 @@ import { ConversionError, ConversionTimeoutError } from './convert/errors.ts';
 import type { ConvertLimits } from './convert/options.ts';
 import type { ImageMetrics } from './metrics.ts';
 import { convertOptions } from './options.ts';
-import { pageSources } from './sources.ts';
+import { pageSources, SourceMissingError } from './sources.ts';
 
 /** What the two pipelines work with. */
 export interface ConverterDeps {
@@ -51,8 +51,12 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
     deps.metrics.succeeded(conversion, performance.now() - startedMs);
     return tell(message, context, { case: 'succeeded', value: succeeded(message.data, conversion) });
   } catch (error) {
-    if (error instanceof StoreError && error.code === 'not_found') return sourceGone(message, context);
-    if (!(error instanceof ConversionError)) throw error;
+    // The source of a job is deleted when the job has ended. So a missing one means that this is a repeat of work that
+    // was done, or that somebody deleted it first.
+    if (error instanceof SourceMissingError && (await deps.store.head(message.data.outputKey))) {
+      return { kind: 'skip', reason: 'converted before' };
+    }
+    if (!(error instanceof ConversionError) && !(error instanceof SourceMissingError)) throw error;
     if (error.code === 'decoder_crashed') log.warn({ err: error, job_id: message.data.jobId }, 'a decoder crashed');
     // A decoder may have died of something else than this picture. It gets one more chance, and no third.
     if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
@@ -108,13 +112,6 @@ function tell(message: Message<ConvertImage>, context: Context<ConverterDeps>, o
   const channel = channels.imageConverted;
   context.emit(channel.template, encode(channel, result), { id: stepId(jobId, 'converted', replays) });
   return { kind: 'ack' };
-}
-
-// The source of a job is deleted when the job has ended. So a missing one means that this is a repeat of work that
-// was done, or that somebody deleted it first.
-async function sourceGone(message: Message<ConvertImage>, context: Context<ConverterDeps>): Promise<Outcome> {
-  if (await context.deps.store.head(message.data.outputKey)) return { kind: 'skip', reason: 'converted before' };
-  return tell(message, context, { case: 'failed', value: failure('source_missing', 'the picture is no longer there') });
 }
 
 function failure(code: string, detail: string): Extract<Ending, { case: 'failed' }>['value'] {

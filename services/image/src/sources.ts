@@ -2,6 +2,15 @@ import type { ImageSource } from '@sluice/contracts';
 import { StoreError, type ObjectStore } from '@sluice/storage';
 import { sourceFromBytes, type PageSource } from './convert/source.ts';
 
+/** A picture of a job is not in the store. */
+export class SourceMissingError extends Error {
+  override readonly name = 'SourceMissingError';
+  readonly code = 'source_missing';
+  constructor(picture: string, cause: StoreError) {
+    super(`${picture} is no longer there`, { cause });
+  }
+}
+
 /** The pictures of a job, in the order of their pages: objects in the store, or bytes that came with the message. */
 export function pageSources(
   sources: readonly ImageSource[],
@@ -29,7 +38,9 @@ function sourceFromStore(
     async open() {
       // A job writes to its own key and reads uploads, whatever its message says.
       if (!isUploadKey(key)) throw new StoreError('refused', `${name}: not the key of an upload`);
-      const stored = await store.get(key, signal);
+      const stored = await store.get(key, signal).catch((error: unknown) => {
+        throw error instanceof StoreError && error.code === 'not_found' ? new SourceMissingError(name, error) : error;
+      });
       return wholeBody(stored.body, stored.sizeBytes, name);
     },
   };

@@ -1,10 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import zlib from 'node:zlib';
 import { PageSize, Quality } from '@sluice/contracts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startImageSystem, type ImageSystem } from './image-run.ts';
 import { largestDifference, sharpReading } from './support/compare.ts';
 import { readPictures } from './support/pdf-reader.ts';
+import { rawPng } from './support/png-writer.ts';
 
 let system: ImageSystem;
 const sample = (name: string): Promise<Buffer> => readFile(new URL(`../../../samples/${name}`, import.meta.url));
@@ -120,6 +122,27 @@ describe('a store that fails for a while', () => {
     expect(fault.hits).toBe(4);
     expect(result?.outcome).toMatchObject({ case: 'succeeded', value: { inputBytes: BigInt(photo.length) } });
     expect((await readPictures(await system.pdf(jobId))).length).toBe(1);
+  });
+});
+
+describe('what a store does not find, but for the picture, is tried again and not called a missing picture', () => {
+  const [width, height] = [2_000, 1_600];
+  const noise = randomBytes((width * 3 + 1) * height).map((byte, at) => (at % (width * 3 + 1) === 0 ? 0 : byte));
+  // Its PDF takes more than one part.
+  const large = rawPng(width, height, 8, 2, zlib.deflateSync(noise, { level: 0 }));
+
+  test.each([
+    ['the bucket to read from', 'GET', 'uploads/', 'NoSuchBucket'],
+    ['the bucket to write to', 'POST', 'pdf/', 'NoSuchBucket'],
+    ['the parts of the PDF', 'PUT', 'pdf/', 'NoSuchUpload'],
+  ] as const)('%s', async (name, method, prefix, code) => {
+    const jobId = `job_${name.replaceAll(' ', '_')}`;
+    const effect = { kind: 'status', status: 404, code } as const;
+    const fault = system.s3.fail({ method, keyPrefix: `${prefix}${jobId}`, times: 1, effect });
+    await system.ask({ jobId, files: [large], stored: true });
+    const { result } = await system.ended(jobId);
+    expect(fault.hits).toBe(1);
+    expect(result).toMatchObject({ attempt: 2, outcome: { case: 'succeeded', value: { width, height } } });
   });
 });
 
