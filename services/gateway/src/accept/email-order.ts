@@ -23,6 +23,11 @@ export interface EmailAsk {
 type Context = Pick<JobOrder, 'account' | 'trace'>;
 
 const VARIABLES_MAX_BYTES = 16 * 1024;
+/**
+ * Levels of lists and objects. Protobuf refuses to read what is nested over a hundred messages deep, and each level here
+ * is two or three of them: deeper variables could be written into a job that nobody could read again.
+ */
+const VARIABLES_MAX_DEPTH = 16;
 
 /**
  * Turns a wish for a mail into an order.
@@ -35,6 +40,9 @@ export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder
   if (!templates.includes(ask.template as Template))
     throw invalidField('/template', `must be one of ${templates.join(', ')}`);
   const variables = ask.variables ?? {};
+  // Before anything that walks all the way down: that takes the stack with it.
+  if (isDeeper(variables, VARIABLES_MAX_DEPTH))
+    throw invalidField('/variables', `must be nested at most ${VARIABLES_MAX_DEPTH} levels deep`);
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
   const callback = callbackUrl(ask.callbackUrl);
@@ -60,6 +68,12 @@ export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder
       attachmentKey,
     }),
   };
+}
+
+/** Whether a value has more levels of lists and objects than allowed; looks no further down than that. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((entry) => isDeeper(entry, levels - 1));
 }
 
 /**

@@ -68,11 +68,23 @@ function checked(event: EventBody, at: string, nowMs: number): CheckedEvent {
   const messageId = event.message_id ?? event.messageId;
   const created = event.created_at ?? event.createdAt;
   const names = checkedNames({ appId, messageId, event: event.event }, at);
-  const createdMs = created === undefined ? nowMs : Date.parse(created);
-  // A leap second fits the format and no clock.
-  if (Number.isNaN(createdMs)) throw invalidField(`${at}/created_at`, 'is no time');
+  const createdMs = created === undefined ? nowMs : checkedTime(Date.parse(created), at);
   const { attempt = 0, detail = '', pipeline = '', instance = '' } = event;
   return { ...names, createdMs, attempt, detail, pipeline, instance };
+}
+
+/** The years that RFC 3339 can write: what is outside could be stored and not be shown. */
+const FIRST_MS = Date.parse('0001-01-01T00:00:00Z');
+const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z');
+
+/**
+ * When an event happened. Not every text that looks like a time is one: a leap second fits the format and no clock.
+ *
+ * @throws {ApiProblem} `invalid_request`.
+ */
+export function checkedTime(ms: number, at: string): number {
+  if (ms >= FIRST_MS && ms <= LAST_MS) return ms;
+  throw invalidField(`${at}/created_at`, 'is no time between the years 1 and 9999');
 }
 
 /**

@@ -158,15 +158,21 @@ async function takeBody(request: FastifyRequest, intake: Intake): Promise<ImageO
 async function takeParts(request: FastifyRequest, intake: Intake): Promise<ImageOptionsQuery> {
   const fields: Record<string, unknown> = {};
   let files = 0;
-  for await (const part of request.parts()) {
-    if (part.type === 'file') {
-      files += 1;
-      await intake.take(part.file);
-    } else if (part.valueTruncated || typeof part.value !== 'string') {
-      throw new ApiProblem('invalid_request', `The field ${part.fieldname} is too long.`);
-    } else {
-      fields[part.fieldname] = part.value;
+  try {
+    for await (const part of request.parts()) {
+      if (part.type === 'file') {
+        files += 1;
+        await intake.take(part.file);
+      } else if (part.valueTruncated || typeof part.value !== 'string') {
+        throw new ApiProblem('invalid_request', `The field ${part.fieldname} is too long.`);
+      } else {
+        fields[part.fieldname] = part.value;
+      }
     }
+  } catch (error) {
+    throw isBrokenForm(error)
+      ? new ApiProblem('invalid_request', `The form: ${error.message}.`, { cause: error })
+      : error;
   }
   if (files === 0) {
     const errors = [{ pointer: '/file', detail: 'is missing' }];
@@ -179,6 +185,10 @@ async function takeParts(request: FastifyRequest, intake: Intake): Promise<Image
   }
   return fields;
 }
+
+/** What the parser of forms says of one that it cannot read: a bare `Error`, which nothing else on this road throws. */
+const isBrokenForm = (error: unknown): error is Error =>
+  error instanceof Error && Object.getPrototypeOf(error) === Error.prototype && !('code' in error);
 
 /** What the text of the options shows to be wrong is refused before a byte of the body is stored. */
 function checkOptions(query: ImageOptionsQuery): void {

@@ -1,7 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { LifecycleEvent } from '@sluice/contracts';
 import { invalidField } from '../http/problem.ts';
-import { checkedNames, type CheckedEvent } from '../lifecycle/ingest.ts';
+import { checkedNames, checkedTime, type CheckedEvent } from '../lifecycle/ingest.ts';
 
 const MAX_EVENTS = 1_000;
 const MAX_ATTEMPT = 1_000_000;
@@ -27,6 +27,7 @@ function checked(event: LifecycleEvent, at: string, nowMs: number): CheckedEvent
   const names = checkedNames(event, at);
   const { attempt, detail, pipeline, instance, traceId, durationMs, createdAt } = event;
   if (attempt > MAX_ATTEMPT) throw invalidField(`${at}/attempt`, `is more than ${MAX_ATTEMPT}`);
-  const createdMs = createdAt === undefined ? nowMs : timestampMs(createdAt);
+  if (!(durationMs >= 0 && durationMs < Infinity)) throw invalidField(`${at}/durationMs`, 'is no duration');
+  const createdMs = createdAt === undefined ? nowMs : checkedTime(timestampMs(createdAt), at);
   return { ...names, createdMs, attempt, detail, pipeline, instance, traceId, durationMs };
 }
