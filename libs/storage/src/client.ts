@@ -12,11 +12,13 @@ export interface StoreSettings {
   readonly secretAccessKey: string;
   /** Until a connection stands. */
   readonly connectTimeoutMs?: number;
-  /** Until the answer's headers are there, and between two pieces of a body. */
+  /** Until the answer's headers are there, and between two pieces of a body that somebody waits for. */
   readonly requestTimeoutMs?: number;
   /** Called after every operation, for metrics. */
   readonly onOperation?: (operation: string, outcome: 'ok' | 'error', durationMs: number) => void;
 }
+
+export const requestTimeoutMs = (settings: StoreSettings): number => settings.requestTimeoutMs ?? 10_000;
 
 /**
  * An S3 client that cannot hang. The SDK has no timeouts of its own, and its `requestTimeout` only logs a warning
@@ -33,8 +35,9 @@ export function s3Client(settings: StoreSettings, endpoint: string | undefined =
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: {
       connectionTimeout: settings.connectTimeoutMs ?? 2_000,
-      requestTimeout: settings.requestTimeoutMs ?? 10_000,
-      socketTimeout: settings.requestTimeoutMs ?? 10_000,
+      requestTimeout: requestTimeoutMs(settings),
+      // It would count the time in which nobody reads. `endWhenSilent` does not.
+      socketTimeout: 0,
       throwOnRequestTimeout: true,
     },
     ...(endpoint === undefined ? {} : { endpoint }),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startS3, type S3Server } from '@sluice/dev';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createStore, type ObjectStore } from './store.ts';
@@ -128,12 +129,24 @@ describe('the object store', () => {
   });
 
   test.each([
-    ['stops', { kind: 'hang-body', afterBytes: 100_000 }],
-    ['is cut off', { kind: 'truncate', afterBytes: 100_000 }],
-  ] as const)('fails a read whose body %s on the way', async (_, effect) => {
+    ['stops', 'nothing more of the body came for 500 ms', { kind: 'hang-body', afterBytes: 100_000 }],
+    ['is cut off', 'aborted', { kind: 'truncate', afterBytes: 100_000 }],
+  ] as const)('fails a read whose body %s on the way', async (_, how, effect) => {
     await store.put('a/large', Buffer.alloc(1_000_000), text);
     s3.fail({ method: 'GET', times: Infinity, effect });
-    await expect(hasty.get('a/large').then(({ body }) => buffer(body))).rejects.toThrow();
+    await expect(hasty.get('a/large').then(({ body }) => buffer(body))).rejects.toThrow(how);
+  });
+
+  test('gives a reader that pauses all the time it wants', async () => {
+    await store.put('a/large', Buffer.alloc(1_000_000), text);
+    const { body } = await hasty.get('a/large');
+    let received = 0;
+    for await (const piece of body as AsyncIterable<Buffer>) {
+      // Once, for longer than the store may be silent.
+      if (received === 0) await sleep(1_200);
+      received += piece.length;
+    }
+    expect(received).toBe(1_000_000);
   });
 
   test('calls an outage retryable', async () => {

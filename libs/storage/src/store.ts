@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import {
   CreateBucketCommand,
@@ -10,9 +11,10 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
-import { s3Client, type StoreSettings } from './client.ts';
+import { requestTimeoutMs, s3Client, type StoreSettings } from './client.ts';
 import { storeError } from './errors.ts';
 import { PartBuffers } from './part-buffers.ts';
+import { endWhenSilent } from './stalled-body.ts';
 import { PartUpload, type ObjectUpload } from './upload.ts';
 
 export interface StoredObject {
@@ -112,8 +114,10 @@ export function createStore(settings: StoreSettings): ObjectStore {
           new GetObjectCommand({ Bucket, Key: key }),
           signal === undefined ? {} : { abortSignal: signal },
         );
+        const body = answer.Body as IncomingMessage;
+        endWhenSilent(body, requestTimeoutMs(settings));
         return {
-          body: answer.Body as Readable,
+          body,
           sizeBytes: answer.ContentLength ?? 0,
           contentType: answer.ContentType ?? 'application/octet-stream',
         };

@@ -109,6 +109,24 @@ describe('a decoder', () => {
     expect(decoders.counts).toMatchObject({ busy: 0, ended: { abandoned: 1 } });
   });
 
+  it('is left alone by whoever goes away while others are served', async () => {
+    const decoders = pool({ start: broken('setInterval(() => {}, 1000)') });
+    const request = { format: 'webp', flatten: false, maxPixels: 1e6, maxPages: 1 } as const;
+    const decode = (signal: AbortSignal): Promise<unknown> =>
+      decoders.decode([webp][Symbol.iterator]() as never, request, signal).next();
+    const [patient, hasty] = [new AbortController(), new AbortController()];
+    const served = decode(patient.signal);
+    const waited = decode(hasty.signal);
+    expect(decoders.counts).toMatchObject({ busy: 1, waiting: 1 });
+    hasty.abort(new Error('gone'));
+    await expect(waited).rejects.toThrow('gone');
+    expect(decoders.counts).toMatchObject({ busy: 1, waiting: 0, ended: { abandoned: 0 } });
+    patient.abort(new Error('gone, too'));
+    await expect(served).rejects.toThrow('gone, too');
+    await expect(decode(patient.signal)).rejects.toThrow('gone, too');
+    expect(decoders.counts).toMatchObject({ busy: 0, ended: { abandoned: 1 } });
+  });
+
   it('can write no file, start no process and see no secret, even if it is taken over', async () => {
     process.env['CANARY_SECRET'] = 'canary';
     const decoders = pool({

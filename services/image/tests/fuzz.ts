@@ -1,4 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { ConversionError } from '../src/convert/errors.ts';
 import type { DecoderPool } from '../src/convert/decode/pool.ts';
 import { residentBytes } from '../src/convert/decode/process.ts';
@@ -70,7 +72,12 @@ export async function fuzzForMemory(decoders: DecoderPool, fromSeed: number, fil
   return { warmBytes, endBytes: residentHere() };
 }
 
+// What a leak holds survives a collection; what else there is depends on when the last one was.
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
 function residentHere(): number {
+  collectGarbage();
   const children = `/proc/${process.pid}/task/${process.pid}/children`;
   const pids = existsSync(children) ? readFileSync(children, 'latin1').trim().split(' ').map(Number) : [];
   return pids.reduce((sum, pid) => sum + (residentBytes(pid) ?? 0), process.memoryUsage.rss());

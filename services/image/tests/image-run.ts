@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { channels, ConvertImageSchema, type ImageConverted, type ImageOptionsSchema } from '@sluice/contracts';
 import { startNats, startS3, type S3Server } from '@sluice/dev';
@@ -36,6 +37,8 @@ export interface ImageSystem {
   ended(
     jobId: string,
   ): Promise<{ readonly result: ImageConverted | undefined; readonly deadLetter: string | undefined }>;
+  /** Waits until no message is left, whatever came of it: what has not been told now never will be. */
+  settled(): Promise<void>;
   /** Results so far, repeats included. */
   readonly results: readonly ImageConverted[];
   pdf(jobId: string): Promise<Buffer>;
@@ -148,6 +151,11 @@ export async function startImageSystem(env: Readonly<Record<string, string>> = {
         wakes.add(look);
         look();
       }),
+    async settled() {
+      for (const { name } of topology.streams.filter(({ kind }) => kind === 'work')) {
+        while ((await bus.jsm.streams.info(name)).state.messages > 0) await sleep(20);
+      }
+    },
     pdf: async (jobId) => buffer((await store.get(`pdf/${jobId}.pdf`)).body),
     metrics: () => registry.metrics(),
     async close() {

@@ -172,6 +172,7 @@ describe('a message that comes twice', () => {
     await system.ask({ ...work, stored: true });
     await system.ask({ jobId: 'job_marker', files: [photo] });
     await system.ended('job_marker');
+    await system.settled();
     expect(system.results.slice(told).every(({ jobId }) => jobId === 'job_marker')).toBe(true);
   });
 });

@@ -106,7 +106,7 @@ export class DecoderPool {
     request: DecodeRequest | VerifyRequest,
     signal?: AbortSignal,
   ): AsyncGenerator<Exclude<DecodeEvent, { kind: 'done' | 'failed' }>> {
-    await this.#slot();
+    await this.#slot(signal);
     const decoder = this.#idle.pop() ?? this.#start();
     const watch = watchOver(decoder.process, this.#settings, signal);
     let end: DecoderEnd = 'crash';
@@ -150,9 +150,25 @@ export class DecoderPool {
     await Promise.all(ends);
   }
 
-  async #slot(): Promise<void> {
-    if (this.#busy >= this.#settings.size) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#busy++;
+  /** Whoever gives up leaves the queue at once, and costs no decoder its life. */
+  async #slot(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#busy < this.#settings.size) {
+      this.#busy++;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+        reject(asError(signal?.reason));
+      };
+      const enter = (): void => {
+        signal?.removeEventListener('abort', leave);
+        resolve();
+      };
+      this.#waiting.push(enter);
+      signal?.addEventListener('abort', leave, { once: true });
+    });
   }
 
   #start(): Decoder {
