@@ -95,6 +95,14 @@ describe('the object store', () => {
     expect(await store.head('a/given-up')).toBeUndefined();
   });
 
+  test('takes nothing more for an upload that was given up while its writer waited', async () => {
+    const upload = store.upload('a/given-up', text);
+    const writing = upload.write(Buffer.alloc(30 * 1024 * 1024));
+    await Promise.all([upload.abandon(), expect(writing).rejects.toMatchObject({ code: 'refused' })]);
+    expect(await store.head('a/given-up')).toBeUndefined();
+    expect(await readdir(join(directory, '.tmp'))).toEqual([]);
+  });
+
   test('tells the writer when a part cannot be stored, and removes the parts that were', async () => {
     s3.fail({ method: 'PUT', times: Infinity, effect: { kind: 'status', status: 403, code: 'AccessDenied' } });
     const upload = store.upload('a/refused', text);

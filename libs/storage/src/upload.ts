@@ -7,7 +7,7 @@ import {
   type CompletedPart,
   type S3Client,
 } from '@aws-sdk/client-s3';
-import { storeError } from './errors.ts';
+import { StoreError, storeError } from './errors.ts';
 import type { PartBuffers } from './part-buffers.ts';
 
 /** An object that is written piece by piece, of whatever length it turns out to have. Every method throws a `StoreError`. */
@@ -50,6 +50,7 @@ export class PartUpload implements ObjectUpload {
   #filled = 0;
   #sizeBytes = 0;
   #uploadId: string | undefined;
+  #abandoned = false;
   readonly #stored: CompletedPart[] = [];
   #onTheWire: Promise<void> = Promise.resolve();
 
@@ -61,6 +62,7 @@ export class PartUpload implements ObjectUpload {
 
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length;) {
+      this.#throwIfAbandoned();
       this.#part ??= this.#buffers.take();
       if (this.#filled === this.#part.length) {
         await this.#sendPart(this.#part);
@@ -89,6 +91,7 @@ export class PartUpload implements ObjectUpload {
   }
 
   async abandon(): Promise<void> {
+    this.#abandoned = true;
     await this.#onTheWire.catch(() => {});
     if (this.#part) this.#buffers.lose(this.#part);
     this.#part = undefined;
@@ -112,6 +115,12 @@ export class PartUpload implements ObjectUpload {
     return this.#target.ifAbsent === true ? { IfNoneMatch: '*' } : {};
   }
 
+  // It may have been while this waited for the store: no buffer may be taken then, and no upload begun, that nobody
+  // gives back and ends.
+  #throwIfAbandoned(): void {
+    if (this.#abandoned) throw new StoreError('refused', 'PutObject: the upload was given up');
+  }
+
   /** Waits for the part before, then puts this one on the wire and returns. */
   async #sendPart(part: Buffer): Promise<void> {
     try {
@@ -119,6 +128,7 @@ export class PartUpload implements ObjectUpload {
     } catch (error) {
       throw storeError('UploadPart', error);
     }
+    this.#throwIfAbandoned();
     this.#part = undefined;
     this.#filled = 0;
     this.#onTheWire = this.#storePart(part).then(

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DecoderPool } from '../src/convert/decode/pool.ts';
@@ -85,6 +86,21 @@ describe('a decoder', () => {
   ])('that answers with %s fails its file', async (_, script, code) => {
     const decoders = pool({ start: broken(script) });
     await expect(convertBytes(decoders, webp)).rejects.toMatchObject({ code });
+  });
+
+  it('stays for the next file when one breaks off on its way, which is what that one ends with', async () => {
+    const decoders = pool();
+    async function* breaking(waits: boolean): AsyncGenerator<Buffer> {
+      yield webp.subarray(0, 100);
+      if (waits) await sleep(50);
+      await Promise.reject(new Error('the store is gone'));
+    }
+    for (const waits of [false, true, false, true]) {
+      const source = { name: 'picture', sizeBytes: webp.length, open: () => Promise.resolve(breaking(waits)) };
+      await expect(convertBytes(decoders, [source])).rejects.toThrow('the store is gone');
+    }
+    expect((await convertBytes(decoders, webp)).path).toBe('decode');
+    expect(decoders.counts.ended).toEqual({ memory: 0, time: 0, abandoned: 0, crash: 0, retired: 0 });
   });
 
   it('serves one file after the other; files wait in turn', async () => {

@@ -19,7 +19,10 @@ let input: Buffer[] = [];
 for await (const { type, payload } of readFrames(pipe)) {
   if (type === frameType.request) request = JSON.parse(payload.toString()) as DecodeRequest | VerifyRequest;
   else if (type === frameType.input) input.push(payload);
-  else if (type === frameType.inputEnd && request) {
+  else if (type === frameType.drop) {
+    input = [];
+    await writeJson(pipe, frameType.failed, { code: 'corrupt_image', message: 'the file never came to its end' });
+  } else if (type === frameType.inputEnd && request) {
     const file = Buffer.concat(input);
     input = [];
     await answer(file, request);

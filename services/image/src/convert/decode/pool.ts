@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import {
   ConversionTimeoutError,
   conversionError,
@@ -110,15 +111,12 @@ export class DecoderPool {
     const decoder = this.#idle.pop() ?? this.#start();
     const watch = watchOver(decoder.process, this.#settings, signal);
     let end: DecoderEnd = 'crash';
+    const sending = new Sending(decoder.process, request);
     try {
-      const sent = send(decoder.process, input, request);
-      sent.catch(() => {});
+      void sending.send(input);
       for (;;) {
         const step = await nextFrame(decoder);
-        if (step.done) {
-          await sent;
-          throw watch.verdict ?? (await crash(decoder));
-        }
+        if (step.done) throw await crash(decoder);
         const event = asEvent(step.value);
         if (event.kind === 'failed') {
           end = 'retired';
@@ -133,7 +131,7 @@ export class DecoderPool {
         end = 'crash';
       }
     } catch (error) {
-      throw watch.verdict ?? error;
+      throw watch.verdict ?? sending.broken?.error ?? error;
     } finally {
       watch.stop();
       this.#release(decoder, watch.end ?? end);
@@ -213,19 +211,34 @@ async function crash({ process }: Decoder): Promise<DecoderCrashedError> {
   return new DecoderCrashedError('the decoder ended', { cause: new Error(await process.ended) });
 }
 
-async function send(
-  process: DecoderProcess,
-  input: AsyncIterable<Uint8Array>,
-  request: DecodeRequest | VerifyRequest,
-): Promise<void> {
-  try {
-    await writeJson(process.pipe, frameType.request, request);
-    for await (const bytes of input) await writeFrame(process.pipe, frameType.input, bytes);
-    await writeFrame(process.pipe, frameType.inputEnd, Buffer.alloc(0));
-  } catch (error) {
-    // The file cannot be read to its end: the decoder waits in vain for the rest.
-    process.kill();
-    throw error;
+/** A file on its way to a decoder. */
+class Sending {
+  readonly #pipe: Duplex;
+  readonly #request: DecodeRequest | VerifyRequest;
+  /** The file could not be read to its end, and why. It is no fault of the decoder, whatever that said then. */
+  broken: { readonly error: unknown } | undefined;
+
+  constructor({ pipe }: DecoderProcess, request: DecodeRequest | VerifyRequest) {
+    this.#pipe = pipe;
+    this.#request = request;
+  }
+
+  /** Never rejects. */
+  async send(input: AsyncIterable<Uint8Array>): Promise<void> {
+    const pipe = this.#pipe;
+    try {
+      await writeJson(pipe, frameType.request, this.#request);
+      for await (const bytes of input) {
+        // Nobody takes the rest.
+        if (pipe.destroyed) return;
+        await writeFrame(pipe, frameType.input, bytes);
+      }
+      await writeFrame(pipe, frameType.inputEnd, Buffer.alloc(0));
+    } catch (error) {
+      this.broken = { error };
+      // The decoder forgets the file, says that it failed, and stays for the next.
+      await writeFrame(pipe, frameType.drop, Buffer.alloc(0));
+    }
   }
 }
 

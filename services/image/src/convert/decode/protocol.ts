@@ -55,6 +55,8 @@ export const frameType = {
   request: 0x52,
   input: 0x49,
   inputEnd: 0x45,
+  // Instead of the end: the rest of the file will not come.
+  drop: 0x58,
   image: 0x50,
   colour: 0x43,
   alpha: 0x41,

@@ -14,18 +14,12 @@ export async function verifyOnTheWay(
   { width, height }: { readonly width: number; readonly height: number },
   write: (piece: Buffer) => Promise<void>,
 ): Promise<void> {
-  let broken: { readonly error: unknown } | undefined;
   let over = false;
-  // A copy that breaks off ends the file for the decoder, too, which answers soon and stays for the next.
   async function* copied(): AsyncGenerator<Buffer> {
-    try {
-      for await (const piece of pieces) {
-        if (over) return;
-        await write(piece);
-        yield piece;
-      }
-    } catch (error) {
-      broken = { error };
+    for await (const piece of pieces) {
+      if (over) return;
+      await write(piece);
+      yield piece;
     }
   }
   const request = { verify: 'jpeg', width, height } as const;
@@ -33,10 +27,7 @@ export async function verifyOnTheWay(
     for await (const { kind } of context.decoders.decode(copied(), request, context.signal)) {
       throw new DecoderCrashedError(`the decoder sent ${kind} where nothing was to be drawn`);
     }
-  } catch (error) {
-    throw broken ? broken.error : error;
   } finally {
     over = true;
   }
-  if (broken) throw broken.error;
 }
