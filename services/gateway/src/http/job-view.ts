@@ -72,6 +72,7 @@ export interface Progress {
 export function progressOf(event: LifecycleEvent | undefined): Progress | undefined {
   if (event?.createdAt === undefined) return undefined;
   const atMs = timestampDate(event.createdAt).getTime();
+  if (Number.isNaN(atMs)) return undefined; // no time that a calendar has
   switch (event.event) {
     case 'attempt':
     case 'effect_done':

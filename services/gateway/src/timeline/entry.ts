@@ -1,4 +1,4 @@
-import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type { JobEvent, LifecycleEvent } from '@sluice/contracts';
 import { stateName } from '@sluice/jobs';
 import { Type, type Static } from 'typebox';
@@ -23,13 +23,22 @@ export const TimelineEntrySchema = Type.Object(
 );
 export type TimelineEntry = Static<typeof TimelineEntrySchema>;
 
+/**
+ * A time as the API shows it, the beginning of time when there is none. Systems publish their events themselves, too, and
+ * protobuf carries times that no calendar has.
+ */
+function shown(time: Timestamp | undefined): string {
+  const date = new Date(time === undefined ? 0 : timestampMs(time));
+  return (Number.isNaN(date.getTime()) ? new Date(0) : date).toISOString();
+}
+
 /** A transition of a job as an entry. */
 export function entryOfJob(event: JobEvent): TimelineEntry {
   const name = stateName(event.job?.state ?? 0);
   const state = name === 'unspecified' ? 'accepted' : name;
   const { attempt = 0, traceId = '' } = event.job ?? {};
   return {
-    at: event.at === undefined ? new Date(0).toISOString() : timestampDate(event.at).toISOString(),
+    at: shown(event.at),
     event: state,
     app: 'gateway',
     state,
@@ -44,14 +53,14 @@ export function entryOfJob(event: JobEvent): TimelineEntry {
 export function entryOfLifecycle(event: LifecycleEvent): TimelineEntry {
   const { attempt, detail, pipeline, instance, durationMs, traceId } = event;
   return {
-    at: event.createdAt === undefined ? new Date(0).toISOString() : timestampDate(event.createdAt).toISOString(),
+    at: shown(event.createdAt),
     event: event.event,
     app: event.appId,
     ...(attempt === 0 ? {} : { attempt }),
     ...(detail === '' ? {} : { detail }),
     ...(pipeline === '' ? {} : { pipeline }),
     ...(instance === '' ? {} : { instance }),
-    ...(durationMs === 0 ? {} : { durationMs }),
+    ...(durationMs === 0 || !Number.isFinite(durationMs) ? {} : { durationMs }),
     ...(traceId === '' ? {} : { traceId }),
   };
 }
