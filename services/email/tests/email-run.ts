@@ -1,4 +1,5 @@
 // A real broker with the system's streams, and the email service on it: what the suites of this folder stand on.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { channels, SendEmailSchema, type EmailSent } from '@sluice/contracts';
@@ -45,6 +46,8 @@ export interface Broker {
   bucket(name: string): Promise<Bucket>;
   /** Puts the work for one mail into its lane. */
   ask(mail: Asked): Promise<void>;
+  /** Waits until no message of a mail is left, whatever came of it: what has not been sent now never will be. */
+  settled(): Promise<void>;
   /** Waits for the end of a job. */
   ended(jobId: string): Promise<Ended>;
   /** Results so far, repeats included. */
@@ -146,6 +149,11 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
         },
       });
       await bus.publish(channel, message, { id: mail.messageId ?? stepId(mail.jobId, 'work', mail.replays) });
+    },
+    async settled() {
+      for (const stream of ['EMAILS', 'EMAILS_EXPRESS']) {
+        while ((await bus.jsm.streams.info(stream)).state.messages > 0) await sleep(20);
+      }
     },
     ended(jobId) {
       return new Promise((resolve) => {

@@ -85,6 +85,7 @@ describe('a job that is cancelled', () => {
     await broker.ask({ jobId: 'called_back_queued', to: 'x@example.com' });
     email = await broker.email(servers.a.url, { tuning });
     await endsOf(await ask('called_back_marker', 1));
+    await broker.settled();
     expect(servers.a.mails.map(({ to }) => to)).toEqual([['called_back_marker_0@example.com']]);
   });
 
@@ -97,6 +98,7 @@ describe('a job that is cancelled', () => {
     await servers.a.accept();
     await expect.poll(() => value(/^email_mails_held (\d+)/m)).toBe(0);
     await endsOf(await ask('called_back_later', 1));
+    await broker.settled();
     expect(servers.a.mails.map(({ to }) => to)).toEqual([['called_back_later_0@example.com']]);
   });
 });
@@ -167,7 +169,7 @@ describe('a mail that may have been delivered', () => {
     expect(result).toBeUndefined();
     expect(deadLetter).toMatch(/may have been delivered/);
     await broker.ask({ jobId, to: `${jobId}@example.com`, messageId: 'parked.again' });
-    await sleep(300);
+    await broker.settled();
     expect(servers.a.mails).toHaveLength(1);
   });
 });
