@@ -7,7 +7,7 @@ export default defineConfig({
     // Suites start real servers and processes; two of them at once is what two cores carry.
     maxWorkers: 2,
     testTimeout: 30_000,
-    hookTimeout: 120_000,
+    hookTimeout: 180_000,
     // How long what must come true may take, however busy the machine is. vitest's own second is a matter of luck; more
     // than an ack_wait of 30 s would take a message that was lost and came back for one that was never lost.
     expect: { poll: { timeout: 15_000 } },

@@ -1,9 +1,55 @@
+import { randomInt } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isAlive } from './is-alive.ts';
 import { findPortHolder, PortInUseError } from './port-holder.ts';
 
-/** A port nobody listens on now. */
-export function freePort(): Promise<number> {
-  return listenOnce(0);
+// Below what Linux, macOS and Windows hand out for port 0 and for outgoing connections: nobody comes by these by chance.
+const LOWEST = 15_000;
+const HIGHEST = 32_000;
+const TRIES = 200;
+/** One file for each port that a process has been given, with its id. Shared by every process of the machine. */
+export const portsFolder = join(tmpdir(), `sluice-ports-${process.getuid?.() ?? 0}`);
+const mine = new Set<string>();
+
+/**
+ * A port nobody listens on now, and that is given to nobody else before this process ends: whoever is told to listen on
+ * it may take seconds to begin, and may end and begin again.
+ */
+export async function freePort(): Promise<number> {
+  await mkdir(portsFolder, { recursive: true });
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const port = randomInt(LOWEST, HIGHEST);
+    if (!(await reserve(join(portsFolder, String(port))))) continue;
+    try {
+      return await listenOnce(port);
+    } catch {
+      // Somebody who does not ask here has it. It stays ours, so that nobody else looks.
+    }
+  }
+  throw new Error(`${TRIES} ports from ${LOWEST} to ${HIGHEST} are taken`);
+}
+
+async function reserve(file: string): Promise<boolean> {
+  try {
+    await writeFile(file, String(process.pid), { flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const holder = Number(await readFile(file, 'utf8').catch(() => ''));
+    // Left by a process that was killed: free for the next who comes by. An empty one is being written.
+    if (holder > 0 && !isAlive(holder)) await rm(file, { force: true });
+    return false;
+  }
+  if (mine.size === 0) process.once('exit', giveBack);
+  mine.add(file);
+  return true;
+}
+
+function giveBack(): void {
+  for (const file of mine) rmSync(file, { force: true });
 }
 
 /**

@@ -12,6 +12,7 @@ export {
 export { NatsStartError, startNats, type NatsProcess, type StartNatsOptions } from './nats/server.ts';
 export { startNatsCluster, type NatsCluster } from './nats/cluster.ts';
 export { MINIMUM_NATS_VERSION } from './nats/version.ts';
+export { freePort } from './free-port.ts';
 export { yieldToOthers } from './priority.ts';
 export { findPortHolder, PortInUseError, type PortHolder } from './port-holder.ts';
 export type { S3Fault, S3FaultEffect, S3FaultRule } from './s3/fault.ts';

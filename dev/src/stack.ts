@@ -128,8 +128,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
   try {
     const nats = await startNats({
-      port: ports?.nats ?? 0,
-      monitorPort: ports?.natsMonitor ?? 0,
+      port: await port('nats'),
+      monitorPort: await port('natsMonitor'),
       storeDir: join(data, 'nats'),
       ownSession: options.interactive === true,
       ...(options.natsConfig === undefined ? {} : { config: options.natsConfig }),

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../free-port.ts';
 
 /** What happens to the bytes of one direction. Offsets count from the start of each connection. */
 export interface Toxics {
@@ -61,7 +62,7 @@ async function firstOf(socket: Socket, events: readonly string[], other?: Promis
 export interface FaultProxyOptions {
   targetPort: number;
   targetHost?: string;
-  /** 0, the default, takes a free port. */
+  /** A free one when absent. */
   port?: number;
 }
 
@@ -170,7 +171,8 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     resetAll();
     await closed;
   };
-  const port = await listen(options.port ?? 0);
+  // A port that is given to nobody else while it is down.
+  const port = await listen(options.port ?? (await freePort()));
   return {
     port,
     get connections() {

@@ -2,6 +2,7 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'no
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive } from '../is-alive.ts';
 
 /** Where fetched tools are kept between runs: `$XDG_CACHE_HOME/sluice`, by default `~/.cache/sluice`. */
 export function toolCacheDir(env: NodeJS.ProcessEnv = process.env): string {
@@ -26,15 +27,6 @@ export async function keepBinary(cacheDir: string, version: string, content: Buf
   await chmod(temporary, 0o755);
   await rename(temporary, target);
   return target;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /**

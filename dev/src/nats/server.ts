@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../free-port.ts';
 import { findPortHolder, PortInUseError } from '../port-holder.ts';
 import { findNatsProgram, type FindNatsOptions } from './find.ts';
 import { natsRunner, spawnNats, type NatsPorts, type NatsRunner } from './runner.ts';
@@ -155,7 +156,8 @@ export async function startNats(options: StartNatsOptions = {}): Promise<NatsPro
   const runner = natsRunner(program, { storeDir, configFile, workDir });
   let server: Launched;
   try {
-    const asked = { port: options.port ?? 0, monitorPort: options.monitorPort ?? 0 };
+    // Not the server's own choice: its ports must be there for it when it is killed and started again.
+    const asked = { port: options.port ?? (await freePort()), monitorPort: options.monitorPort ?? (await freePort()) };
     server = await launchServer(runner, asked, options);
   } catch (error) {
     await rm(workDir, { recursive: true, force: true });

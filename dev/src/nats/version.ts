@@ -9,7 +9,7 @@ export const MINIMUM_NATS_VERSION = '2.10.0';
 /** What `nats-server --version` says of this binary, as `major.minor.patch`; undefined when it does not start here. */
 export async function natsVersionOf(binary: string): Promise<string | undefined> {
   try {
-    const { stdout } = await run(binary, ['--version'], { timeout: 5_000 });
+    const { stdout } = await run(binary, ['--version'], { timeout: 30_000 });
     return /v(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
   } catch {
     // A binary of another libc or architecture fails to start; the caller looks for the next one.

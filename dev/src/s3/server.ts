@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../free-port.ts';
 import { findPortHolder, PortInUseError } from '../port-holder.ts';
 import { bucketRequest, listBuckets } from './bucket-requests.ts';
 import { corsHeaders } from './cors.ts';
@@ -20,7 +21,7 @@ import { XmlError } from './xml.ts';
 export interface StartS3Options {
   /** Where buckets and objects are kept; created when missing, read back on the next start. */
   directory: string;
-  /** 0, the default, takes a free port. */
+  /** A free one when absent. */
   port?: number;
   /** 127.0.0.1 by default. */
   host?: string;
@@ -156,7 +157,8 @@ export async function startS3(options: StartS3Options): Promise<S3Server> {
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
     handle(state, faults, request, response).catch((error: unknown) => answerError(error, request, response));
   });
-  const port = await listen(server, options.port ?? 0, host);
+  // A port that is given to nobody else while it refuses.
+  const port = await listen(server, options.port ?? (await freePort()), host);
   const stopListening = async (): Promise<void> => {
     if (!server.listening) return;
     const closed = once(server, 'close');

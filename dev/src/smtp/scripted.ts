@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { freePort } from '../free-port.ts';
 import { findPortHolder, PortInUseError } from '../port-holder.ts';
 import { serveSmtp, type ScriptedMail, type SmtpScript } from './scripted-session.ts';
 
@@ -36,7 +37,7 @@ async function listen(server: Server, port: number): Promise<number> {
 }
 
 /**
- * Starts a scripted SMTP server on 127.0.0.1 (port 0, the default, takes a free one).
+ * Starts a scripted SMTP server on 127.0.0.1.
  *
  * @throws PortInUseError
  * @example
@@ -62,7 +63,8 @@ export async function startScriptedSmtp(options: { port?: number; script?: SmtpS
       (mail) => mails.push(mail),
     ).catch(() => socket.destroy());
   });
-  const port = await listen(server, options.port ?? 0);
+  // A port that is given to nobody else while it refuses.
+  const port = await listen(server, options.port ?? (await freePort()));
   const refuse = async (): Promise<void> => {
     if (!server.listening) return;
     const closed = once(server, 'close');
