@@ -4,9 +4,9 @@ import { startOpsServer, type OpsServer, type Readiness } from './ops-server.ts'
 let server: OpsServer | undefined;
 afterEach(() => server?.close());
 
-const start = async (ready: Readiness): Promise<string> => {
+const start = async (ready: Readiness, now?: () => number): Promise<string> => {
   const metrics = () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', body: 'up 1\n' });
-  server = await startOpsServer({ host: '127.0.0.1', port: 0, ready, metrics });
+  server = await startOpsServer({ host: '127.0.0.1', port: 0, ready, metrics, ...(now === undefined ? {} : { now }) });
   return `http://127.0.0.1:${server.port}`;
 };
 
@@ -31,12 +31,18 @@ describe('the ops port', () => {
 
   test('asks the service once for many probes at a time', async () => {
     let asked = 0;
-    const url = await start(() => {
+    let nowMs = 0;
+    const ready = () => {
       asked += 1;
       return [];
-    });
-    await Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/readyz`)));
+    };
+    const url = await start(ready, () => nowMs);
+    const many = () => Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/readyz`)));
+    await many();
     expect(asked).toBe(1);
+    nowMs += 1_001;
+    await many();
+    expect(asked).toBe(2);
   });
 
   test('serves the metrics, and nothing it does not know', async () => {

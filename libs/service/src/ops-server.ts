@@ -12,6 +12,8 @@ export interface OpsServerSettings {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** More pages by exact path or prefix ending in `/`, for what only `dev` shows. */
   readonly pages?: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>>;
+  /** Milliseconds since whenever; the process's own clock when absent. */
+  readonly now?: () => number;
 }
 
 export interface OpsServer {
@@ -27,13 +29,14 @@ const READY_CACHE_MS = 1_000;
  * can take work and why not, `/metrics` the Prometheus exposition.
  */
 export async function startOpsServer(settings: OpsServerSettings): Promise<OpsServer> {
+  const now = settings.now ?? (() => performance.now());
   let cached: { readonly atMs: number; readonly reasons: Promise<readonly string[]> } | undefined;
   const reasons = (): Promise<readonly string[]> => {
-    if (cached === undefined || performance.now() - cached.atMs > READY_CACHE_MS) {
+    if (cached === undefined || now() - cached.atMs > READY_CACHE_MS) {
       const asked = Promise.resolve()
         .then(settings.ready)
         .catch((error: unknown) => [error instanceof Error ? error.message : String(error)]);
-      cached = { atMs: performance.now(), reasons: asked };
+      cached = { atMs: now(), reasons: asked };
     }
     return cached.reasons;
   };

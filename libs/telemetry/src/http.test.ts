@@ -44,7 +44,7 @@ async function serve() {
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   /** The hooks run after the last byte: ask until they have. */
   const finished = async (count: number) => {
-    for (let i = 0; i < 200 && spans.getFinishedSpans().length < count; i++) await new Promise(setImmediate);
+    await expect.poll(() => spans.getFinishedSpans().length).toBeGreaterThanOrEqual(count);
     return spans.getFinishedSpans();
   };
   return { url, spans, finished };
