@@ -30,13 +30,16 @@ export function gatewayClient(url: string) {
     get,
     post: (path: string, body: Buffer | string, headers: Record<string, string> = {}) =>
       fetch(`${url}${path}`, { method: 'POST', body: typeof body === 'string' ? body : new Uint8Array(body), headers }),
-    async accept(path: string, body: Buffer | string, headers: Record<string, string> = {}): Promise<JobAnswer> {
-      const answer = await this.post(path, body, headers);
-      if (answer.status !== 202) throw new Error(`POST ${path}: HTTP ${answer.status} ${await answer.text()}`);
-      return (await answer.json()) as JobAnswer;
+    /** Asks for a job as a patient client does, and resolves when it is accepted. */
+    accept(path: string, body: Buffer | string, headers: Record<string, string> = {}): Promise<JobAnswer> {
+      return patiently(async () => {
+        const answer = await this.post(path, body, headers);
+        if (answer.status !== 202) throw new Error(`POST ${path}: HTTP ${answer.status} ${await answer.text()}`);
+        return (await answer.json()) as JobAnswer;
+      });
     },
     /** Resolves when the job has ended. */
-    async ended(id: string, timeoutMs = 60_000): Promise<JobAnswer> {
+    async ended(id: string, timeoutMs = 90_000): Promise<JobAnswer> {
       for (const deadline = performance.now() + timeoutMs; ;) {
         // A gateway that was just killed refuses connections until it is back: as good as an answer that says no more.
         const job = await get(id).catch((error: unknown) => {
@@ -58,11 +61,23 @@ export function gatewayClient(url: string) {
   };
 }
 
+/** The gateway turns work away while its machine is full (503, Retry-After); a client comes back with it. */
+export async function patiently<R>(ask: () => Promise<R>): Promise<R> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (tries === 240 || !String(error).includes('HTTP 503')) throw error;
+      await sleep(250);
+    }
+  }
+}
+
 /** Resolves when the condition holds. */
 export async function until(
   what: string,
   condition: () => Promise<boolean> | boolean,
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   for (const deadline = performance.now() + timeoutMs; !(await condition()); await sleep(50)) {
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);

@@ -56,7 +56,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-describe('the system on a broker that lets each service do its own work alone', () => {
+describe('the system on a broker that lets each service do its own work alone', { timeout: 120_000 }, () => {
   test('does all of it, and tries nothing that it may not', async () => {
     const photo = await readFile(join(ROOT, 'samples/photo.jpg'));
     const json = { 'content-type': 'application/json' };
@@ -78,6 +78,11 @@ describe('the system on a broker that lets each service do its own work alone', 
       expect(answer.status).toBe(202);
     };
     await turn('pause');
+    const { opsUrl } = stack.services.find(({ name }) => name === 'email')!;
+    await until('the mailer stands still', async () => {
+      const text = await (await fetch(`${opsUrl}/metrics`)).text();
+      return /^pipeline_state\{[^}]*pipeline="welcome_mailer"[^}]*state="paused"[^}]*\} 1$/m.test(text);
+    });
     const late = await api.accept(
       '/v1/emails',
       JSON.stringify({ to: 'bob@example.com', template: 'welcome', variables: { name: 'Bob' } }),
@@ -110,7 +115,7 @@ describe('the system on a broker that lets each service do its own work alone', 
   test.each(intrusions)('%s may not publish to %s: %s', async (service, subject) => {
     const nc = await intruder(service);
     try {
-      await expect(nc.request(subject, '{}', { timeout: 5_000 })).rejects.toThrow(/permissions violation/i);
+      await expect(nc.request(subject, '{}', { timeout: 20_000 })).rejects.toThrow(/permissions violation/i);
     } finally {
       await nc.close();
     }

@@ -96,15 +96,17 @@ describe('the trace of a job', () => {
   test('is one, over gateway, image and client, with a link from the callback to the work', async () => {
     const job = await api.ended((await api.accept('/v1/images', photo)).id);
     const services = ['gateway', 'image', 'client'];
-    await until('all spans arrived', () => {
-      const spans = stack.otlp.store.spans(job.traceId);
-      return services.every((service) => spans.some((span) => span.service === service));
-    });
-    const spans = stack.otlp.store.spans(job.traceId);
-    const ids = new Set(spans.map((span) => span.spanId));
-    const roots = spans.filter((span) => span.parentSpanId === undefined || !ids.has(span.parentSpanId));
-    expect(roots.map((span) => span.service)).toEqual(['gateway']);
-    const callback = spans.find((span) => span.service === 'client');
+    const spans = () => stack.otlp.store.spans(job.traceId);
+    await until('spans of all arrived', () =>
+      services.every((service) => spans().some((span) => span.service === service)),
+    );
+    // Each service sends its spans when it likes: until the last has come, what follows from it has no parent.
+    const roots = () => {
+      const ids = new Set(spans().map((span) => span.spanId));
+      return spans().filter((span) => span.parentSpanId === undefined || !ids.has(span.parentSpanId));
+    };
+    await expect.poll(() => roots().map((span) => span.service)).toEqual(['gateway']);
+    const callback = spans().find((span) => span.service === 'client');
     expect(callback?.links.length).toBeGreaterThan(0);
   });
 });

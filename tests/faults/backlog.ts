@@ -65,6 +65,8 @@ export async function runBacklog(stack: Stack, plan: BacklogPlan): Promise<Backl
     if (express?.status === 202) accepted.push(express.id);
     else wrong.push(`express was answered ${express?.status} while normal was full`);
 
+    // Not before it has been seen how many there are: a quick mailer would have begun to drain them.
+    await until('the lane is as full as it may be', () => depth.now() >= plan.jobs);
     await turn(stack, 'resume');
     const resumedMs = performance.now();
     await until('the backlog drains', () => depth.now() < plan.jobs, 60_000);

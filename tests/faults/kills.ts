@@ -46,7 +46,8 @@ export async function killAtRandom(
   await untilReady(service);
 }
 
-const untilReady = (service: ServiceProcess): Promise<void> =>
+/** Resolves when the service says that it can work. */
+export const untilReady = (service: ServiceProcess): Promise<void> =>
   until(
     `${service.name} is ready`,
     async () =>

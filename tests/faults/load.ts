@@ -29,6 +29,8 @@ export interface LoadShape {
   readonly atOnce?: number;
   /** What a client does between two requests. */
   readonly pauseMs?: number;
+  /** Called for every answer 202, and for every attempt that got 503, 409 or no answer. */
+  readonly onAttempt?: (became: 'accepted' | 'turned away') => void;
 }
 
 const PATIENCE_MS = 90_000;
@@ -40,7 +42,7 @@ const PATIENCE_MS = 90_000;
 export async function load(
   gatewayUrl: string,
   requests: Iterator<JobRequest>,
-  { atOnce = 6, pauseMs = 0 }: LoadShape = {},
+  { atOnce = 6, pauseMs = 0, onAttempt }: LoadShape = {},
 ): Promise<LoadReport> {
   const report = { accepted: [] as Accepted[], abandoned: [] as JobRequest[], unpaid: [] as JobRequest[] };
   const unexpected: Record<string, number> = {};
@@ -51,15 +53,18 @@ export async function load(
     for (let unanswered = 0; ; await sleep(100)) {
       const answer = await post(gatewayUrl, request);
       if (answer === undefined) {
+        onAttempt?.('turned away');
         counts.unanswered += 1;
         unanswered += 1;
         if (request.impatient === true) return void report.abandoned.push(request);
       } else if (answer.status === 202) {
+        onAttempt?.('accepted');
         report.accepted.push({ ...request, jobId: answer.id, unanswered, repeated: answer.repeated });
         return;
       } else if (answer.status === 402) {
         return void report.unpaid.push(request);
       } else if ((answer.status === 503 || answer.status === 409) && answer.retryAfterSeconds > 0) {
+        onAttempt?.('turned away');
         counts.refused += 1;
       } else {
         unexpected[answer.status] = (unexpected[answer.status] ?? 0) + 1;

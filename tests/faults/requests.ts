@@ -49,9 +49,9 @@ export function emailRequest(sender: Sender & { readonly priority?: 'normal' | '
 /** The mail server's side of a hopeless mail. */
 export const refusesMail = (address: string): boolean => address.startsWith('nobody-');
 
-/** So many jobs, pictures and mails in turn. */
-export function* mixedRequests(count: number, image: Buffer): Generator<JobRequest, void> {
-  for (let n = 0; n < count; n += 1) yield n % 2 === 0 ? imageRequest(image) : emailRequest();
+/** Pictures and mails in turn: so many at least, and then on until the signal. */
+export function* mixedRequests(count: number, image: Buffer, end: AbortSignal): Generator<JobRequest, void> {
+  for (let n = 0; n < count || !end.aborted; n += 1) yield n % 2 === 0 ? imageRequest(image) : emailRequest();
 }
 
 /** The next so many of requests that others go on with. */

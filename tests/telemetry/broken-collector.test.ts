@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { gatewayClient } from '../e2e/gateway-client.ts';
-import { patiently } from './workload.ts';
 
 /** A collector that is ill: answers that it cannot, takes requests and never answers, or is gone. */
 let illness: 'refusing' | 'silent' = 'refusing';
@@ -56,9 +55,7 @@ async function sendMails(count: number): Promise<void> {
   const api = gatewayClient(stack.urls.gateway);
   const mail = JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } });
   const json = { 'content-type': 'application/json' };
-  const jobs = await Promise.all(
-    Array.from({ length: count }, () => patiently(() => api.accept('/v1/emails', mail, json))),
-  );
+  const jobs = await Promise.all(Array.from({ length: count }, () => api.accept('/v1/emails', mail, json)));
   for (const { id } of jobs) expect(await api.ended(id)).toMatchObject({ state: 'succeeded' });
 }
 
@@ -73,7 +70,7 @@ describe('when the collector is ill', () => {
         collector.close();
       },
     ],
-  ])('every job ends as it should while it %s', async (_, befall) => {
+  ])('every job ends as it should while it %s', { timeout: 120_000 }, async (_, befall) => {
     befall();
     await sendMails(100);
   });
@@ -82,7 +79,8 @@ describe('when the collector is ill', () => {
     const before = await residentMiB();
     // The spans of these fill the queue of 4,096 more than once; what leaked would grow with every one.
     for (let round = 0; round < 3; round += 1) await sendMails(100);
-    expect((await residentMiB()) - before).toBeLessThan(100);
+    // What leaked stays; what is merely not collected yet goes with the next collection.
+    await expect.poll(async () => (await residentMiB()) - before, { timeout: 30_000 }).toBeLessThan(100);
     const text = await metricsOf('gateway');
     expect(Number(/^telemetry_items_offered_total\{signal="traces".*\} (\d+)/m.exec(text)?.[1])).toBeGreaterThan(5000);
     expect(text).not.toMatch(/^telemetry_items_exported_total\{[^}]*result="ok"/m);

@@ -38,7 +38,7 @@ describe.skipIf(!here)('under load, Prometheus', () => {
     prometheus = await startPrometheus(stack);
     // Long enough for rules that are evaluated every 30 s.
     for (const until = performance.now() + 40_000; performance.now() < until;) await everyRoad(stack);
-  }, 150_000);
+  }, 300_000);
   afterAll(async () => {
     await prometheus?.stop();
     await stack?.stop();
@@ -46,9 +46,11 @@ describe.skipIf(!here)('under load, Prometheus', () => {
   });
 
   test('scrapes every replica of every service', async () => {
-    const up = (await prometheus?.query('sum by (job) (up)')) ?? [];
-    const counts = new Map(up.map(({ metric, value }) => [metric['job'], value[1]]));
-    expect(counts).toEqual(new Map(Object.entries({ gateway: '1', email: '1', client: '1', image: '2' })));
+    const counts = async () => {
+      const up = (await prometheus?.query('sum by (job) (up)')) ?? [];
+      return new Map(up.map(({ metric, value }) => [metric['job'], value[1]]));
+    };
+    await expect.poll(counts).toEqual(new Map(Object.entries({ gateway: '1', email: '1', client: '1', image: '2' })));
   });
 
   test.each(dashboards.map((each) => [each.title, each] as const))(
@@ -57,7 +59,8 @@ describe.skipIf(!here)('under load, Prometheus', () => {
       const empty: string[] = [];
       for (const { panel, expr } of promExpressions(dashboard)) {
         if (QUIET.some((quiet) => quiet.test(expr))) continue;
-        const found = (await prometheus?.query(withoutMacros(expr).replaceAll('[5m]', '[15s]'))) ?? [];
+        // A minute reaches back into the load, however long it took to come here.
+        const found = (await prometheus?.query(withoutMacros(expr).replaceAll('[5m]', '[1m]'))) ?? [];
         const numbers = found.filter(({ value }) => value[1] !== 'NaN');
         if (numbers.length === 0) empty.push(`${panel}: ${expr}`);
       }

@@ -1,13 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Stack } from '@sluice/dev';
+import { freePort, type Stack } from '@sluice/dev';
 import { prometheusFolder } from '@sluice/o11y';
+import { until } from '../e2e/gateway-client.ts';
 
 /** Whether Prometheus is here (Debian's package `prometheus`). */
 export function hasPrometheus(): boolean {
@@ -41,6 +40,7 @@ export async function startPrometheus(stack: Stack): Promise<Prometheus> {
   };
   await writeFile(join(folder, 'prometheus.yml'), JSON.stringify(config));
   const address = `127.0.0.1:${await freePort()}`;
+  const url = `http://${address}`;
   const child = spawn(
     'prometheus',
     [
@@ -52,12 +52,13 @@ export async function startPrometheus(stack: Stack): Promise<Prometheus> {
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
-  const url = `http://${address}`;
-  for (let tries = 0; tries < 100; tries += 1) {
-    const ready = await fetch(`${url}/-/ready`).catch(() => undefined);
-    if (ready?.ok === true) break;
-    await sleep(100);
-  }
+  await until('Prometheus is ready', async () => {
+    if (child.exitCode !== null) throw new Error(`Prometheus ended with ${child.exitCode}`);
+    return await fetch(`${url}/-/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  });
   return {
     url,
     async query(expr) {
@@ -72,13 +73,4 @@ export async function startPrometheus(stack: Stack): Promise<Prometheus> {
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

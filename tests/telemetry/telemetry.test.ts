@@ -23,7 +23,7 @@ beforeAll(async () => {
   ({ jobIds } = await everyRoad(stack));
   await arrived(stack);
   found = await inventory(stack);
-}, 120_000);
+}, 300_000);
 afterAll(async () => {
   await stack?.stop();
   await rm(directory, { recursive: true, force: true });

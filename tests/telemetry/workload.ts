@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Stack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
-import { gatewayClient } from '../e2e/gateway-client.ts';
+import { gatewayClient, patiently, until } from '../e2e/gateway-client.ts';
+import { drained, settled } from '../faults/invariants.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const json = { 'content-type': 'application/json' };
@@ -13,22 +14,9 @@ const run = promisify(execFile);
 /** Addresses and secrets that must be found in no span and no log line. */
 export const CANARIES = ['canary.person', 'canary.notify', 'CanaryBearerToken1'];
 
-/** The gateway turns work away while its machine is full (503, Retry-After); a client comes back with it. */
-export async function patiently<R>(ask: () => Promise<R>): Promise<R> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (tries === 60 || !String(error).includes('HTTP 503')) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }
-}
-
 /** Jobs of every kind, over every road: what a day of the system looks like to its telemetry. */
 export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readonly string[] }> {
   const api = gatewayClient(stack.urls.gateway);
-  const accept = (...order: Parameters<typeof api.accept>) => patiently(() => api.accept(...order));
   const sample = (name: string) => readFile(join(ROOT, 'samples', name));
   const [photo, screenshot] = await Promise.all([sample('photo.jpg'), sample('screenshot.png')]);
   const secret = { authorization: 'Bearer CanaryBearerToken1' };
@@ -40,16 +28,16 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       variables: template === 'welcome' ? { name: 'Ada' } : { subject: 'Hello', message: 'It works.' },
     });
   const accepted = await Promise.all([
-    accept('/v1/images', photo, secret),
-    accept('/v1/images?priority=express&notify=canary.notify@example.com', screenshot, secret),
+    api.accept('/v1/images', photo, secret),
+    api.accept('/v1/images?priority=express&notify=canary.notify@example.com', screenshot, secret),
     // Larger than what travels inside a message: through the object store.
-    accept('/v1/images', Buffer.concat([photo, Buffer.alloc(300_000)])),
-    accept('/v1/images?priority=express', Buffer.concat([screenshot, Buffer.alloc(300_000)])),
-    accept('/v1/images', screenshot.subarray(0, screenshot.length / 2)),
+    api.accept('/v1/images', Buffer.concat([photo, Buffer.alloc(300_000)])),
+    api.accept('/v1/images?priority=express', Buffer.concat([screenshot, Buffer.alloc(300_000)])),
+    api.accept('/v1/images', screenshot.subarray(0, screenshot.length / 2)),
     ...['normal', 'express'].flatMap((priority) =>
-      ['welcome', 'notification'].map((template) => accept('/v1/emails', mail(template, priority), json)),
+      ['welcome', 'notification'].map((template) => api.accept('/v1/emails', mail(template, priority), json)),
     ),
-    accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
+    api.accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
   ]);
   // A listener, questions, and what is refused.
   const [first] = accepted;
@@ -97,32 +85,45 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
   return { jobIds: accepted.map(({ id }) => id) };
 }
 
-/** Resolves when no span and no log line has come in for a while: all that was on its way has arrived. */
-export async function arrived(stack: Stack, quietMs = 3000, timeoutMs = 30_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  let last = '';
-  let since = performance.now();
-  while (performance.now() < deadline) {
-    const { spans, logs } = stack.otlp.store.counts;
-    const now = `${spans} ${logs}`;
-    if (now !== last) since = performance.now();
-    else if (performance.now() - since >= quietMs && spans > 0) return;
-    last = now;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+/** Longer than a span takes to end after its message is settled, and than a batch of them waits to be full. */
+const QUIET_MS = 2_000;
+
+/**
+ * Resolves when no work is left and every span and log line that the services made has been sent: all that there will
+ * be has arrived.
+ */
+export async function arrived(stack: Stack): Promise<void> {
+  await drained(stack);
+  await settled(stack);
+  let made = '';
+  let sinceMs = performance.now();
+  await until('every span and log line has arrived', async () => {
+    const shipped = await Promise.all(stack.services.map(({ opsUrl }) => shipping(opsUrl)));
+    const now = shipped.map(({ offered }) => offered).join(' ');
+    if (now !== made || shipped.some(({ offered, sent }) => sent < offered)) sinceMs = performance.now();
+    made = now;
+    return performance.now() - sinceMs >= QUIET_MS;
+  });
+}
+
+/** How many spans and log lines a service has made, and how many of them the receiver has taken. */
+async function shipping(opsUrl: string): Promise<{ readonly offered: number; readonly sent: number }> {
+  const text = await (await fetch(`${opsUrl}/metrics`)).text();
+  const sum = (pattern: RegExp): number => [...text.matchAll(pattern)].reduce((all, [, n]) => all + Number(n), 0);
+  return {
+    offered: sum(/^telemetry_items_offered_total\{.*\} (\d+)/gm),
+    sent: sum(/^telemetry_items_exported_total\{[^}]*result="ok".*\} (\d+)/gm),
+  };
 }
 
 async function replayDeadLetter(stack: Stack): Promise<void> {
   const url = `${stack.urls.gateway}/v1/dead-letters`;
-  for (let tries = 0; tries < 100; tries += 1) {
+  let id = '';
+  await until('there is a dead letter to replay', async () => {
     const found = (await (await fetch(url)).json()) as { deadLetters: readonly { id: string; subject: string }[] };
-    const dead = found.deadLetters.find(({ subject }) => subject === 'user.create');
-    if (dead !== undefined) {
-      const answer = await fetch(`${url}/${dead.id}:replay`, { method: 'POST' });
-      if (!answer.ok) throw new Error(`replay: HTTP ${answer.status} ${await answer.text()}`);
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error('no dead letter to replay');
+    id = found.deadLetters.find(({ subject }) => subject === 'user.create')?.id ?? '';
+    return id !== '';
+  });
+  const answer = await fetch(`${url}/${id}:replay`, { method: 'POST' });
+  if (!answer.ok) throw new Error(`replay: HTTP ${answer.status} ${await answer.text()}`);
 }
