@@ -1,6 +1,8 @@
 import { Type } from 'typebox';
 import { isJobId } from '@sluice/jobs';
 import type { App } from '../http/app.ts';
+import { bareAddress } from '../accept/email-address.ts';
+import { conditionalHeaders, notModified, unlessKnown } from '../http/conditional.ts';
 import { DateTime, KindSchema, StateSchema } from '../http/job-view.ts';
 import { invalidField, problemResponses } from '../http/problem.ts';
 import type { FlowBook } from '../lifecycle/flows.ts';
@@ -31,7 +33,9 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
         description: 'From a read model that follows the jobs within milliseconds; a single job is always current.',
         tags: ['jobs'],
         querystring: HistoryQuery,
+        headers: conditionalHeaders,
         response: {
+          ...notModified,
           200: Type.Object(
             {
               jobs: Type.Array(Type.Ref('Job')),
@@ -43,13 +47,14 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { state, kind, recipient, since, until, limit, cursor } = request.query;
       const found = deps.model.jobs({
         account: request.account.id,
         state,
         kind,
-        recipient,
+        // Jobs hold an address as it is sent to, its domain in ASCII.
+        recipient: recipient === undefined ? undefined : (bareAddress(recipient) ?? recipient),
         limit,
         sinceMs: timeOf(since, '/query/since'),
         untilMs: timeOf(until, '/query/until'),
@@ -57,7 +62,8 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
       });
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
-      return { jobs: page.map(({ job }) => job), ...(last === undefined ? {} : { next: cursorText(last.cursor) }) };
+      const next = last === undefined ? {} : { next: cursorText(last.cursor) };
+      return unlessKnown(request, reply, { jobs: page.map(({ job }) => job), ...next });
     },
   );
 

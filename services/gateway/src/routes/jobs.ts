@@ -6,10 +6,11 @@ import { Type } from 'typebox';
 import { ownJob, progressOfJob } from '../accounts/own-job.ts';
 import type { App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
+import { conditionalHeaders, notModified, unlessKnown } from '../http/conditional.ts';
 import { jobView } from '../http/job-view.ts';
 import { ApiProblem, problemResponses } from '../http/problem.ts';
 import { TimelineEntrySchema } from '../timeline/entry.ts';
-import { cursorOf, jobEventStream } from '../timeline/event-stream.ts';
+import { cursorOf, hasMore, jobEventStream } from '../timeline/event-stream.ts';
 import { jobTimeline } from '../timeline/timeline.ts';
 
 const JobPath = Type.Object({ id: Type.String({ maxLength: 64, description: 'The id of a job.' }) });
@@ -33,15 +34,17 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
         summary: 'A job as it stands',
         tags,
         params: JobPath,
+        headers: conditionalHeaders,
         response: {
           200: { description: 'The job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          ...notModified,
           ...problemResponses('not_found'),
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const job = await own(request);
-      return jobView(job, await progressOfJob(bus, job));
+      return unlessKnown(request, reply, jobView(job, await progressOfJob(bus, job)));
     },
   );
 
@@ -54,15 +57,18 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
         summary: 'What happened to a job, oldest first',
         tags,
         params: JobPath,
+        headers: conditionalHeaders,
         response: {
+          ...notModified,
           200: Type.Object({ events: Type.Array(Type.Ref('TimelineEntry')) }, { description: 'The timeline.' }),
           ...problemResponses('not_found'),
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const job = await own(request);
-      return { events: (await jobTimeline(bus, job.id)).map((placed) => placed.entry) };
+      const events = (await jobTimeline(bus, job.id)).map((placed) => placed.entry);
+      return unlessKnown(request, reply, { events });
     },
   );
 
@@ -70,6 +76,8 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     '/v1/jobs/:id/stream',
     {
       config: { scope: 'jobs:read' },
+      // Asked for its head alone, a stream would be opened and read by nobody until its job has ended.
+      exposeHeadRoute: false,
       schema: {
         operationId: 'streamJob',
         summary: 'What happens to a job, live, as server-sent events',
@@ -85,6 +93,9 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
             description: 'The stream.',
             content: { 'text/event-stream': { schema: Type.Unsafe<Readable>(Type.String()) } },
           },
+          204: {
+            description: 'The job has ended and nothing is after `Last-Event-ID`: there is nothing to come back for.',
+          },
           ...problemResponses('not_found'),
         },
       },
@@ -92,6 +103,10 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const job = await own(request);
       const cursor = cursorOf(request.headers['last-event-id']);
+      // An EventSource comes back whenever a stream ends, for ever, unless it is told that this was all.
+      if (isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(bus, job.id, cursor))) {
+        return reply.code(204).send();
+      }
       return reply
         .type('text/event-stream')
         .header('cache-control', 'no-store')

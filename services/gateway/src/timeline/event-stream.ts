@@ -17,6 +17,12 @@ export function cursorOf(text: string | undefined): Cursor {
   return found === null ? { jobs: 0, events: 0 } : { jobs: Number(found[1]), events: Number(found[2]) };
 }
 
+/** Whether anything about a job is behind the cursor. */
+export async function hasMore(bus: Bus, jobId: string, cursor: Cursor): Promise<boolean> {
+  const entries = await jobTimeline(bus, jobId);
+  return entries.some(({ stream, sequence }) => sequence > cursor[stream === 'JOBS' ? 'jobs' : 'events']);
+}
+
 const HEARTBEAT_MS = 15_000;
 // A reader this far behind is gone or stuck; it resumes where it stood when it comes back.
 const MAX_UNREAD_BYTES = 1024 * 1024;
@@ -67,6 +73,7 @@ export function jobEventStream(
   // The heartbeat keeps proxies from closing the line, and reads again: a tail may have missed something while the
   // connection to the broker was down.
   const beat = setInterval(() => {
+    if (out.writableEnded) return; // a slow reader has not taken all of it yet
     out.write(': still here\n\n');
     void readHistory().catch(() => out.destroy());
   }, HEARTBEAT_MS);
