@@ -263,7 +263,10 @@ describe('a request with an Idempotency-Key', () => {
         finish = () => out.close();
       },
     });
+    const begun = Promise.withResolvers<void>();
+    rig.gateway.app.server.once('request', () => begun.resolve());
     const first = rig.call<JobView>('/v1/images', { body: slow, headers: { 'idempotency-key': 'slow' } });
+    await begun.promise;
     const second = await eventually(
       () => rig.call('/v1/images', { body: png(5, 5), headers: { 'idempotency-key': 'slow' } }),
       (answer) => answer.status !== 202,

@@ -163,6 +163,11 @@ describe('a paused pipeline', () => {
       async () => late.pipelines().find(({ name }) => name === 'email_sent')?.state,
       (state) => state === 'paused',
     );
+    // The mail is sent and says so; nobody takes that up.
+    await eventually(
+      async () => (await rig.bus.jsm.streams.info('USERS')).state.messages,
+      (waiting) => waiting === 1,
+    );
     expect((await job(id)).state).not.toBe('succeeded');
     await rig.call('/v1/pipelines/email_sent:resume', { method: 'POST' });
     await inState(id, 'succeeded');

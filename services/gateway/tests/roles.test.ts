@@ -62,7 +62,10 @@ test('a gateway in two processes: one answers clients, the other drives their jo
   });
   expect(accepted.status).toBe(202);
   // Nobody drives it yet, and it is not lost.
-  expect(await waiting('JOBS')).toBe(1);
+  await eventually(
+    () => waiting('JOBS'),
+    (messages) => messages === 1,
+  );
   expect(await waiting('EMAILS')).toBe(0);
 
   const worker = await gateway('worker');
