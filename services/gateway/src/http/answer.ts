@@ -30,7 +30,7 @@ export async function answerAccepted(
   let job = acceptance.job;
   if (waitSeconds > 0) {
     reply.header('preference-applied', `wait=${waitSeconds}`);
-    if (!isTerminal(job.state)) job = await jobAtEnd(deps, job, waitSeconds * 1000, request.raw);
+    if (!isTerminal(job.state)) job = await jobAtEnd(deps, job, waitSeconds * 1000, reply.raw);
   }
   const ended = waitSeconds > 0 && isTerminal(job.state);
   reply.header('location', `/v1/jobs/${job.id}`);
@@ -39,28 +39,34 @@ export async function answerAccepted(
   return jobView(job);
 }
 
-/** The job once it has ended, or as it stands when the time is up, the client has gone or the process stops. */
-async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, client: NodeJS.EventEmitter): Promise<Job> {
+/**
+ * The job once it has ended, or as it stands when the time is up, the client has gone or the process stops. Whatever goes
+ * wrong here, the job is accepted, and that is what the client must hear.
+ *
+ * @param response whose closing tells that the client has gone. Its request is of no use for that: read to its end, as the
+ * body of an accepted job is, it says nothing more.
+ */
+async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, response: NodeJS.EventEmitter): Promise<Job> {
   const ended = Promise.withResolvers<void>();
   const listening = deps.live.listen(job.id, (placed) => {
     if (placed.final) ended.resolve();
   });
   const timer = setTimeout(ended.resolve, timeoutMs);
   const giveUp = (): void => ended.resolve();
-  client.once('aborted', giveUp);
+  response.once('close', giveUp);
   deps.closing.addEventListener('abort', giveUp, { once: true });
   try {
-    // The job is accepted, whether its end can be heard of or not.
     await Promise.race([listening.heard.catch(() => undefined), ended.promise]);
     // It may have ended before the listener was there.
-    const before = await deps.jobs.read(job.id);
+    const before = await deps.jobs.read(job.id).catch(() => undefined);
     if (before !== undefined && isTerminal(before.job.state)) return before.job;
     await ended.promise;
-    return (await deps.jobs.read(job.id, 'leader'))?.job ?? job;
+    const after = await deps.jobs.read(job.id, 'leader').catch(() => undefined);
+    return (after ?? before)?.job ?? job;
   } finally {
     clearTimeout(timer);
     listening.stop();
-    client.removeListener('aborted', giveUp);
+    response.removeListener('close', giveUp);
     deps.closing.removeEventListener('abort', giveUp);
   }
 }
