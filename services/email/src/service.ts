@@ -17,12 +17,14 @@ import { createDispatcher } from './smtp/dispatcher.ts';
 import { defaultTimeouts, openTransport, type SmtpTimeouts } from './smtp/transport.ts';
 import { createSuppressions, suppressionBucket } from './suppressions.ts';
 
-/** What configuration leaves alone and tests of faults do not: how long a sick provider is waited for. */
+/** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
 export interface Tuning {
   readonly timeouts?: Partial<SmtpTimeouts>;
   readonly breaker?: Partial<BreakerSettings>;
   readonly pullExpiresMs?: number;
   readonly callBackMs?: number;
+  /** The clock of the quotas. */
+  readonly now?: () => Date;
 }
 
 /** Starts the two mailers and all they work with. */
@@ -76,7 +78,7 @@ export async function startEmail(
   const stopping = new AbortController();
   const deps: MailerDeps = {
     inbox: createInbox({ bucket: inbox, instance, leaseMs: attemptMs * providers.length + 5_000 }),
-    quota: createQuota({ bucket: quotas, ...settings.quota }),
+    quota: createQuota({ bucket: quotas, ...settings.quota, ...(tuning.now === undefined ? {} : { now: tuning.now }) }),
     suppressions: createSuppressions(suppressions),
     dispatcher,
     sender: settings.sender,
