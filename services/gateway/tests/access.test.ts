@@ -2,6 +2,7 @@ import { openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { API_KEYS, createKey, listKeys, revokeKey } from '../src/accounts/api-keys.ts';
 import type { JobView } from '../src/http/job-view.ts';
+import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const mail = { to: 'ada@example.com', template: 'welcome' };
@@ -131,5 +132,20 @@ describe('a rate limit', () => {
       (await rig.call(`${gateway.url}/v1/emails`, { json: { ...mail, to: address } })).status;
     expect([await to('b@example.com'), await to('B@example.com'), await to('b@example.com')]).toEqual([202, 202, 202]);
     expect([await to('b@example.com'), await to('c@example.com')]).toEqual([429, 202]);
+
+    // The mail that a PDF is there is one, too.
+    const image = (body: Uint8Array) => rig.call(`${gateway.url}/v1/images?notify=d@example.com`, { body });
+    const small = [(await image(png())).status, (await image(png())).status, (await image(png())).status];
+    expect(small).toEqual([202, 202, 202]);
+    expect((await image(png(8, 6, 300_000))).status).toBe(429);
+    for await (const { key } of rig.store.list('uploads/')) expect.fail(`${key} of a refused request was left behind`);
+
+    // A repeated request sends no second mail.
+    const repeat = async () => {
+      const headers = { 'idempotency-key': 'a mail to e' };
+      return (await rig.call(`${gateway.url}/v1/emails`, { json: { ...mail, to: 'e@example.com' }, headers })).status;
+    };
+    const repeats = [await repeat(), await repeat(), await repeat(), await repeat(), await repeat()];
+    expect(repeats).toEqual([202, 202, 202, 202, 202]);
   });
 });

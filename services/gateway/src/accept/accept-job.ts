@@ -36,6 +36,11 @@ export interface AcceptDeps {
   readonly gate?: Gate;
   /** Charged before the job is accepted. Jobs that the system makes itself come without. */
   readonly credits?: Credits | undefined;
+  /**
+   * Counts a mail to somebody, for a job that is new: a repeated request sends no second one. Throws `rate_limited`.
+   * Doors that know nobody to tell how much is left come without.
+   */
+  readonly countRecipient?: (address: string) => Promise<void>;
   /** Where webhooks may go; anywhere if absent. */
   readonly targets?: Targets;
 }
@@ -47,8 +52,10 @@ export interface AcceptDeps {
  * @throws {ApiProblem} `idempotency_key_reused` when the key belongs to another request.
  * @throws {ApiProblem} `invalid_request` when the callback URL is one that is not called.
  * @throws {ApiProblem} `insufficient_credits` when the account cannot pay for it.
+ * @throws {ApiProblem} `rate_limited` when the recipient gets too many mails.
  * @throws {ApiProblem} `overloaded` when the lane of this work is full.
- * @throws {PublishError} when the broker did not confirm.
+ * @throws {PublishError} when the broker did not confirm. Only then nobody knows whether the job exists: after an
+ * `ApiProblem` it does not.
  */
 export async function acceptJob(
   deps: AcceptDeps,
@@ -63,6 +70,8 @@ export async function acceptJob(
   const refusal =
     order.callbackUrl === undefined ? undefined : refusalOf(new URL(order.callbackUrl), deps.targets ?? 'any');
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
+  const recipient = order.work.case === 'email' ? order.work.value.to : order.notify;
+  if (recipient !== undefined) await deps.countRecipient?.(recipient);
   const express = order.priority === Priority.EXPRESS;
   const leave = deps.gate?.enter(laneOf(order.work.case, express));
   const { credits } = deps;

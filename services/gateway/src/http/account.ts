@@ -116,16 +116,16 @@ export async function countRequest(
   report(reply, await limiter.take(limits.account, account.id));
 }
 
-/** Counts one mail to a recipient, whose name is stored as a digest alone. */
-export async function limitRecipient(
-  settings: Pick<AccessSettings, 'limiter' | 'limits'>,
+/** Counts mails to recipients, whose names are stored as digests alone, and tells the client of it in its answer. */
+export function recipientCounter(
+  { limiter, limits }: Pick<AccessSettings, 'limiter' | 'limits'>,
   reply: HeaderTarget,
-  address: string,
-): Promise<void> {
-  const { limiter, limits } = settings;
-  if (limits.recipient.limit <= 0) return;
-  const who = createHash('sha256').update(address.toLowerCase()).digest('hex').slice(0, 32);
-  report(reply, await limiter.take(limits.recipient, who));
+): (address: string) => Promise<void> {
+  return async (address) => {
+    if (limits.recipient.limit <= 0) return;
+    const who = createHash('sha256').update(address.toLowerCase()).digest('hex').slice(0, 32);
+    report(reply, await limiter.take(limits.recipient, who));
+  };
 }
 
 function accountOf(authorization: string | undefined, keys: KeyRing, reply: HeaderTarget): Account {

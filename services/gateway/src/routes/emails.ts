@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { acceptJob } from '../accept/accept-job.ts';
 import { emailOrder, templates, userOrder } from '../accept/email-order.ts';
 import { keyOf } from '../accept/idempotency.ts';
-import { limitRecipient } from '../http/account.ts';
+import { recipientCounter } from '../http/account.ts';
 import { answerAccepted } from '../http/answer.ts';
 import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -66,8 +66,8 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
-      await limitRecipient(deps.access, reply, request.body.to);
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, order, key));
+      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
@@ -92,8 +92,8 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
-      await limitRecipient(deps.access, reply, request.body.email);
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, order, key));
+      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

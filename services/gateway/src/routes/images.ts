@@ -15,6 +15,7 @@ import {
   qualities,
   type TakenSource,
 } from '../accept/image-order.ts';
+import { recipientCounter, type HeaderTarget } from '../http/account.ts';
 import { answerAccepted } from '../http/answer.ts';
 import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -104,7 +105,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           deps.gate.check(laneOf('image', request.query.priority === 'express'));
           refuseDeclaredSize(request, deps.limits.maxBytes);
           const key = keyOf(request.headers['idempotency-key']);
-          const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, key));
+          const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, reply, key));
           return await answerAccepted(deps, request, reply, acceptance);
         } catch (error) {
           dropRest(request.raw);
@@ -118,6 +119,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
 async function takeImages(
   deps: RouteDeps,
   request: FastifyRequest<{ Querystring: ImageOptionsQuery }>,
+  reply: HeaderTarget,
   key: string | undefined,
 ): Promise<Acceptance> {
   const { account } = request;
@@ -138,8 +140,12 @@ async function takeImages(
     await intake.discard();
     throw error;
   }
-  // From here on the job may exist even when the broker's answer is lost: what is stored stays, the sweeper decides.
-  const acceptance = await acceptJob(deps.accept, order, admission);
+  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
+  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+    // When the broker's answer is lost, the job may exist all the same: what is stored stays, the sweeper decides.
+    if (error instanceof ApiProblem) await intake.discard();
+    throw error;
+  });
   if (acceptance.repeated && !ownsUploads(acceptance, keyOfUpload(0))) await intake.discard();
   return acceptance;
 }

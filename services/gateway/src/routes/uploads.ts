@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { newJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import { acceptJob } from '../accept/accept-job.ts';
+import { recipientCounter } from '../http/account.ts';
 import { answerAccepted } from '../http/answer.ts';
 import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -116,7 +117,8 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       const source =
         existing?.job.account === request.account.id ? repeated(key) : await storedSource(store, key, limits);
       const order = orderOf(options, [source], { account: request.account.id, trace: traceOf(request) });
-      const acceptance = await acceptJob(deps.accept, order, { jobId, existing });
+      const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await acceptJob(counted, order, { jobId, existing });
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

@@ -7,10 +7,10 @@ import { admit, keyOf } from '../accept/idempotency.ts';
 import { imageOptions, imageOrder } from '../accept/image-order.ts';
 import { ownJob, progressOfJob } from '../accounts/own-job.ts';
 import { orderOfCommand } from '../commands/commands.ts';
-import { limitRecipient } from '../http/account.ts';
+import { recipientCounter, type HeaderTarget } from '../http/account.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import type { Progress } from '../http/job-view.ts';
-import { invalidField } from '../http/problem.ts';
+import { ApiProblem, invalidField } from '../http/problem.ts';
 import { Intake } from '../images/take-source.ts';
 import type { FlowBook } from '../lifecycle/flows.ts';
 import { storeEvents } from '../lifecycle/ingest.ts';
@@ -25,29 +25,24 @@ export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
 export function rpcServices(deps: RpcDeps) {
   const { access, accept, bus, flows, jobs, keys, now } = deps;
 
-  async function mail(order: (context: Context) => JobOrder, to: string, key: string, context: HandlerContext) {
+  async function mail(order: (context: Context) => JobOrder, key: string, context: HandlerContext) {
     const { account, trace, headers } = callerOf(context);
     const known = keyFrom(key);
     const asked = order({ account: account.id, trace });
-    await limitRecipient(access, headers, to);
-    return answer(await keys.hold(account.id, known, () => acceptJob(accept, asked, known)));
+    const counted = { ...accept, countRecipient: recipientCounter(access, headers) };
+    return answer(await keys.hold(account.id, known, () => acceptJob(counted, asked, known)));
   }
 
   return (router: ConnectRouter): void => {
     router.service(UserService, {
       createUser: (request, context) =>
-        mail((about) => orderOfCommand(request, about, deps.limits), request.email, request.idempotencyKey, context),
+        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
       sendEmail: (request, context) =>
-        mail(
-          (about) => orderOfCommand(request, about, deps.limits),
-          request.email?.to ?? '',
-          request.idempotencyKey,
-          context,
-        ),
+        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
       async convertImage(request, context) {
-        const { account, trace } = callerOf(context);
+        const { account, trace, headers } = callerOf(context);
         const key = keyFrom(request.idempotencyKey);
-        const take = () => takeImages(deps, request, key, { account: account.id, trace });
+        const take = () => takeImages(deps, request, key, { account: account.id, trace }, headers);
         return answer(await keys.hold(account.id, key, take));
       },
     });
@@ -86,6 +81,7 @@ async function takeImages(
   request: ConvertImageRequest,
   key: string | undefined,
   context: Context,
+  headers: HeaderTarget,
 ): Promise<Acceptance> {
   const { sources, priority, callbackUrl, notify } = request;
   if (sources.length === 0) throw invalidField('/sources', 'is empty');
@@ -105,7 +101,11 @@ async function takeImages(
     await intake.discard();
     throw error;
   }
-  const acceptance = await acceptJob(deps.accept, order, admission);
+  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
+  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+    if (error instanceof ApiProblem) await intake.discard();
+    throw error;
+  });
   if (acceptance.repeated && !holds(acceptance.job, keyOfUpload(0))) await intake.discard();
   return acceptance;
 }
