@@ -14,6 +14,7 @@ export interface Flow {
 export const FLOWS = { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 } as const;
 
 const DEFAULT_WITHIN_MS = 60_000;
+const ROUNDS = 16;
 const WRONG_LAST_SEQUENCE = 10_071;
 
 /** What our own services tell of every message they work on. */
@@ -28,7 +29,11 @@ export interface FlowBook {
    * @throws {ApiProblem} `forbidden`.
    */
   claim(app: string, account: string): Promise<void> | undefined;
-  /** Declares what an app's messages go through. */
+  /**
+   * Declares what an app's messages go through.
+   *
+   * @throws {ApiProblem} `forbidden`.
+   */
   declare(app: string, account: string, events: readonly string[], withinMs: number): Promise<Flow>;
   close(): void;
 }
@@ -51,16 +56,21 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
     if (flow.account !== account) throw new ApiProblem('forbidden', 'This app_id is spoken for by another account.');
   };
 
-  const create = async (app: string, account: string): Promise<void> => {
-    const flow: Flow = { account, events: [], withinMs: DEFAULT_WITHIN_MS };
-    const won = await kv.create(app, JSON.stringify(flow)).then(
+  /** Writes a flow unless somebody else wrote since the revision; 0 for an app nobody has spoken for. */
+  const write = (app: string, flow: Flow, revision: number): Promise<boolean> => {
+    const text = JSON.stringify(flow);
+    return (revision === 0 ? kv.create(app, text) : kv.update(app, text, revision)).then(
       () => true,
       (error: unknown) => {
         if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return false;
         throw error;
       },
     );
-    const owner = won ? flow : await read(app);
+  };
+
+  const create = async (app: string, account: string): Promise<void> => {
+    const flow: Flow = { account, events: [], withinMs: DEFAULT_WITHIN_MS };
+    const owner = (await write(app, flow, 0)) ? flow : await read(app);
     if (owner === undefined)
       throw new ApiProblem('unavailable', 'The app_id could not be registered.', { retryAfterSeconds: 1 });
     known.set(app, owner);
@@ -76,12 +86,17 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
       return undefined;
     },
     async declare(app, account, events, withinMs) {
-      const before = known.get(app) ?? (await read(app));
-      if (before !== undefined) refuseOthers(before, account);
       const flow: Flow = { account, events, withinMs };
-      await kv.put(app, JSON.stringify(flow));
-      known.set(app, flow);
-      return flow;
+      for (let round = 0; round < ROUNDS; round += 1) {
+        // Two accounts may declare an app at once: whose entry is second meets the first one's, and is refused.
+        const entry = await kv.get(app);
+        if (entry?.operation === 'PUT') refuseOthers(entry.json<Flow>(), account);
+        if (await write(app, flow, entry?.operation === 'PUT' ? entry.revision : 0)) {
+          known.set(app, flow);
+          return flow;
+        }
+      }
+      throw new ApiProblem('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
     },
     close: () => watch.stop(),
   };
