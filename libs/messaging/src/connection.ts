@@ -69,6 +69,7 @@ export function connectService(
   },
   service: string,
   instance: string,
+  options: Pick<ConnectionSettings, 'waitForServer'> = {},
 ): Promise<NatsConnection> {
   return connectNats({
     url: config.NATS_URL,
@@ -79,5 +80,6 @@ export function connectService(
     nkeySeed: config.NATS_NKEY_SEED,
     credentialsFile: config.NATS_CREDENTIALS,
     caFile: config.NATS_CA,
+    ...options,
   });
 }

@@ -22,8 +22,22 @@ export interface RepublishSettings {
 const LEFT_BEHIND = /^nats-/i;
 
 /**
+ * Where nothing is published a second time. A job is what its last message says: an old one behind it would bring an
+ * ended job back to life, and send its mail again. The ledger and the audit are what happened, and happened once.
+ */
+const FACTS = /^(jobs|credits|audit|dlq)\./;
+
+/** The replay would change what it must not. */
+export class ReplayRefused extends Error {
+  override readonly name = 'ReplayRefused';
+  readonly code = 'replay_refused';
+}
+
+/**
  * Publishes a stretch of a stream again, in order and at a bounded rate. The copies have ids of their own, derived from
  * the replay's name and the sequence of the original.
+ *
+ * @throws {ReplayRefused} for subjects whose messages are facts; a dry run, too.
  */
 export async function republish(settings: RepublishSettings): Promise<number> {
   const { bus, stream, from, filter = '>', perSecond, dryRun } = settings;
@@ -35,12 +49,18 @@ export async function republish(settings: RepublishSettings): Promise<number> {
   while (sequence <= last) {
     const found = await bus.jsm.direct.getMessage(stream, { seq: sequence, next_by_subj: filter }).catch(notFound);
     if (found === null || found.seq > last) break;
+    const subject = settings.subject ?? found.subject;
+    if (FACTS.test(subject)) {
+      throw new ReplayRefused(
+        `messages on ${subject} are facts, which do not happen twice: name another --subject (dead letters are sent on their way again over the API)`,
+      );
+    }
     if (!dryRun) {
       const headers: Record<string, readonly string[]> = {};
       for (const name of found.header?.keys() ?? []) {
         if (!LEFT_BEHIND.test(name)) headers[name] = found.header.values(name);
       }
-      await bus.port.publish(settings.subject ?? found.subject, found.data, {
+      await bus.port.publish(subject, found.data, {
         id: `${settings.name}:${stream}:${found.seq}`,
         headers,
       });
