@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,13 +14,14 @@ const TRIES = 200;
 /** One file for each port that a process has been given, with its id. Shared by every process of the machine. */
 export const portsFolder = join(tmpdir(), `sluice-ports-${process.getuid?.() ?? 0}`);
 const mine = new Set<string>();
+let swept: Promise<void> | undefined;
 
 /**
  * A port nobody listens on now, and that is given to nobody else before this process ends: whoever is told to listen on
  * it may take seconds to begin, and may end and begin again.
  */
 export async function freePort(): Promise<number> {
-  await mkdir(portsFolder, { recursive: true });
+  await (swept ??= sweep());
   for (let tries = 0; tries < TRIES; tries += 1) {
     const port = randomInt(LOWEST, HIGHEST);
     if (!(await reserve(join(portsFolder, String(port))))) continue;
@@ -38,14 +39,22 @@ async function reserve(file: string): Promise<boolean> {
     await writeFile(file, String(process.pid), { flag: 'wx' });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const holder = Number(await readFile(file, 'utf8').catch(() => ''));
-    // Left by a process that was killed: free for the next who comes by. An empty one is being written.
-    if (holder > 0 && !isAlive(holder)) await rm(file, { force: true });
     return false;
   }
   if (mine.size === 0) process.once('exit', giveBack);
   mine.add(file);
   return true;
+}
+
+/** Removes what processes left that were killed: test runners end their workers that way. */
+async function sweep(): Promise<void> {
+  await mkdir(portsFolder, { recursive: true });
+  for (const name of await readdir(portsFolder)) {
+    const file = join(portsFolder, name);
+    const holder = Number(await readFile(file, 'utf8').catch(() => ''));
+    // An empty one is being written.
+    if (holder > 0 && !isAlive(holder)) await rm(file, { force: true });
+  }
 }
 
 function giveBack(): void {
