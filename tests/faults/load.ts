@@ -115,7 +115,7 @@ export async function post(gatewayUrl: string, request: JobRequest): Promise<Ans
       method: 'POST',
       headers: { ...request.headers, 'idempotency-key': `"${request.key}"` },
       body: request.body,
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(30_000),
     });
     // An answer that breaks off is none: whoever asked does not know the job.
     const text = await answer.text();
