@@ -177,6 +177,11 @@ describe('a receiver that', () => {
     });
     await mail('/endless');
     await closed.promise;
+    await mail('/after-endless');
+    await eventually(
+      async () => receiver.calls('/after-endless'),
+      (calls) => calls.length > 0,
+    );
     expect(receiver.calls('/endless')).toHaveLength(1);
     expect(written).toBeLessThan(64 * 1024 * 1024);
   });
