@@ -116,3 +116,28 @@ describe('the time of an event', () => {
     expect(body.events.map(({ at }) => at)).toEqual(['0001-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999Z']);
   });
 });
+
+describe('a request', () => {
+  test('to an address that cannot be read is answered with a trace, like every other', async () => {
+    for (const path of ['/v1/jobs/%ff', '/v1/jobs/%zz', `/v1/jobs/${'a'.repeat(300)}`]) {
+      const { status, headers, body } = await rig.call(path);
+      expect({ path, status }).toEqual({ path, status: 400 });
+      expect(body['traceId']).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
+      expect(headers.get('x-trace-id')).toBe(body['traceId']);
+      expect(headers.get('traceresponse')).toContain(body['traceId']);
+    }
+  });
+
+  test('may name JSON as the type of a body that it does not have, where none is needed', async () => {
+    const headers = { 'content-type': 'application/json' };
+    const { body } = await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+    expect((await rig.call(`/v1/jobs/${body.id}`, { method: 'DELETE', headers })).status).toBe(202);
+    expect((await rig.call('/v1/pipelines/webhooks:resume', { method: 'POST', headers })).status).toBe(202);
+    expect(await rig.call('/v1/emails', { method: 'POST', headers })).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request' },
+    });
+    expect((await rig.call('/v1/emails', { body: '{', headers })).status).toBe(400);
+    expect((await rig.call('/v1/emails', { body: '{"__proto__":{}}', headers })).status).toBe(400);
+  });
+});

@@ -58,11 +58,14 @@ export async function createApp(settings: AppSettings): Promise<App> {
     schemaController: { compilersFactory: { buildValidator: buildValidator() } },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {
+      // No hook has run for an address that cannot be read.
+      nameTrace(request, reply);
       void sendProblem(reply, request, toProblem(error), settings.log);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   app.removeContentTypeParser('text/plain');
+  acceptNoBody(app);
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);
   useTraces(app, settings.telemetry);
@@ -168,16 +171,33 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
     app.addHook('onRequestAbort', telemetry.onRequestAbort);
   }
   app.addHook('onRequest', (request, reply, done) => {
-    let traceparent = reply.getHeader('traceresponse');
-    if (typeof traceparent !== 'string') {
-      const caller = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(String(request.headers['traceparent']))?.[1];
-      traceparent = `00-${caller ?? randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`;
-      reply.header('traceresponse', traceparent);
-      reply.header('x-trace-id', traceparent.slice(3, 35));
-    }
-    reply.header('x-content-type-options', 'nosniff');
-    request.trace = { traceId: traceparent.slice(3, 35), traceparent };
+    nameTrace(request, reply);
     done();
+  });
+}
+
+/** Gives a request its trace, and its answer the headers that name it. */
+function nameTrace(request: FastifyRequest, reply: FastifyReply): void {
+  let traceparent = reply.getHeader('traceresponse');
+  if (typeof traceparent !== 'string') {
+    const caller = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(String(request.headers['traceparent']))?.[1];
+    traceparent = `00-${caller ?? randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`;
+    reply.header('traceresponse', traceparent);
+    reply.header('x-trace-id', traceparent.slice(3, 35));
+  }
+  reply.header('x-content-type-options', 'nosniff');
+  request.trace = { traceId: traceparent.slice(3, 35), traceparent };
+}
+
+/**
+ * Many clients name JSON as the type of every request, those without a body too. Cancelling a job takes none, so there is
+ * nothing wrong with that; where one is needed, its schema says what is missing.
+ */
+function acceptNoBody(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+    if (body === '') done(null, undefined);
+    else void parse(request, body, done);
   });
 }
 

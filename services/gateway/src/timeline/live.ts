@@ -57,6 +57,9 @@ export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettin
       onBroken,
       wanted,
       subjects: ownApps.map((app) => `events.${app}.*`),
+    }).catch(async (error: unknown) => {
+      await stopJobs();
+      throw error;
     });
     return async () => {
       await Promise.all([stopJobs(), stopEvents()]);
