@@ -1,5 +1,5 @@
 // What the gateway's HTTP doors carry, as ratios to the same routes with nothing behind them, measured turn and turn
-// about in one run: pnpm bench gateway [--quick].
+// about in one run: pnpm bench gateway [--quick] [--only doors|idle|pace].
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -18,6 +18,17 @@ const PUBLISHED_INGEST_PER_SECOND = 11_159;
 const BULK = 100;
 const json = { 'content-type': 'application/json' };
 
+type Part = (directory: string, bareUrl: string, quick: boolean) => Promise<Row[]>;
+
+/** By the name that `--only` takes. */
+const parts: Readonly<Record<string, Part>> = { doors, idle, pace: mailPace };
+
+function partNamed(name: string): Part {
+  const part = parts[name];
+  if (part === undefined) throw new RangeError(`--only ${Object.keys(parts).join(', ')}`);
+  return part;
+}
+
 let count = 0;
 const event = (): object => ({
   app_id: 'bench',
@@ -33,16 +44,14 @@ const bulk: LoadRequest = {
 const fixed: LoadRequest = { method: 'GET', path: '/v1/static' };
 
 /** Measures, and says of each figure whether it holds. */
-export async function run({ quick = false } = {}): Promise<BenchResult> {
+export async function run({ quick, only }: { quick: boolean; only?: string }): Promise<BenchResult> {
+  const asked = only === undefined ? Object.values(parts) : [partNamed(only)];
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-gateway-'));
   const bare = fork(join(import.meta.dirname, 'gateway/bare.ts'), { stdio: 'inherit', detached: true });
   const [{ url: bareUrl }] = (await once(bare, 'message')) as [{ url: string }];
   try {
-    const rows = [
-      ...(await doors(directory, bareUrl, quick)),
-      ...(await idle(directory, bareUrl, quick)),
-      ...(await mailPace(directory, bareUrl, quick)),
-    ];
+    const rows: Row[] = [];
+    for (const part of asked) rows.push(...(await part(directory, bareUrl, quick)));
     return { rows, notes };
   } finally {
     bare.disconnect();

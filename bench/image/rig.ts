@@ -47,7 +47,7 @@ export interface Rig {
 
 export async function openRig(): Promise<Rig> {
   const directory = await mkdtemp(path.join(tmpdir(), 'sluice-bench-'));
-  const [nats, s3] = await Promise.all([startNats(), startS3({ directory })]);
+  const [nats, s3] = await Promise.all([startNats(), startS3({ directory, etagHash: 'sha1' })]);
   const nc = await connectNats({ url: nats.url, name: 'bench' });
   await provision(nc, topology);
   const bus = await createBus(nc);

@@ -11,10 +11,13 @@ import { gathered } from './pieces.ts';
 export interface ReceivedBody {
   file: string;
   sizeBytes: number;
-  /** MD5 in hex: the ETag of a single-part object. */
-  md5: string;
+  /** Its hash in hex: the ETag of an object in one part. */
+  etag: string;
   checksum: Checksum | undefined;
 }
+
+/** What an ETag is the hash of. */
+export type EtagHash = 'md5' | 'sha1';
 
 const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
 
@@ -47,6 +50,7 @@ export async function receiveBody(
   request: IncomingMessage,
   query: URLSearchParams,
   folder: string,
+  etagHash: EtagHash,
   maxBytes: number = Number.POSITIVE_INFINITY,
 ): Promise<ReceivedBody> {
   const file = join(folder, randomBytes(12).toString('hex'));
@@ -56,7 +60,9 @@ export async function receiveBody(
   const trailers = new Map<string, string>();
   const announced = announcedChecksums(request, query);
   const digests = [...announced.keys()].map((algorithm) => ({ algorithm, digest: checksumDigest(algorithm) }));
-  const md5 = createHash('md5');
+  const contentMd5 = header(request, 'content-md5');
+  const etag = createHash(etagHash);
+  const md5 = contentMd5 === undefined ? undefined : createHash('md5');
   const sha256 = /^[0-9a-f]{64}$/.test(payloadHash) ? createHash('sha256') : undefined;
   let sizeBytes = 0;
   try {
@@ -66,7 +72,8 @@ export async function receiveBody(
       for await (const piece of gathered(source, !chunked)) {
         sizeBytes += piece.length;
         if (sizeBytes > maxBytes) throw new S3Error(400, 'EntityTooLarge');
-        md5.update(piece);
+        etag.update(piece);
+        md5?.update(piece);
         sha256?.update(piece);
         for (const { digest } of digests) digest.update(piece);
         await handle.writeFile(piece);
@@ -79,9 +86,7 @@ export async function receiveBody(
     const expectedLength = header(request, 'x-amz-decoded-content-length') ?? plainLength;
     if (expectedLength !== undefined && Number(expectedLength) !== sizeBytes) throw new S3Error(400, 'IncompleteBody');
     if (sha256 && sha256.digest('hex') !== payloadHash) throw new S3Error(400, 'XAmzContentSHA256Mismatch');
-    const md5Bytes = md5.digest();
-    const contentMd5 = header(request, 'content-md5');
-    if (contentMd5 !== undefined && contentMd5 !== md5Bytes.toString('base64')) {
+    if (md5 && contentMd5 !== md5.digest('base64')) {
       throw new S3Error(400, 'BadDigest', 'The Content-MD5 you specified did not match what we received.');
     }
     let checksum: Checksum | undefined;
@@ -93,7 +98,7 @@ export async function receiveBody(
       }
       checksum = { algorithm, value };
     }
-    return { file, sizeBytes, md5: md5Bytes.toString('hex'), checksum };
+    return { file, sizeBytes, etag: etag.digest('hex'), checksum };
   } catch (error) {
     await rm(file, { force: true });
     throw error;
@@ -102,7 +107,7 @@ export async function receiveBody(
 
 /** Receives an XML document (a configuration, a list of keys) as text, verified like any other body. */
 export async function receiveDocument(request: IncomingMessage, folder: string): Promise<string> {
-  const { file } = await receiveBody(request, new URLSearchParams(), folder, MAX_DOCUMENT_BYTES);
+  const { file } = await receiveBody(request, new URLSearchParams(), folder, 'md5', MAX_DOCUMENT_BYTES);
   try {
     return await readFile(file, 'utf8');
   } finally {

@@ -39,9 +39,9 @@ async function receivePart(state: ServerState, exchange: Exchange, upload: Multi
   const { request, query } = exchange;
   if (request.headers['x-amz-copy-source'] !== undefined) throw new S3Error(501, 'NotImplemented');
   const partNumber = partNumberOf(query.get('partNumber'));
-  const body = await receiveBody(request, query, state.store.temporaryDir);
+  const body = await receiveBody(request, query, state.store.temporaryDir, state.etagHash);
   await putPart(upload, partNumber, body);
-  exchange.send(200, { etag: `"${body.md5}"`, ...checksumHeaders(body.checksum) });
+  exchange.send(200, { etag: `"${body.etag}"`, ...checksumHeaders(body.checksum) });
 }
 
 function listParts(exchange: Exchange, upload: MultipartUpload): void {

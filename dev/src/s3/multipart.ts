@@ -61,7 +61,7 @@ export function partNumberOf(text: string | null): number {
 /** Adds a part; one sent again replaces the earlier one. */
 export async function putPart(upload: MultipartUpload, partNumber: number, body: ReceivedBody): Promise<void> {
   const earlier = upload.parts.get(partNumber);
-  upload.parts.set(partNumber, { etag: body.md5, sizeBytes: body.sizeBytes, file: body.file });
+  upload.parts.set(partNumber, { etag: body.etag, sizeBytes: body.sizeBytes, file: body.file });
   if (earlier) await rm(earlier.file, { force: true });
 }
 
@@ -72,7 +72,7 @@ export async function discardUpload(uploads: MultipartUploads, upload: Multipart
 }
 
 /**
- * Joins the listed parts into one file of `folder`. The ETag is S3's: MD5 of the parts' MD5s, dash, their number.
+ * Joins the listed parts into one file of `folder`. The ETag is made as S3 makes it: MD5 of the parts' hashes, dash, their number.
  * @throws S3Error InvalidPartOrder, InvalidPart, EntityTooSmall
  */
 export async function joinParts(

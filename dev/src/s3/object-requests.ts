@@ -20,19 +20,19 @@ async function putObject(state: ServerState, exchange: Exchange, bucket: Bucket)
   const { request, query, key } = exchange;
   // Once before the body travels, and again in the store, where nobody can come in between.
   checkWriteConditions(request.headers, bucket.objects.get(key));
-  const body = await receiveBody(request, query, state.store.temporaryDir);
+  const body = await receiveBody(request, query, state.store.temporaryDir, state.etagHash);
   const tags = storedTags(request.headers);
   const object = {
     key,
     sizeBytes: body.sizeBytes,
-    etag: body.md5,
+    etag: body.etag,
     modified: state.now().toISOString(),
     headers: storedHeaders(request.headers),
     ...(body.checksum ? { checksum: body.checksum } : {}),
     ...(tags ? { tags } : {}),
   };
   await state.store.commit(bucket, object, body.file, (existing) => checkWriteConditions(request.headers, existing));
-  exchange.send(200, { etag: `"${body.md5}"`, ...checksumHeaders(body.checksum) });
+  exchange.send(200, { etag: `"${body.etag}"`, ...checksumHeaders(body.checksum) });
 }
 
 async function copyObject(state: ServerState, exchange: Exchange, bucket: Bucket, copySource: string): Promise<void> {

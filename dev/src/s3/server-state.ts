@@ -1,3 +1,4 @@
+import type { EtagHash } from './body.ts';
 import type { MultipartUploads } from './multipart.ts';
 import type { S3Credentials } from './signature.ts';
 import type { Store } from './store.ts';
@@ -7,5 +8,6 @@ export interface ServerState {
   readonly store: Store;
   readonly uploads: MultipartUploads;
   readonly credentials: S3Credentials;
+  readonly etagHash: EtagHash;
   readonly now: () => Date;
 }

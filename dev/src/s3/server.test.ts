@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import {
   HeadObjectCommand,
   PutBucketLifecycleConfigurationCommand,
   PutObjectCommand,
+  type PutObjectCommandInput,
   S3Client,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
@@ -34,7 +36,8 @@ afterEach(async () => {
 });
 
 const at = (Key: string) => ({ Bucket: 'sluice', Key });
-const put = async (key: string, Body: string) => await client.send(new PutObjectCommand({ ...at(key), Body }));
+const put = async (key: string, Body: string, more: Partial<PutObjectCommandInput> = {}) =>
+  await client.send(new PutObjectCommand({ ...at(key), Body, ...more }));
 const read = async (key: string) => {
   const { Body } = await client.send(new GetObjectCommand(at(key)));
   return await Body?.transformToString();
@@ -50,6 +53,19 @@ describe('the embedded S3', () => {
     await start({ port: s3.port });
     expect(await read('a')).toBe('hello');
     await expect(client.send(new HeadObjectCommand(at('b')))).rejects.toMatchObject({ name: 'NotFound' });
+  });
+
+  it('makes its ETags of what it is told', async () => {
+    await s3.close();
+    await start({ etagHash: 'sha1' });
+    const { ETag } = await put('a', 'hello');
+    expect(ETag).toBe(`"${createHash('sha1').update('hello').digest('hex')}"`);
+    await expect(put('a', 'other', { IfMatch: '"other"' })).rejects.toMatchObject({ name: 'PreconditionFailed' });
+    await expect(put('a', 'other', { ContentMD5: 'AAAAAAAAAAAAAAAAAAAAAA==' })).rejects.toMatchObject({
+      name: 'BadDigest',
+    });
+    await put('a', 'other', { IfMatch: ETag });
+    expect(await read('a')).toBe('other');
   });
 
   it('leaves no file behind that is no object', async () => {
