@@ -45,6 +45,7 @@ export async function measureHostile(quick: boolean): Promise<{ rows: Row[]; not
   try {
     await convertBytes(decoders, rawPng(1, 1, 8, 0, zlib.deflateSync(Buffer.alloc(2))));
     let slowestMs = 0;
+    let accepted = 0;
     const files = Object.entries(bombs).map(([name, make]) => ({ name, bytes: make() }));
     const before = process.memoryUsage.rss();
     let peak = before;
@@ -58,6 +59,7 @@ export async function measureHostile(quick: boolean): Promise<{ rows: Row[]; not
       );
       slowestMs = Math.max(slowestMs, performance.now() - started);
       peak = Math.max(peak, process.memoryUsage.rss());
+      if (outcome === 'converted') accepted++;
       notes.push(`bomb ${name}: ${outcome}`);
     }
     clearInterval(watch);
@@ -71,6 +73,7 @@ export async function measureHostile(quick: boolean): Promise<{ rows: Row[]; not
     return {
       rows: [
         { id: 'slowest bomb (at most)', value: slowestMs, unit: 'ms', floor: 1000, pass: slowestMs < 1000 },
+        { id: 'bombs that are converted (at most)', value: accepted, unit: '', floor: 0, pass: accepted === 0 },
         { id: 'memory that bombs take (at most)', value: growth, unit: 'MB', floor: 100, pass: growth < 100 },
         { id: 'blocks that bombs write to disk (at most)', value: written, unit: '', floor: 0, pass: written === 0 },
         { id: `faults of ${files10k} damaged files (at most)`, value: faults, unit: '', floor: 0, pass: faults === 0 },

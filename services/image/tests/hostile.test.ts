@@ -17,6 +17,7 @@ const code = (file: Buffer, limits = {}): Promise<string> =>
   );
 
 const png = writePng({ width: 40, height: 30, colourType: 2, bits: 8, sample: (x, y, k) => (x * 5 + y * k) & 255 });
+const plain = { width: 40, height: 30, colourType: 2, bits: 8, sample: (x: number) => x } as const;
 const rgba = writePng({ width: 40, height: 30, colourType: 6, bits: 8, sample: (x, y, k) => (x * 5 + y * k) & 255 });
 const jpeg = await sharp(png).jpeg().toBuffer();
 const webp = await sharp(png).webp().toBuffer();
@@ -134,11 +135,46 @@ describe('a corrupt picture fails as corrupt_image', () => {
   }
 });
 
+describe('a PNG that is decoded is held to the same as one that is copied', () => {
+  const file = writePng({ ...plain, interlaced: true, early: [chunk('tEXt', Buffer.from('Comment\0a text'))] });
+  const flip = (at: number): Buffer => {
+    const copy = Buffer.from(file);
+    copy.writeUInt8(copy.readUInt8(at) ^ 1, at);
+    return copy;
+  };
+  it.each([
+    ['whole', file, 'converted'],
+    ['with bytes behind its end', Buffer.concat([file, Buffer.alloc(300_000)]), 'converted'],
+    ['without IEND', file.subarray(0, -12), 'corrupt_image'],
+    ['without the last byte', file.subarray(0, -1), 'corrupt_image'],
+    ['with a wrong checksum at its end', flip(file.length - 1), 'corrupt_image'],
+    ['with a wrong checksum of its text', flip(33 + 8 + 10), 'corrupt_image'],
+  ])('%s: %s', async (_, bytes, ends) => {
+    expect(await code(bytes)).toBe(ends);
+    expect(decoders.counts.ended).toMatchObject({ memory: 0, time: 0, abandoned: 0, crash: 0 });
+  });
+});
+
 describe('a bomb is refused before it unfolds', () => {
   it.each(bombs)('$name', async ({ bytes, ends }) => {
     const before = process.memoryUsage.rss();
     expect(await code(bytes)).toBe(ends);
     expect(process.memoryUsage.rss() - before).toBeLessThan(100e6);
+  });
+
+  it.each(['zTXt', 'iTXt', 'iCCP'])('%s that says it is compressed and is not is no bomb', async (type) => {
+    const data = Buffer.concat([Buffer.from('p\0\0\0', 'latin1'), Buffer.alloc(200_000, 97)]);
+    expect(await code(writePng({ ...plain, early: [chunk(type, data)] }))).toBe('converted');
+    expect(await code(writePng({ ...plain, early: [chunk(type, Buffer.alloc(200_000, 97))] }))).toBe('converted');
+  });
+
+  it('the text of a file that editors have bloated is no bomb, and its picture is drawn', async () => {
+    const text = Buffer.from(
+      Array.from({ length: 400_000 }, (_, i) => `<rdf:li>${(i * 7919) % 1e6}</rdf:li>`).join(''),
+    );
+    const xmp = Buffer.concat([Buffer.from('XML:com.adobe.xmp\0\x01\0\0\0', 'latin1'), zlib.deflateSync(text)]);
+    const file = writePng({ ...plain, early: [chunk('iTXt', xmp), chunk('zTXt', xmp)], late: [chunk('iTXt', xmp)] });
+    expect(await code(file)).toBe('converted');
   });
 
   it('more bytes than allowed: payload_too_large, though its size was given as less', async () => {

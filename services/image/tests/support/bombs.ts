@@ -1,6 +1,6 @@
 import zlib from 'node:zlib';
 import sharp from 'sharp';
-import { chunk, rawPng } from './png-writer.ts';
+import { chunk, rawPng, writePng } from './png-writer.ts';
 
 /** A small file that would unfold into something large. */
 export interface Bomb {
@@ -22,11 +22,18 @@ function zeros(bytes: number): Buffer {
   return Buffer.concat([Buffer.from([0x78, 0x9c]), ...blocks, rest, checksum]);
 }
 
-function withChunk(type: string, data: Buffer): Buffer {
-  return rawPng(40, 30, 8, 2, zeros(30 * 121), [chunk(type, data)]);
+function withChunks(chunks: readonly Buffer[]): Buffer {
+  return rawPng(40, 30, 8, 2, zeros(30 * 121), chunks);
 }
 
+const withChunk = (type: string, data: Buffer): Buffer => withChunks([chunk(type, data)]);
+
+const plain = { width: 40, height: 30, colourType: 2, bits: 8, sample: () => 7 } as const;
+
 const profile = (bytes: number): Buffer => Buffer.concat([Buffer.from('p\0\0'), zeros(bytes)]);
+
+const languageText = (bytes: number): Buffer =>
+  Buffer.concat([Buffer.from('p\0\x01\0en\0word\0', 'latin1'), zeros(bytes)]);
 
 async function lyingJpeg(width: number, height: number): Promise<Buffer> {
   const file = await sharp({ create: { width: 40, height: 30, channels: 3, background: '#456' } })
@@ -64,7 +71,34 @@ export const bombs: readonly Bomb[] = [
   { name: '10 x 10 RGBA with 2.7 GB of pixels', bytes: rawPng(10, 10, 8, 6, zeros(2.7e9)), ends: 'corrupt_image' },
   { name: '60,000 x 60,000 JPEG that is a lie', bytes: await lyingJpeg(60_000, 60_000), ends: 'image_too_large' },
   { name: '60,000 x 60,000 GIF', bytes: gif(60_000), ends: 'image_too_large' },
-  { name: 'profile of 640 MB in 640 kB', bytes: withChunk('iCCP', profile(640e6)), ends: 'converted' },
-  { name: 'text of 640 MB in 640 kB', bytes: withChunk('zTXt', profile(640e6)), ends: 'converted' },
+  { name: 'profile of 640 MB in 640 kB', bytes: withChunk('iCCP', profile(640e6)), ends: 'image_too_large' },
+  { name: 'text of 640 MB in 640 kB', bytes: withChunk('zTXt', profile(640e6)), ends: 'image_too_large' },
+  { name: 'text of 640 MB in a language', bytes: withChunk('iTXt', languageText(640e6)), ends: 'image_too_large' },
+  {
+    name: 'text of 640 MB, a little in each of many chunks',
+    bytes: withChunks(Array.from({ length: 160 }, () => chunk('zTXt', profile(4e6)))),
+    ends: 'image_too_large',
+  },
+  {
+    name: 'text of 640 MB behind the pixels',
+    bytes: writePng({ ...plain, late: [chunk('zTXt', profile(640e6))] }),
+    ends: 'image_too_large',
+  },
+  {
+    name: 'text of 640 MB in an interlaced picture',
+    bytes: writePng({ ...plain, interlaced: true, early: [chunk('zTXt', profile(640e6))] }),
+    ends: 'image_too_large',
+  },
+  {
+    name: '100 MB of text',
+    bytes: withChunks(Array.from({ length: 50 }, () => chunk('tEXt', Buffer.alloc(2e6, 97)))),
+    ends: 'image_too_large',
+  },
+  {
+    name: 'a chunk of 100 MB that nobody knows',
+    bytes: withChunk('huGe', Buffer.alloc(100e6)),
+    ends: 'image_too_large',
+  },
   { name: '20 MB of text', bytes: withChunk('tEXt', Buffer.alloc(20e6, 97)), ends: 'converted' },
+  { name: 'text of 40 MB in 40 kB', bytes: withChunk('zTXt', profile(40e6)), ends: 'converted' },
 ];

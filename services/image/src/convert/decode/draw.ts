@@ -4,6 +4,7 @@ import type { ConvertOptions } from '../options.ts';
 import { credibleDensity, layOut } from '../page.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
+import { provenPng } from '../png/proven.ts';
 import { sniffBytes, type ImageFormat } from '../sniff.ts';
 import { ByteReader } from '../source.ts';
 import type { DecodedImage, DecodeRequest } from './protocol.ts';
@@ -17,7 +18,8 @@ export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
     const request = decodeRequest(job, lossySource);
     const drawn: DrawnPage[] = [];
     const page = new OpenPage(job);
-    for await (const event of context.decoders.decode(reader.rest(), request, context.signal)) {
+    const file = format === 'png' ? provenPng(reader) : reader.rest();
+    for await (const event of context.decoders.decode(file, request, context.signal)) {
       if (event.kind === 'image') {
         await page.end();
         await page.begin(event.image, options);

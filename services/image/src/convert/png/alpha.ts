@@ -73,8 +73,7 @@ export async function writeAlpha(
 async function secondReading(job: PageJob, pass: (blocks: AsyncIterable<Buffer>) => Promise<unknown>): Promise<void> {
   const reader = await ByteReader.open(job.source, job.context.limits.maxInputBytes);
   try {
-    const { firstIdatBytes } = await readPngMetadata(reader);
-    await pass(readIdat(reader, firstIdatBytes));
+    await pass(readIdat(reader, await readPngMetadata(reader)));
   } finally {
     await reader.close();
   }

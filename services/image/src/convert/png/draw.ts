@@ -101,12 +101,8 @@ function wholePalette(palette: Buffer, bits: number): Buffer {
 }
 
 /** The IDAT data, written to the picture as it is on its way to being checked. */
-async function* copied(
-  job: PageJob,
-  { firstIdatBytes }: PngMetadata,
-  { picture }: PagePicture,
-): AsyncGenerator<Buffer> {
-  for await (const block of readIdat(job.reader, firstIdatBytes)) {
+async function* copied(job: PageJob, metadata: PngMetadata, { picture }: PagePicture): AsyncGenerator<Buffer> {
+  for await (const block of readIdat(job.reader, metadata)) {
     await picture.write(block);
     yield block;
   }
@@ -136,7 +132,7 @@ async function copyWithMask(
 }
 
 async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePicture): Promise<void> {
-  const { header, firstIdatBytes } = metadata;
+  const { header } = metadata;
   const noisy = header.inflatedBytes / job.source.sizeBytes <= 8;
   await writeAlpha(job, metadata, page, header.bits, async (blocks, alphaRows: AlphaRows) => {
     const splitter = new AlphaSplitter(header);
@@ -144,7 +140,7 @@ async function splitPixels(job: PageJob, metadata: PngMetadata, page: PagePictur
     const colourRows = new BandDeflater(noisy ? tuning.noise : tuning.repeats, bandsAtOnce, (bytes) =>
       page.picture.write(bytes),
     );
-    const pieces = inflatePixels(header, blocks ?? readIdat(job.reader, firstIdatBytes));
+    const pieces = inflatePixels(header, blocks ?? readIdat(job.reader, metadata));
     for await (const band of rowBands(header, pieces, bandBytes)) {
       const colour = colours.take(band.count * splitter.colourRowBytes);
       const alpha = alphas.take(band.count * splitter.alphaRowBytes);

@@ -1,7 +1,9 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
 import type { ByteReader } from '../source.ts';
-import { checkCrc, chunkHeader, isCritical } from './chunk.ts';
+import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk.ts';
+import type { PngMetadata } from './metadata.ts';
+import { readChunk } from './read-chunk.ts';
 
 /** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */
 const idatBlockBytes = 128 * 1024;
@@ -15,31 +17,56 @@ export const idatBlocksValid = 3;
  * `idatBlocksValid` more have been asked for.
  *
  * @throws {CorruptImageError} when a checksum is wrong, a chunk is out of place, or the file ends early
+ * @throws {ImageTooLargeError} when there is too much behind the pixels
  */
-export async function* readIdat(reader: ByteReader, firstIdatBytes: number): AsyncGenerator<Buffer> {
-  const scan = new IdatScanner(firstIdatBytes);
-  while (!scan.ended) {
+export async function* readIdat(
+  reader: ByteReader,
+  metadata: Pick<PngMetadata, 'firstIdatBytes' | 'ancillary'>,
+): AsyncGenerator<Buffer> {
+  const scan = new IdatScanner(metadata.firstIdatBytes);
+  while (!scan.next) {
     const bytes = await reader.next();
     if (!bytes) throw new CorruptImageError('PNG: the file ends before IEND');
     yield* scan.push(bytes);
-    reader.done(bytes);
+    if (scan.next) reader.unread(bytes.subarray(scan.nextAt));
+    else reader.done(bytes);
   }
+  await readTrailer(reader, scan.next, metadata);
   if (scan.block.length > 0) yield scan.block;
+}
+
+/** Everything behind the pixels, up to and with IEND. */
+async function readTrailer(
+  reader: ByteReader,
+  first: ChunkHeader,
+  { ancillary }: Pick<PngMetadata, 'ancillary'>,
+): Promise<void> {
+  for (let chunk = first; ; chunk = chunkHeader(await reader.read(8))) {
+    const { type, length } = chunk;
+    if (type === 'IDAT') throw new CorruptImageError('PNG: pixels in two places');
+    if (isCritical(type) && (type !== 'IEND' || length > 0)) {
+      throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
+    }
+    // A late tRNS or iCCP would change the picture that is already on its way.
+    if (type === 'tRNS' || type === 'iCCP') throw new CorruptImageError(`PNG: ${type} out of place`);
+    await readChunk(reader, chunk, ancillary, false);
+    if (type === 'IEND') return;
+  }
 }
 
 // Where the scanner stands in a chunk: in its 8-byte header, its data, or the 4-byte checksum behind it.
 type Part = 'header' | 'data' | 'crc';
 
-/** Walks chunks over buffers of any size without waiting in between: a photo has five thousand of them. */
+/** Walks IDAT chunks over buffers of any size without waiting in between: a photo has five thousand of them. */
 class IdatScanner {
-  ended = false;
+  /** The chunk behind the last IDAT, once it is there, and where its data begins in what was pushed last. */
+  next: ChunkHeader | undefined;
+  nextAt = 0;
   #part: Part = 'data';
-  #type = 'IDAT';
   #left: number;
   #crc = zlib.crc32('IDAT');
-  #field = Buffer.alloc(8);
+  readonly #field = Buffer.alloc(8);
   #fieldBytes = 0;
-  #idatDone = false;
   // One more than are valid: the one that is being filled.
   readonly #blocks: Buffer[] = [];
   #blocksFilled = 0;
@@ -57,26 +84,21 @@ class IdatScanner {
 
   *push(bytes: Buffer): Generator<Buffer> {
     let at = 0;
-    while (!this.ended && (at < bytes.length || (this.#part === 'data' && this.#left === 0))) {
+    while (!this.next && (at < bytes.length || (this.#part === 'data' && this.#left === 0))) {
       if (this.#part !== 'data') {
         at = this.#gatherField(bytes, at);
         continue;
       }
-      const slice = bytes.subarray(at, at + Math.min(this.#left, this.#room()));
+      const slice = bytes.subarray(at, at + Math.min(this.#left, idatBlockBytes - this.#blockBytes));
       this.#crc = zlib.crc32(slice, this.#crc);
       at += slice.length;
       this.#left -= slice.length;
-      if (this.#type === 'IDAT') {
-        slice.copy(this.#block, this.#blockBytes);
-        this.#blockBytes += slice.length;
-        if (this.#blockBytes === idatBlockBytes) yield this.#nextBlock();
-      }
+      slice.copy(this.#block, this.#blockBytes);
+      this.#blockBytes += slice.length;
+      if (this.#blockBytes === idatBlockBytes) yield this.#nextBlock();
       if (this.#left === 0) this.#expect('crc');
     }
-  }
-
-  #room(): number {
-    return this.#type === 'IDAT' ? idatBlockBytes - this.#blockBytes : this.#left;
+    this.nextAt = at;
   }
 
   #nextBlock(): Buffer {
@@ -108,23 +130,18 @@ class IdatScanner {
   }
 
   #endChunk(): void {
-    checkCrc(this.#crc, this.#field.readUInt32BE(0), this.#type);
-    this.ended = this.#type === 'IEND';
+    checkCrc(this.#crc, this.#field.readUInt32BE(0), 'IDAT');
     this.#expect('header');
   }
 
   #beginChunk(): void {
-    const { type, length } = chunkHeader(this.#field);
-    this.#left = length;
-    if (type !== 'IDAT') this.#idatDone = true;
-    else if (this.#idatDone) throw new CorruptImageError('PNG: pixels in two places');
-    if (isCritical(type) && type !== 'IDAT' && (type !== 'IEND' || this.#left > 0)) {
-      throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
+    const chunk = chunkHeader(this.#field);
+    if (chunk.type !== 'IDAT') {
+      this.next = chunk;
+      return;
     }
-    // A late tRNS or iCCP would change the picture that is already on its way.
-    if (type === 'tRNS' || type === 'iCCP') throw new CorruptImageError(`PNG: ${type} out of place`);
-    this.#type = type;
-    this.#crc = zlib.crc32(type);
+    this.#left = chunk.length;
+    this.#crc = zlib.crc32('IDAT');
     this.#part = 'data';
   }
 }

@@ -3,8 +3,10 @@ import { CorruptImageError } from '../errors.ts';
 import { readExif } from '../exif.ts';
 import type { Density, Orientation } from '../page.ts';
 import type { ByteReader } from '../source.ts';
+import { AncillaryBytes } from './ancillary.ts';
 import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk.ts';
 import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
+import { readChunk } from './read-chunk.ts';
 
 /** Everything of a PNG that comes before its pixels and bears on how they are drawn. */
 export interface PngMetadata {
@@ -14,6 +16,8 @@ export interface PngMetadata {
   readonly iccp?: Buffer;
   readonly density?: Density;
   readonly orientation: Orientation;
+  /** What was counted so far: there may be more behind the pixels. */
+  readonly ancillary: AncillaryBytes;
   /** The length field of the first IDAT: the reader stands at its data. */
   readonly firstIdatBytes: number;
 }
@@ -32,6 +36,7 @@ const mostChunks = 10_000;
  * Reads a PNG up to the data of its first IDAT, checking the CRC of every chunk on the way.
  *
  * @throws {CorruptImageError} for anything the PNG specification does not allow before the pixels
+ * @throws {ImageTooLargeError} for more text and metadata than any real file has
  */
 export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> {
   const head = await reader.read(pngHeaderBytes);
@@ -39,10 +44,11 @@ export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> 
   checkCrc(zlib.crc32(head.subarray(12, 29)), head.readUInt32BE(29), 'IHDR');
 
   const kept = new Map<string, Buffer>();
+  const ancillary = new AncillaryBytes();
   for (let count = 0; count < mostChunks; count++) {
     const chunk = chunkHeader(await reader.read(8));
-    if (chunk.type === 'IDAT') return assemble(header, kept, chunk.length);
-    const data = await readOrSkip(reader, chunk);
+    if (chunk.type === 'IDAT') return assemble(header, kept, ancillary, chunk.length);
+    const data = await readOrSkip(reader, chunk, ancillary);
     if (!data) continue;
     checkOrder(chunk.type, kept);
     if (!kept.has(chunk.type)) kept.set(chunk.type, data);
@@ -50,27 +56,23 @@ export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> 
   throw new CorruptImageError('PNG: no pixels within the first 10,000 chunks');
 }
 
-async function readOrSkip(reader: ByteReader, { type, length }: ChunkHeader): Promise<Buffer | undefined> {
+/** Its data, or undefined where it is not needed. */
+function readOrSkip(reader: ByteReader, chunk: ChunkHeader, ancillary: AncillaryBytes): Promise<Buffer | undefined> {
+  const { type, length } = chunk;
   const most = keptChunks[type];
-  if (most === undefined && isCritical(type)) throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
-  let crc = zlib.crc32(type);
-  if (most === undefined || length > most) {
-    if (most !== undefined && isCritical(type)) throw new CorruptImageError(`PNG: ${type} of ${length} bytes`);
-    for (let left = length; left > 0;) {
-      const slice = await reader.read(Math.min(left, 65_536));
-      crc = zlib.crc32(slice, crc);
-      left -= slice.length;
-    }
-    checkCrc(crc, (await reader.read(4)).readUInt32BE(0), type);
-    return undefined;
+  if (isCritical(type)) {
+    if (most === undefined) throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
+    if (length > most) throw new CorruptImageError(`PNG: ${type} of ${length} bytes`);
   }
-  const bytes = await reader.read(length + 4);
-  const data = Buffer.from(bytes.subarray(0, length));
-  checkCrc(zlib.crc32(data, crc), bytes.readUInt32BE(length), type);
-  return data;
+  return readChunk(reader, chunk, ancillary, most !== undefined && length <= most);
 }
 
-function assemble(header: PngHeader, kept: ReadonlyMap<string, Buffer>, firstIdatBytes: number): PngMetadata {
+function assemble(
+  header: PngHeader,
+  kept: ReadonlyMap<string, Buffer>,
+  ancillary: AncillaryBytes,
+  firstIdatBytes: number,
+): PngMetadata {
   const palette = kept.get('PLTE');
   const transparency = kept.get('tRNS');
   const iccp = kept.get('iCCP');
@@ -81,6 +83,7 @@ function assemble(header: PngHeader, kept: ReadonlyMap<string, Buffer>, firstIda
   return {
     header,
     orientation: exif ? readExif(exif).orientation : 1,
+    ancillary,
     firstIdatBytes,
     ...(palette && { palette }),
     ...(transparency && { transparency: checkTransparency(transparency, header, palette) }),

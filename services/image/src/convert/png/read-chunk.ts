@@ -1,0 +1,34 @@
+import zlib from 'node:zlib';
+import type { ByteReader } from '../source.ts';
+import type { AncillaryBytes } from './ancillary.ts';
+import { checkCrc, type ChunkHeader } from './chunk.ts';
+
+const sliceBytes = 65_536;
+
+/**
+ * Reads a chunk's data and checksum from a reader that stands behind its header. The data is returned when it is to be
+ * kept; otherwise it is looked at as it passes.
+ *
+ * @throws {CorruptImageError} when the checksum is wrong or the file ends
+ * @throws {ImageTooLargeError} when the file carries too much besides its pixels
+ */
+export async function readChunk(
+  reader: ByteReader,
+  { type, length }: ChunkHeader,
+  ancillary: AncillaryBytes,
+  keep: boolean,
+): Promise<Buffer | undefined> {
+  const counted = ancillary.chunk(type, length);
+  const kept: Buffer[] = [];
+  let crc = zlib.crc32(type);
+  for (let left = length; left > 0;) {
+    const slice = await reader.read(Math.min(left, sliceBytes));
+    crc = zlib.crc32(slice, crc);
+    left -= slice.length;
+    if (keep) kept.push(Buffer.from(slice));
+    await counted?.push(slice);
+  }
+  await counted?.end();
+  checkCrc(crc, (await reader.read(4)).readUInt32BE(0), type);
+  return keep ? Buffer.concat(kept) : undefined;
+}
