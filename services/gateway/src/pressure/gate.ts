@@ -22,6 +22,11 @@ export interface GateSettings {
 
 // A lane that closed stays so until it has drained this far: without it, it would flap at the limit.
 const REOPEN_AT = 0.75;
+/**
+ * The rate at which a lane drains says how fast it can only while there is something to drain: so many looks in a row,
+ * about as long as the rate remembers. That of an idle lane says how little there was to do.
+ */
+const LOADED_LOOKS = 10;
 const FASTEST_RETRY_SECONDS = 1;
 const SLOWEST_RETRY_SECONDS = 120;
 const DEFAULT_RETRY_SECONDS = 10;
@@ -37,6 +42,8 @@ export class Gate {
   readonly #closed = new Set<Lane>();
   readonly #backlog = new Map<Lane, number>();
   readonly #waitMs = new Map<Lane, number>();
+  /** Looks in a row that found something waiting. */
+  readonly #loaded = new Map<Lane, number>();
   /** Let in since the last look, and between the two before: what the broker said may not count them yet. */
   readonly #since = new Map<Lane, number>();
   readonly #before = new Map<Lane, number>();
@@ -54,7 +61,10 @@ export class Gate {
       const found = stream(lane);
       if (found === undefined) continue;
       const backlog = found.messages + undispatched;
-      const waitMs = found.drainPerSecond > 0 ? (backlog / found.drainPerSecond) * 1000 : 0;
+      const loaded = backlog === 0 ? 0 : (this.#loaded.get(lane) ?? 0) + 1;
+      this.#loaded.set(lane, loaded);
+      const isTelling = loaded > LOADED_LOOKS && found.drainPerSecond > 0;
+      const waitMs = isTelling ? (backlog / found.drainPerSecond) * 1000 : 0;
       this.#backlog.set(lane, backlog);
       this.#waitMs.set(lane, waitMs);
       this.#before.set(lane, this.#since.get(lane) ?? 0);
