@@ -1,5 +1,5 @@
 export { isBrokerFault } from './broker-fault.ts';
-export { openBucket, type BucketSpec } from './bucket.ts';
+export { openBucket, valueOf, watchBucket, type BucketSpec } from './bucket.ts';
 export { createBus, type Bus, type PublishSettings, type Stored, type TracePublish } from './bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './connection.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './host.ts';

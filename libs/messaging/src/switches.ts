@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { RunningPipeline } from '@sluice/pipeline';
-import { openBucket } from './bucket.ts';
+import { openBucket, valueOf, watchBucket } from './bucket.ts';
 import type { PipelineHost } from './host.ts';
 
 /** A pipeline that an operator stopped on every replica. */
@@ -12,6 +12,8 @@ export interface PipelineSwitch {
 }
 
 const BUCKET = { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0 } as const;
+
+const isSwitch = (value: object): value is PipelineSwitch => 'paused' in value && typeof value.paused === 'boolean';
 
 /** Turns pipelines off and on, by name, wherever they run. */
 export interface Switchboard {
@@ -27,8 +29,7 @@ export async function openSwitchboard(nc: NatsConnection): Promise<Switchboard> 
       await kv.put(pipeline, JSON.stringify(to));
     },
     async get(pipeline) {
-      const entry = await kv.get(pipeline);
-      return entry === null || entry.operation !== 'PUT' ? undefined : entry.json<PipelineSwitch>();
+      return valueOf(await kv.get(pipeline), isSwitch);
     },
   };
 }
@@ -52,20 +53,17 @@ export async function watchSwitchboard(nc: NatsConnection): Promise<SwitchFollow
     if (wanted?.paused === true) void pipeline.pause(wanted.reason).catch(() => undefined);
     else if (pipeline.state === 'paused') pipeline.resume();
   };
-  const watch = await (await openBucket(nc, BUCKET)).watch();
-  void (async () => {
-    for await (const entry of watch) {
-      if (entry.operation === 'PUT') switches.set(entry.key, entry.json<PipelineSwitch>());
-      else switches.delete(entry.key);
-      for (const { name, pipeline } of followers) if (name === entry.key) apply(name, pipeline);
-    }
-  })();
+  const stop = await watchBucket(await openBucket(nc, BUCKET), isSwitch, (key, to) => {
+    if (to === undefined) switches.delete(key);
+    else switches.set(key, to);
+    for (const { name, pipeline } of followers) if (name === key) apply(name, pipeline);
+  });
   return {
     started(name, pipeline) {
       followers.push({ name, pipeline });
       apply(name, pipeline);
     },
-    stop: () => watch.stop(),
+    stop,
   };
 }
 

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { KV } from '@nats-io/kv';
 import { isSubjectToken } from '@sluice/contracts';
+import { valueOf, watchBucket } from '@sluice/messaging';
 
 /** Where keys are kept. */
 export const API_KEYS = { name: 'api_keys', about: 'digests of API keys', ttlMs: 0 } as const;
@@ -17,6 +18,9 @@ export interface ApiKeyRecord {
   readonly scopes: readonly Scope[];
   readonly createdAt: string;
 }
+
+const isRecord = (value: object): value is ApiKeyRecord =>
+  ['prefix', 'account', 'scopes', 'createdAt'].every((field) => field in value);
 
 export interface ListedKey extends ApiKeyRecord {
   readonly digest: string;
@@ -91,8 +95,8 @@ export async function revokeKey(kv: KV, prefix: string): Promise<ListedKey> {
 export async function listKeys(kv: KV): Promise<ListedKey[]> {
   const found: ListedKey[] = [];
   for await (const digest of await kv.keys()) {
-    const entry = await kv.get(digest);
-    if (entry !== null && entry.operation === 'PUT') found.push({ digest, ...entry.json<ApiKeyRecord>() });
+    const record = valueOf(await kv.get(digest), isRecord);
+    if (record !== undefined) found.push({ digest, ...record });
   }
   return found.sort((a, b) => a.createdAt.localeCompare(b.createdAt));
 }
@@ -108,17 +112,14 @@ export interface KeyRing {
 export async function openKeyRing(kv: KV): Promise<KeyRing> {
   const ring = new Map<string, ApiKeyRecord>();
   const revoked = new Set<string>();
-  const watch = await kv.watch();
-  void (async () => {
-    for await (const entry of watch) {
-      if (entry.operation === 'PUT') {
-        ring.set(entry.key, entry.json<ApiKeyRecord>());
-      } else {
-        ring.delete(entry.key);
-        revoked.add(entry.key);
-      }
+  const stop = await watchBucket(kv, isRecord, (digest, record) => {
+    if (record !== undefined) {
+      ring.set(digest, record);
+    } else {
+      ring.delete(digest);
+      revoked.add(digest);
     }
-  })();
+  });
   // The watch does not say when it has told everything there was. What it said in the meantime is newer than this list.
   for (const { digest, ...record } of await listKeys(kv)) {
     if (!revoked.has(digest) && !ring.has(digest)) ring.set(digest, record);
@@ -126,6 +127,6 @@ export async function openKeyRing(kv: KV): Promise<KeyRing> {
   return {
     // By digest: how long the lookup takes says nothing about the key.
     find: (key) => ring.get(digestOf(key)),
-    close: () => watch.stop(),
+    close: stop,
   };
 }

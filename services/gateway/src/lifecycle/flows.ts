@@ -1,4 +1,5 @@
 import type { KV } from '@nats-io/kv';
+import { valueOf, watchBucket } from '@sluice/messaging';
 import { ApiProblem } from '../http/problem.ts';
 
 /** What an app says its messages go through, in order. */
@@ -9,6 +10,8 @@ export interface Flow {
   /** How long after the first event all of them should have been seen. */
   readonly withinMs: number;
 }
+
+const isFlow = (value: object): value is Flow => 'account' in value && 'events' in value && Array.isArray(value.events);
 
 /** Where flows are kept. */
 export const FLOWS = { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 } as const;
@@ -40,18 +43,12 @@ export interface FlowBook {
 
 export async function openFlowBook(kv: KV): Promise<FlowBook> {
   const known = new Map<string, Flow>();
-  const watch = await kv.watch();
-  void (async () => {
-    for await (const entry of watch) {
-      if (entry.operation === 'PUT') known.set(entry.key, entry.json<Flow>());
-      else known.delete(entry.key);
-    }
-  })();
+  const stop = await watchBucket(kv, isFlow, (app, flow) => {
+    if (flow === undefined) known.delete(app);
+    else known.set(app, flow);
+  });
 
-  const read = async (app: string): Promise<Flow | undefined> => {
-    const entry = await kv.get(app);
-    return entry === null || entry.operation !== 'PUT' ? undefined : entry.json<Flow>();
-  };
+  const read = async (app: string): Promise<Flow | undefined> => valueOf(await kv.get(app), isFlow);
   const refuseOthers = (flow: Flow, account: string): void => {
     if (flow.account !== account) throw new ApiProblem('forbidden', 'This app_id is spoken for by another account.');
   };
@@ -90,7 +87,8 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
       for (let round = 0; round < ROUNDS; round += 1) {
         // Two accounts may declare an app at once: whose entry is second meets the first one's, and is refused.
         const entry = await kv.get(app);
-        if (entry?.operation === 'PUT') refuseOthers(entry.json<Flow>(), account);
+        const before = valueOf(entry, isFlow);
+        if (before !== undefined) refuseOthers(before, account);
         if (await write(app, flow, entry?.operation === 'PUT' ? entry.revision : 0)) {
           known.set(app, flow);
           return flow;
@@ -98,6 +96,6 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
       }
       throw new ApiProblem('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
     },
-    close: () => watch.stop(),
+    close: stop,
   };
 }
