@@ -6,6 +6,7 @@ import { bombs } from './support/bombs.ts';
 import { convertBytes, startDecoders } from './support/converting.ts';
 import { writeRestartingJpeg } from './support/jpeg-writer.ts';
 import { chunk, rawPng, writePng } from './support/png-writer.ts';
+import { writeTiff } from './support/tiff-writer.ts';
 
 const decoders = startDecoders();
 afterAll(() => decoders.close());
@@ -192,6 +193,21 @@ describe('a bomb is refused before it unfolds', () => {
     await expect(convertBytes(decoders, [png, png, png], {}, { maxPages: 2 })).rejects.toMatchObject({
       code: 'image_too_large',
     });
+  });
+
+  it('more pages than allowed, a few in each of several files', async () => {
+    const page = { width: 4, height: 4, sample: () => 7 };
+    const tiff = writeTiff([page, page, page]);
+    for (const files of [
+      [tiff, tiff],
+      [tiff, png, png],
+      [png, png, tiff],
+    ]) {
+      expect((await convertBytes(decoders, files, {}, { maxPages: 6 })).pages.length).toBeGreaterThan(4);
+      await expect(convertBytes(decoders, files, {}, { maxPages: 4 })).rejects.toMatchObject({
+        code: 'image_too_large',
+      });
+    }
   });
 });
 

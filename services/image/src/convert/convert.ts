@@ -42,11 +42,14 @@ export async function convert(
   const document = new PdfWriter(measured);
   const pages: DrawnPage[] = [];
   let inputBytes = 0;
-  if (sources.length > context.limits.maxPages)
-    throw new ImageTooLargeError(`more than ${context.limits.maxPages} pages`);
+  const { maxPages } = context.limits;
   for (const source of sources) {
     context.signal?.throwIfAborted();
-    pages.push(...(await drawSource(source, options, document, context)));
+    // Of a file of many pages, no more than are left.
+    const left = maxPages - pages.length;
+    if (left === 0 || sources.length > maxPages) throw new ImageTooLargeError(`more than ${maxPages} pages`);
+    const limits = { ...context.limits, maxPages: left };
+    pages.push(...(await drawSource(source, options, document, { ...context, limits })));
     inputBytes += source.sizeBytes;
   }
   await document.end(measured.fingerprint());

@@ -43,7 +43,8 @@ export async function armSharp(): Promise<void> {
 export async function rasterise(file: Buffer, request: DecodeRequest, output: RasterOutput): Promise<void> {
   try {
     const pages = request.format === 'tiff' ? ((await open(file, request, 0).metadata()).pages ?? 1) : 1;
-    if (pages > request.maxPages) throw new ImageTooLargeError(`more than ${request.maxPages} pages`);
+    if (pages > request.maxPages)
+      throw new ImageTooLargeError(`${pages} pages in one file, where ${request.maxPages} are left`);
     const damage = new DamageReport();
     for (let page = 0; page < pages; page++) {
       await rasterisePage(file, request, page, output, damage);
