@@ -17,7 +17,11 @@ describe('a client that waits for the end of its job', () => {
   test('is waited for no longer once it has gone', async () => {
     const waiting = Promise.withResolvers<void>();
     const left = Promise.withResolvers<void>();
-    const job = create(JobSchema, { id: 'job_aaaaaaaaaaaaaaaaaaaaaaaaaa', kind: JobKind.EMAIL, state: JobState.ACCEPTED });
+    const job = create(JobSchema, {
+      id: 'job_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+      kind: JobKind.EMAIL,
+      state: JobState.ACCEPTED,
+    });
     const live = {
       listen() {
         waiting.resolve();
