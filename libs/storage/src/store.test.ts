@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CreateMultipartUploadCommand, UploadPartCommand, type S3Client } from '@aws-sdk/client-s3';
 import { startS3, type S3Server } from '@sluice/dev';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { s3Client } from './client.ts';
 import { createStore, type ObjectStore } from './store.ts';
 import { sweep } from './sweeper.ts';
 
@@ -16,6 +18,7 @@ let s3: S3Server;
 let store: ObjectStore;
 /** The same bucket, for tests of what hangs: it waits half a second. */
 let hasty: ObjectStore;
+let client: S3Client;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sluice-storage-'));
@@ -29,12 +32,14 @@ beforeAll(async () => {
     secretAccessKey: s3.secretAccessKey,
   };
   store = createStore(settings);
+  client = s3Client(settings);
   hasty = createStore({ ...settings, requestTimeoutMs: 500 });
   await store.ensureBucket(['http://localhost:8080']);
 });
 afterEach(() => s3.clearFaults());
 afterAll(async () => {
   store?.close();
+  client?.destroy();
   hasty?.close();
   await s3?.close();
   await rm(directory, { recursive: true });
@@ -161,6 +166,19 @@ describe('the object store', () => {
     s3.fail({ method: 'GET', times: Infinity, effect: { kind: 'status', status: 503, code: 'SlowDown' } });
     await expect(store.get('a/bytes')).rejects.toMatchObject({ code: 'unavailable', retryable: true });
   });
+});
+
+test('drops what was never finished, when it is old enough and under the prefix', async () => {
+  const parts = () => readdir(join(directory, '.tmp'));
+  const object = { Bucket: 'sluice', Key: 'left/behind' };
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand(object));
+  await client.send(new UploadPartCommand({ ...object, UploadId, PartNumber: 1, Body: Buffer.alloc(100_000) }));
+  expect(await store.dropUnfinished('left/', new Date(Date.now() - MINUTE_MS))).toBe(0);
+  expect(await store.dropUnfinished('other/', new Date(Date.now() + MINUTE_MS))).toBe(0);
+  expect(await parts()).toHaveLength(1);
+  expect(await store.dropUnfinished('left/', new Date(Date.now() + MINUTE_MS))).toBe(1);
+  expect(await parts()).toEqual([]);
+  expect(await store.dropUnfinished('left/', new Date(Date.now() + MINUTE_MS))).toBe(0);
 });
 
 describe('presigned URLs', () => {

@@ -1,14 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import {
+  AbortMultipartUploadCommand,
   CreateBucketCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutBucketCorsCommand,
   PutObjectCommand,
+  type ListMultipartUploadsCommandOutput,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { requestTimeoutMs, s3Client, type StoreSettings } from './client.ts';
@@ -45,6 +48,11 @@ export interface ObjectStore {
   delete(key: string): Promise<void>;
   /** Every object under a prefix, page by page. */
   list(prefix: string): AsyncGenerator<StoredObject>;
+  /**
+   * Drops the parts of uploads under a prefix that were begun before a time and never finished: whoever wrote them is
+   * gone. No list of objects shows them, and the store keeps them for ever. Returns how many uploads there were.
+   */
+  dropUnfinished(prefix: string, begunBefore: Date): Promise<number>;
   /** A URL that gives one object to whoever holds it, as a download, until it expires. */
   presignGet(key: string, expiresInMs: number, fileName?: string): Promise<string>;
   /** A URL that takes exactly one object of this size and type, until it expires. */
@@ -148,6 +156,28 @@ export function createStore(settings: StoreSettings): ObjectStore {
         ContinuationToken = page.NextContinuationToken;
       } while (ContinuationToken !== undefined);
     },
+
+    dropUnfinished: (prefix, begunBefore) =>
+      call('ListMultipartUploads', async () => {
+        let dropped = 0;
+        let from: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {};
+        while (from) {
+          const page: ListMultipartUploadsCommandOutput = await client.send(
+            new ListMultipartUploadsCommand({ Bucket, Prefix: prefix, ...from }),
+          );
+          for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+            // Not every store knows a prefix here.
+            if (!Key?.startsWith(prefix) || !Initiated || Initiated >= begunBefore) continue;
+            await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }));
+            dropped += 1;
+          }
+          from =
+            page.IsTruncated === true
+              ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
+              : undefined;
+        }
+        return dropped;
+      }),
 
     presignGet: (key, expiresInMs, fileName) =>
       call('PresignGet', () => {

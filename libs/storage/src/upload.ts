@@ -16,7 +16,7 @@ export interface ObjectUpload {
   write(bytes: Uint8Array): Promise<void>;
   /** Makes what was written the object: nothing is visible under its key before. An upload that cannot be finished is abandoned. */
   finish(): Promise<{ readonly sizeBytes: number }>;
-  /** Gives up; resolves when the store has let go of what it got. Never throws: the sweep takes what is left. */
+  /** Gives up; resolves when the store has let go of what it got. Never throws: `dropUnfinished` takes what is left. */
   abandon(): Promise<void>;
 }
 

@@ -6,9 +6,12 @@ import { joinBus, type WorkerContext } from '@sluice/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
 import type { ConverterDeps } from './converter.ts';
+import { startDroppingLeftovers } from './leftovers.ts';
 import { createImageMetrics } from './metrics.ts';
 import { converterPipelines } from './pipelines.ts';
 import { thisMachine } from './sizing.ts';
+
+const HOUR_MS = 60 * 60_000;
 
 /** What the service is started with. */
 export type ImageContext = WorkerContext & { readonly config: ImageConfig };
@@ -37,6 +40,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
   const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, metrics, now: () => new Date() };
   const cancellations = watchCancellations(worker.bus.port);
+  const leftovers = startDroppingLeftovers({ store, log, olderThanMs: Math.max(HOUR_MS, 2 * convertTimeoutMs) });
   const use = [unlessCancelled<ConvertImage, ConverterDeps>(jobLog(worker.bus), cancellations)];
   for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
     await worker.host.start(pipeline, deps);
@@ -45,6 +49,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
     ready: () => worker.host.reasons(),
     async stop() {
       await worker.leave();
+      leftovers.stop();
       cancellations.close();
       await decoders.close();
       store.close();

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import zlib from 'node:zlib';
 import { PageSize, Quality } from '@sluice/contracts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { startDroppingLeftovers } from '../src/leftovers.ts';
 import { startImageSystem, type ImageSystem } from './image-run.ts';
 import { largestDifference, sharpReading } from './support/compare.ts';
 import { readPictures } from './support/pdf-reader.ts';
@@ -144,6 +145,20 @@ describe('what a store does not find, but for the picture, is tried again and no
     expect(fault.hits).toBe(1);
     expect(result).toMatchObject({ attempt: 2, outcome: { case: 'succeeded', value: { width, height } } });
   });
+});
+
+test('parts of a PDF that a killed service left behind are dropped, and nothing else', async () => {
+  const killed = system.store.upload('pdf/job_killed.pdf', { contentType: 'application/pdf' });
+  await killed.write(Buffer.alloc(17 * 2 ** 20));
+  const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
+  const log = { info: tell, warn: tell };
+  // As if an hour had passed.
+  const leftovers = startDroppingLeftovers({ store: system.store, log, olderThanMs: -60_000, everyMs: 50 });
+  const dropped = await told;
+  leftovers.stop();
+  expect(dropped).toEqual({ dropped: 1 });
+  await expect(killed.finish()).rejects.toMatchObject({ name: 'StoreError' });
+  expect(await system.store.head('pdf/job_stored.pdf')).toBeDefined();
 });
 
 describe('a message that comes twice', () => {
