@@ -117,6 +117,23 @@ describe('the time of an event', () => {
   });
 });
 
+test.each([{ quality: 99 }, { pageSize: 99 }, { maxWidth: 65_536 }, { maxHeight: 4_294_967_295 }])(
+  'options of an image that mean nothing are refused over RPC: %o',
+  async (options) => {
+    const convert = (given: object) =>
+      createClient(UserService, overConnect()).convertImage({
+        sources: [{ from: { case: 'content', value: png() } }],
+        options: given,
+      });
+    const error = await refusal(convert(options));
+    expect({ code: error.code, message: error.rawMessage }).toEqual({
+      code: Code.InvalidArgument,
+      message: expect.stringContaining(`/options/${Object.keys(options)[0]}`) as string,
+    });
+    expect((await convert({ quality: 1, maxWidth: 65_535 })).job?.id).toMatch(/^job_/);
+  },
+);
+
 describe('a request', () => {
   test('to an address that cannot be read is answered with a trace, like every other', async () => {
     for (const path of ['/v1/jobs/%ff', '/v1/jobs/%zz', `/v1/jobs/${'a'.repeat(300)}`]) {

@@ -37,13 +37,25 @@ export const qualities = {
 } as const;
 export const pageSizes = { image: PageSize.IMAGE, a4: PageSize.A4, letter: PageSize.LETTER } as const;
 
-/** Options with every default written out, so that leaving one out and naming it are the same request. */
-export const imageOptions = (given: Partial<Omit<ImageOptions, '$typeName'>>): ImageOptions =>
-  create(ImageOptionsSchema, {
-    ...given,
-    quality: given.quality || Quality.AUTO,
-    pageSize: given.pageSize || PageSize.IMAGE,
-  });
+/** Pixels to scale to: no PDF page needs more, and no encoder takes more. */
+export const MAX_SIDE = 65_535;
+
+/**
+ * Options with every default written out, so that leaving one out and naming it are the same request. Protobuf lets
+ * numbers through that no name stands for: what was meant by them is not known, so it is not guessed.
+ *
+ * @throws {ApiProblem} `invalid_request`.
+ */
+export function imageOptions(given: Partial<Omit<ImageOptions, '$typeName'>>): ImageOptions {
+  const quality = given.quality || Quality.AUTO;
+  const pageSize = given.pageSize || PageSize.IMAGE;
+  if (!Object.values<number>(qualities).includes(quality)) throw invalidField('/options/quality', 'is not known');
+  if (!Object.values<number>(pageSizes).includes(pageSize)) throw invalidField('/options/pageSize', 'is not known');
+  for (const side of ['maxWidth', 'maxHeight'] as const) {
+    if ((given[side] ?? 0) > MAX_SIDE) throw invalidField(`/options/${side}`, `must be at most ${MAX_SIDE}`);
+  }
+  return create(ImageOptionsSchema, { ...given, quality, pageSize });
+}
 
 /** The address to mail when a job is done. */
 export function notifyAddress(text: string | undefined): string | undefined {

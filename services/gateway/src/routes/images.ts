@@ -10,6 +10,7 @@ import { admit, keyOf } from '../accept/idempotency.ts';
 import {
   imageOptions,
   imageOrder,
+  MAX_SIDE,
   notifyAddress,
   pageSizes,
   qualities,
@@ -37,8 +38,8 @@ export const ImageOptionsQuery = Type.Object(
         }),
       ),
     ),
-    maxWidth: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: 'Pixels.' })),
-    maxHeight: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: 'Pixels.' })),
+    maxWidth: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
+    maxHeight: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
     stripMetadata: Type.Optional(Type.Boolean()),
     pageSize: Type.Optional(Type.Unsafe<keyof typeof pageSizes>(Type.String({ enum: Object.keys(pageSizes) }))),
     priority: Type.Optional(PrioritySchema),
@@ -69,7 +70,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           operationId: 'convertImage',
           summary: 'Images to one PDF',
           description:
-            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Options travel as query or as fields of the form.',
+            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Options travel as query or as fields of the form. Say `priority=express` in the query: a field is read after the door, which is shut while normal work is full.',
           tags: ['jobs'],
           headers: acceptHeaders,
           querystring: ImageOptionsQuery,
