@@ -63,6 +63,27 @@ describe('a JPEG is copied', () => {
     },
   );
 
+  it('with the names of its components as colours, where nothing else tells them', async () => {
+    const file = await sharp(await picture())
+      .jpeg({ chromaSubsampling: '4:4:4' })
+      .toBuffer();
+    const named = Buffer.from(file);
+    const frame = named.indexOf(Buffer.from([0xff, 0xc0]));
+    const scan = named.indexOf(Buffer.from([0xff, 0xda]));
+    for (const [index, letter] of Buffer.from('RGB').entries()) {
+      named[frame + 10 + index * 3] = letter;
+      named[scan + 5 + index * 2] = letter;
+    }
+    // A JFIF marker would mean YCbCr.
+    expect(named.includes('JFIF')).toBe(false);
+    const { path, pdf, drawn: result } = await drawn(named);
+    expect(path).toBe('passthrough');
+    expect(largestDifference(result, await sharpReading(named))).toBe(0);
+    expect(largestDifference(result, await sharpReading(file))).toBeGreaterThan(50);
+    expect(pdf.includes('\xff\xee\0\x0eAdobe', 0, 'latin1')).toBe(true);
+    expect((await drawn(file)).pdf.includes('Adobe')).toBe(false);
+  });
+
   it('without its EXIF, place and time included, its comments, and anything behind its end', async () => {
     const file = await sharp(await picture())
       .jpeg()

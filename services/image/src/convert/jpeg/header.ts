@@ -39,6 +39,9 @@ export const marker = {
   com: 0xfe,
 } as const;
 
+/** Adobe's marker, which says that no colour transform was made. */
+const adobeRgb = segmentBytes(marker.app14, Buffer.from('\0\x0eAdobe\0\x64\0\0\0\0\0', 'latin1'));
+
 // ICC alone may take 255 segments of 64 KiB; a header beyond this is no picture.
 const mostHeaderBytes = 24 * 2 ** 20;
 
@@ -161,6 +164,12 @@ class HeaderCollector {
     }
   }
 
+  // Without a word on colour, decoders take components called R, G and B for that. PDF knows nothing of names: it takes
+  // three components for YCbCr, and is told.
+  #colourIsNamed({ components }: JpegFrame): boolean {
+    return this.#jfif !== undefined || this.#adobe || String.fromCharCode(...components.map(({ id }) => id)) !== 'RGB';
+  }
+
   header(): JpegHeader {
     const frame = this.#frame;
     if (!frame) throw new CorruptImageError('JPEG: a scan without a frame');
@@ -178,7 +187,9 @@ class HeaderCollector {
         [1, 3, 4].includes(frame.components.length) &&
         frame.height > 0,
       tables: this.#tables,
-      segments: this.#segments,
+      segments: this.#colourIsNamed(frame)
+        ? this.#segments
+        : [...this.#segments.slice(0, 1), adobeRgb, ...this.#segments.slice(1)],
       hasProfile: parts.length > 0,
       ...(stated && { density: stated }),
       ...(profile && { profile }),
