@@ -213,9 +213,10 @@ describe('the sweeper', () => {
     for (const key of ['sweep/dead', 'sweep/live', 'other/dead']) await store.put(key, Buffer.from('x'), text);
     const isLive = ({ key }: { key: string }) => Promise.resolve(key.endsWith('live'));
     const settings = { store, prefix: 'sweep/', isLive };
-    expect(await sweep(settings)).toEqual({ looked: 2, deleted: 0, kept: 0 });
+    await client.send(new CreateMultipartUploadCommand({ Bucket: 'sluice', Key: 'sweep/half' }));
+    expect(await sweep(settings)).toEqual({ looked: 2, deleted: 0, kept: 0, unfinished: 0 });
     const later = () => Date.now() + 61 * MINUTE_MS;
-    expect(await sweep({ ...settings, now: later })).toEqual({ looked: 2, deleted: 1, kept: 1 });
+    expect(await sweep({ ...settings, now: later })).toEqual({ looked: 2, deleted: 1, kept: 1, unfinished: 1 });
     expect(await store.head('sweep/dead')).toBeUndefined();
     expect(await store.head('sweep/live')).toBeDefined();
     expect(await store.head('other/dead')).toBeDefined();

@@ -8,7 +8,7 @@ export interface SweepSettings {
   readonly prefix: string;
   /** Whether somebody still needs the object. Asked for every object that is old enough. */
   readonly isLive: (object: StoredObject) => Promise<boolean>;
-  /** How old an object must be. An hour unless told otherwise. */
+  /** How old an object must be, and an upload that is not finished. An hour unless told otherwise. */
   readonly olderThanMs?: number;
   readonly now?: () => number;
 }
@@ -17,11 +17,14 @@ export interface SweepReport {
   readonly looked: number;
   readonly deleted: number;
   readonly kept: number;
+  /** Uploads in parts that were begun and neither finished nor given up. */
+  readonly unfinished: number;
 }
 
 /**
- * Deletes what nobody needs any more: uploads whose job never came to be, sources whose immediate delete failed. Rules
- * of the store itself work in whole days, so this is the application's.
+ * Deletes what nobody needs any more: uploads whose job never came to be, sources whose immediate delete failed, and the
+ * parts that a process left behind when it was killed in the middle. Rules of the store itself work in whole days, so
+ * this is the application's. The store must allow its multipart uploads to be listed (`s3:ListBucketMultipartUploads`).
  */
 export async function sweep(settings: SweepSettings): Promise<SweepReport> {
   const { store, prefix, isLive, olderThanMs = 60 * MINUTE_MS, now = Date.now } = settings;
@@ -38,7 +41,8 @@ export async function sweep(settings: SweepSettings): Promise<SweepReport> {
     await store.delete(object.key);
     deleted += 1;
   }
-  return { looked, deleted, kept };
+  const unfinished = await store.dropUnfinished(prefix, new Date(now() - olderThanMs));
+  return { looked, deleted, kept, unfinished };
 }
 
 /**

@@ -99,7 +99,7 @@ await runService({
             },
             onSwept: (swept) => {
               metrics.swept(swept.deleted);
-              if (swept.deleted > 0) log.info({ ...swept }, 'uploads swept');
+              if (swept.deleted + swept.unfinished > 0) log.info({ ...swept }, 'uploads swept');
             },
             onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),
           });
