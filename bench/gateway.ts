@@ -61,7 +61,7 @@ export async function run({ quick, only }: { quick: boolean; only?: string }): P
 
 const notes = [
   'bare: the same Fastify app, schema, parse and checks, with nothing behind the handler; its own process, turn and turn about.',
-  '1,000 mails/s is more than the machine can send: the gateway and the broker go first there, the rest yields (nice 10).',
+  '1,000 mails/s is more than the machine can send: the gateway and the broker go first there, the rest yields (nice 15, as in `pnpm dev`).',
   'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
 ];
 

@@ -51,11 +51,12 @@ export async function openLoop(
   const { perSecond, seconds, connections } = options;
   const tally = createTally();
   const idle = await Promise.all(Array.from({ length: connections }, () => openLine(url)));
-  const all = [...idle];
   const waiting: ((line: Line) => void)[] = [];
   const take = (): Promise<Line> => {
     const line = idle.pop();
-    return line === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(line);
+    if (line === undefined) return new Promise((resolve) => waiting.push(resolve));
+    // A server closes connections on which nothing is asked for long.
+    return line.isOpen() ? Promise.resolve(line) : openLine(url);
   };
   const giveBack = (line: Line): void => {
     const next = waiting.shift();
@@ -78,7 +79,7 @@ export async function openLoop(
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await Promise.all(running);
-  for (const line of all) line.close();
+  for (const line of idle) line.close();
   return tally.result((performance.now() - beganMs) / 1000);
 }
 
@@ -103,6 +104,7 @@ function createTally() {
 export interface Line {
   /** The status of the answer, once its body is in. */
   send(request: LoadRequest): Promise<number>;
+  isOpen(): boolean;
   close(): void;
 }
 
@@ -137,9 +139,11 @@ export async function openLine(url: string): Promise<Line> {
       const size = method === 'GET' ? '' : `content-length: ${Buffer.byteLength(payload)}\r\n`;
       return new Promise((resolve, reject) => {
         waiting = { resolve, reject };
+        if (socket.destroyed) reject(new Error('the server closed the connection'));
         socket.write(`${method} ${path} HTTP/1.1\r\nhost: bench\r\n${more.join('')}${size}\r\n${payload}`);
       });
     },
+    isOpen: () => socket.readyState === 'open',
     close: () => socket.destroy(),
   };
 }

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { startStack, yieldToOthers, type Stack, type StackOptions } from '@sluice/dev';
+import { startStack, WORK_NICENESS, yieldToOthers, type Stack, type StackOptions } from '@sluice/dev';
 
 /** A running system in processes that share nothing with the one that measures it. */
 export interface StackProcess {
@@ -9,8 +9,6 @@ export interface StackProcess {
 }
 
 type Options = Pick<StackOptions, 'dataDirectory' | 'services' | 'env' | 'splitGateway'>;
-
-const WORK_NICENESS = 10;
 
 /** Starts the system beside this process: what its mail server and store cost is not the load's. */
 export async function startStackProcess(options: Options): Promise<StackProcess> {

@@ -6,6 +6,7 @@ import { demo, DemoError } from './demo.ts';
 import { createLogView } from './log-view.ts';
 import { printTrace } from './otlp/print-trace.ts';
 import { PortInUseError } from './port-holder.ts';
+import { WORK_NICENESS } from './priority.ts';
 import { openRunFile } from './run-file.ts';
 import { NotReadyError, portsWithOffset, startStack, type DevPorts, type Stack } from './stack.ts';
 import { onStarterGone } from './starter-gone.ts';
@@ -22,8 +23,6 @@ const HELP = `usage: pnpm dev [options]        the whole system, until Ctrl-C
   --verbose         show the log of the services in the demo too
   --help            this`;
 
-/** Enough to keep the API and its pages quick while a pile of images is converted. */
-const WORK_NICENESS = 5;
 const REPOSITORY = join(import.meta.dirname, '../..');
 const DATA = join(REPOSITORY, '.data');
 
