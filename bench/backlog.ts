@@ -13,7 +13,7 @@ const FACTOR = 2;
 
 /** Measures, and says whether it holds. */
 export async function run({ quick = false } = {}): Promise<BenchResult> {
-  const jobs = quick ? 1_000 : 10_000;
+  const jobs = quick ? 3_000 : 10_000;
   const dataDirectory = mkdtempSync(join(tmpdir(), 'sluice-bench-backlog-'));
   const stack = await startStack({
     dataDirectory,

@@ -6,8 +6,8 @@ import { openRig, type Rig } from './rig.ts';
 /** What `sizing.ts` chooses on two cores; the baseline that every other row is a ratio to. */
 const chosen = { CONCURRENCY: '4', DECODERS: '2', UV_THREADPOOL_SIZE: '4' };
 const others: readonly (readonly [name: string, changed: Partial<typeof chosen>])[] = [
-  ['1 slot', { CONCURRENCY: '1' }],
   ['2 slots', { CONCURRENCY: '2' }],
+  ['3 slots', { CONCURRENCY: '3' }],
   ['8 slots', { CONCURRENCY: '8' }],
   ['1 decoder', { DECODERS: '1' }],
   ['4 decoders', { DECODERS: '4' }],
