@@ -181,6 +181,14 @@ test('drops what was never finished, when it is old enough and under the prefix'
   expect(await store.dropUnfinished('left/', new Date(Date.now() + MINUTE_MS))).toBe(0);
 });
 
+test('drops each unfinished upload once, however many look for them', async () => {
+  const names = Array.from({ length: 10 }, (_, n) => `raced/${n}`);
+  for (const Key of names) await client.send(new CreateMultipartUploadCommand({ Bucket: 'sluice', Key }));
+  const later = new Date(Date.now() + MINUTE_MS);
+  const dropped = await Promise.all([1, 2, 3].map(() => store.dropUnfinished('raced/', later)));
+  expect(dropped.reduce((sum, count) => sum + count, 0)).toBe(names.length);
+});
+
 describe('presigned URLs', () => {
   test('are signed for the public host', async () => {
     await store.put('a/shared', Buffer.from('shared'), text);

@@ -85,6 +85,16 @@ export function createStore(settings: StoreSettings): ObjectStore {
       },
     );
 
+  /** False when it was gone already: several replicas look for the same leftovers. */
+  const abortUpload = (upload: { Key: string; UploadId: string | undefined }): Promise<boolean> =>
+    client.send(new AbortMultipartUploadCommand({ Bucket, ...upload })).then(
+      () => true,
+      (error: unknown) => {
+        if ((error as Error).name === 'NoSuchUpload') return false;
+        throw error;
+      },
+    );
+
   const buffers = new PartBuffers();
   const upload: ObjectStore['upload'] = (key, target) =>
     new PartUpload(client, buffers, { bucket: Bucket, key, ...target });
@@ -168,8 +178,7 @@ export function createStore(settings: StoreSettings): ObjectStore {
           for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
             // Not every store knows a prefix here.
             if (!Key?.startsWith(prefix) || !Initiated || Initiated >= begunBefore) continue;
-            await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }));
-            dropped += 1;
+            dropped += (await abortUpload({ Key, UploadId })) ? 1 : 0;
           }
           from =
             page.IsTruncated === true

@@ -165,6 +165,7 @@ export function duplicateRows(row: Row): void {
             ...base(place),
             handle: async () => {
               calls++;
+              // By the clock of a real server: more than twice its ack_wait is what is tried here.
               await new Promise((resolve) => setTimeout(resolve, 4_000));
             },
           },
