@@ -2,6 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { promExpressions } from './dashboard.ts';
+import { dashboards } from './dashboards/index.ts';
 import { hasPromtool, promtool } from './promtool.ts';
 import { prometheusFolder, readRules } from './rules.ts';
 
@@ -42,6 +44,21 @@ describe('the rules', () => {
     const { ok, output } = promtool('check', 'config', fileURLToPath(new URL('prometheus.yml', prometheusFolder)));
     expect(ok, output).toBe(true);
   });
+});
+
+test('a matcher of a bucket names the spellings of Prometheus 2 and 3', () => {
+  const expressions = [
+    ...rules.map(({ expr, alert, record, file }) => ({ expr, where: `${file}: ${alert ?? record}` })),
+    ...dashboards.flatMap((each) =>
+      promExpressions(each).map(({ expr, panel }) => ({ expr, where: `${each.title}: ${panel}` })),
+    ),
+  ];
+  for (const { expr, where } of expressions) {
+    for (const [matcher, operator, value] of expr.matchAll(/\b(?:le|quantile)\s*(=~?)\s*"([^"]*)"/g)) {
+      const whole = operator === '=' && /^\d+(?:\.0)?$/.test(value ?? '');
+      expect(whole, `${where}: ${matcher} must be =~"N(\\\\.0)?"`).toBe(false);
+    }
+  }
 });
 
 describe.each(alerts.map((rule) => [rule.alert ?? '', rule] as const))('the alert %s', (name, rule) => {
