@@ -164,6 +164,17 @@ export function promExpressions(dashboard: Dashboard): readonly { readonly panel
   );
 }
 
+/** The LogQL expressions of a dashboard, with the panel that asks each. */
+export function logExpressions(dashboard: Dashboard): readonly { readonly panel: string; readonly expr: string }[] {
+  return dashboard.rows.flatMap((row) =>
+    row.panels.flatMap((panel) =>
+      panel.kind === 'logs' || panel.kind === 'loggraph'
+        ? [{ panel: `${row.title} / ${panel.title}`, expr: panel.expr }]
+        : [],
+    ),
+  );
+}
+
 function body(panel: Panel): Json {
   switch (panel.kind) {
     case 'logs':
@@ -333,7 +344,8 @@ function variable({ name, label, of }: Variable): Json {
     refresh: 2,
     multi: true,
     includeAll: true,
-    allValue: '.*',
+    // Loki refuses a selector whose only matcher also matches the empty string, which `.*` does.
+    allValue: '.+',
     current: { selected: true, text: ['All'], value: ['$__all'] },
     sort: 1,
   };

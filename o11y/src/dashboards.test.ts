@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { dashboards } from './dashboards/index.ts';
-import { promExpressions, toGrafana } from './dashboard.ts';
+import { logExpressions, promExpressions, toGrafana } from './dashboard.ts';
+import { refusedLogQuery } from './logql.ts';
 import { metricsIn, withoutMacros } from './metrics-in.ts';
 import { hasPromtool, promtool } from './promtool.ts';
 
@@ -54,6 +55,29 @@ describe.each(dashboards.map((each) => [each.title, each] as const))('the dashbo
     const { ok, output } = promtool('check', 'rules', file);
     expect(ok, output).toBe(true);
   });
+
+  test('asks only what Loki takes, with every value of a variable chosen', () => {
+    for (const { panel, expr } of logExpressions(dashboard)) {
+      expect(refusedLogQuery(withoutMacros(expr)), panel).toBeUndefined();
+    }
+  });
+});
+
+test('variables choose all values by an expression that does not match the empty string', () => {
+  const all = dashboards.flatMap((each) => {
+    const { list } = toGrafana(each)['templating'] as { list: readonly { allValue: string }[] };
+    return list.map(({ allValue }) => allValue);
+  });
+  expect(new Set(all)).toEqual(new Set(['.+']));
+});
+
+test.each([
+  ['{service_name=~".*"}', 'no matcher of {service_name=~".*"} excludes the empty string'],
+  ['{service_name!="x"} |= "a"', 'no matcher of {service_name!="x"} excludes the empty string'],
+  ['{service_name=~".+"} | level=', 'syntax error at 29: {service_name=~".+"} | level=<here>'],
+  ['sum(rate({a="b", c=~".*"}[5m]))', undefined],
+])('the log query %s is judged as Loki judges it', (expr, refused) => {
+  expect(refusedLogQuery(expr)).toBe(refused);
 });
 
 test.each([

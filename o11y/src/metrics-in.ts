@@ -26,5 +26,5 @@ export function familyOf(series: string): string {
 
 /** An expression as Prometheus takes it: Grafana's macros and variables filled in. */
 export function withoutMacros(expr: string): string {
-  return expr.replace(/\$__rate_interval|\$__interval|\$__range|\$__auto/g, '5m').replace(/\$\{?\w+\}?/g, '.*');
+  return expr.replace(/\$__rate_interval|\$__interval|\$__range|\$__auto/g, '5m').replace(/\$\{?\w+\}?/g, '.+');
 }
