@@ -1,5 +1,5 @@
 // The image converter: against other converters, and against its own limits.
-import { DecoderPool, defaultDecoderSettings } from '../services/image/src/convert/decode/pool.ts';
+import { DecoderPool, defaultDecoderSettings } from '../services/image/src/convert/decode/decoder-pool.ts';
 import { corpusNames } from './image/corpus.ts';
 import { measureHostile } from './image/hostile.ts';
 import { measureMemory, measureScaling, measureThroughput } from './image/load.ts';

@@ -1,9 +1,9 @@
 // Conversions in a loop in a process of their own, from memory to nowhere: what the pipeline is measured against.
 import { readFile } from 'node:fs/promises';
 import { convert } from '../../services/image/src/convert/convert.ts';
-import { DecoderPool, defaultDecoderSettings } from '../../services/image/src/convert/decode/pool.ts';
+import { DecoderPool, defaultDecoderSettings } from '../../services/image/src/convert/decode/decoder-pool.ts';
 import { defaultLimits, defaultOptions, type ConvertOptions } from '../../services/image/src/convert/options.ts';
-import { sourceFromBytes } from '../../services/image/src/convert/source.ts';
+import { sourceFromBytes } from '../../services/image/src/convert/byte-reader.ts';
 
 export interface BareLoopRequest {
   readonly files: readonly { readonly path: string; readonly options: Partial<ConvertOptions> }[];

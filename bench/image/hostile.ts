@@ -1,7 +1,7 @@
 // What hostile files cost: bombs, and damaged copies of every kind of file.
 import zlib from 'node:zlib';
 import { fuzz } from '../../services/image/tests/fuzz.ts';
-import { convertBytes, startDecoders } from '../../services/image/tests/support/converting.ts';
+import { convertBytes, startDecoders } from '../../services/image/tests/support/convert-bytes.ts';
 import { chunk, rawPng } from '../../services/image/tests/support/png-writer.ts';
 import type { Row } from '../run.ts';
 

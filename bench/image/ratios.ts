@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { readFileSync, readdirSync } from 'node:fs';
 import { convert } from '../../services/image/src/convert/convert.ts';
-import type { DecoderPool } from '../../services/image/src/convert/decode/pool.ts';
+import type { DecoderPool } from '../../services/image/src/convert/decode/decoder-pool.ts';
 import { defaultLimits, defaultOptions } from '../../services/image/src/convert/options.ts';
-import { sourceFromBytes } from '../../services/image/src/convert/source.ts';
+import { sourceFromBytes } from '../../services/image/src/convert/byte-reader.ts';
 import type { Row } from '../run.ts';
 import { corpusFile } from './corpus.ts';
 import type { PeerName, Peers } from './peers.ts';

@@ -1,9 +1,9 @@
 // What VERIFY_JPEG costs: each JPEG of the corpus copied, copied and read through for damage, and by ImageMagick.
 import { readFile } from 'node:fs/promises';
 import { convert } from '../../services/image/src/convert/convert.ts';
-import { DecoderPool, defaultDecoderSettings } from '../../services/image/src/convert/decode/pool.ts';
+import { DecoderPool, defaultDecoderSettings } from '../../services/image/src/convert/decode/decoder-pool.ts';
 import { defaultLimits, defaultOptions } from '../../services/image/src/convert/options.ts';
-import { sourceFromBytes } from '../../services/image/src/convert/source.ts';
+import { sourceFromBytes } from '../../services/image/src/convert/byte-reader.ts';
 import type { BenchResult, Row } from '../run.ts';
 import { corpusFile, corpusNames } from './corpus.ts';
 import { openPeers } from './peers.ts';

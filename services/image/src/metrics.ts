@@ -1,7 +1,7 @@
 import { DURATION_BUCKETS_SECONDS, observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Conversion } from './convert/convert.ts';
-import type { DecoderCounts } from './convert/decode/pool.ts';
+import type { DecoderCounts } from './convert/decode/decoder-pool.ts';
 
 /** The metrics of the image service, by name. Dashboards and alert rules are checked against what is emitted. */
 export const imageMetricNames = {

@@ -4,11 +4,11 @@ import type { RunningService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus, type WorkerContext } from '@sluice/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
-import { DecoderPool, defaultDecoderSettings } from './convert/decode/pool.ts';
-import type { ConverterDeps } from './converter.ts';
-import { startDroppingLeftovers } from './leftovers.ts';
+import { DecoderPool, defaultDecoderSettings } from './convert/decode/decoder-pool.ts';
+import type { ConvertJobDeps } from './nats/convert-job.ts';
+import { startPdfCleanup } from './pdf-cleanup.ts';
 import { createImageMetrics } from './metrics.ts';
-import { converterPipelines } from './pipelines.ts';
+import { imagePipelines } from './nats/pipelines.ts';
 import { thisMachine } from './sizing.ts';
 
 const HOUR_MS = 60 * 60_000;
@@ -40,16 +40,16 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
   const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, metrics, now: () => new Date() };
   const cancellations = watchCancellations(worker.bus.port);
-  const leftovers = startDroppingLeftovers({ store, log, olderThanMs: Math.max(HOUR_MS, 2 * convertTimeoutMs) });
-  const use = [unlessCancelled<ConvertImage, ConverterDeps>(jobLog(worker.bus), cancellations)];
-  for (const pipeline of converterPipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
+  const cleanup = startPdfCleanup({ store, log, olderThanMs: Math.max(HOUR_MS, 2 * convertTimeoutMs) });
+  const use = [unlessCancelled<ConvertImage, ConvertJobDeps>(jobLog(worker.bus), cancellations)];
+  for (const pipeline of imagePipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
     await worker.host.start(pipeline, deps);
   }
   return {
     ready: () => worker.host.reasons(),
     async stop() {
       await worker.leave();
-      leftovers.stop();
+      cleanup.stop();
       cancellations.close();
       await decoders.close();
       store.close();

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { PageSource } from '../src/convert/source.ts';
+import type { PageSource } from '../src/convert/byte-reader.ts';
 import { largestDifference, sharpReading } from './support/compare.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { readPictures } from './support/pdf-reader.ts';
 import { chunk, writePng } from './support/png-writer.ts';
 import { writeTiff } from './support/tiff-writer.ts';

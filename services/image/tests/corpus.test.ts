@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { corpusFile, corpusNames } from '../../../bench/image/corpus.ts';
-import { startDecoders } from './support/converting.ts';
-import { isRight, judge } from './support/judge.ts';
+import { startDecoders } from './support/convert-bytes.ts';
+import { isRight, judge } from './support/judge-pdf.ts';
 import { DocumentJudges, missingRenderers } from './support/renderers.ts';
 
 const decoders = startDecoders();

@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { corpusFile, corpusNames } from '../../../bench/image/corpus.ts';
 import { crashers, suiteFiles, suiteMissing, type SuiteFile } from './pngsuite/suite.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
-import { isRight, judge, type Judgement } from './support/judge.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
+import { isRight, judge, type Judgement } from './support/judge-pdf.ts';
 import { DocumentJudges, missingRenderers, type Renderer } from './support/renderers.ts';
 
 const reason = suiteMissing ?? missingRenderers();

@@ -3,9 +3,9 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { DecoderPool } from '../src/convert/decode/pool.ts';
-import { startDecoder, type DecoderLimits, type DecoderProcess } from '../src/convert/decode/process.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
+import type { DecoderPool } from '../src/convert/decode/decoder-pool.ts';
+import { startDecoder, type DecoderLimits, type DecoderProcess } from '../src/convert/decode/decoder-process.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { writePng } from './support/png-writer.ts';
 
 const pools: DecoderPool[] = [];

@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { fuzz, fuzzForMemory } from './fuzz.ts';
 import { bombs } from './support/bombs.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { writeRestartingJpeg } from './support/jpeg-writer.ts';
 import { chunk, rawPng, writePng } from './support/png-writer.ts';
 import { writeTiff } from './support/tiff-writer.ts';

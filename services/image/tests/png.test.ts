@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { largestDifference, sharpReading } from './support/compare.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { readPictures } from './support/pdf-reader.ts';
 import { writePng, type PngPlan } from './support/png-writer.ts';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
-import { convertBytes, startDecoders } from './support/converting.ts';
-import { isRight, judge } from './support/judge.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
+import { isRight, judge } from './support/judge-pdf.ts';
 import { writePng } from './support/png-writer.ts';
 import { DocumentJudges, missingRenderers } from './support/renderers.ts';
 

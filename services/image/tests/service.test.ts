@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import zlib from 'node:zlib';
 import { PageSize, Quality } from '@sluice/contracts';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { startDroppingLeftovers } from '../src/leftovers.ts';
+import { startPdfCleanup } from '../src/pdf-cleanup.ts';
 import { startImageSystem, type ImageSystem } from './image-run.ts';
 import { largestDifference, sharpReading } from './support/compare.ts';
 import { readPictures } from './support/pdf-reader.ts';
@@ -153,9 +153,9 @@ test('parts of a PDF that a killed service left behind are dropped, and nothing 
   const { promise: told, resolve: tell } = Promise.withResolvers<unknown>();
   const log = { info: tell, warn: tell };
   // As if an hour had passed.
-  const leftovers = startDroppingLeftovers({ store: system.store, log, olderThanMs: -60_000, everyMs: 50 });
+  const cleanup = startPdfCleanup({ store: system.store, log, olderThanMs: -60_000, everyMs: 50 });
   const dropped = await told;
-  leftovers.stop();
+  cleanup.stop();
   expect(dropped).toEqual({ dropped: 1 });
   await expect(killed.finish()).rejects.toMatchObject({ name: 'StoreError' });
   expect(await system.store.head('pdf/job_stored.pdf')).toBeDefined();

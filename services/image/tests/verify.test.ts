@@ -3,7 +3,7 @@ import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startImageSystem, type ImageSystem } from './image-run.ts';
 import { sharpReading } from './support/compare.ts';
-import { convertBytes, startDecoders } from './support/converting.ts';
+import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { seedFiles } from './support/seeds.ts';
 
 const decoders = startDecoders();

@@ -1,13 +1,13 @@
-import { copyJpeg } from './jpeg/copy.ts';
-import { drawDecoded } from './decode/draw.ts';
+import { copyJpeg } from './jpeg/copy-jpeg.ts';
+import { drawDecoded } from './decode/draw-decoded.ts';
 import { CorruptImageError, ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
 import type { ConvertOptions } from './options.ts';
 import type { ConversionPath, ConvertContext, DrawnPage, PageJob } from './page-job.ts';
 import { PdfWriter } from './pdf/document.ts';
-import { drawPng } from './png/draw.ts';
-import { MeasuringSink, type Sink } from './sink.ts';
+import { drawPng } from './png/draw-png.ts';
+import { MeasuringSink, type Sink } from './pdf/sink.ts';
 import { sniff, sniffBytes, wasPng } from './sniff.ts';
-import { ByteReader, type PageSource } from './source.ts';
+import { ByteReader, type PageSource } from './byte-reader.ts';
 
 /** What a conversion made. */
 export interface Conversion {

@@ -1,8 +1,8 @@
-import type { DecoderPool } from './decode/pool.ts';
+import type { DecoderPool } from './decode/decoder-pool.ts';
 import type { ConvertLimits, ConvertOptions } from './options.ts';
 import type { PdfWriter } from './pdf/document.ts';
 import type { ImageFormat } from './sniff.ts';
-import type { ByteReader, PageSource } from './source.ts';
+import type { ByteReader, PageSource } from './byte-reader.ts';
 
 /** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */
 export type ConversionPath = 'passthrough' | 'split' | 'decode';

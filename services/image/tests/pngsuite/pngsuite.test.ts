@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { convertBytes, startDecoders } from '../support/converting.ts';
-import { isRight, judge } from '../support/judge.ts';
+import { convertBytes, startDecoders } from '../support/convert-bytes.ts';
+import { isRight, judge } from '../support/judge-pdf.ts';
 import { DocumentJudges, missingRenderers } from '../support/renderers.ts';
 import { crashers, suiteCounts, suiteFiles, suiteMissing } from './suite.ts';
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { frameType, writeJson } from '../../src/convert/decode/protocol.ts';
+import { frameType, writeJson } from '../../src/convert/decode/decoder-protocol.ts';
 
 /** Stands in for a decoder that was taken over: tries what it must not be able to do, and tells. */
 const attempt = (act: () => unknown): string => {

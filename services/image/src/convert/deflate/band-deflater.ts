@@ -1,5 +1,5 @@
 import zlib from 'node:zlib';
-import { release } from '../release.ts';
+import { release } from '../release-memory.ts';
 import { adler32 } from './adler32.ts';
 
 /** How to deflate: a level, and a strategy where matches are not worth searching for. */

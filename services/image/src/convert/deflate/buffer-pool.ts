@@ -1,4 +1,4 @@
-import { release } from '../release.ts';
+import { release } from '../release-memory.ts';
 
 /**
  * Buffers that are used over and over within one conversion. Each band of a picture would otherwise be new memory,

@@ -1,7 +1,7 @@
 import zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readPictures } from '../../../tests/support/pdf-reader.ts';
-import { MemorySink } from '../sink.ts';
+import { MemorySink } from './sink.ts';
 import { PdfWriter } from './document.ts';
 import type { PdfImage } from './image-object.ts';
 

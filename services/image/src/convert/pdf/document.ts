@@ -1,6 +1,6 @@
 import Pdfkit from 'pdfkit';
-import type { Orientation, PageLayout } from '../page.ts';
-import type { Sink } from '../sink.ts';
+import type { Orientation, PageLayout } from '../page-layout.ts';
+import type { Sink } from './sink.ts';
 import { imageEntries, type PdfImage } from './image-object.ts';
 import { pdfkitInternals, pdfSyntax, type PdfReference } from './pdfkit-internals.ts';
 

@@ -1,4 +1,4 @@
-import type { IccProfile } from '../icc.ts';
+import type { IccProfile } from '../metadata/icc.ts';
 
 /** A picture as PDF draws it: what its bytes mean. */
 export interface PdfImage {

@@ -1,8 +1,8 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
-import type { ByteReader } from '../source.ts';
-import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk.ts';
-import type { PngMetadata } from './metadata.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk-header.ts';
+import type { PngMetadata } from './png-metadata.ts';
 import { readChunk } from './read-chunk.ts';
 
 /** How large the blocks are that IDAT data is gathered into: encoders cut it every 8 KiB, zlib and S3 like more. */

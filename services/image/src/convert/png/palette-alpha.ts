@@ -1,6 +1,6 @@
 import { CorruptImageError } from '../errors.ts';
-import type { PngHeader } from './header.ts';
-import type { RowBand } from './rows.ts';
+import type { PngHeader } from './png-header.ts';
+import type { RowBand } from './row-bands.ts';
 
 /**
  * The alpha of a palette picture whose palette entries are transparent to different degrees: rows are unfiltered, and

@@ -1,7 +1,7 @@
 import zlib from 'node:zlib';
-import type { ByteReader } from '../source.ts';
-import type { AncillaryBytes } from './ancillary.ts';
-import { checkCrc, type ChunkHeader } from './chunk.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import type { AncillaryBytes } from './ancillary-bytes.ts';
+import { checkCrc, type ChunkHeader } from './chunk-header.ts';
 
 const sliceBytes = 65_536;
 

@@ -1,4 +1,4 @@
-import { colourType, type PngHeader } from './header.ts';
+import { colourType, type PngHeader } from './png-header.ts';
 
 /** How a PNG without an alpha channel is transparent. */
 export type Transparency =

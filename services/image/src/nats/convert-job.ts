@@ -5,16 +5,16 @@ import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
-import { convert, type Conversion } from './convert/convert.ts';
-import type { DecoderPool } from './convert/decode/pool.ts';
-import { ConversionError, ConversionTimeoutError } from './convert/errors.ts';
-import type { ConvertLimits } from './convert/options.ts';
-import type { ImageMetrics } from './metrics.ts';
-import { convertOptions } from './options.ts';
-import { pageSources, SourceMissingError } from './sources.ts';
+import { convert, type Conversion } from '../convert/convert.ts';
+import type { DecoderPool } from '../convert/decode/decoder-pool.ts';
+import { ConversionError, ConversionTimeoutError } from '../convert/errors.ts';
+import type { ConvertLimits } from '../convert/options.ts';
+import type { ImageMetrics } from '../metrics.ts';
+import { optionsOfMessage } from './message-options.ts';
+import { pageSources, SourceMissingError } from './message-pictures.ts';
 
 /** What the two pipelines work with. */
-export interface ConverterDeps {
+export interface ConvertJobDeps {
   readonly store: Pick<ObjectStore, 'get' | 'upload' | 'head'>;
   readonly decoders: DecoderPool;
   readonly limits: ConvertLimits;
@@ -30,7 +30,7 @@ export interface ConverterDeps {
  * told once; a store that cannot be reached is a retry. A repeat writes the same bytes to the same key and tells the
  * same result under the same id.
  */
-export async function convertJob(message: Message<ConvertImage>, context: Context<ConverterDeps>): Promise<Outcome> {
+export async function convertJob(message: Message<ConvertImage>, context: Context<ConvertJobDeps>): Promise<Outcome> {
   const { deps, log } = context;
   const startedMs = performance.now();
   try {
@@ -49,7 +49,7 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
       return done;
     });
     deps.metrics.succeeded(conversion, performance.now() - startedMs);
-    return tell(message, context, { case: 'succeeded', value: succeeded(message.data, conversion) });
+    return publishResult(message, context, { case: 'succeeded', value: succeeded(message.data, conversion) });
   } catch (error) {
     // The source of a job is deleted when the job has ended. So a missing one means that this is a repeat of work that
     // was done, or that somebody deleted it first.
@@ -65,40 +65,40 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
       { job_id: message.data.jobId, code: error.code, detail: error.message },
       'the picture cannot be converted',
     );
-    return tell(message, context, { case: 'failed', value: failure(error.code, error.message) });
+    return publishResult(message, context, { case: 'failed', value: failureOf(error.code, error.message) });
   }
 }
 
-async function convertInTime(work: ConvertImage, { deps, signal }: Context<ConverterDeps>): Promise<Conversion> {
+async function convertInTime(work: ConvertImage, { deps, signal }: Context<ConvertJobDeps>): Promise<Conversion> {
   const { store, limits, decoders, verifyJpeg, convertTimeoutMs } = deps;
-  const late = new AbortController();
+  const timedOut = new AbortController();
   const timer = setTimeout(() => {
-    late.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
+    timedOut.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
   }, convertTimeoutMs);
-  const either = AbortSignal.any([signal, late.signal]);
-  const upload = store.upload(work.outputKey, { contentType: 'application/pdf', signal: either });
+  const signalOrTimeout = AbortSignal.any([signal, timedOut.signal]);
+  const upload = store.upload(work.outputKey, { contentType: 'application/pdf', signal: signalOrTimeout });
   try {
-    const sources = pageSources(work.sources, store, either);
-    const conversion = await convert(sources, convertOptions(work.options), upload, {
+    const sources = pageSources(work.sources, store, signalOrTimeout);
+    const conversion = await convert(sources, optionsOfMessage(work.options), upload, {
       limits,
       decoders,
       verifyJpeg,
-      signal: either,
+      signal: signalOrTimeout,
     });
     await upload.finish();
     return conversion;
   } catch (error) {
     await upload.abandon();
     // Whatever broke because of it, lateness is the reason.
-    throw late.signal.aborted ? (late.signal.reason as Error) : error;
+    throw timedOut.signal.aborted ? (timedOut.signal.reason as Error) : error;
   } finally {
     clearTimeout(timer);
   }
 }
 
-type Ending = Exclude<ImageConverted['outcome'], { case: undefined }>;
+type JobOutcome = Exclude<ImageConverted['outcome'], { case: undefined }>;
 
-function tell(message: Message<ConvertImage>, context: Context<ConverterDeps>, outcome: Ending): Outcome {
+function publishResult(message: Message<ConvertImage>, context: Context<ConvertJobDeps>, outcome: JobOutcome): Outcome {
   const { jobId, replays } = message.data;
   const result = create(ImageConvertedSchema, {
     jobId,
@@ -114,11 +114,11 @@ function tell(message: Message<ConvertImage>, context: Context<ConverterDeps>, o
   return { kind: 'ack' };
 }
 
-function failure(code: string, detail: string): Extract<Ending, { case: 'failed' }>['value'] {
+function failureOf(code: string, detail: string): Extract<JobOutcome, { case: 'failed' }>['value'] {
   return { $typeName: 'sluice.v1.Failure', code, detail: detail.slice(0, 500) };
 }
 
-function succeeded(work: ConvertImage, conversion: Conversion): Extract<Ending, { case: 'succeeded' }>['value'] {
+function succeeded(work: ConvertImage, conversion: Conversion): Extract<JobOutcome, { case: 'succeeded' }>['value'] {
   return {
     $typeName: 'sluice.v1.ImageResult',
     key: work.outputKey,

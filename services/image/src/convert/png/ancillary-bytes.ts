@@ -1,6 +1,6 @@
 import zlib from 'node:zlib';
 import { ImageTooLargeError } from '../errors.ts';
-import { isCritical } from './chunk.ts';
+import { isCritical } from './chunk-header.ts';
 
 /**
  * How many bytes the text, the profile and everything else that is no pixel may be in one PNG, once unfolded: eight

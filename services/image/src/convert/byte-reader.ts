@@ -1,5 +1,5 @@
 import { CorruptImageError, PayloadTooLargeError } from './errors.ts';
-import { release } from './release.ts';
+import { release } from './release-memory.ts';
 
 /** One picture to convert. */
 export interface PageSource {

@@ -1,8 +1,8 @@
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { CorruptImageError, ImageTooLargeError, type ConversionError } from '../errors.ts';
-import { DamageReport } from './damage.ts';
-import type { DecodedImage, DecodeRequest } from './protocol.ts';
-import { deflateRows, packBilevel, type Raster } from './rows.ts';
+import { DamageReport } from './jpeg-damage.ts';
+import type { DecodedImage, DecodeRequest } from './decoder-protocol.ts';
+import { deflateRows, packBilevel, type Raster } from './encode-rows.ts';
 
 /** Where a decoded picture goes. */
 export interface RasterOutput {
@@ -22,7 +22,7 @@ const bandsAtOnce = 3;
  *
  * @throws when a build of sharp does not keep to it: such a decoder must not start
  */
-export async function armSharp(): Promise<void> {
+export async function restrictSharp(): Promise<void> {
   sharp.block({ operation: ['VipsForeignLoad'] });
   sharp.unblock({
     operation: ['Png', 'Jpeg', 'Webp', 'Tiff', 'Nsgif', 'Heif'].map((format) => `VipsForeignLoad${format}`),

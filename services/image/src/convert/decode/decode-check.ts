@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { CorruptImageError } from '../errors.ts';
-import { DamageReport } from './damage.ts';
-import type { VerifyRequest } from './protocol.ts';
+import { DamageReport } from './jpeg-damage.ts';
+import type { VerifyRequest } from './decoder-protocol.ts';
 
 // sharp decodes at an eighth only what it is asked to make smaller than that.
 const shrink = 9;

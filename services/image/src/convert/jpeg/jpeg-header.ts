@@ -1,9 +1,9 @@
 import { CorruptImageError } from '../errors.ts';
-import { readExif } from '../exif.ts';
-import { profileFor, type IccProfile } from '../icc.ts';
-import type { Density, Orientation } from '../page.ts';
-import type { ByteReader } from '../source.ts';
-import { JpegTables, readFrame, type JpegFrame } from './tables.ts';
+import { readExif } from '../metadata/exif.ts';
+import { profileFor, type IccProfile } from '../metadata/icc.ts';
+import type { Density, Orientation } from '../page-layout.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import { JpegTables, readFrame, type JpegFrame } from './jpeg-tables.ts';
 
 /** Everything of a JPEG before its first scan: what it means, and what of it is worth copying. */
 export interface JpegHeader {

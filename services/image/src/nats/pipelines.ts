@@ -1,14 +1,14 @@
 import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Middleware, type Pipeline } from '@sluice/pipeline';
-import { convertJob, type ConverterDeps } from './converter.ts';
+import { convertJob, type ConvertJobDeps } from './convert-job.ts';
 
-export interface ConverterSettings {
+export interface ImagePipelineSettings {
   /** Jobs in flight, for each pipeline. */
   readonly slots: number;
   readonly convertTimeoutMs: number;
   /** Around every conversion. */
-  readonly use?: readonly Middleware<ConvertImage, ConverterDeps>[];
+  readonly use?: readonly Middleware<ConvertImage, ConvertJobDeps>[];
 }
 
 const decode = decoder(channels.convertUrl);
@@ -25,9 +25,9 @@ function decodeConvertImage(bytes: Uint8Array): ConvertImage {
  * The two converters: pictures in the store, and pictures that came with the message. Each reads its express lane and
  * its normal lane, four to one while both have work.
  */
-export function converterPipelines(settings: ConverterSettings): Pipeline<ConvertImage, ConverterDeps>[] {
+export function imagePipelines(settings: ImagePipelineSettings): Pipeline<ConvertImage, ConvertJobDeps>[] {
   return ['url_to_pdf', 'binary_to_pdf'].map((name) =>
-    definePipeline<ConvertImage, ConverterDeps>({
+    definePipeline<ConvertImage, ConvertJobDeps>({
       name,
       sources: [
         { stream: 'IMAGES_EXPRESS', consumer: name, weight: 4 },

@@ -1,5 +1,5 @@
-import { release } from '../release.ts';
-import type { PngHeader } from './header.ts';
+import { release } from '../release-memory.ts';
+import type { PngHeader } from './png-header.ts';
 
 /** Some whole rows, each behind its filter byte. */
 export interface RowBand {

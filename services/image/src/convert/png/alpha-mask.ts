@@ -2,9 +2,9 @@ import type { PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { CorruptImageError } from '../errors.ts';
 import type { PagePicture } from '../pdf/document.ts';
-import { ByteReader } from '../source.ts';
+import { ByteReader } from '../byte-reader.ts';
 import { readIdat } from './idat.ts';
-import { readPngMetadata, type PngMetadata } from './metadata.ts';
+import { readPngMetadata, type PngMetadata } from './png-metadata.ts';
 
 /** Takes rows of alpha behind their filter bytes. */
 export interface AlphaRows {

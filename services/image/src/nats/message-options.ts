@@ -1,5 +1,5 @@
 import { PageSize, Quality, type ImageOptions } from '@sluice/contracts';
-import { defaultOptions, type ConvertOptions } from './convert/options.ts';
+import { defaultOptions, type ConvertOptions } from '../convert/options.ts';
 
 const qualities: Partial<Record<Quality, ConvertOptions['quality']>> = {
   [Quality.AUTO]: 'auto',
@@ -15,7 +15,7 @@ const pageSizes: Partial<Record<PageSize, ConvertOptions['pageSize']>> = {
 };
 
 /** The options of a message; what it leaves out, or names in words of a newer version, is as by default. */
-export function convertOptions(options: ImageOptions | undefined): ConvertOptions {
+export function optionsOfMessage(options: ImageOptions | undefined): ConvertOptions {
   if (!options) return defaultOptions;
   return {
     quality: qualities[options.quality] ?? defaultOptions.quality,

@@ -2,19 +2,19 @@ import type { DrawnPage, PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';
-import { profileOfIccp } from '../icc.ts';
+import { profileOfIccp } from '../metadata/icc.ts';
 import { fits } from '../options.ts';
-import { credibleDensity, layOut, orientedSize } from '../page.ts';
+import { credibleDensity, layOut, orientedSize } from '../page-layout.ts';
 import type { PagePicture } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import { writeAlpha, type AlphaRows } from './alpha.ts';
-import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
+import { writeAlpha, type AlphaRows } from './alpha-mask.ts';
+import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './png-header.ts';
 import { readIdat } from './idat.ts';
-import { inflatePixels } from './inflate.ts';
-import { readPngMetadata, type PngMetadata } from './metadata.ts';
+import { inflatePixels } from './inflate-pixels.ts';
+import { readPngMetadata, type PngMetadata } from './png-metadata.ts';
 import { PaletteAlpha } from './palette-alpha.ts';
-import { rowBands } from './rows.ts';
-import { AlphaSplitter } from './split.ts';
+import { rowBands } from './row-bands.ts';
+import { AlphaSplitter } from './alpha-splitter.ts';
 import { transparencyOf, type Transparency } from './transparency.ts';
 
 // Rows are handled a band at a time: large enough for zlib to be at its best, small enough to keep the loop free.

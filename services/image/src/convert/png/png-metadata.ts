@@ -1,11 +1,11 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
-import { readExif } from '../exif.ts';
-import type { Density, Orientation } from '../page.ts';
-import type { ByteReader } from '../source.ts';
-import { AncillaryBytes } from './ancillary.ts';
-import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk.ts';
-import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './header.ts';
+import { readExif } from '../metadata/exif.ts';
+import type { Density, Orientation } from '../page-layout.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import { AncillaryBytes } from './ancillary-bytes.ts';
+import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk-header.ts';
+import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './png-header.ts';
 import { readChunk } from './read-chunk.ts';
 
 /** Everything of a PNG that comes before its pixels and bears on how they are drawn. */

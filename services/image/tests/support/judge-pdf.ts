@@ -1,6 +1,6 @@
-import type { DecoderPool } from '../../src/convert/decode/pool.ts';
+import type { DecoderPool } from '../../src/convert/decode/decoder-pool.ts';
 import { largestDifference, sharpCmyk, sharpReading } from './compare.ts';
-import { convertBytes, type Converted } from './converting.ts';
+import { convertBytes, type Converted } from './convert-bytes.ts';
 import { readPictures } from './pdf-reader.ts';
 import { renderers, type DocumentJudges, type Renderer } from './renderers.ts';
 

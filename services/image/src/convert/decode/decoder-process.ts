@@ -20,7 +20,7 @@ export interface DecoderProcess {
   kill(): void;
 }
 
-const decoderEntry = new URL('child.ts', import.meta.url);
+const decoderEntry = new URL('decoder-main.ts', import.meta.url);
 
 /**
  * Starts a decoder. Its environment is empty but for what tunes it: credentials stay here. The shell in front sets the

@@ -1,6 +1,6 @@
 import type { ImageSource } from '@sluice/contracts';
 import { StoreError, type ObjectStore } from '@sluice/storage';
-import { sourceFromBytes, type PageSource } from './convert/source.ts';
+import { sourceFromBytes, type PageSource } from '../convert/byte-reader.ts';
 
 /** A picture of a job is not in the store. */
 export class SourceMissingError extends Error {

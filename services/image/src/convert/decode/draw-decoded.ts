@@ -1,13 +1,13 @@
 import type { DrawnPage, PageJob } from '../page-job.ts';
 import { CorruptImageError, DecoderCrashedError } from '../errors.ts';
 import type { ConvertOptions } from '../options.ts';
-import { credibleDensity, layOut } from '../page.ts';
+import { credibleDensity, layOut } from '../page-layout.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import { provenPng } from '../png/proven.ts';
+import { checkedPng } from '../png/checked-png.ts';
 import { sniffBytes, type ImageFormat } from '../sniff.ts';
-import { ByteReader } from '../source.ts';
-import type { DecodedImage, DecodeRequest } from './protocol.ts';
+import { ByteReader } from '../byte-reader.ts';
+import type { DecodedImage, DecodeRequest } from './decoder-protocol.ts';
 
 /** Draws what cannot be copied: a decoder process decodes it, scaled and turned as asked. */
 export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
@@ -18,7 +18,7 @@ export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
     const request = decodeRequest(job, lossySource);
     const drawn: DrawnPage[] = [];
     const page = new OpenPage(job);
-    const file = format === 'png' ? provenPng(reader) : reader.rest();
+    const file = format === 'png' ? checkedPng(reader) : reader.rest();
     for await (const event of context.decoders.decode(file, request, context.signal)) {
       if (event.kind === 'image') {
         await page.end();

@@ -1,4 +1,4 @@
-import type { Density, Orientation } from './page.ts';
+import type { Density, Orientation } from '../page-layout.ts';
 
 /** The two things in a picture's EXIF that bear on how it is shown. */
 export interface ExifHints {

@@ -1,7 +1,7 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
-import { release } from '../release.ts';
-import type { PngHeader } from './header.ts';
+import { release } from '../release-memory.ts';
+import type { PngHeader } from './png-header.ts';
 import { idatBlocksValid } from './idat.ts';
 
 // Each piece is a hop to the thread pool and back: text and flat art inflate to twenty times their size, where hops

@@ -1,7 +1,7 @@
 import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 
-export interface LeftoverSettings {
+export interface PdfCleanupSettings {
   readonly store: Pick<ObjectStore, 'dropUnfinished'>;
   readonly log: Pick<Logger, 'info' | 'warn'>;
   /** How old parts of a PDF must be: older than any that is still being written. */
@@ -14,7 +14,7 @@ export interface LeftoverSettings {
  * Drops the parts of PDFs that nobody will finish, every hour until stopped. A conversion that fails drops its own; a
  * service that was killed in the middle of one could not.
  */
-export function startDroppingLeftovers(settings: LeftoverSettings): { stop(): void } {
+export function startPdfCleanup(settings: PdfCleanupSettings): { stop(): void } {
   const { store, log, olderThanMs, everyMs = 60 * 60_000 } = settings;
   const timer = setInterval(() => {
     store.dropUnfinished('pdf/', new Date(Date.now() - olderThanMs)).then(

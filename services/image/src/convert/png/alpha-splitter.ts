@@ -1,4 +1,4 @@
-import type { PngHeader } from './header.ts';
+import type { PngHeader } from './png-header.ts';
 
 /**
  * Parts filtered rows of colour and alpha into filtered rows of each, without undoing the filters: they work byte by

@@ -6,7 +6,7 @@ import {
   ImageTooLargeError,
   type ConversionErrorCode,
 } from '../errors.ts';
-import { residentBytes, startDecoder, type DecoderLimits, type DecoderProcess } from './process.ts';
+import { residentBytes, startDecoder, type DecoderLimits, type DecoderProcess } from './decoder-process.ts';
 import {
   frameType,
   readFrames,
@@ -17,7 +17,7 @@ import {
   type DecodeRequest,
   type Frame,
   type VerifyRequest,
-} from './protocol.ts';
+} from './decoder-protocol.ts';
 
 export interface DecoderPoolSettings extends DecoderLimits {
   /** Decoders at the same time: one for each core. */

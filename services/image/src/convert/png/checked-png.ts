@@ -1,7 +1,7 @@
 import { TransformStream, type WritableStreamDefaultWriter } from 'node:stream/web';
-import { ByteReader } from '../source.ts';
+import { ByteReader } from '../byte-reader.ts';
 import { readIdat } from './idat.ts';
-import { readPngMetadata } from './metadata.ts';
+import { readPngMetadata } from './png-metadata.ts';
 
 /**
  * The bytes of a PNG on their way to a decoder, in pieces that are valid until the next is asked for. What is asked of
@@ -11,7 +11,7 @@ import { readPngMetadata } from './metadata.ts';
  * @throws {CorruptImageError} when its chunks are broken, out of place or end early
  * @throws {ImageTooLargeError} for more text and metadata than any real file has
  */
-export async function* provenPng(reader: ByteReader): AsyncGenerator<Buffer> {
+export async function* checkedPng(reader: ByteReader): AsyncGenerator<Buffer> {
   const { readable, writable } = new TransformStream<Buffer, Buffer>();
   const writer = writable.getWriter();
   const proven = prove(passing(reader, writer)).then(

@@ -1,7 +1,7 @@
 import { CorruptImageError } from '../errors.ts';
-import type { ByteReader } from '../source.ts';
-import { marker, segmentBytes, type JpegHeader } from './header.ts';
-import type { JpegTables } from './tables.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import { marker, segmentBytes, type JpegHeader } from './jpeg-header.ts';
+import type { JpegTables } from './jpeg-tables.ts';
 
 /**
  * The rest of a JPEG behind its first scan header, up to and with EOI, as pieces to copy, each valid until the next is

@@ -1,15 +1,22 @@
 import { Socket } from 'node:net';
 import { ConversionError } from '../errors.ts';
-import { frameType, readFrames, writeFrame, writeJson, type DecodeRequest, type VerifyRequest } from './protocol.ts';
-import { armSharp, rasterise } from './raster.ts';
-import { verifyJpeg } from './verify.ts';
+import {
+  frameType,
+  readFrames,
+  writeFrame,
+  writeJson,
+  type DecodeRequest,
+  type VerifyRequest,
+} from './decoder-protocol.ts';
+import { restrictSharp, rasterise } from './rasterise.ts';
+import { verifyJpeg } from './decode-check.ts';
 
 /**
  * A decoder process: takes one file at a time on descriptor 3 and answers with pictures a PDF can draw, or with whether
  * it is damaged. It holds no
  * credentials, opens no connection and writes no file; its parent watches its memory and its time and kills it freely.
  */
-await armSharp();
+await restrictSharp();
 const pipe = new Socket({ fd: 3, readable: true, writable: true });
 // The service is gone: so is the work.
 pipe.on('error', () => process.exit(0));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { credibleDensity, layOut } from './page.ts';
+import { credibleDensity, layOut } from './page-layout.ts';
 
 describe('density', () => {
   it('is taken in whole pixels per inch', () => {

@@ -1,8 +1,12 @@
 import { convert, type Conversion } from '../../src/convert/convert.ts';
-import { DecoderPool, defaultDecoderSettings, type DecoderPoolSettings } from '../../src/convert/decode/pool.ts';
+import {
+  DecoderPool,
+  defaultDecoderSettings,
+  type DecoderPoolSettings,
+} from '../../src/convert/decode/decoder-pool.ts';
 import { defaultLimits, defaultOptions, type ConvertLimits, type ConvertOptions } from '../../src/convert/options.ts';
-import { MemorySink } from '../../src/convert/sink.ts';
-import { sourceFromBytes, type PageSource } from '../../src/convert/source.ts';
+import { MemorySink } from '../../src/convert/pdf/sink.ts';
+import { sourceFromBytes, type PageSource } from '../../src/convert/byte-reader.ts';
 
 /** A pool for a suite. Close it when the suite is done. */
 export function startDecoders(settings: Partial<DecoderPoolSettings> = {}): DecoderPool {

@@ -1,12 +1,12 @@
 import type { DrawnPage, PageJob } from '../page-job.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
-import { credibleDensity, layOut, orientedSize } from '../page.ts';
+import { credibleDensity, layOut, orientedSize } from '../page-layout.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import type { ByteReader } from '../source.ts';
-import { readJpegHeader, type JpegHeader } from './header.ts';
-import { readScans } from './scan.ts';
-import { verifyOnTheWay } from './verify.ts';
+import type { ByteReader } from '../byte-reader.ts';
+import { readJpegHeader, type JpegHeader } from './jpeg-header.ts';
+import { readScans } from './jpeg-scans.ts';
+import { verifyOnTheWay } from './verify-while-copying.ts';
 
 /**
  * Draws a JPEG without decoding it: PDF's DCTDecode reads the file as it stands, less its metadata. Undefined, with
