@@ -24,7 +24,7 @@ export interface ImageMetrics {
   stored(operation: string, outcome: string, durationMs: number): void;
 }
 
-/** Registers the metrics. The decoders are counted when somebody scrapes. */
+/** Registers the metrics. The decoders are counted at each scrape. */
 export function createImageMetrics(registry: Telemetry['registry'], decoders: () => DecoderCounts): ImageMetrics {
   const registers = [registry];
   const names = imageMetricNames;

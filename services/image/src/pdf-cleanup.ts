@@ -11,7 +11,7 @@ export interface PdfCleanupSettings {
 }
 
 /**
- * Drops the parts of PDFs that nobody will finish, every hour until stopped. A conversion that fails drops its own; a
+ * Deletes multipart uploads of PDFs that were never completed, every hour until stopped. A conversion that fails aborts its own; a
  * service that was killed in the middle of one could not.
  */
 export function startPdfCleanup(settings: PdfCleanupSettings): { stop(): void } {

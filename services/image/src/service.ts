@@ -16,7 +16,7 @@ const HOUR_MS = 60 * 60_000;
 /** What the service is started with. */
 export type ImageContext = WorkerContext & { readonly config: ImageConfig };
 
-/** Starts the image service: both converters on the bus, decoders beside them. */
+/** Starts the image service: both pipelines and the decoder processes. */
 export async function startImage(context: ImageContext): Promise<RunningService> {
   const { config, log, telemetry } = context;
   const { sizing, limits, verifyJpeg, convertTimeoutMs } = imageSettings(config, thisMachine());

@@ -33,7 +33,7 @@ describe('a bomb sent to the service', () => {
   });
 
   test('leaves nothing on the disk', async () => {
-    // The folder is everybody's: what others have there for the moment goes by itself.
+    // Other processes use the folder too: their temporary files disappear by themselves.
     const left = async () => {
       const names = (await readdir(os.tmpdir())).filter((name) => !filesBefore.includes(name));
       return names.filter((name) => /vips|sharp|magick/i.test(name));

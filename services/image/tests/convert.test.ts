@@ -281,7 +281,7 @@ describe('options', () => {
 });
 
 describe('the document', () => {
-  it('has a page for each picture, in order, whatever way each takes', async () => {
+  it('has a page for each picture, in order, on every path', async () => {
     const files = [
       await sample('photo.jpg'),
       await sample('screenshot.png'),

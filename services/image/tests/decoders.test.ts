@@ -116,7 +116,7 @@ describe('a decoder', () => {
     expect(decoders.counts.ended).toMatchObject({ retired: 2, crash: 0 });
   });
 
-  it('is given up when whoever wanted the picture goes away', async () => {
+  it('is killed when the caller aborts', async () => {
     const decoders = pool({ start: broken('setInterval(() => {}, 1000)') });
     const request = { format: 'webp', flatten: false, maxPixels: 1e6, maxPages: 1 } as const;
     const late = AbortSignal.timeout(100);
@@ -125,7 +125,7 @@ describe('a decoder', () => {
     expect(decoders.counts).toMatchObject({ busy: 0, ended: { abandoned: 1 } });
   });
 
-  it('is left alone by whoever goes away while others are served', async () => {
+  it('is not killed when a caller that still waits aborts', async () => {
     const decoders = pool({ start: broken('setInterval(() => {}, 1000)') });
     const request = { format: 'webp', flatten: false, maxPixels: 1e6, maxPages: 1 } as const;
     const decode = (signal: AbortSignal): Promise<unknown> =>

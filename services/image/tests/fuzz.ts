@@ -20,7 +20,7 @@ export interface FuzzReport {
   readonly drawn: number;
   /** Of those, JPEGs that sharp reads only when told to overlook damage: copied as they are, damage and all. */
   readonly drawnDamaged: number;
-  /** JPEGs copied as they are whose damage stops sharp whatever it is told, in the file and in the PDF alike. */
+  /** JPEGs copied as they are whose damage stops sharp with every setting, in the file and in the PDF alike. */
   readonly copiedUnreadable: number;
   readonly refused: Readonly<Record<string, number>>;
   /** Everything that must not happen, each with the seed that does it again. */

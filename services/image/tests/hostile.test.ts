@@ -24,7 +24,7 @@ const jpeg = await sharp(png).jpeg().toBuffer();
 const webp = await sharp(png).webp().toBuffer();
 const rows = Buffer.alloc(30 * 121);
 
-describe('what is no picture of ours is refused by its bytes, whatever it is called', () => {
+describe('a file of another kind is refused by its bytes', () => {
   it.each([
     ['SVG', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'],
     ['SVG with a prolog', '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'],
@@ -79,15 +79,12 @@ describe('a corrupt picture fails as corrupt_image', () => {
         Buffer.alloc(200),
       ]),
     ],
-    [
-      'chunk that nobody knows but must',
-      rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('CgBI', Buffer.alloc(4))]),
-    ],
+    ['unknown critical chunk', rawPng(40, 30, 8, 2, zlib.deflateSync(rows), [chunk('CgBI', Buffer.alloc(4))])],
     ['JPEG cut in half', jpeg.subarray(0, jpeg.length >> 1)],
     ['JPEG without its end', jpeg.subarray(0, jpeg.length - 2)],
     ['JPEG of nothing but a header', jpeg.subarray(0, 200)],
     [
-      'JPEG with a segment that nobody knows',
+      'JPEG with an unknown segment',
       Buffer.concat([jpeg.subarray(0, 2), Buffer.from([255, 0xa2, 0, 2]), jpeg.subarray(2)]),
     ],
     ['JPEG without Huffman tables', withoutSegments(jpeg, 0xc4)],

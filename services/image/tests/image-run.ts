@@ -37,7 +37,7 @@ export interface ImageSystem {
   ended(
     jobId: string,
   ): Promise<{ readonly result: ImageConverted | undefined; readonly deadLetter: string | undefined }>;
-  /** Waits until no message is left, whatever came of it: what has not been told now never will be. */
+  /** Waits until every work stream is empty: results that are not published by then never will be. */
   settled(): Promise<void>;
   /** Results so far, repeats included. */
   readonly results: readonly ImageConverted[];

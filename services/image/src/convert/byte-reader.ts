@@ -87,7 +87,7 @@ export class ByteReader {
     return bytes;
   }
 
-  /** Says that nobody will look again at what `next` returned last: its memory is given back, if that can be done. */
+  /** Says that the bytes `next` returned last are not used again: their memory is freed where possible. */
   done(bytes: Buffer): void {
     // Of a chunk that was taken apart, a piece may still be in use.
     const whole = bytes.byteOffset === 0 && bytes.length === bytes.buffer.byteLength;
@@ -107,7 +107,7 @@ export class ByteReader {
     }
   }
 
-  /** Lets go of the stream, whether or not it was read to its end. */
+  /** Closes the stream, whether or not it was read to its end. */
   async close(): Promise<void> {
     await this.#iterator.return?.();
   }

@@ -30,7 +30,7 @@ export interface Conversion {
  * When it throws, what was written to the sink is no PDF and must be thrown away.
  *
  * @throws {ConversionError} with a code that says why the pictures cannot be converted
- * @throws whatever reading a source or writing to the sink throws
+ * @throws the errors of reading a source and of writing to the sink
  */
 export async function convert(
   sources: readonly PageSource[],

@@ -75,7 +75,7 @@ const classes = {
   decoder_crashed: DecoderCrashedError,
 } as const satisfies Record<ConversionErrorCode, unknown>;
 
-/** The error of a code that came from another process. A code that is none of ours is the sender's failure. */
+/** The error of a code that came from another process. An unknown code counts as a crash of the sender. */
 export function conversionError(code: ConversionErrorCode, message: string): ConversionError {
   return Object.hasOwn(classes, code) ? new classes[code](message) : new DecoderCrashedError(message);
 }

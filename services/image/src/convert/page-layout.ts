@@ -20,7 +20,7 @@ export interface PageLayout {
 
 /** What browsers assume of a picture that does not say. */
 const assumedDensity = 96;
-// Encoders write placeholders such as 1, or 25.4 for "none" (1,000 pixels per metre): a photo would fill a wall.
+// Encoders write placeholders such as 1, or 25.4 for "none" (1,000 pixels per metre): a photo would be metres wide.
 const leastCredibleDensity = 30;
 const mostCredibleDensity = 20_000;
 

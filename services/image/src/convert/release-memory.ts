@@ -8,7 +8,7 @@
 export function release(buffer: Buffer): void {
   const memory = buffer.buffer;
   if (!(memory instanceof ArrayBuffer) || memory.detached) return;
-  // Small buffers are parts of a pool that belongs to everybody; none of them spans it.
+  // Small buffers are slices of the pool that all of Node shares; none of them spans it.
   if (memory.byteLength <= Buffer.poolSize && buffer.length < memory.byteLength) return;
   memory.transfer(0);
 }

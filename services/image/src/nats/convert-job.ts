@@ -52,13 +52,13 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
     return publishResult(message, context, { case: 'succeeded', value: succeeded(message.data, conversion) });
   } catch (error) {
     // The source of a job is deleted when the job has ended. So a missing one means that this is a repeat of work that
-    // was done, or that somebody deleted it first.
+    // was done, or that the source was deleted first.
     if (error instanceof SourceMissingError && (await deps.store.head(message.data.outputKey))) {
       return { kind: 'skip', reason: 'converted before' };
     }
     if (!(error instanceof ConversionError) && !(error instanceof SourceMissingError)) throw error;
     if (error.code === 'decoder_crashed') log.warn({ err: error, job_id: message.data.jobId }, 'a decoder crashed');
-    // A decoder may have died of something else than this picture. It gets one more chance, and no third.
+    // The crash may have another cause than this picture (memory pressure), so it is tried once more, and only once.
     if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
     deps.metrics.failed(error.code, performance.now() - startedMs);
     log.info(
@@ -89,7 +89,7 @@ async function convertInTime(work: ConvertImage, { deps, signal }: Context<Conve
     return conversion;
   } catch (error) {
     await upload.abandon();
-    // Whatever broke because of it, lateness is the reason.
+    // An abort makes reads and writes fail with errors of their own; the timeout is the cause.
     throw timedOut.signal.aborted ? (timedOut.signal.reason as Error) : error;
   } finally {
     clearTimeout(timer);

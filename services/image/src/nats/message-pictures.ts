@@ -36,7 +36,7 @@ function sourceFromStore(
     sizeBytes,
     disposable: true,
     async open() {
-      // A job writes to its own key and reads uploads, whatever its message says.
+      // A job may only read uploads: a message with another key would read the PDF of another job.
       if (!isUploadKey(key)) throw new StoreError('refused', `${name}: not the key of an upload`);
       const stored = await store.get(key, signal).catch((error: unknown) => {
         throw error instanceof StoreError && error.code === 'not_found' ? new SourceMissingError(name, error) : error;

@@ -13,7 +13,7 @@ export interface ImagePipelineSettings {
 
 const decode = decoder(channels.convertUrl);
 
-/** A job writes one key, which follows from its id: a message that says otherwise is no message of ours. */
+/** A job writes one key, which follows from its id: a message with another key was not published by the gateway. */
 function decodeConvertImage(bytes: Uint8Array): ConvertImage {
   const message = decode(bytes);
   if (!isSubjectToken(message.jobId)) throw new TypeError('the job id is not a plain token');

@@ -95,7 +95,7 @@ export const bombs: readonly Bomb[] = [
     ends: 'image_too_large',
   },
   {
-    name: 'a chunk of 100 MB that nobody knows',
+    name: 'an unknown chunk of 100 MB',
     bytes: withChunk('huGe', Buffer.alloc(100e6)),
     ends: 'image_too_large',
   },

@@ -46,7 +46,7 @@ export function writePng(plan: PngPlan): Buffer {
   ]);
 }
 
-/** A PNG of the given header and image data, whatever they say of each other. */
+/** A PNG of the given header and image data, which need not agree. */
 export function rawPng(
   width: number,
   height: number,

@@ -22,7 +22,7 @@ export function missingRenderers(): string | undefined {
 export const renderers = ['poppler', 'mupdf'] as const;
 export type Renderer = (typeof renderers)[number];
 
-/** Others' eyes on documents of ours. Close it to remove the folder where they look at them. */
+/** Independent programs that read the PDFs. Close it to remove their temporary folder. */
 export class DocumentJudges {
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'sluice-render-'));
   #shown = 0;
@@ -39,7 +39,7 @@ export class DocumentJudges {
 
   /**
    * The first page, one pixel for each of the picture, which fills it: three bytes of RGB each. Or four of CMYK, which
-   * MuPDF alone can draw; how CMYK becomes RGB is everybody's own affair, and no two agree.
+   * MuPDF alone can draw; renderers convert CMYK to RGB differently, so RGB cannot be compared.
    */
   draw(
     renderer: Renderer,
@@ -95,7 +95,7 @@ async function mupdfDraws(
   height: number,
   colours: 'rgb' | 'cmyk',
 ): Promise<void> {
-  // -f: exactly these pixels, whatever the proportions of the page. -A 0: no softened edges.
+  // -f: exactly these pixels, also where the proportions of the page differ. -A 0: no softened edges.
   const size = ['-w', String(width), '-h', String(height), '-f'];
   const format = ['-c', colours, '-F', colours === 'rgb' ? 'ppm' : 'pam'];
   await run('mutool', ['draw', '-q', '-A', '0', ...size, ...format, '-o', target, file, '1']);

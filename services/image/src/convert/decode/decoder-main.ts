@@ -18,7 +18,7 @@ import { verifyJpeg } from './decode-check.ts';
  */
 await restrictSharp();
 const pipe = new Socket({ fd: 3, readable: true, writable: true });
-// The service is gone: so is the work.
+// The service has ended: there is nothing to answer to.
 pipe.on('error', () => process.exit(0));
 
 let request: DecodeRequest | VerifyRequest | undefined;

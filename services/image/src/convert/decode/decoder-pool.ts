@@ -45,7 +45,7 @@ export const defaultDecoderSettings: Omit<DecoderPoolSettings, 'size'> = {
  *     idle ──file──▶ busy ──last answer──▶ idle, or retired when it has grown or served long enough
  *                      └──over its memory or its time, or gone by itself──▶ killed, that file fails
  *
- * A killed or retired decoder is not missed: the next file starts another.
+ * A killed or retired decoder is replaced when the next file comes.
  */
 interface Decoder {
   readonly process: DecoderProcess;
@@ -148,7 +148,7 @@ export class DecoderPool {
     await Promise.all(ends);
   }
 
-  /** Whoever gives up leaves the queue at once, and costs no decoder its life. */
+  /** Waits for a free decoder. An aborted wait leaves the queue at once; no decoder is killed for it. */
   async #slot(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     if (this.#busy < this.#settings.size) {
@@ -156,16 +156,16 @@ export class DecoderPool {
       return;
     }
     await new Promise<void>((resolve, reject) => {
-      const leave = (): void => {
+      const abort = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(enter), 1);
         reject(asError(signal?.reason));
       };
       const enter = (): void => {
-        signal?.removeEventListener('abort', leave);
+        signal?.removeEventListener('abort', abort);
         resolve();
       };
       this.#waiting.push(enter);
-      signal?.addEventListener('abort', leave, { once: true });
+      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 
@@ -190,14 +190,14 @@ export class DecoderPool {
       decoder.process.kill();
       this.#ended[end]++;
     }
-    // The slot goes straight to whoever waits longest.
+    // The slot goes to the file that has waited longest.
     const next = this.#waiting.shift();
     if (next) next();
     else this.#busy--;
   }
 }
 
-// Whatever goes wrong on the pipe is the decoder's doing: it died in the middle of a frame, or sent none.
+// Every error of the pipe counts as a crash of the decoder: it ended in the middle of a frame, or sent no valid one.
 async function nextFrame({ frames }: Decoder): Promise<IteratorResult<Frame, void>> {
   try {
     return await frames.next();
@@ -206,7 +206,7 @@ async function nextFrame({ frames }: Decoder): Promise<IteratorResult<Frame, voi
   }
 }
 
-// How it ended is for the log: the message travels to whoever sent the picture.
+// How it ended goes to the log as the cause: the message is shown to the caller.
 async function crash({ process }: Decoder): Promise<DecoderCrashedError> {
   return new DecoderCrashedError('the decoder ended', { cause: new Error(await process.ended) });
 }
@@ -215,7 +215,7 @@ async function crash({ process }: Decoder): Promise<DecoderCrashedError> {
 class Sending {
   readonly #pipe: Duplex;
   readonly #request: DecodeRequest | VerifyRequest;
-  /** The file could not be read to its end, and why. It is no fault of the decoder, whatever that said then. */
+  /** The file could not be read to its end, and why. This error replaces what the decoder answered. */
   broken: { readonly error: unknown } | undefined;
 
   constructor({ pipe }: DecoderProcess, request: DecodeRequest | VerifyRequest) {
@@ -229,7 +229,7 @@ class Sending {
     try {
       await writeJson(pipe, frameType.request, this.#request);
       for await (const bytes of input) {
-        // Nobody takes the rest.
+        // The decoder is gone.
         if (pipe.destroyed) return;
         await writeFrame(pipe, frameType.input, bytes);
       }

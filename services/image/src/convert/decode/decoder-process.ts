@@ -15,7 +15,7 @@ export interface DecoderLimits {
 export interface DecoderProcess {
   readonly pipe: Duplex;
   readonly pid: number;
-  /** How it ended: its exit code or signal, and its last words. Resolves once, never rejects. */
+  /** How it ended: its exit code or signal, and the end of its standard error. Resolves once, never rejects. */
   readonly ended: Promise<string>;
   kill(): void;
 }
@@ -24,7 +24,7 @@ const decoderEntry = new URL('decoder-main.ts', import.meta.url);
 
 /**
  * Starts a decoder. Its environment is empty but for what tunes it: credentials stay here. The shell in front sets the
- * kernel's limits, which no decoder can talk its way around: no file may be written, no core dumped, CPU time ends.
+ * kernel's limits, which the decoder cannot raise: no file may be written, no core dumped, CPU time is bounded.
  */
 export function startDecoder(limits: DecoderLimits, { entry = decoderEntry }: { entry?: URL } = {}): DecoderProcess {
   const setLimits = `ulimit -f 0; ulimit -c 0; ulimit -t ${limits.cpuSeconds}; exec "$0" "$@"`;

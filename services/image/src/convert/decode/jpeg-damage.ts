@@ -13,7 +13,7 @@ export class DamageReport {
   /** Listens to a picture that is about to be read; its clones count. */
   watch(picture: Sharp): Sharp {
     return picture.on('warning', (warning: string) => {
-      // Of other formats, warnings are of what does not bear on the pixels: a tag of TIFF that nobody knows.
+      // Warnings of other formats do not bear on the pixels, for example an unknown TIFF tag.
       if (warning.includes('VipsJpeg')) this.#found = warning.trim();
     });
   }

@@ -17,7 +17,7 @@ const mostJpegSide = 65_000;
 const bandsAtOnce = 3;
 
 /**
- * Sets sharp up for hostile files: no loader but those of the accepted formats (an SVG by any other name is refused),
+ * Sets sharp up for hostile files: no loader but those of the accepted formats (SVG is refused under every file name),
  * no cache, one thread a picture.
  *
  * @throws when a build of sharp does not keep to it: such a decoder must not start
@@ -186,7 +186,7 @@ function isOpaque({ data, channels, sampleBytes }: Raster): boolean {
 function asConversionError(error: unknown): ConversionError {
   if (error instanceof ImageTooLargeError || error instanceof CorruptImageError) return error;
   const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
-  // libvips has no codes; these are its words for a header that announces too much.
+  // libvips has no error codes; these are the texts of its errors for a header above the pixel limit.
   if (/exceeds pixel limit|too large|exceeds.*limit/i.test(message))
     return new ImageTooLargeError(message, { cause: error });
   return new CorruptImageError(message, { cause: error });

@@ -6,7 +6,7 @@ import type { PageJob } from '../page-job.ts';
  * next. Whoever draws the PDF decodes just those bytes, so they are what is judged.
  *
  * @throws {CorruptImageError} when the decoder finds damage; what was written is of no use then
- * @throws whatever reading a piece or writing it throws
+ * @throws the errors of reading a piece and of writing it
  */
 export async function verifyOnTheWay(
   pieces: AsyncIterable<Buffer>,

@@ -19,7 +19,7 @@ export interface AncillaryChunk {
 
 /**
  * Counts what a PNG carries besides its pixels. None of it goes into the PDF, but a file with gigabytes of it is made
- * to harm whoever reads it.
+ * to exhaust the memory of its reader.
  *
  * Compressed chunks that could be too large are inflated to be counted, and no further than to the limit. Those that
  * cannot be count as what they could be at most, apart from the rest: together no file gets beyond twice the limit.
@@ -29,7 +29,7 @@ export class AncillaryBytes {
   #possible = 0;
 
   /**
-   * Begins a chunk that says it has so many bytes; undefined when nobody needs to see its data. What is counted is what
+   * Begins a chunk that says it has so many bytes; undefined when its data need not be seen. What is counted is what
    * comes: a file that ends before a huge chunk does is broken, not large.
    */
   chunk(type: string, length: number): AncillaryChunk | undefined {
@@ -114,7 +114,7 @@ class InflatedSize {
   }
 
   async push(data: Buffer): Promise<void> {
-    // Behind its end a stream takes nothing more, and calls nobody back.
+    // After the end of its stream zlib takes nothing more and calls no write callback.
     if (this.#inflate.destroyed || this.#inflate.readableEnded) return;
     const taken = new Promise<void>((resolve) => this.#inflate.write(data, () => resolve()));
     await Promise.race([taken, this.#closed]);

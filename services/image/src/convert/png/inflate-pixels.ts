@@ -19,7 +19,7 @@ const blocksAhead = idatBlocksValid - 1;
  * valid until the next is asked for.
  *
  * @throws {CorruptImageError} when the data is not the picture that the header announced
- * @throws whatever `blocks` throws
+ * @throws the errors of `blocks`
  */
 export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const chunkSize = Math.min(pieceBytes, header.inflatedBytes + leastPieceBytes);
@@ -54,7 +54,7 @@ async function feed(inflate: zlib.Inflate, blocks: AsyncIterable<Buffer>): Promi
   let waiting = 0;
   let wake = (): void => {};
   const settled = (): void => wake();
-  // zlib reads no further once its stream has ended, and then calls nobody back.
+  // Once its stream has ended, zlib calls no write callback any more: without these events the wait never ends.
   inflate.on('end', settled).on('close', settled);
   let fedBytes = 0;
   for await (const block of blocks) {
