@@ -39,6 +39,13 @@ module.exports = {
       lib('contracts'),
       lib('pipeline'),
     ),
+    {
+      name: 'messaging-generic-parts-know-no-domain',
+      severity: 'error',
+      comment: 'nats/, kv/ and provision/ are what any NATS service needs; the catalogue is not among it',
+      from: { path: '^libs/messaging/src/(nats|kv|provision)/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^libs/(contracts/|messaging/src/(channels|pipelines|topology)/)' },
+    },
     wall(
       'jobs-know-messaging',
       source('libs/jobs'),

@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { channels, isSubjectToken, LifecycleEventSchema, subject } from '@sluice/contracts';
 import type { DeliveryInfo, NatsPort, Observer, PipelineEvent } from '@sluice/pipeline';
-import { jobIdOf } from './message-id.ts';
+import { jobIdOf } from '../channels/message-id.ts';
 
 /** What a lifecycle event says besides where and when. */
 export interface LifecycleFact {

@@ -9,7 +9,7 @@ import {
   type JetStreamManager,
 } from '@nats-io/jetstream';
 import { nanos, type NatsConnection } from '@nats-io/transport-node';
-import type { ConsumerSpec, StreamSpec, Topology } from './topology.ts';
+import type { ConsumerSpec, StreamSpec, Topology } from './specs.ts';
 
 /** One setting that differs between the topology and the server. */
 export interface Difference {

@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { RunningPipeline } from '@sluice/pipeline';
-import { openBucket, valueOf, watchBucket } from './bucket.ts';
+import { openBucket, valueOf, watchBucket } from '../kv/bucket.ts';
 import type { PipelineHost } from './host.ts';
 
 /** A pipeline that an operator stopped on every replica. */

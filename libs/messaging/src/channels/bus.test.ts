@@ -4,10 +4,10 @@ import { channels, JobEventSchema, JobSchema, JobState } from '@sluice/contracts
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBus, type Bus } from './bus.ts';
-import { connectNats } from './connection.ts';
-import { provision } from './provision.ts';
+import { connectNats } from '../nats/connection.ts';
+import { provision } from '../provision/provision.ts';
 import { tail } from './tail.ts';
-import { topology } from './topology.ts';
+import { topology } from '../topology/topology.ts';
 
 let server: NatsProcess;
 let nc: NatsConnection;

@@ -3,8 +3,8 @@ import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openBucket, valueOf, watchBucket } from './bucket.ts';
-import { connectNats } from './connection.ts';
-import { watchSwitchboard } from './switches.ts';
+import { connectNats } from '../nats/connection.ts';
+import { watchSwitchboard } from '../pipelines/switches.ts';
 
 const isSwitch = (value: object): value is { paused: boolean } => 'paused' in value;
 

@@ -2,9 +2,9 @@ import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connectNats } from './connection.ts';
+import { connectNats } from '../nats/connection.ts';
 import { inspect, provision, TopologyDriftError } from './provision.ts';
-import { topology, type StreamSpec, type Topology } from './topology.ts';
+import { topology, type StreamSpec, type Topology } from '../topology/topology.ts';
 
 let server: NatsProcess;
 let nc: NatsConnection;

@@ -4,7 +4,7 @@ import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { subject as fill, type Channel } from '@sluice/contracts';
 import type { HeaderInput, NatsPort, PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
-import { createDirectRead, type DirectMessage } from './direct-read.ts';
+import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
 import { decoder, encode } from './wire.ts';
 
 /**

@@ -1,41 +1,13 @@
 import { channels, type StreamName } from '@sluice/contracts';
+import type { ConsumerSpec, StreamSpec as AnyStreamSpec, Topology as AnyTopology } from '../provision/specs.ts';
+
+/** A stream of the catalogue. */
+export type StreamSpec = AnyStreamSpec<StreamName>;
+/** The streams of the catalogue and their consumers. */
+export type Topology = AnyTopology<StreamName>;
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
-
-/** A durable pull consumer. Acks are explicit and the server never gives up (`max_deliver` -1): the engine counts. */
-export interface ConsumerSpec {
-  readonly name: string;
-  readonly filterSubjects: readonly string[];
-  /** Short, because the engine sends heartbeats for whatever it holds: a crash shows after this long. */
-  readonly ackWaitMs: number;
-  /** Over all replicas. Delayed retries count too, so it must hold the retry backlog besides the work in hand. */
-  readonly maxAckPending: number;
-}
-
-/** A stream. `work` is deleted once acked and has limits that refuse; `log` keeps what it was told for a time. */
-export interface StreamSpec {
-  readonly name: StreamName;
-  readonly about: string;
-  readonly kind: 'work' | 'log';
-  readonly subjects: readonly string[];
-  /** 0 keeps for ever. Work never expires: an age limit on a work queue drops unconsumed jobs silently. */
-  readonly maxAgeMs: number;
-  /**
-   * -1 for none. The only limit a work queue has: with `max_bytes` and `discard: new` a server may delete accepted
-   * messages to make room (nats-server#4771).
-   */
-  readonly maxMessages: number;
-  /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */
-  readonly duplicateWindowMs: number;
-  /** True for a stream nobody may delete from or purge. */
-  readonly appendOnly?: boolean;
-  readonly consumers: readonly ConsumerSpec[];
-}
-
-export interface Topology {
-  readonly streams: readonly StreamSpec[];
-}
 
 const consumer = (name: string, filterSubjects: readonly string[], maxAckPending = 1_000): ConsumerSpec => ({
   name,
