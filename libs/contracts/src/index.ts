@@ -1,4 +1,11 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
+export {
+  detectFileType,
+  FILE_TYPE_BYTES,
+  imageMediaTypes,
+  type ImageFormat,
+  type ImageMediaType,
+} from './file-type.ts';
 export { pictureLimits } from './picture-limits.ts';
 export { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.ts';
 export {

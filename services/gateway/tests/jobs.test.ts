@@ -72,6 +72,7 @@ describe('an image', () => {
     expect(refused.status).toBe(415);
     expect(refused.headers.get('content-type')).toContain('application/problem+json');
     expect(refused.body).toMatchObject({ code: 'unsupported_media_type', status: 415, instance: '/v1/images' });
+    expect(refused.body).toMatchObject({ detail: expect.stringMatching(/The file is text: .*PNG, JPEG/) as string });
     expect(await uploads()).toEqual([]);
   });
 

@@ -5,6 +5,8 @@ import {
   CreateUserRequestSchema,
   SendEmailRequestSchema,
   channels,
+  detectFileType,
+  imageMediaTypes,
   type ConvertImageRequest,
   type CreateUserRequest,
   type ImageSource,
@@ -16,7 +18,7 @@ import { emailOrder, userOrder } from '../accept/email-order.ts';
 import { imageOptions, imageOrder, type TakenSource } from '../accept/image-order.ts';
 import { localAccount } from '../http/account.ts';
 import { ApiProblem, invalidField } from '../http/problem.ts';
-import { dimensions, sniff } from '../images/sniff.ts';
+import { dimensions } from '../images/dimensions.ts';
 import type { IntakeLimits } from '../images/take-source.ts';
 
 /** A command of a client, as it came over NATS or RPC. */
@@ -59,8 +61,9 @@ function checkedSource(source: ImageSource, index: number, limits: IntakeLimits)
     return { source, sha256: `key:${from.value}` };
   }
   const content = Buffer.from(from.value ?? []);
-  const mediaType = sniff(content);
-  if (mediaType === undefined) throw invalidField(`/sources/${index}/content`, 'is not an image of an accepted kind');
+  const found = detectFileType(content);
+  if (found.kind !== 'image') throw invalidField(`/sources/${index}/content`, found.message);
+  const mediaType = imageMediaTypes[found.format];
   const size = dimensions(mediaType, content);
   if (size !== undefined && size.width * size.height > limits.maxPixels) {
     throw invalidField(`/sources/${index}/content`, 'has too many pixels');

@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, type Readable } from 'node:stream';
 import { create } from '@bufbuild/protobuf';
-import { ImageSourceSchema } from '@sluice/contracts';
+import {
+  detectFileType,
+  FILE_TYPE_BYTES,
+  imageMediaTypes,
+  ImageSourceSchema,
+  type ImageMediaType,
+} from '@sluice/contracts';
 import type { ObjectStore } from '@sluice/storage';
 import type { TakenSource } from '../accept/image-order.ts';
 import { ApiProblem } from '../http/problem.ts';
-import { dimensions, sniff, SNIFF_BYTES, type MediaType } from './sniff.ts';
+import { dimensions } from './dimensions.ts';
 
 export interface IntakeLimits {
   /** Of one request, all files together. */
@@ -38,7 +44,7 @@ export class Intake {
     content: Buffer | undefined;
     key: string;
     sizeBytes: number;
-    mediaType: MediaType;
+    mediaType: ImageMediaType;
     sha256: string;
   }[] = [];
   #bytes = 0;
@@ -76,7 +82,7 @@ export class Intake {
       head.push(next.value);
       headBytes += next.value.length;
       this.#count(next.value.length);
-      if (!judged && headBytes >= SNIFF_BYTES) {
+      if (!judged && headBytes >= FILE_TYPE_BYTES) {
         judge(Buffer.concat(head));
         judged = true;
       }
@@ -144,7 +150,7 @@ export class Intake {
     }
   }
 
-  async #put(key: string, body: Buffer | AsyncGenerator<Buffer>, contentType: MediaType): Promise<void> {
+  async #put(key: string, body: Buffer | AsyncGenerator<Buffer>, contentType: ImageMediaType): Promise<void> {
     if (Buffer.isBuffer(body)) {
       if (!this.#dryRun) await this.#store.put(key, body, { contentType });
       return;
@@ -160,7 +166,7 @@ export class Intake {
 }
 
 /** Refuses a picture whose header states more pixels than are taken. Throws an `ApiProblem`. */
-export function refuseBomb(mediaType: MediaType, head: Buffer, maxPixels: number): void {
+export function refuseBomb(mediaType: ImageMediaType, head: Buffer, maxPixels: number): void {
   const size = dimensions(mediaType, head);
   if (size === undefined || size.width * size.height <= maxPixels) return;
   const detail = `The image is ${size.width} x ${size.height} pixels; at most ${maxPixels} in all are taken.`;
@@ -187,10 +193,9 @@ async function drain(stream: Readable): Promise<void> {
   }
 }
 
-/** What a file is by its first bytes. Throws an `ApiProblem` for what is not accepted. */
-export function judge(head: Buffer): MediaType {
-  const mediaType = sniff(head);
-  if (mediaType !== undefined) return mediaType;
-  const detail = 'Only PNG, JPEG, WebP, GIF, TIFF and AVIF images are taken, judged by their first bytes.';
-  throw new ApiProblem('unsupported_media_type', detail);
+/** The media type of a file by its first bytes. Throws an `ApiProblem` for a file that is not accepted. */
+export function judge(head: Buffer): ImageMediaType {
+  const found = detectFileType(head);
+  if (found.kind === 'image') return imageMediaTypes[found.format];
+  throw new ApiProblem(found.kind === 'damaged' ? 'corrupt_image' : 'unsupported_media_type', `${found.message}.`);
 }

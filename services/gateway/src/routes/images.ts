@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
-import { Priority } from '@sluice/contracts';
+import { imageMediaTypes, Priority } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { acceptJob, type Acceptance, type JobOrder } from '../accept/accept-job.ts';
@@ -24,7 +24,6 @@ import { PrioritySchema } from '../http/job-view.ts';
 import { ApiProblem, problemResponses } from '../http/problem.ts';
 import { acceptSnakeCase, validationProblem } from '../http/validation.ts';
 import { Intake } from '../images/take-source.ts';
-import { mediaTypes } from '../images/sniff.ts';
 import { laneOf } from '../pressure/gate.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
@@ -79,6 +78,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
             ...problemResponses(
               'payload_too_large',
               'unsupported_media_type',
+              'corrupt_image',
               'request_in_progress',
               'idempotency_key_reused',
               'image_too_large',
@@ -91,7 +91,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           scope: 'jobs:write',
           limited: true,
           requestBodies: {
-            ...Object.fromEntries(mediaTypes.map((type) => [type, binary])),
+            ...Object.fromEntries(Object.values(imageMediaTypes).map((type) => [type, binary])),
             'multipart/form-data': {
               schema: {
                 type: 'object',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { imageMediaTypes, type ImageMediaType } from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import { acceptJob } from '../accept/accept-job.ts';
@@ -8,7 +9,6 @@ import { traceOf, type App } from '../http/app.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { DateTime } from '../http/job-view.ts';
 import { ApiProblem, invalidField, problemResponses } from '../http/problem.ts';
-import { mediaTypes, type MediaType } from '../images/sniff.ts';
 import { storedSource } from '../images/stored-source.ts';
 import { laneOf } from '../pressure/gate.ts';
 import { acceptedResponses } from './accepted.ts';
@@ -40,7 +40,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
         tags: ['jobs'],
         body: Type.Object(
           {
-            contentType: Type.Unsafe<MediaType>(Type.String({ enum: [...mediaTypes] })),
+            contentType: Type.Unsafe<ImageMediaType>(Type.String({ enum: Object.values(imageMediaTypes) })),
             sizeBytes: Type.Integer({
               minimum: 1,
               maximum: Number.MAX_SAFE_INTEGER,
@@ -98,6 +98,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
             'not_found',
             'payload_too_large',
             'unsupported_media_type',
+            'corrupt_image',
             'image_too_large',
             'idempotency_key_reused',
             'insufficient_credits',

@@ -1,3 +1,4 @@
+import { detectFileType, FILE_TYPE_BYTES } from '@sluice/contracts';
 import { copyJpeg } from './jpeg/copy-jpeg.ts';
 import { drawDecoded } from './decode/draw-decoded.ts';
 import { CorruptImageError, ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
@@ -6,7 +7,6 @@ import type { ConversionPath, ConvertContext, DrawnPage, PageJob } from './page-
 import { PdfWriter } from './pdf/document.ts';
 import { drawPng } from './png/draw-png.ts';
 import { MeasuringSink, type Sink } from './pdf/sink.ts';
-import { sniff, sniffBytes, wasPng } from './sniff.ts';
 import { ByteReader, type PageSource } from './byte-reader.ts';
 
 /** What a conversion made. */
@@ -76,10 +76,10 @@ async function drawSource(
   if (source.sizeBytes > maxInputBytes) throw new PayloadTooLargeError(`more than ${maxInputBytes} bytes`);
   const reader = await ByteReader.open(source, maxInputBytes);
   try {
-    const head = await reader.peek(sniffBytes);
-    const format = sniff(head);
-    if (!format && wasPng(head)) throw new CorruptImageError('PNG: its signature is damaged');
-    if (!format) throw new UnsupportedMediaTypeError(`${source.name} is no image of a kind that is accepted`);
+    const found = detectFileType(await reader.peek(FILE_TYPE_BYTES));
+    if (found.kind === 'damaged') throw new CorruptImageError(found.message);
+    if (found.kind === 'other') throw new UnsupportedMediaTypeError(`${source.name}: ${found.message}`);
+    const { format } = found;
     const job: PageJob = { source, reader, format, options, context, document };
     const drawn = format === 'png' ? await drawPng(job) : format === 'jpeg' ? await copyJpeg(job) : undefined;
     return drawn ? [drawn] : await drawDecoded(job);

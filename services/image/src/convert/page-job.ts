@@ -1,7 +1,7 @@
+import type { ImageFormat } from '@sluice/contracts';
 import type { DecoderPool } from './decode/decoder-pool.ts';
 import type { ConvertLimits, ConvertOptions } from './options.ts';
 import type { PdfWriter } from './pdf/document.ts';
-import type { ImageFormat } from './sniff.ts';
 import type { ByteReader, PageSource } from './byte-reader.ts';
 
 /** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */

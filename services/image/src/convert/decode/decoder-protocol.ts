@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
+import type { ImageFormat } from '@sluice/contracts';
 import type { ConversionErrorCode } from '../errors.ts';
-import type { ImageFormat } from '../sniff.ts';
 
 /** What the service asks of a decoder process. The file's bytes follow. */
 export interface DecodeRequest {

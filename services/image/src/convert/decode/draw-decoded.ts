@@ -1,3 +1,4 @@
+import { FILE_TYPE_BYTES, type ImageFormat } from '@sluice/contracts';
 import type { DrawnPage, PageJob } from '../page-job.ts';
 import { CorruptImageError, DecoderCrashedError } from '../errors.ts';
 import type { ConvertOptions } from '../options.ts';
@@ -5,7 +6,6 @@ import { credibleDensity, layOut } from '../page-layout.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { checkedPng } from '../png/checked-png.ts';
-import { sniffBytes, type ImageFormat } from '../sniff.ts';
 import { ByteReader } from '../byte-reader.ts';
 import type { DecodedImage, DecodeRequest } from './decoder-protocol.ts';
 
@@ -123,6 +123,6 @@ async function isLossy(reader: ByteReader, format: ImageFormat): Promise<boolean
   if (format === 'avif' || format === 'jpeg') return true;
   if (format !== 'webp') return false;
   // An extended file names its coding in a later chunk.
-  const coding = (await reader.peek(sniffBytes)).toString('latin1', 12, 16);
+  const coding = (await reader.peek(FILE_TYPE_BYTES)).toString('latin1', 12, 16);
   return coding === 'VP8X' ? !(await reader.peek(64 * 1024)).includes('VP8L') : coding === 'VP8 ';
 }

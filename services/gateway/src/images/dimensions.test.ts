@@ -1,6 +1,7 @@
 import { deflateSync } from 'node:zlib';
+import { detectFileType, imageMediaTypes } from '@sluice/contracts';
 import { describe, expect, test } from 'vitest';
-import { dimensions, sniff } from './sniff.ts';
+import { dimensions } from './dimensions.ts';
 
 /** The beginning of a PNG of a given size. */
 const png = (width: number, height: number): Buffer => {
@@ -38,36 +39,43 @@ const tiff = (() => {
   });
   return bytes;
 })();
+const bigTiff = (() => {
+  const bytes = Buffer.alloc(16 + 8 + 40 + 8);
+  bytes.write('MM\0+\0\x08\0\0', 'latin1');
+  bytes.writeBigUInt64BE(16n, 8);
+  bytes.writeBigUInt64BE(2n, 16);
+  [
+    [256, 3, 800],
+    [257, 16, 600],
+  ].forEach(([tag, type, value], i) => {
+    const at = 24 + i * 20;
+    bytes.writeUInt16BE(tag!, at);
+    bytes.writeUInt16BE(type!, at + 2);
+    bytes.writeBigUInt64BE(1n, at + 4);
+    if (type === 3) bytes.writeUInt16BE(value!, at + 12);
+    else bytes.writeBigUInt64BE(BigInt(value!), at + 12);
+  });
+  return bytes;
+})();
 const avif = (() => {
   const ftyp = Buffer.from('\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf', 'latin1');
   const ispe = Buffer.from('\0\0\0\x14ispe\0\0\0\0\0\0\x03\x20\0\0\x02\x58', 'latin1');
   return Buffer.concat([ftyp, ispe]);
 })();
 
-describe('an upload is judged by its bytes', () => {
+describe('the size of an image, read from its header', () => {
   test.each([
     ['image/png', png(800, 600)],
     ['image/jpeg', jpeg(800, 600, 60_000)],
     ['image/gif', gif],
     ['image/webp', webp],
     ['image/tiff', tiff],
+    ['image/tiff', bigTiff],
     ['image/avif', avif],
-  ] as const)('%s: its kind and its size', (type, bytes) => {
-    expect(sniff(bytes)).toBe(type);
+  ] as const)('%s', (type, bytes) => {
+    const found = detectFileType(bytes);
+    expect(found.kind === 'image' && imageMediaTypes[found.format]).toBe(type);
     expect(dimensions(type, bytes)).toEqual({ width: 800, height: 600 });
-  });
-
-  test.each([
-    ['text', 'just some words that are no picture at all, whatever the name says'],
-    ['an SVG', '<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'],
-    ['HTML', '<!doctype html><script>alert(1)</script>'],
-    ['a PDF', '%PDF-1.7\n%âãÏÓ'],
-    ['a ZIP', 'PK\x03\x04'],
-    ['a PNG signature with nothing behind it', '\x89PNG\r\n\x1a\n<script>'],
-    ['a video in the container of AVIF', '\0\0\0\x18ftypisom\0\0\x02\0isomiso2'],
-    ['nothing', ''],
-  ])('%s is not a picture', (_, text) => {
-    expect(sniff(Buffer.from(text, 'latin1'))).toBeUndefined();
   });
 
   test('a header that goes on past what was read has no size yet', () => {

@@ -1,40 +1,8 @@
-/**
- * What a file is, judged by its bytes alone: the name and the declared type come from whoever sent it. And how large
- * the picture is, read from its header, so that a bomb is refused before anything decodes it.
- */
-
-/** The kinds of picture that are accepted. */
-export const mediaTypes = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/tiff', 'image/avif'] as const;
-export type MediaType = (typeof mediaTypes)[number];
-
-/** How many bytes of a file decide what it is. */
-export const SNIFF_BYTES = 64;
+import type { ImageMediaType } from '@sluice/contracts';
 
 const ascii = (bytes: Buffer, from: number, to: number): string => bytes.toString('latin1', from, to);
 
-/** The kind of picture that begins with these bytes, or undefined when it is none that is accepted. */
-export function sniff(bytes: Buffer): MediaType | undefined {
-  // A PNG's signature alone is no picture: IHDR has to follow, with its fixed length.
-  if (ascii(bytes, 0, 8) === '\x89PNG\r\n\x1a\n') {
-    return ascii(bytes, 8, 16) === '\0\0\0\x0dIHDR' ? 'image/png' : undefined;
-  }
-  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'image/jpeg';
-  if (ascii(bytes, 0, 4) === 'RIFF' && ascii(bytes, 8, 12) === 'WEBP') return 'image/webp';
-  if (/^GIF8[79]a/.test(ascii(bytes, 0, 6))) return 'image/gif';
-  if (ascii(bytes, 0, 4) === 'II*\0' || ascii(bytes, 0, 4) === 'MM\0*') return 'image/tiff';
-  if (ascii(bytes, 4, 8) === 'ftyp' && isAvif(bytes)) return 'image/avif';
-  return undefined;
-}
-
-/** ISO media files share one signature; the brands say what they hold. */
-function isAvif(bytes: Buffer): boolean {
-  const end = Math.min(bytes.length, Math.max(16, bytes.readUInt32BE(0)));
-  for (let at = 8; at + 4 <= end; at += at === 8 ? 8 : 4) {
-    if (ascii(bytes, at, at + 4) === 'avif') return true;
-  }
-  return false;
-}
-
+/** Width and height in pixels. */
 export interface Dimensions {
   readonly width: number;
   readonly height: number;
@@ -44,7 +12,7 @@ export interface Dimensions {
  * Width and height as the header states them, from the first bytes of the file. Undefined when the header is not within
  * them or makes no sense; the decoder has limits of its own and judges that file.
  */
-export function dimensions(type: MediaType, head: Buffer): Dimensions | undefined {
+export function dimensions(type: ImageMediaType, head: Buffer): Dimensions | undefined {
   try {
     return readers[type](head);
   } catch (error) {
@@ -53,7 +21,7 @@ export function dimensions(type: MediaType, head: Buffer): Dimensions | undefine
   }
 }
 
-const readers: Record<MediaType, (head: Buffer) => Dimensions | undefined> = {
+const readers: Record<ImageMediaType, (head: Buffer) => Dimensions | undefined> = {
   'image/png': (head) => ({ width: head.readUInt32BE(16), height: head.readUInt32BE(20) }),
   'image/gif': (head) => ({ width: head.readUInt16LE(6), height: head.readUInt16LE(8) }),
   'image/jpeg': jpegDimensions,
@@ -96,16 +64,24 @@ function webpDimensions(head: Buffer): Dimensions | undefined {
 const TIFF_WIDTH = 256;
 const TIFF_HEIGHT = 257;
 const TIFF_SHORT = 3;
+const TIFF_LONG = 4;
+const BIG_TIFF = 43;
 
+/** Reads the first directory, whose offsets and counts have 64 bits in a BigTIFF. */
 function tiffDimensions(head: Buffer): Dimensions | undefined {
   const little = head[0] === 0x49;
-  const u16 = (at: number) => (little ? head.readUInt16LE(at) : head.readUInt16BE(at));
-  const u32 = (at: number) => (little ? head.readUInt32LE(at) : head.readUInt32BE(at));
-  const directory = u32(4);
+  const u16 = (at: number): number => (little ? head.readUInt16LE(at) : head.readUInt16BE(at));
+  const u32 = (at: number): number => (little ? head.readUInt32LE(at) : head.readUInt32BE(at));
+  const u64 = (at: number): number => Number(little ? head.readBigUInt64LE(at) : head.readBigUInt64BE(at));
+  const big = u16(2) === BIG_TIFF;
+  const directory = big ? u64(8) : u32(4);
+  const [entries, first, entryBytes] = big ? [u64(directory), directory + 8, 20] : [u16(directory), directory + 2, 12];
   const found = new Map<number, number>();
-  for (let entry = 0; entry < u16(directory); entry += 1) {
-    const at = directory + 2 + entry * 12;
-    found.set(u16(at), u16(at + 2) === TIFF_SHORT ? u16(at + 8) : u32(at + 8));
+  for (let entry = 0; entry < entries; entry += 1) {
+    const at = first + entry * entryBytes;
+    const type = u16(at + 2);
+    const value = at + (big ? 12 : 8);
+    found.set(u16(at), type === TIFF_SHORT ? u16(value) : big && type !== TIFF_LONG ? u64(value) : u32(value));
   }
   const width = found.get(TIFF_WIDTH);
   const height = found.get(TIFF_HEIGHT);
