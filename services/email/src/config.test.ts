@@ -1,9 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { ConfigError, loadConfig, serviceFields } from '@sluice/service';
 import { describe, expect, test } from 'vitest';
-import { mayLink } from './compose.ts';
+import { mayLink } from './compose/compose-mail.ts';
 import { emailFields, emailSettings, type EmailSettings } from './config.ts';
-import { parseProviders } from './smtp/settings.ts';
+import { parseProviders } from './providers/settings.ts';
 
 const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 const settings = (env: Record<string, string>): EmailSettings =>

@@ -2,9 +2,9 @@ import { createPrivateKey } from 'node:crypto';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import { parseAddress } from './address.ts';
-import type { Sender } from './compose.ts';
-import { parseProviders, type ProviderSettings } from './smtp/settings.ts';
-import type { DkimKey } from './smtp/transport.ts';
+import type { Sender } from './compose/compose-mail.ts';
+import { parseProviders, type ProviderSettings } from './providers/settings.ts';
+import type { DkimKey } from './providers/transport.ts';
 
 const address = z
   .string()

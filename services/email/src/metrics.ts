@@ -1,8 +1,8 @@
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import type { QuotaScope } from './quota.ts';
-import type { BreakerState } from './smtp/breaker.ts';
-import type { Tried } from './smtp/dispatcher.ts';
+import type { QuotaScope } from './quota/quota.ts';
+import type { BreakerState } from './providers/breaker.ts';
+import type { Tried } from './providers/dispatcher.ts';
 
 /** The metrics of the email service, by name. Dashboards and alert rules are checked against what is emitted. */
 export const emailMetricNames = {

@@ -3,19 +3,19 @@ import { openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus } from '@sluice/worker';
-import { createCancelled } from './cancelled.ts';
+import { createCancelled } from './delivery/cancellation.ts';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
-import { createInbox, inboxBucket } from './inbox.ts';
-import type { MailerDeps } from './mailer-deps.ts';
+import { createInbox, inboxBucket } from './delivery/inbox.ts';
+import type { MailerDeps } from './delivery/mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
-import { createPdfPost } from './pdf-post.ts';
-import { mailerPipelines, mailsInHand } from './pipelines.ts';
-import { previewPage } from './preview.ts';
-import { createQuota, quotaBucket } from './quota.ts';
-import { defaultBreaker, type BreakerSettings } from './smtp/breaker.ts';
-import { createDispatcher } from './smtp/dispatcher.ts';
-import { defaultTimeouts, openTransport, type SmtpTimeouts } from './smtp/transport.ts';
-import { createSuppressions, suppressionBucket } from './suppressions.ts';
+import { createPdfPost } from './compose/pdf-attachments.ts';
+import { mailerPipelines, mailsInHand } from './nats/pipelines.ts';
+import { previewPage } from './templates/preview.ts';
+import { createQuota, quotaBucket } from './quota/quota.ts';
+import { defaultBreaker, type BreakerSettings } from './providers/breaker.ts';
+import { createDispatcher } from './providers/dispatcher.ts';
+import { defaultTimeouts, openTransport, type SmtpTimeouts } from './providers/transport.ts';
+import { createSuppressions, suppressionBucket } from './suppression/suppressions.ts';
 
 /** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
 export interface Tuning {

@@ -2,7 +2,14 @@ import { startNats, type NatsProcess } from '@sluice/dev';
 import { connectNats, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
-import { createInbox, inboxBucket, type Claimed, type Inbox, type MailClaim, type MailOutcome } from '../src/inbox.ts';
+import {
+  createInbox,
+  inboxBucket,
+  type Claimed,
+  type Inbox,
+  type MailClaim,
+  type MailOutcome,
+} from '../src/delivery/inbox.ts';
 
 const LEASE_MS = 40_000;
 const sent: MailOutcome = { kind: 'sent', messageId: '<x@y>', provider: 'a', attempts: 1, ambiguous: false };

@@ -2,8 +2,8 @@ import { startNats, type NatsProcess } from '@sluice/dev';
 import { connectNats, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
-import { createQuota, quotaBucket, type Quota } from '../src/quota.ts';
-import { createSuppressions, suppressionBucket, type Suppressions } from '../src/suppressions.ts';
+import { createQuota, quotaBucket, type Quota } from '../src/quota/quota.ts';
+import { createSuppressions, suppressionBucket, type Suppressions } from '../src/suppression/suppressions.ts';
 
 let nats: NatsProcess;
 let nc: Awaited<ReturnType<typeof connectNats>>;

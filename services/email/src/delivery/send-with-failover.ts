@@ -3,8 +3,8 @@ import type { Context, Message } from '@sluice/pipeline';
 import { currentTraceId, withSpan } from '@sluice/telemetry';
 import type { MailClaim } from './inbox.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import type { Dispatched, Tried } from './smtp/dispatcher.ts';
-import type { OutgoingMail } from './smtp/transport.ts';
+import type { Dispatched, Tried } from '../providers/dispatcher.ts';
+import type { OutgoingMail } from '../providers/transport.ts';
 
 type Decided = Extract<Dispatched, { readonly kind: 'decided' }>;
 

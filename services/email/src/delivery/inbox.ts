@@ -1,4 +1,4 @@
-import { readEntry, writeEntry, type Bucket } from './bucket.ts';
+import { readEntry, writeEntry, type Bucket } from '../bucket.ts';
 
 /** How a mail ended: what its result says, whichever delivery of the message publishes it. */
 export type MailOutcome =

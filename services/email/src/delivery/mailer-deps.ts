@@ -1,12 +1,12 @@
 import type { Lifecycle } from '@sluice/messaging';
-import type { Sender } from './compose.ts';
+import type { Sender } from '../compose/compose-mail.ts';
 import type { Inbox } from './inbox.ts';
-import type { EmailMetrics } from './metrics.ts';
-import type { PdfPost } from './pdf-post.ts';
-import type { Quota } from './quota.ts';
-import type { Dispatcher } from './smtp/dispatcher.ts';
-import type { Suppressions } from './suppressions.ts';
-import type { Cancelled } from './cancelled.ts';
+import type { EmailMetrics } from '../metrics.ts';
+import type { PdfPost } from '../compose/pdf-attachments.ts';
+import type { Quota } from '../quota/quota.ts';
+import type { Dispatcher } from '../providers/dispatcher.ts';
+import type { Suppressions } from '../suppression/suppressions.ts';
+import type { Cancelled } from './cancellation.ts';
 
 /** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
 export type AmbiguityPolicy = 'resend' | 'park';

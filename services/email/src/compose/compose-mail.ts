@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { base64Lines, writeMime } from './mime.ts';
-import type { OutgoingMail } from './smtp/transport.ts';
-import { logo, renderEncoded, type TemplateName } from './templates/catalogue.ts';
+import type { OutgoingMail } from '../providers/transport.ts';
+import { logo, renderEncoded, type TemplateName } from '../templates/catalogue.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */
 export interface Sender {

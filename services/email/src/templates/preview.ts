@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isTemplateName, logo, renderTemplate, templateNames, type TemplateName } from './templates/catalogue.ts';
+import { isTemplateName, logo, renderTemplate, templateNames, type TemplateName } from './catalogue.ts';
 
 /** What the preview fills the templates with. */
 export const previewVariables: Readonly<Record<TemplateName, Readonly<Record<string, unknown>>>> = {

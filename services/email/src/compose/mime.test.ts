@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import PostalMime from 'postal-mime';
 import { describe, expect, test } from 'vitest';
-import { composeMail, type Letter } from './compose.ts';
-import { renderTemplate } from './templates/catalogue.ts';
+import { composeMail, type Letter } from './compose-mail.ts';
+import { renderTemplate } from '../templates/catalogue.ts';
 
 const sender = {
   name: 'Sluice',

@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { StoreError, type ObjectStore } from '@sluice/storage';
-import type { Letter } from './compose.ts';
+import type { Letter } from './compose-mail.ts';
 
 /** The document a mail speaks of is not there, and will not be. */
 export class AttachmentError extends Error {

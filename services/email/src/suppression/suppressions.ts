@@ -1,5 +1,5 @@
-import { hashOf } from './address-hash.ts';
-import { readEntry, writeEntry, type Bucket } from './bucket.ts';
+import { hashOf } from '../address-hash.ts';
+import { readEntry, writeEntry, type Bucket } from '../bucket.ts';
 
 /** Addresses that a provider called dead. Mail to them is not even tried: providers judge senders by their bounces. */
 export interface Suppressions {

@@ -1,8 +1,8 @@
 import { channels, isSubjectToken, type SendEmail } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Pipeline, type RetryPolicy } from '@sluice/pipeline';
-import type { MailerDeps } from './mailer-deps.ts';
-import { sendMail } from './mailer.ts';
+import type { MailerDeps } from '../delivery/mailer-deps.ts';
+import { sendMail } from '../delivery/send-mail.ts';
 
 export interface MailerSettings {
   readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };

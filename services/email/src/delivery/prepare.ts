@@ -1,9 +1,9 @@
 import type { SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
-import { parseAddress } from './address.ts';
-import { mayLink, type Letter } from './compose.ts';
+import { parseAddress } from '../address.ts';
+import { mayLink, type Letter } from '../compose/compose-mail.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { isTemplateName } from './templates/catalogue.ts';
+import { isTemplateName } from '../templates/catalogue.ts';
 
 /** Why a request cannot become a mail, in the words of a job's error. */
 export interface Refusal {

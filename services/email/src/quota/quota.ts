@@ -1,5 +1,5 @@
-import { hashOf } from './address-hash.ts';
-import { readEntry, writeEntry, type Bucket } from './bucket.ts';
+import { hashOf } from '../address-hash.ts';
+import { readEntry, writeEntry, type Bucket } from '../bucket.ts';
 
 export interface QuotaSettings {
   readonly bucket: Bucket;

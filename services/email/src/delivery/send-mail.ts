@@ -1,14 +1,14 @@
 import type { EmailRequest, SendEmail } from '@sluice/contracts';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
-import { composeMail } from './compose.ts';
+import { composeMail } from '../compose/compose-mail.ts';
 import type { MailClaim, MailOutcome } from './inbox.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { AttachmentError } from './pdf-post.ts';
+import { AttachmentError } from '../compose/pdf-attachments.ts';
 import { prepare, type Refusal } from './prepare.ts';
 import { publishResult } from './result.ts';
-import { codeOf, sendOrHold } from './send-or-hold.ts';
-import type { OutgoingMail } from './smtp/transport.ts';
-import { TemplateVariablesError } from './templates/catalogue.ts';
+import { codeOf, sendOrHold } from './send-with-failover.ts';
+import type { OutgoingMail } from '../providers/transport.ts';
+import { TemplateVariablesError } from '../templates/catalogue.ts';
 
 /**
  * Sends one mail and says how it ended. The order is what makes it effectively once: claim (a write), send, settle (a
