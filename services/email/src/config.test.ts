@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { ConfigError, loadConfig, serviceFields } from '@sluice/service';
 import { describe, expect, test } from 'vitest';
-import { mayLink } from './compose/compose-mail.ts';
+import { mayLink } from './compose/links.ts';
 import { emailFields, emailSettings, type EmailSettings } from './config.ts';
 import { parseProviders } from './providers/settings.ts';
 

@@ -3,12 +3,12 @@ import { openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus } from '@sluice/worker';
-import { createCancelled } from './delivery/cancellation.ts';
+import { createCancellation } from './delivery/cancellation.ts';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox, inboxBucket } from './delivery/inbox.ts';
 import type { MailerDeps } from './delivery/mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
-import { createPdfPost } from './compose/pdf-attachments.ts';
+import { createPdfAttachments } from './compose/pdf-attachments.ts';
 import { mailerPipelines, mailsInHand } from './nats/pipelines.ts';
 import { previewPage } from './templates/preview.ts';
 import { createQuota, quotaBucket } from './quota/quota.ts';
@@ -22,7 +22,7 @@ export interface Tuning {
   readonly timeouts?: Partial<SmtpTimeouts>;
   readonly breaker?: Partial<BreakerSettings>;
   readonly pullExpiresMs?: number;
-  readonly callBackMs?: number;
+  readonly cancelCheckAfterMs?: number;
   /** The clock of the quotas. */
   readonly now?: () => Date;
 }
@@ -82,10 +82,14 @@ export async function startEmail(
     suppressions: createSuppressions(suppressions),
     dispatcher,
     sender: settings.sender,
-    pdfs: createPdfPost({ store, linkTtlMs: config.PDF_LINK_TTL_MS, attachMaxBytes: config.ATTACH_MAX_BYTES }),
+    pdfAttachments: createPdfAttachments({
+      store,
+      linkTtlMs: config.PDF_LINK_TTL_MS,
+      attachMaxBytes: config.ATTACH_MAX_BYTES,
+    }),
     metrics,
     lifecycle: worker.lifecycle,
-    cancelled: createCancelled({ jobs: jobLog(worker.bus), callBackMs: tuning.callBackMs }),
+    cancelled: createCancellation({ jobs: jobLog(worker.bus), cancelCheckAfterMs: tuning.cancelCheckAfterMs }),
     policy: config.AMBIGUITY_POLICY,
     holdMs: config.HOLD_MS,
     stopping: stopping.signal,

@@ -63,7 +63,7 @@ describe('a process that dies between the server taking a mail and its record of
     await expect.poll(() => smtp.mails.length).toBe(1);
     first.kill('SIGKILL');
 
-    await startProcess('heir');
+    await startProcess('successor');
     const { result } = await broker.ended('job_crash');
     expect(result?.outcome).toMatchObject({ case: 'succeeded', value: { ambiguous: true } });
     expect(smtp.mails).toHaveLength(2);

@@ -6,8 +6,8 @@ import { startS3, startScriptedSmtp, type S3Server, type ScriptedSmtp } from '@s
 import { createStore, type ObjectStore } from '@sluice/storage';
 import PostalMime from 'postal-mime';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { unsubscribeToken } from '../src/compose/compose-mail.ts';
-import { brisk, startBroker, type Broker, type EmailProcess } from './email-run.ts';
+import { unsubscribeToken } from '../src/compose/unsubscribe.ts';
+import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
 let broker: Broker;
 let smtp: ScriptedSmtp;
@@ -25,7 +25,7 @@ beforeAll(async () => {
   // No hour ends in the middle of a quota.
   const now = new Date();
   email = await broker.email(smtp.url, {
-    tuning: { ...brisk, now: () => now },
+    tuning: { ...fastBreaker, now: () => now },
     env: {
       S3_ENDPOINT: endpoint,
       S3_REGION: region,

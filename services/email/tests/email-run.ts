@@ -65,11 +65,11 @@ export interface EmailProcess {
 }
 
 /** A breaker that looks again soon, and the timeouts of production: a busy machine must not look like a silent server. */
-export const brisk: Tuning = { breaker: { probeAfterMs: 100, probeAtMostMs: 400 }, pullExpiresMs: 1_000 };
+export const fastBreaker: Tuning = { breaker: { probeAfterMs: 100, probeAtMostMs: 400 }, pullExpiresMs: 1_000 };
 
 /** For servers that hang on purpose: what takes seconds with a real provider takes tenths here. */
-export const impatient: Tuning = {
-  ...brisk,
+export const shortTimeouts: Tuning = {
+  ...fastBreaker,
   timeouts: { connectMs: 600, greetingMs: 600, silenceMs: 600, attemptMs: 1_500 },
 };
 
@@ -168,7 +168,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
         look();
       });
     },
-    async email(smtpUrls, { env = {}, tuning = brisk, instance = 'email-1' } = {}) {
+    async email(smtpUrls, { env = {}, tuning = fastBreaker, instance = 'email-1' } = {}) {
       const registry = new Registry() as unknown as Telemetry['registry'];
       registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
       const config = loadConfig(

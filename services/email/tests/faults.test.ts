@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { impatient, startBroker, type Broker, type EmailProcess } from './email-run.ts';
+import { shortTimeouts, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 import { faultGroups, runFault, startServers, type Servers } from './fault-matrix.ts';
 
 let broker: Broker;
@@ -14,7 +14,9 @@ describe.each(faultGroups)('an SMTP server that misbehaves, $title', ({ urls, fa
   beforeAll(async () => {
     servers = await startServers();
     // One fault at a time is looked at here; what many of them do to a provider's breaker has a suite of its own.
-    email = await broker.email(urls(servers), { tuning: { ...impatient, breaker: { minAttempts: 20, window: 20 } } });
+    email = await broker.email(urls(servers), {
+      tuning: { ...shortTimeouts, breaker: { minAttempts: 20, window: 20 } },
+    });
   });
   afterAll(async () => {
     await email?.stop();

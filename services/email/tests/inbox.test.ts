@@ -38,7 +38,7 @@ const claimOf = (claimed: Claimed): MailClaim => {
 describe('the inbox', () => {
   test('gives a mail to the first who asks', async () => {
     const claim = claimOf(await inboxOf('one').claim('first.0'));
-    expect(claim).toMatchObject({ fresh: true, attempts: 0, doubtful: false, abandoned: false });
+    expect(claim).toMatchObject({ fresh: true, attempts: 0, possiblySent: false, abandoned: false });
   });
 
   test('gives a mail to exactly one of a hundred who ask at once', async () => {
@@ -48,12 +48,12 @@ describe('the inbox', () => {
   });
 
   test('answers with the outcome once there is one, to every process', async () => {
-    await claimOf(await inboxOf('one').claim('done.0')).settle(sent);
+    await claimOf(await inboxOf('one').claim('done.0')).complete(sent);
     expect(await inboxOf('two').claim('done.0')).toEqual({ kind: 'done', outcome: sent });
   });
 
   test('takes a replay for a new mail', async () => {
-    await claimOf(await inboxOf('one').claim('replayed.0')).settle({
+    await claimOf(await inboxOf('one').claim('replayed.0')).complete({
       kind: 'failed',
       code: 'mail_rejected',
       detail: 'x',
@@ -62,17 +62,17 @@ describe('the inbox', () => {
   });
 
   test('goes on where a failed attempt left off', async () => {
-    await claimOf(await inboxOf('one').claim('again.0')).giveBack('waiting', 3);
+    await claimOf(await inboxOf('one').claim('again.0')).release('waiting', 3);
     const claim = claimOf(await inboxOf('two').claim('again.0'));
-    expect(claim).toMatchObject({ fresh: false, attempts: 3, doubtful: false, abandoned: false });
+    expect(claim).toMatchObject({ fresh: false, attempts: 3, possiblySent: false, abandoned: false });
   });
 
   test('remembers that an attempt had no answer, through later ones that had', async () => {
-    await claimOf(await inboxOf('one').claim('doubt.0')).giveBack('unknown', 1);
+    await claimOf(await inboxOf('one').claim('doubt.0')).release('unknown', 1);
     const second = claimOf(await inboxOf('one').claim('doubt.0'));
-    expect(second).toMatchObject({ doubtful: true, abandoned: false });
-    await second.giveBack('waiting', 2);
-    expect(claimOf(await inboxOf('one').claim('doubt.0')).doubtful).toBe(true);
+    expect(second).toMatchObject({ possiblySent: true, abandoned: false });
+    await second.release('waiting', 2);
+    expect(claimOf(await inboxOf('one').claim('doubt.0')).possiblySent).toBe(true);
   });
 
   test('keeps others away while somebody is sending, for as long as sending can take', async () => {
@@ -91,16 +91,16 @@ describe('the inbox', () => {
   test('gives away what a dead process was sending, and says that it may have gone out', async () => {
     await inboxOf('killed').claim('crash.0');
     const claim = claimOf(await inboxOf('two', LEASE_MS + 1).claim('crash.0'));
-    expect(claim).toMatchObject({ fresh: false, doubtful: true, abandoned: true });
+    expect(claim).toMatchObject({ fresh: false, possiblySent: true, abandoned: true });
   });
 
-  test('lets a process that was only asleep change nothing', async () => {
-    const asleep = claimOf(await inboxOf('asleep').claim('zombie.0'));
-    const heir = claimOf(await inboxOf('heir', LEASE_MS + 1).claim('zombie.0'));
-    await heir.settle(sent);
-    await asleep.settle({ kind: 'failed', code: 'late', detail: '' });
-    await asleep.giveBack('waiting', 1);
-    expect(await inboxOf('third').claim('zombie.0')).toEqual({ kind: 'done', outcome: sent });
+  test('lets a process that was only suspended change nothing', async () => {
+    const suspended = claimOf(await inboxOf('suspended').claim('suspended.0'));
+    const successor = claimOf(await inboxOf('successor', LEASE_MS + 1).claim('suspended.0'));
+    await successor.complete(sent);
+    await suspended.complete({ kind: 'failed', code: 'late', detail: '' });
+    await suspended.release('waiting', 1);
+    expect(await inboxOf('third').claim('suspended.0')).toEqual({ kind: 'done', outcome: sent });
   });
 
   test('still knows the end of a mail when the broker was away as it came', async () => {
@@ -108,7 +108,7 @@ describe('the inbox', () => {
     const claim = claimOf(await inbox.claim('outage.0'));
     const { update } = bucket;
     Object.assign(bucket, { update: () => Promise.reject(new Error('no broker')) });
-    await expect(claim.settle(sent)).rejects.toThrow('no broker');
+    await expect(claim.complete(sent)).rejects.toThrow('no broker');
     Object.assign(bucket, { update });
     expect(await inbox.claim('outage.0')).toEqual({ kind: 'done', outcome: sent });
   });

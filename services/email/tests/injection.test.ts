@@ -10,15 +10,15 @@ import { startBroker, type Broker, type EmailProcess } from './email-run.ts';
 let broker: Broker;
 let smtp: ScriptedSmtp;
 let email: EmailProcess;
-let lure: Server;
+let trap: Server;
 let fetched = 0;
 beforeAll(async () => {
-  lure = createServer((_, response) => {
+  trap = createServer((_, response) => {
     fetched += 1;
     response.end('secret');
   });
   await new Promise<void>((resolve) => {
-    lure.listen(0, '127.0.0.1', resolve);
+    trap.listen(0, '127.0.0.1', resolve);
   });
   [broker, smtp] = await Promise.all([startBroker(), startScriptedSmtp()]);
   email = await broker.email(smtp.url);
@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await email?.stop();
   await Promise.all([smtp?.close(), broker?.close()]);
-  lure?.close();
+  trap?.close();
 });
 
 let serial = 0;
@@ -83,8 +83,8 @@ const hostile: readonly (readonly [string, string])[] = [
   ['an encoded word', '=?utf-8?q?Hi=0D=0ABcc:_evil=40example.com?='],
   ['an end of data', 'Hi\r\n.\r\nRCPT TO:<evil@example.com>\r\n'],
   ['a MIME boundary', '\r\n----_NmP-1\r\nContent-Type: text/html\r\n\r\n<b>evil</b>'],
-  ['a tag', '<script>alert(1)</script><img src="http://127.0.0.1:LURE/x" onerror=alert(1)>'],
-  ['an attribute', '" onmouseover="alert(1)" style="background:url(http://127.0.0.1:LURE/x)'],
+  ['a tag', '<script>alert(1)</script><img src="http://127.0.0.1:TRAP/x" onerror=alert(1)>'],
+  ['an attribute', '" onmouseover="alert(1)" style="background:url(http://127.0.0.1:TRAP/x)'],
   ['template syntax', '{{message}}{{#if name}}{{{name}}}{{/if}}<%= process.env %>${process.env.HOME}'],
   ['an MSO comment', '<!--[if mso]><xml><script/></xml><![endif]-->'],
   ['a style', '</style><style>body{display:none}</style>'],
@@ -93,7 +93,7 @@ const hostile: readonly (readonly [string, string])[] = [
 
 describe('a hostile variable', () => {
   test.each(hostile)('with %s stays text in one mail to one recipient', async (_, raw) => {
-    const text = raw.replace('LURE', String((lure.address() as AddressInfo).port));
+    const text = raw.replace('TRAP', String((trap.address() as AddressInfo).port));
     const to = `victim.${serial}@example.com`;
     const { outcome, seen } = await send({
       to,
@@ -150,7 +150,7 @@ describe('a hostile variable', () => {
   });
 
   test('that names a header, a file or an URL of the mail library changes nothing', async () => {
-    const port = String((lure.address() as AddressInfo).port);
+    const port = String((trap.address() as AddressInfo).port);
     const { seen } = await send({
       to: 'only@example.com',
       variables: {

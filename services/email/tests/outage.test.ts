@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { JobKind } from '@sluice/contracts';
 import { cancel, jobLog } from '@sluice/jobs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { brisk, startBroker, type Broker, type EmailProcess } from './email-run.ts';
+import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 import { startServers, type Servers } from './fault-matrix.ts';
 
 let broker: Broker;
@@ -78,7 +78,7 @@ describe('a job that is cancelled', () => {
     await jobs.accept({ id: jobId, kind: JobKind.EMAIL });
     await jobs.transition(jobId, cancel);
   };
-  const tuning = { ...brisk, callBackMs: 0 };
+  const tuning = { ...fastBreaker, cancelCheckAfterMs: 0 };
 
   test('while its mail waits in the queue is no mail', async () => {
     await cancelJob('called_back_queued');

@@ -2,7 +2,7 @@
 // Every row is a real run: a nats-server, the email service, scripted SMTP servers. Exits 1 when a row is not as expected.
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { impatient, startBroker, type Broker, type Ended } from './email-run.ts';
+import { shortTimeouts, startBroker, type Broker, type Ended } from './email-run.ts';
 import {
   faultGroups,
   runFault,
@@ -24,7 +24,7 @@ try {
     console.log(`\n${title}\n\n${tableHead}`);
     const servers = await startServers();
     const email = await broker.email(urls(servers), {
-      tuning: { ...impatient, breaker: { minAttempts: 20, window: 20 } },
+      tuning: { ...shortTimeouts, breaker: { minAttempts: 20, window: 20 } },
     });
     for (const fault of faults) {
       const row = await runFault(broker, servers, fault);

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import PostalMime from 'postal-mime';
 import { describe, expect, test } from 'vitest';
-import { composeMail, type Letter } from './compose-mail.ts';
+import { composeMail, type MailInput } from './compose-mail.ts';
 import { renderTemplate } from '../templates/catalogue.ts';
 
 const sender = {
@@ -10,7 +10,7 @@ const sender = {
   messageIdDomain: 'sluice.example',
   links: { allowHttp: false },
 };
-const letter = (variables: Letter['variables'], more: Partial<Letter> = {}): Letter => ({
+const input = (variables: MailInput['variables'], more: Partial<MailInput> = {}): MailInput => ({
   jobId: 'job_1',
   replays: 0,
   to: 'ada@example.com',
@@ -27,7 +27,7 @@ describe('a mail on the wire', () => {
       fc.asyncProperty(anything, anything, async (title, message) => {
         const variables = { title: title.slice(0, 100), message, actionUrl: 'https://a.example/?q=1&r=é' };
         const rendered = renderTemplate('notification', variables);
-        const mail = await PostalMime.parse(composeMail(letter(variables), sender).raw);
+        const mail = await PostalMime.parse(composeMail(input(variables), sender).raw);
         expect(normal(mail.html)).toBe(normal(rendered.html));
         expect(normal(mail.text)).toBe(normal(rendered.text));
         expect(mail.subject).toBe(rendered.subject);
@@ -41,7 +41,7 @@ describe('a mail on the wire', () => {
     const variables = { title: long.slice(0, 140), message: long };
     const content = Buffer.alloc(10_000, 7);
     const attachment = { fileName: 'a.pdf', contentType: 'application/pdf', content };
-    const raw = composeMail(letter(variables, { attachment }), sender).raw.toString('latin1');
+    const raw = composeMail(input(variables, { attachment }), sender).raw.toString('latin1');
     expect(raw).toMatch(/^[\r\n\t -~]*$/);
     expect(raw.replaceAll('\r\n', '')).not.toMatch(/[\r\n]/);
     expect(Math.max(...raw.split('\r\n').map((line) => line.length))).toBeLessThanOrEqual(78);
@@ -53,7 +53,7 @@ describe('a mail on the wire', () => {
 
   test('holds its parts as a mail program looks for them', async () => {
     const attachment = { fileName: 'job_1.pdf', contentType: 'application/pdf', content: Buffer.from('%PDF-1.7') };
-    const raw = composeMail(letter({ message: 'x' }, { attachment }), sender).raw;
+    const raw = composeMail(input({ message: 'x' }, { attachment }), sender).raw;
     const types = [...raw.toString('latin1').matchAll(/^Content-Type: ([^;\r]+)/gm)].map(([, type]) => type);
     expect(types).toEqual([
       'multipart/mixed',
@@ -74,7 +74,7 @@ describe('a mail on the wire', () => {
 
   test('is the same mail every time, up to its date', () => {
     const write = (): string =>
-      composeMail(letter({ message: 'x' }), sender)
+      composeMail(input({ message: 'x' }), sender)
         .raw.toString('latin1')
         .replace(/^Date: .*$/m, '');
     expect(write()).toBe(write());

@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { StoreError, type ObjectStore } from '@sluice/storage';
-import type { Letter } from './compose-mail.ts';
+import type { MailInput } from './compose-mail.ts';
 
 /** The document a mail speaks of is not there, and will not be. */
 export class AttachmentError extends Error {
@@ -9,12 +9,12 @@ export class AttachmentError extends Error {
 }
 
 /** Puts the finished PDF into an `image-ready` mail: as a link, and as an attachment when asked for and small. */
-export interface PdfPost {
+export interface PdfAttachments {
   /** @throws {AttachmentError} when there is no such object; {@link StoreError} when the store does not answer. */
-  enclose(letter: Letter, key: string, signal: AbortSignal): Promise<Letter>;
+  addTo(input: MailInput, key: string, signal: AbortSignal): Promise<MailInput>;
 }
 
-export interface PdfPostSettings {
+export interface PdfAttachmentSettings {
   /** Undefined when the service was given no store: mails with a PDF then fail. */
   readonly store: ObjectStore | undefined;
   /** How long the link of a mail works. At most 7 days, the limit of a presigned URL. */
@@ -27,27 +27,32 @@ export interface PdfPostSettings {
 /** Keys that may be mailed. Uploads of others, or anything else in the bucket, may not. */
 const MAILABLE = /^pdf\/[\w-]+\.pdf$/;
 
-export function createPdfPost({ store, linkTtlMs, attachMaxBytes, now = Date.now }: PdfPostSettings): PdfPost {
+export function createPdfAttachments({
+  store,
+  linkTtlMs,
+  attachMaxBytes,
+  now = Date.now,
+}: PdfAttachmentSettings): PdfAttachments {
   return {
-    async enclose(letter, key, signal) {
+    async addTo(input, key, signal) {
       if (store === undefined || !MAILABLE.test(key)) throw new AttachmentError('there is no such document');
       const found = await store.head(key);
       if (found === undefined) throw new AttachmentError('the document is gone');
-      const { attach, pages, ...given } = letter.variables;
+      const { attach, pages, ...given } = input.variables;
       const attached = attach === true && found.sizeBytes <= attachMaxBytes;
       const expires = new Date(now() + linkTtlMs);
       const variables = {
-        jobId: letter.jobId,
+        jobId: input.jobId,
         ...given,
         link: await store.presignGet(key, linkTtlMs, fileName(key)),
         facts: [pagesOf(pages), sizeOf(found.sizeBytes)].filter((fact) => fact !== '').join(', '),
         expires: `${expiryFormat.format(expires)} UTC`,
         attached,
       };
-      if (!attached) return { ...letter, variables };
+      if (!attached) return { ...input, variables };
       const content = await read(store, key, signal);
       return {
-        ...letter,
+        ...input,
         variables,
         attachment: { fileName: fileName(key), contentType: 'application/pdf', content },
       };

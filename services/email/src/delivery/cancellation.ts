@@ -3,14 +3,14 @@ import type { JobLog } from '@sluice/jobs';
 import type { Message } from '@sluice/pipeline';
 
 /** Whether a mail is still wanted. */
-export interface Cancelled {
+export interface Cancellation {
   has(message: Message<SendEmail>): Promise<boolean>;
 }
 
-export interface CancelledSettings {
+export interface CancellationSettings {
   readonly jobs: Pick<JobLog, 'read'>;
   /** Younger messages are not asked about. 5 s when absent. */
-  readonly callBackMs?: number | undefined;
+  readonly cancelCheckAfterMs?: number | undefined;
   readonly now?: () => number;
 }
 
@@ -18,10 +18,14 @@ export interface CancelledSettings {
  * Asks the job itself, but only where there was time for a second thought: a message that waited in the queue, or one
  * that comes again. A mail that is taken up within seconds of its acceptance cannot be called back, as with any mail.
  */
-export function createCancelled({ jobs, callBackMs = 5_000, now = Date.now }: CancelledSettings): Cancelled {
+export function createCancellation({
+  jobs,
+  cancelCheckAfterMs = 5_000,
+  now = Date.now,
+}: CancellationSettings): Cancellation {
   return {
     async has({ data, attempt, publishedAt }) {
-      if (attempt === 1 && now() - publishedAt.getTime() < callBackMs) return false;
+      if (attempt === 1 && now() - publishedAt.getTime() < cancelCheckAfterMs) return false;
       const record = await jobs.read(data.jobId);
       return record?.job.state === JobState.CANCELLED;
     },

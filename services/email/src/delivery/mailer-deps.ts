@@ -2,11 +2,11 @@ import type { Lifecycle } from '@sluice/messaging';
 import type { Sender } from '../compose/compose-mail.ts';
 import type { Inbox } from './inbox.ts';
 import type { EmailMetrics } from '../metrics.ts';
-import type { PdfPost } from '../compose/pdf-attachments.ts';
+import type { PdfAttachments } from '../compose/pdf-attachments.ts';
 import type { Quota } from '../quota/quota.ts';
 import type { Dispatcher } from '../providers/dispatcher.ts';
 import type { Suppressions } from '../suppression/suppressions.ts';
-import type { Cancelled } from './cancellation.ts';
+import type { Cancellation } from './cancellation.ts';
 
 /** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
 export type AmbiguityPolicy = 'resend' | 'park';
@@ -18,10 +18,10 @@ export interface MailerDeps {
   readonly suppressions: Suppressions;
   readonly dispatcher: Dispatcher;
   readonly sender: Sender;
-  readonly pdfs: PdfPost;
+  readonly pdfAttachments: PdfAttachments;
   readonly metrics: EmailMetrics;
   readonly lifecycle: Lifecycle;
-  readonly cancelled: Cancelled;
+  readonly cancelled: Cancellation;
   readonly policy: AmbiguityPolicy;
   /** How long a mail is kept in hand while no provider can be tried, before its delivery is given back. */
   readonly holdMs: number;

@@ -1,7 +1,8 @@
 import type { SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
 import { parseAddress } from '../address.ts';
-import { mayLink, type Letter } from '../compose/compose-mail.ts';
+import type { MailInput } from '../compose/compose-mail.ts';
+import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
 import { isTemplateName } from '../templates/catalogue.ts';
 
@@ -19,7 +20,7 @@ export async function prepare(
   { jobId, replays, email, account }: SendEmail,
   fresh: boolean,
   { deps, signal }: Context<MailerDeps>,
-): Promise<Letter | Refusal> {
+): Promise<MailInput | Refusal> {
   if (email === undefined || !isTemplateName(email.template)) {
     return { code: 'unknown_template', detail: 'there is no such template' };
   }
@@ -42,6 +43,6 @@ export async function prepare(
       return { code: 'quota_exceeded', detail: `${detail} is used up` };
     }
   }
-  const letter: Letter = { jobId, replays, to, template: email.template, variables };
-  return email.attachmentKey === '' ? letter : deps.pdfs.enclose(letter, email.attachmentKey, signal);
+  const input: MailInput = { jobId, replays, to, template: email.template, variables };
+  return email.attachmentKey === '' ? input : deps.pdfAttachments.addTo(input, email.attachmentKey, signal);
 }

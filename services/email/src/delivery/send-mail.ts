@@ -6,13 +6,13 @@ import type { MailerDeps } from './mailer-deps.ts';
 import { AttachmentError } from '../compose/pdf-attachments.ts';
 import { prepare, type Refusal } from './prepare.ts';
 import { publishResult } from './result.ts';
-import { codeOf, sendOrHold } from './send-with-failover.ts';
+import { codeOf, sendWithFailover } from './send-with-failover.ts';
 import type { OutgoingMail } from '../providers/transport.ts';
 import { TemplateVariablesError } from '../templates/catalogue.ts';
 
 /**
- * Sends one mail and says how it ended. The order is what makes it effectively once: claim (a write), send, settle (a
- * write), emit the result, ack. Whatever is repeated after the settling finds the outcome and sends nothing.
+ * Sends one mail and says how it ended. The order is what makes it effectively once: claim (a write), send, complete (a
+ * write), emit the result, ack. A repeat after that finds the outcome and sends nothing.
  */
 export async function sendMail(message: Message<SendEmail>, context: Context<MailerDeps>): Promise<Outcome> {
   const { deps } = context;
@@ -31,7 +31,7 @@ export async function sendMail(message: Message<SendEmail>, context: Context<Mai
   try {
     return await sendClaimed(message, context, email, claim);
   } catch (error) {
-    claim.forget();
+    claim.abandon();
     throw error;
   }
 }
@@ -44,13 +44,13 @@ async function sendClaimed(
 ): Promise<Outcome> {
   const { deps } = context;
   if (claim.abandoned) deps.metrics.ambiguous('crash');
-  if (claim.doubtful && deps.policy === 'park') {
-    await claim.giveBack('unknown', claim.attempts);
+  if (claim.possiblySent && deps.policy === 'park') {
+    await claim.release('unknown', claim.attempts);
     return { kind: 'deadLetter', reason: 'the mail may have been delivered; replay it to send it again' };
   }
 
-  const settle = async (outcome: MailOutcome): Promise<Outcome> => {
-    await claim.settle(outcome);
+  const complete = async (outcome: MailOutcome): Promise<Outcome> => {
+    await claim.complete(outcome);
     deps.metrics.result(email.template, outcome.kind === 'sent' ? 'sent' : outcome.code);
     return publishResult(message, context, outcome);
   };
@@ -59,36 +59,36 @@ async function sendClaimed(
   let to: string;
   try {
     const prepared = await prepare(message.data, claim.fresh, context);
-    if ('code' in prepared) return await settle({ kind: 'failed', ...prepared });
+    if ('code' in prepared) return await complete({ kind: 'failed', ...prepared });
     to = prepared.to;
     mail = composeMail(prepared, deps.sender);
   } catch (error) {
     const refusal = refusalOf(error);
-    if (refusal !== undefined) return settle({ kind: 'failed', ...refusal });
-    await claim.giveBack('waiting', claim.attempts);
+    if (refusal !== undefined) return complete({ kind: 'failed', ...refusal });
+    await claim.release('waiting', claim.attempts);
     throw error;
   }
 
-  const { decided, attempts, cancelled } = await sendOrHold(mail, claim, message, context);
+  const { decided, attempts, cancelled } = await sendWithFailover(mail, claim, message, context);
   if (decided === undefined) {
-    await claim.giveBack('waiting', attempts);
+    await claim.release('waiting', attempts);
     if (cancelled) return { kind: 'skip', reason: 'the job was cancelled' };
     return { kind: 'retry', reason: 'no provider can be reached' };
   }
   const { verdict, provider } = decided;
   if (verdict.kind === 'delivered') {
-    return settle({ kind: 'sent', messageId: mail.messageId, provider, attempts, ambiguous: claim.doubtful });
+    return complete({ kind: 'sent', messageId: mail.messageId, provider, attempts, ambiguous: claim.possiblySent });
   }
   if (verdict.kind === 'rejected') {
     if (verdict.deadAddress) await suppress(to, context);
-    return settle({ kind: 'failed', code: verdict.code, detail: `${provider}: ${verdict.reply}` });
+    return complete({ kind: 'failed', code: verdict.code, detail: `${provider}: ${verdict.reply}` });
   }
   if (verdict.kind === 'deferred') {
-    await claim.giveBack('waiting', attempts);
+    await claim.release('waiting', attempts);
     return { kind: 'retry', reason: `${provider} said ${codeOf(verdict.reply)}` };
   }
   deps.metrics.ambiguous('no_answer');
-  await claim.giveBack('unknown', attempts);
+  await claim.release('unknown', attempts);
   const reason = `${provider} did not answer; the mail may have been delivered`;
   return { kind: deps.policy === 'park' ? 'deadLetter' : 'retry', reason };
 }

@@ -21,7 +21,7 @@ interface Sent {
  * Sends, and while no provider can be tried keeps the mail in hand instead of giving it back: a delivery that is given
  * back counts as an attempt, and an outage must not use up the attempts of what waits for its end.
  */
-export async function sendOrHold(
+export async function sendWithFailover(
   mail: OutgoingMail,
   claim: MailClaim,
   message: Message<SendEmail>,

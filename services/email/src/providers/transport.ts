@@ -118,14 +118,14 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
     done();
   });
 
-  const takeTurn = createPacer(provider.perSecond);
+  const pace = createPacer(provider.perSecond);
 
   return {
     get connectionsOpened() {
       return connectionsOpened;
     },
     async send(mail, signal) {
-      await takeTurn(signal);
+      await pace(signal);
       const deadline = new AbortController();
       const abort = (): void => deadline.abort(signal.reason);
       const timer = setTimeout(() => deadline.abort(new Error('the attempt took too long')), timeouts.attemptMs);
