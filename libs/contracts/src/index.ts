@@ -1,4 +1,5 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
+export { parseEmailAddress } from './email-address.ts';
 export {
   detectFileType,
   FILE_TYPE_BYTES,

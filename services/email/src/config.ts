@@ -1,15 +1,15 @@
 import { createPrivateKey } from 'node:crypto';
+import { parseEmailAddress } from '@sluice/contracts';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
-import { parseAddress } from './address.ts';
 import type { Sender } from './compose/compose-mail.ts';
 import { parseProviders, type ProviderSettings } from './providers/settings.ts';
 import type { DkimKey } from './providers/transport.ts';
 
 const address = z
   .string()
-  .refine((value) => parseAddress(value) !== undefined, 'must be one bare address')
-  .transform((value) => parseAddress(value) ?? '');
+  .refine((value) => parseEmailAddress(value) !== undefined, 'must be one bare address')
+  .transform((value) => parseEmailAddress(value) ?? '');
 const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
 const limit = z.coerce.number().int().min(0);
 

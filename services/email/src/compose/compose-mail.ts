@@ -17,7 +17,7 @@ export interface Sender {
 export interface MailInput {
   readonly jobId: string;
   readonly replays: number;
-  /** Checked by `parseAddress`. */
+  /** Checked by `parseEmailAddress`. */
   readonly to: string;
   readonly template: TemplateName;
   readonly variables: Readonly<Record<string, unknown>>;

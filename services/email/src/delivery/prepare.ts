@@ -1,6 +1,5 @@
-import type { SendEmail } from '@sluice/contracts';
+import { parseEmailAddress, type SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
-import { parseAddress } from '../address.ts';
 import type { MailInput } from '../compose/compose-mail.ts';
 import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
@@ -24,7 +23,7 @@ export async function prepare(
   if (email === undefined || !isTemplateName(email.template)) {
     return { code: 'unknown_template', detail: 'there is no such template' };
   }
-  const to = parseAddress(email.to);
+  const to = parseEmailAddress(email.to);
   if (to === undefined) return { code: 'invalid_address', detail: 'the recipient is not one bare address' };
   const variables = email.variables ?? {};
   const forbidden = LINKS.find((name) => {

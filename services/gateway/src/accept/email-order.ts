@@ -1,9 +1,8 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
-import { EmailRequestSchema, Priority } from '@sluice/contracts';
+import { EmailRequestSchema, parseEmailAddress, Priority } from '@sluice/contracts';
 import { invalidField } from '../http/problem.ts';
 import type { JobOrder } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
-import { bareAddress } from './email-address.ts';
 import { requestHash, type Canonical } from './request-hash.ts';
 
 /** The templates that are shipped. Callers choose one and fill it in; text of their own is never sent. */
@@ -35,7 +34,7 @@ const VARIABLES_MAX_DEPTH = 16;
  * @throws {ApiProblem} `invalid_request`.
  */
 export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder {
-  const to = bareAddress(ask.to);
+  const to = parseEmailAddress(ask.to);
   if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
   if (!templates.includes(ask.template as Template))
     throw invalidField('/template', `must be one of ${templates.join(', ')}`);
@@ -90,6 +89,6 @@ export function userOrder(
   if (name === '' || name.length > 100 || /\p{Cc}/u.test(name)) {
     throw invalidField('/name', 'must be 1 to 100 characters without control characters');
   }
-  if (bareAddress(ask.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
+  if (parseEmailAddress(ask.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
   return emailOrder({ to: ask.email, template: 'welcome', variables: { name }, priority: ask.priority }, context);
 }

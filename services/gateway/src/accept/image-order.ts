@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import {
   ImageOptionsSchema,
   ImageRequestSchema,
+  parseEmailAddress,
   PageSize,
   Priority,
   Quality,
@@ -11,7 +12,6 @@ import {
 import { invalidField } from '../http/problem.ts';
 import type { JobOrder } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
-import { bareAddress } from './email-address.ts';
 import { requestHash } from './request-hash.ts';
 
 /** A source that is stored, or small enough to travel along, with the digest of its bytes. */
@@ -60,7 +60,7 @@ export function imageOptions(given: Partial<Omit<ImageOptions, '$typeName'>>): I
 /** The address to mail when a job is done. */
 export function notifyAddress(text: string | undefined): string | undefined {
   if (text === undefined || text === '') return undefined;
-  const address = bareAddress(text);
+  const address = parseEmailAddress(text);
   if (address === undefined) throw invalidField('/notify', 'must be one bare e-mail address');
   return address;
 }

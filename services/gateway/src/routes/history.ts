@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
+import { parseEmailAddress } from '@sluice/contracts';
 import { isJobId } from '@sluice/jobs';
 import type { App } from '../http/app.ts';
-import { bareAddress } from '../accept/email-address.ts';
 import { conditionalHeaders, notModified, unlessKnown } from '../http/conditional.ts';
 import { DateTime, KindSchema, StateSchema } from '../http/job-view.ts';
 import { invalidField, problemResponses } from '../http/problem.ts';
@@ -54,7 +54,7 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
         state,
         kind,
         // Jobs hold an address as it is sent to, its domain in ASCII.
-        recipient: recipient === undefined ? undefined : (bareAddress(recipient) ?? recipient),
+        recipient: recipient === undefined ? undefined : (parseEmailAddress(recipient) ?? recipient),
         limit,
         sinceMs: timeOf(since, '/query/since'),
         untilMs: timeOf(until, '/query/until'),

@@ -1,0 +1,38 @@
+import { domainToASCII } from 'node:url';
+
+/** RFC 5321 4.5.3.1: a path of 256 octets less its two brackets, and a local part of 64. */
+const MAX_ADDRESS_CHARS = 254;
+const MAX_LOCAL_CHARS = 64;
+
+// RFC 5322's dot-atom without `%` and `!`: old relays read those as a route to another host.
+const DOT_ATOM = /^[A-Za-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*$/;
+const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/**
+ * Reads one bare addr-spec (`ada@example.com`), the only form of a recipient that the system takes. What could name a
+ * second recipient, hide one or reach a header is refused, not repaired: control characters, commas, groups, display
+ * names, comments, quoted local parts, address literals, single-label domains.
+ *
+ * Mail libraries parse a recipient string as a list: `a@example.com\r\nBcc: b@example.com` once reached b alone. So this
+ * check stands before the queue and again before the library, which gets the result as an object.
+ *
+ * @returns the address with its domain in lower case and in ASCII (punycode), or undefined.
+ */
+export function parseEmailAddress(text: string): string | undefined {
+  const at = text.lastIndexOf('@');
+  const local = text.slice(0, Math.max(at, 0));
+  if (local.length > MAX_LOCAL_CHARS || !DOT_ATOM.test(local)) return undefined;
+  const domain = asciiDomain(text.slice(at + 1));
+  if (domain === undefined || local.length + 1 + domain.length > MAX_ADDRESS_CHARS) return undefined;
+  return `${local}@${domain}`;
+}
+
+function asciiDomain(text: string): string | undefined {
+  // domainToASCII would also percent-decode and strip; a host name has letters, digits, dashes and dots only.
+  if (text.length > MAX_ADDRESS_CHARS || /[^-.\p{L}\p{N}\p{M}]/u.test(text)) return undefined;
+  const labels = domainToASCII(text).split('.');
+  const top = labels.at(-1) ?? '';
+  // A single label is a host of the local network; an all-digit last label makes the domain an IP address.
+  if (labels.length < 2 || !labels.every((label) => LABEL.test(label)) || /^\d+$/.test(top)) return undefined;
+  return labels.join('.');
+}
