@@ -52,6 +52,13 @@ describe('a recipient', () => {
     ['a full-width at sign', 'ada\uff20example.com'],
     ['an URL', 'https://example.com/@ada'],
     ['a file', '/etc/passwd'],
+    // RFC 2047 section 5 (3): an encoded word must not appear in an addr-spec. Parsers that decode it all the same
+    // deliver to the decoded mailbox, which suppression and quotas know under another name.
+    ['an encoded word', '=?utf-8?q?x?=@example.com'],
+    ['an encoded word that hides an address', '=?utf-8?b?dmljdGltQG90aGVyLm9yZw==?=@example.com'],
+    ['an encoded word after a dot', 'ada.=?utf-8?q?x?=@example.com'],
+    ['the beginning of an encoded word', 'ada=?utf-8@example.com'],
+    ['the end of an encoded word', 'ada?=@example.com'],
     ['nothing', ''],
     ['no local part', '@example.com'],
     ['a local part that is too long', `${'a'.repeat(65)}@example.com`],

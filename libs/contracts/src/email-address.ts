@@ -6,12 +6,16 @@ const MAX_LOCAL_CHARS = 64;
 
 // RFC 5322's dot-atom without `%` and `!`: old relays read those as a route to another host.
 const DOT_ATOM = /^[A-Za-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*$/;
+// RFC 2047 section 5 (3): never in an addr-spec. Mail servers that decode it deliver to a mailbox that quotas and the
+// suppression list know under another name.
+const ENCODED_WORD = /=\?|\?=/;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /**
  * Reads one bare addr-spec (`ada@example.com`), the only form of a recipient that the system takes. What could name a
  * second recipient, hide one or reach a header is refused, not repaired: control characters, commas, groups, display
- * names, comments, quoted local parts, address literals, single-label domains.
+ * names, comments, quoted local parts, encoded words, address
+ * literals, single-label domains.
  *
  * Mail libraries parse a recipient string as a list: `a@example.com\r\nBcc: b@example.com` once reached b alone. So this
  * check stands before the queue and again before the library, which gets the result as an object.
@@ -21,7 +25,7 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export function parseEmailAddress(text: string): string | undefined {
   const at = text.lastIndexOf('@');
   const local = text.slice(0, Math.max(at, 0));
-  if (local.length > MAX_LOCAL_CHARS || !DOT_ATOM.test(local)) return undefined;
+  if (local.length > MAX_LOCAL_CHARS || !DOT_ATOM.test(local) || ENCODED_WORD.test(local)) return undefined;
   const domain = asciiDomain(text.slice(at + 1));
   if (domain === undefined || local.length + 1 + domain.length > MAX_ADDRESS_CHARS) return undefined;
   return `${local}@${domain}`;

@@ -75,6 +75,11 @@ describe('the inbox', () => {
     expect(claimOf(await inboxOf('one').claim('doubt.0')).possiblySent).toBe(true);
   });
 
+  test('reads entries of older versions, where the field had another name', async () => {
+    await bucket.create('older.0', JSON.stringify({ state: 'unknown', attempts: 1, doubtful: true }));
+    expect(claimOf(await inboxOf('one').claim('older.0')).possiblySent).toBe(true);
+  });
+
   test('keeps others away while somebody is sending, for as long as sending can take', async () => {
     await inboxOf('one').claim('busy.0');
     const busy = await inboxOf('two').claim('busy.0');

@@ -129,7 +129,9 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
       const leftMs = value.state === 'sending' ? Math.min(writtenAt.getTime() + leaseMs - now(), leaseMs) : 0;
       if (leftMs > 0) return { kind: 'busy', forMs: leftMs };
       const abandoned = value.state === 'sending';
-      const possiblySent = value.possiblySent || abandoned;
+      // `doubtful` is the name of the field in entries of older versions; an upgrade must not forget it.
+      const written: { possiblySent?: boolean; doubtful?: boolean } = value;
+      const possiblySent = abandoned || (written.possiblySent ?? written.doubtful ?? false);
       const next: State = { state: 'sending', by: instance, attempts: value.attempts, possiblySent };
       const taken = await writeEntry(bucket, key, next, revision);
       if (taken === undefined) return { kind: 'busy', forMs: BETWEEN_STATES_MS };
