@@ -1,7 +1,7 @@
 import { isSubjectToken } from '@sluice/contracts';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isJobId, jobIdFor, newJobId } from './id.ts';
+import { derivedJobId, isJobId, jobIdFor, newJobId } from './id.ts';
 
 describe('the id of a job', () => {
   test('is one subject token, whatever account and key it comes from', () => {
@@ -23,6 +23,18 @@ describe('the id of a job', () => {
       jobIdFor('', 'abc'),
     ];
     expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  test('that the system derives is reached by no account and key', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), fc.nat(7), fc.string(), (account, key, generation, of) => {
+        const derived = derivedJobId('notify', of);
+        expect(isJobId(derived)).toBe(true);
+        expect(derivedJobId('notify', of)).toBe(derived);
+        for (const guess of [key, `notify:${of}`, `derived:notify:${of}`])
+          expect(jobIdFor(account, guess, generation)).not.toBe(derived);
+      }),
+    );
   });
 
   test('is random without a key', () => {

@@ -14,6 +14,18 @@ export function jobIdFor(account: string, key: string, generation = 0): string {
   return `job_${base32(digest)}`;
 }
 
+/** What the system makes a job for, of its own accord. */
+export type DerivedPurpose = 'notify';
+
+/**
+ * The id of a job that the system makes because of another one: derived, so that making it twice makes it once. What is
+ * digested begins with a letter, and what {@link jobIdFor} digests with a digit: no account and key of any client lead
+ * to such an id.
+ */
+export function derivedJobId(purpose: DerivedPurpose, jobId: string): string {
+  return `job_${base32(createHash('sha256').update(`derived:${purpose}:${jobId}`).digest())}`;
+}
+
 /** A fresh id: 128 random bits in 26 characters, one subject token. */
 export function newJobId(random: (bytes: number) => Uint8Array = randomBytes): string {
   return `job_${base32(random(17))}`;

@@ -5,7 +5,7 @@ export {
   watchCancellations,
   type Cancellations,
 } from './cancellations.ts';
-export { isJobId, jobIdFor, newJobId } from './id.ts';
+export { derivedJobId, isJobId, jobIdFor, newJobId, type DerivedPurpose } from './id.ts';
 export { ContendedError, jobLog, type JobLog, type JobRecord } from './log.ts';
 export {
   acceptEvent,

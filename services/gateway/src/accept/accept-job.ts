@@ -32,9 +32,9 @@ export interface Acceptance {
 export interface AcceptDeps {
   readonly log: JobLog;
   readonly now: () => number;
-  /** Back-pressure. Jobs that the system makes itself come without. */
+  /** Back-pressure. */
   readonly gate?: Gate;
-  /** Charged before the job is accepted. Jobs that the system makes itself come without. */
+  /** Charged before the job is accepted. */
   readonly credits?: Credits | undefined;
   /**
    * Counts a mail to somebody, for a job that is new: a repeated request sends no second one. Throws `rate_limited`.
@@ -43,6 +43,33 @@ export interface AcceptDeps {
   readonly countRecipient?: (address: string) => Promise<void>;
   /** Where webhooks may go; anywhere if absent. */
   readonly targets?: Targets;
+}
+
+/** The first snapshot of the job that an order makes. */
+function newJob(order: JobOrder, jobId: string, credits: number): Parameters<JobLog['accept']>[0] {
+  return {
+    id: jobId,
+    kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
+    priority: order.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
+    traceId: order.trace.traceId,
+    traceparent: order.trace.traceparent,
+    account: order.account,
+    requestHash: order.requestHash,
+    callbackUrl: order.callbackUrl ?? '',
+    notify: order.notify ?? '',
+    credits,
+    request: create(JobRequestSchema, { work: order.work }),
+  };
+}
+
+/**
+ * Accepts a job that the system makes itself: free of charge, and not refused when a lane is full. `jobId` is one of
+ * `derivedJobId`, which no request leads to, so a job that is there already is this one, made by an earlier attempt.
+ *
+ * @throws {PublishError} when the broker did not confirm; repeat it with the same id.
+ */
+export async function acceptSystemJob(log: JobLog, order: JobOrder, jobId: string): Promise<void> {
+  await log.accept(newJob(order, jobId, 0));
 }
 
 /**
@@ -81,19 +108,7 @@ export async function acceptJob(
   try {
     // Whether a job was stored whose confirmation got lost, nobody knows: its charge stands until somebody does.
     charged = (await credits?.charge(order.account, admission.jobId, price)) ?? false;
-    record = await deps.log.accept({
-      id: admission.jobId,
-      kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
-      priority: express ? Priority.EXPRESS : Priority.NORMAL,
-      traceId: order.trace.traceId,
-      traceparent: order.trace.traceparent,
-      account: order.account,
-      requestHash: order.requestHash,
-      callbackUrl: order.callbackUrl ?? '',
-      notify: order.notify ?? '',
-      credits: price,
-      request: create(JobRequestSchema, { work: order.work }),
-    });
+    record = await deps.log.accept(newJob(order, admission.jobId, price));
   } catch (error) {
     leave?.();
     throw error;

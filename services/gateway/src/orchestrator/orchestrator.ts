@@ -1,11 +1,12 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
-import { announceCancellation, jobIdFor, type JobLog } from '@sluice/jobs';
+import { announceCancellation, derivedJobId, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
 import { definePipeline, PublishError, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
-import { acceptJob } from '../accept/accept-job.ts';
+import { acceptSystemJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-order.ts';
 import type { Credits } from '../credits/credits.ts';
+import { isRetryable } from './retryable.ts';
 import { callbackOf, uploadsOf, webhookOf, workOf, type Step } from './work.ts';
 
 export interface OrchestratorDeps {
@@ -31,8 +32,9 @@ export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
   decode: decoder(channels.job),
   flow: { concurrency: 64 },
   lease: { handlerTimeoutMs: 20_000 },
-  // The streams it publishes to may be full for a while: giving up would strand accepted jobs.
-  retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
+  // A failure that a repeat cannot change ends at once. Any other one is tried for about 25 minutes: each message that
+  // waits for its retry holds one of the consumer's ack-pending slots, and when all are held no job is dispatched.
+  retry: { maxAttempts: 100, baseMs: 200, maxMs: 30_000, retryable: isRetryable },
   handle: (message, context) => react(message.data, context),
 });
 
@@ -91,7 +93,7 @@ async function conclude(job: Job, cause: string, { deps, log }: Context<Orchestr
   }
 }
 
-/** The mail that says a PDF is there: a job of its own, whose id derives from the finished one. */
+/** The mail that says a PDF is ready: a job of its own. Its id derives from the image job, so it is made once. */
 async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
   const pdf = job.result?.work.case === 'image' ? job.result.work.value : undefined;
   if (pdf === undefined) return;
@@ -105,8 +107,7 @@ async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
     },
     { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
   );
-  const jobId = jobIdFor(job.account, `notify:${job.id}`);
-  await acceptJob({ log: deps.jobs, now: deps.now }, order, { jobId, existing: await deps.jobs.read(jobId, 'leader') });
+  await acceptSystemJob(deps.jobs, order, derivedJobId('notify', job.id));
 }
 
 async function publish(bus: Bus, step: Step): Promise<void> {

@@ -28,20 +28,28 @@ export const deadLetters = definePipeline<Uint8Array, SettleDeps>({
   handle: async (message, { deps }) => settleDeadLetter(message, deps),
 });
 
+const WORK = /^(IMAGES|EMAILS)(_EXPRESS)?$/;
+
+/**
+ * Whether the message ids of a consumer's messages are the system's own, so that one names the job whose step was given
+ * up. The id of a command is its sender's choice and proves nothing; a callback that was given up changes no job, which
+ * has ended by then. Read from the subject, which NATS permissions guard, and not from a header, which they do not.
+ */
+const endsJobs = (stream: string, consumer: string): boolean =>
+  WORK.test(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
+
 async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDeps): Promise<Outcome | void> {
   const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
+  const [, stream = '', consumer = ''] = message.subject.split('.');
   const messageId = header(DEAD_LETTER.messageId);
   const jobId = jobIdOf(messageId);
-  if (!isJobId(jobId)) return { kind: 'skip', reason: 'no job' };
-  // Whoever was to be told is told of an end: it stands, and a job that was sent on its way again has another one coming.
-  if (/^(CLIENTS|WEBHOOKS)$/.test(header(DEAD_LETTER.stream))) return { kind: 'skip', reason: 'the job has ended' };
+  if (!endsJobs(stream, consumer) || !isJobId(jobId)) return { kind: 'skip', reason: 'it ends no job' };
   const failure = create(FailureSchema, failures[header(DEAD_LETTER.reason)] ?? failures['exhausted']!);
   const attempt = Number(header(DEAD_LETTER.deliveries)) || 0;
   // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.
-  const isWork = /^(IMAGES|EMAILS)/.test(header(DEAD_LETTER.stream));
   const run = Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);
   const record = await jobs.transition(jobId, (job) =>
-    fail(job, { failure, attempt, replays: isWork ? run : job.replays, cause: 'dead-letter' }),
+    fail(job, { failure, attempt, replays: WORK.test(stream) ? run : job.replays, cause: 'dead-letter' }),
   );
   return record?.moved === true
     ? undefined
