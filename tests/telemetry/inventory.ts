@@ -4,8 +4,10 @@ import type { Stack } from '@sluice/dev';
 export interface Inventory {
   /** `name | kind | service`, ids taken out of names. */
   readonly spans: readonly string[];
-  /** `from → to (how)`: how is `parent` or `link`. Between services, and over a stream within one. */
+  /** `parent → child`: between services, and over a stream within one. */
   readonly edges: readonly string[];
+  /** `target ← span`: links to a span other than the parent. */
+  readonly links: readonly string[];
   /** Metric families, as the TYPE lines name them. */
   readonly metrics: ReadonlyMap<
     string,
@@ -18,6 +20,7 @@ export async function inventory(stack: Stack): Promise<Inventory> {
   const spans = stack.otlp.store.list().flatMap(({ traceId }) => stack.otlp.store.spans(traceId));
   const byId = new Map(spans.map((span) => [span.spanId, span]));
   const edges = new Set<string>();
+  const links = new Set<string>();
   for (const span of spans) {
     const parent = byId.get(span.parentSpanId ?? '');
     if (parent !== undefined && (parent.service !== span.service || span.kind === 'consumer')) {
@@ -26,7 +29,7 @@ export async function inventory(stack: Stack): Promise<Inventory> {
     for (const link of span.links) {
       const target = byId.get(link.spanId);
       if (target !== undefined && target !== parent) {
-        edges.add(`${target.service}: ${target.name} ⇠ ${span.service}: ${span.name}`);
+        links.add(`${target.service}: ${target.name} ← ${span.service}: ${span.name}`);
       }
     }
   }
@@ -46,6 +49,7 @@ export async function inventory(stack: Stack): Promise<Inventory> {
   return {
     spans: [...new Set(spans.map((span) => `${span.name} | ${span.kind} | ${span.service}`))].toSorted(),
     edges: [...edges].toSorted(),
+    links: [...links].toSorted(),
     metrics,
   };
 }

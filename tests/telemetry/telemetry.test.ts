@@ -65,14 +65,16 @@ describe('a trace', () => {
     }
   });
 
-  test('has every message linked to what published it', () => {
+  test('links no span to its own parent, and every callback to the request that was accepted', () => {
     const processed = stack.otlp.store
       .list()
       .flatMap(({ traceId }) => stack.otlp.store.spans(traceId))
       .filter((span) => span.kind === 'consumer');
-    // Commands arrive from programs without telemetry, and one of them dies unread: there is nothing to link to.
-    const own = processed.filter((span) => !/user\.(create|send|convert)|dlq\.USERS\.commands/.test(span.name));
-    expect(own.filter((span) => span.links.length === 0).map((span) => span.name)).toEqual([]);
+    const twice = processed.filter((span) => span.links.some(({ spanId }) => spanId === span.parentSpanId));
+    expect(twice.map((span) => span.name)).toEqual([]);
+    const callbacks = processed.filter((span) => span.name.startsWith('process client.'));
+    expect(callbacks).not.toEqual([]);
+    expect(callbacks.filter((span) => span.links.length === 0).map((span) => span.name)).toEqual([]);
   });
 });
 
@@ -89,6 +91,13 @@ describe('the tables of docs/telemetry.md', () => {
       ([from, span, to, reached]) => `${from}: ${span} → ${to}: ${reached}`,
     );
     expect(found.edges).toEqual(documented.toSorted());
+  });
+
+  test('name every link to a span other than the parent, and no other', () => {
+    const documented = tableUnder(docs, 'Links').map(
+      ([from, span, to, reached]) => `${to}: ${reached} ← ${from}: ${span}`,
+    );
+    expect(found.links).toEqual(documented.toSorted());
   });
 
   test('name every span, and no other', () => {

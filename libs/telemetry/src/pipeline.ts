@@ -31,7 +31,7 @@ import {
 } from './tracing.ts';
 
 /**
- * How a `process` span stands to its publisher. `parent`: child and link, one continuous trace from curl to callback.
+ * How a `process` span stands to its publisher. `parent`: child, one continuous trace from curl to callback.
  * `link`: a trace of its own per hop, joined by links, as the messaging conventions recommend for large fan-outs.
  */
 export type TraceMode = 'parent' | 'link';
@@ -102,10 +102,11 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     const publisher = extractContext(first.headers);
     const jobId = jobIdOf(first.data);
     const stale = first.attempt > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
-    const span = openSpan(name, { kind: 'consumer', root: traceMode === 'link' || stale }, publisher);
+    const root = traceMode === 'link' || stale;
+    const span = openSpan(name, { kind: 'consumer', root }, publisher);
     // What only a recording span shows is not even built for another.
     if (span.isRecording()) {
-      span.addLinks(linksOf(first, publisher));
+      span.addLinks(root ? linksOf(first, publisher) : originLinks(first, publisher));
       span.setAttributes({
         ...attributesOf(first, template),
         [ATTR_MESSAGING_DESTINATION_NAME]: first.subject,
@@ -119,15 +120,19 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     return { span, ctx: contextWith(span, jobId, publisher) };
   }
 
-  /** Where the message came from: its publisher, and the span named inside it when that is another one. */
+  /** For a span without a parent: its publisher, and the span named inside the message. */
   function linksOf(message: Message<unknown>, publisher: Context): Link[] {
     const creation = trace.getSpanContext(publisher);
-    const links: Link[] = creation === undefined ? [] : [{ context: creation }];
+    return [...(creation === undefined ? [] : [{ context: creation }]), ...originLinks(message, publisher)];
+  }
+
+  /**
+   * The span that a result, callback or replay names besides its publisher. Never the publisher itself: Jaeger turns a
+   * link to the parent into FOLLOWS_FROM in place of CHILD_OF, shows no link, and its critical path ends there.
+   */
+  function originLinks(message: Message<unknown>, publisher: Context): Link[] {
     const origin = linkTo(originOf(message.data), { 'sluice.link': 'origin' });
-    const elsewhere =
-      origin?.context.traceId !== creation?.traceId || textField(message.data, 'traceparent') !== undefined;
-    if (origin !== undefined && elsewhere && origin.context.spanId !== creation?.spanId) links.push(origin);
-    return links;
+    return origin === undefined || origin.context.spanId === trace.getSpanContext(publisher)?.spanId ? [] : [origin];
   }
 
   /** Most traces of a busy system are not sampled: nothing is built for a span that would record nothing. */
