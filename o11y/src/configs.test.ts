@@ -59,7 +59,12 @@ describe('the collector', () => {
   });
 
   test('redacts what goes to storage, and counts spans before any are dropped', () => {
-    expect(service.pipelines['traces']?.processors).toEqual(['memory_limiter', 'redaction', 'tail_sampling']);
+    expect(service.pipelines['traces']?.processors).toEqual([
+      'memory_limiter',
+      'redaction',
+      'resource/service_tag',
+      'tail_sampling',
+    ]);
     expect(service.pipelines['logs']?.processors).toContain('redaction');
     expect(service.pipelines['traces/metrics']?.processors).toEqual(['memory_limiter']);
   });
@@ -73,6 +78,18 @@ test('the overlay for containers adds a pipeline of its own, since layers replac
     expect(Object.keys(layer.receivers)).toEqual(pipeline.receivers);
     expect(Object.keys(base.processors ?? {})).toEqual(expect.arrayContaining([...(pipeline.processors ?? [])]));
     expect(Object.keys(base.exporters)).toEqual(expect.arrayContaining([...pipeline.exporters]));
+  }
+});
+
+test('links from a span use a tag that Jaeger lists: the one that the collector adds', () => {
+  const { processors } = read('collector/config.yaml') as CollectorConfig;
+  const added = processors?.['resource/service_tag'] as { attributes: readonly { key: string }[] } | undefined;
+  const { datasources } = read('grafana/provisioning/datasources/datasources.yaml') as {
+    datasources: readonly { uid: string; jsonData: Record<string, { tags?: readonly { key: string }[] }> }[];
+  };
+  const jaeger = datasources.find(({ uid }) => uid === 'jaeger')?.jsonData;
+  for (const links of ['tracesToLogsV2', 'tracesToMetrics']) {
+    expect(jaeger?.[links]?.tags?.map(({ key }) => key)).toEqual(added?.attributes.map(({ key }) => key));
   }
 });
 
