@@ -8,8 +8,10 @@ type Policy = Pick<Resolved<typeof retryFields>, 'baseMs' | 'maxMs' | 'factor' |
  * would burn all attempts within milliseconds.
  */
 export function backoffMs(policy: Policy, attempt: number, random: () => number): number {
+  const chance = random();
+  const part = chance >= 0 && chance <= 1 ? chance : 1;
   const full = Math.min(policy.maxMs, policy.baseMs * policy.factor ** Math.max(0, attempt - 1));
-  if (policy.jitter === 'full') return Math.max(1, Math.round(full * random()));
-  if (policy.jitter === 'equal') return Math.max(1, Math.round((full / 2) * (1 + random())));
+  if (policy.jitter === 'full') return Math.max(1, Math.round(full * part));
+  if (policy.jitter === 'equal') return Math.max(1, Math.round((full / 2) * (1 + part)));
   return Math.max(1, Math.round(full));
 }

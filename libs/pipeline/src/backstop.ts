@@ -8,7 +8,7 @@ import type { Logger } from './log.ts';
 import type { NatsPort } from './port.ts';
 import { deleteMessage, readStream } from './stored-message.ts';
 import type { Read } from './stored-message.ts';
-import { messageOf } from './verdict.ts';
+import { errorMessage } from './describe-error.ts';
 
 export interface BackstopOptions {
   readonly nats: NatsPort;
@@ -47,7 +47,7 @@ export function startBackstop(options: BackstopOptions): Backstop {
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
   const warn = (error: unknown): void =>
-    log.warn({ stream, consumer, error: messageOf(error) }, 'backstop failed, it tries again');
+    log.warn({ stream, consumer, error: errorMessage(error) }, 'backstop failed, it tries again');
 
   const move = async (read: Read, deliveries: number, found: 'advisory' | 'scan'): Promise<void> => {
     const reply = `$JS.ACK.${stream}.${consumer}.${deliveries}.${read.sequence}.0.${read.storedAt.getTime()}000000.0`;

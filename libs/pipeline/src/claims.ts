@@ -1,12 +1,12 @@
 import type { Clock } from './clock.ts';
 import type { Claim } from './dedupe.ts';
 import type { Delivery } from './delivery.ts';
+import { errorMessage } from './describe-error.ts';
 import { HandlerAborted } from './errors.ts';
 import type { Observer } from './events.ts';
 import type { Logger } from './log.ts';
 import type { ResolvedSpec } from './resolve-spec.ts';
 import type { Run } from './run.ts';
-import { messageOf } from './verdict.ts';
 
 interface ClaimsRuntime {
   readonly clock: Clock;
@@ -106,6 +106,6 @@ export class Claims<T, D> {
 
   #failed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'abandon', error: unknown): void {
     this.#runtime.observe?.({ type: 'dedupe.failed', pipeline: this.#spec.name, message: delivery, step, error });
-    this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: messageOf(error) }, 'idempotency store failed');
+    this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: errorMessage(error) }, 'idempotency store failed');
   }
 }

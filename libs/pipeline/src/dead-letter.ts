@@ -1,4 +1,5 @@
 import type { Delivery } from './delivery.ts';
+import { errorCode, errorName } from './describe-error.ts';
 import type { DeadLetterReason } from './events.ts';
 import type { deadLetterFields } from './options.ts';
 import type { HeaderInput } from './port.ts';
@@ -20,6 +21,8 @@ export const DEAD_LETTER = {
   failedAt: 'Dlq-Failed-At',
   messageId: 'Dlq-Message-Id',
   replays: 'Dlq-Replays',
+  /** `true` when the message's own headers were left out because the record would have been too large with them. */
+  headersOmitted: 'Dlq-Headers-Omitted',
   /** Full size of a body that was cut. */
   fullBytes: 'Dlq-Full-Bytes',
 } as const;
@@ -40,6 +43,24 @@ interface Failure {
 
 const DETAIL_CHARS = 500;
 
+/** How much of the message its record holds. */
+export interface RecordSize {
+  /** Whether the message's own headers are copied. */
+  readonly headers: boolean;
+  /** Bytes of the body at most. */
+  readonly bodyBytes: number;
+}
+
+/**
+ * The next smaller record of a message, undefined when there is none: without the message's headers first, as the whole
+ * body can still be redriven, then with half of the body each time.
+ */
+export function smallerRecord(size: RecordSize, bytes: number): RecordSize | undefined {
+  if (size.headers) return { ...size, headers: false };
+  const bodyBytes = Math.min(size.bodyBytes, bytes);
+  return bodyBytes === 0 ? undefined : { headers: false, bodyBytes: Math.floor(bodyBytes / 2) };
+}
+
 /**
  * The record of a message given up: its own headers and bytes, and what is known about the failure. `Nats-*` headers
  * stay behind: a copied Nats-TTL would expire the record, a copied Nats-Msg-Id would make the stream drop it.
@@ -51,14 +72,18 @@ export function deadLetterRecord(
   policy: Resolved<typeof deadLetterFields>,
   failedAt: Date,
   extra: HeaderInput = {},
+  size: RecordSize = { headers: true, bodyBytes: policy.maxPayloadBytes },
 ): DeadLetterRecord {
   const headers: Record<string, string | readonly string[]> = {};
-  for (const [name, values] of delivery.headers) {
-    if (/^nats-/i.test(name) || OWN_NAMES.has(name) || policy.redact?.(name) === true) continue;
-    headers[name] = values;
+  if (size.headers) {
+    for (const [name, values] of delivery.headers) {
+      if (/^nats-/i.test(name) || OWN_NAMES.has(name) || isRedacted(policy, name)) continue;
+      headers[name] = values;
+    }
   }
   const replays = delivery.headers.get(DEAD_LETTER.replays)?.[0] ?? '0';
-  const cut = delivery.bytes > policy.maxPayloadBytes;
+  const cut = delivery.bytes > size.bodyBytes;
+  const { publishedAt } = delivery;
   Object.assign(headers, extra, {
     [DEAD_LETTER.reason]: failure.why,
     [DEAD_LETTER.detail]: oneLine(failure.reason),
@@ -69,17 +94,18 @@ export function deadLetterRecord(
     [DEAD_LETTER.sequence]: String(delivery.sequence),
     [DEAD_LETTER.subject]: delivery.subject,
     [DEAD_LETTER.deliveries]: String(delivery.attempt),
-    [DEAD_LETTER.publishedAt]: delivery.publishedAt.toISOString(),
+    ...(Number.isNaN(publishedAt.getTime()) ? {} : { [DEAD_LETTER.publishedAt]: publishedAt.toISOString() }),
     [DEAD_LETTER.failedAt]: failedAt.toISOString(),
     [DEAD_LETTER.messageId]: oneLine(delivery.id),
     [DEAD_LETTER.replays]: replays,
+    ...(size.headers ? {} : { [DEAD_LETTER.headersOmitted]: 'true' }),
     ...(cut ? { [DEAD_LETTER.fullBytes]: String(delivery.bytes) } : {}),
   });
   return {
     subject: policy.subject ?? `dlq.${delivery.stream}.${delivery.consumer}`,
     id: `dlq:${delivery.stream}:${delivery.consumer}:${delivery.sequence}`,
     headers,
-    data: cut ? delivery.body.subarray(0, policy.maxPayloadBytes) : delivery.body,
+    data: cut ? delivery.body.subarray(0, size.bodyBytes) : delivery.body,
   };
 }
 
@@ -87,11 +113,20 @@ const OWN_NAMES: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER));
 
 function errorHeaders(error: unknown): Record<string, string> {
   if (error === undefined) return {};
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = errorCode(error);
   return {
-    [DEAD_LETTER.errorName]: oneLine(error instanceof Error ? error.name : typeof error),
-    ...(typeof code === 'string' || typeof code === 'number' ? { [DEAD_LETTER.errorCode]: oneLine(String(code)) } : {}),
+    [DEAD_LETTER.errorName]: oneLine(errorName(error)),
+    ...(code === undefined ? {} : { [DEAD_LETTER.errorCode]: oneLine(code) }),
   };
+}
+
+/** A `redact` that throws cannot say that the header may be shown, so it is left out. */
+function isRedacted({ redact }: Resolved<typeof deadLetterFields>, name: string): boolean {
+  try {
+    return redact?.(name) === true;
+  } catch {
+    return true;
+  }
 }
 
 /** Header values must not break the line; a stack trace has no place in one. */

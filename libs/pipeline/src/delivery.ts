@@ -101,6 +101,7 @@ export class Delivery<T> implements Message<T> {
   #decoded = false;
   #data: T | undefined = undefined;
   #headers: ReadonlyMap<string, readonly string[]> | undefined = undefined;
+  #headerFault: { readonly error: unknown } | undefined = undefined;
 
   constructor(raw: NatsMessage, reply: string, meta: DeliveryMeta, from: DeliverySource, receivedAt: number) {
     this.#raw = raw;
@@ -134,18 +135,35 @@ export class Delivery<T> implements Message<T> {
   get bytes(): number {
     return this.#raw.data.length;
   }
+  /** Never throws: observers and log lines read it, also of a message whose headers cannot be read. */
   get id(): string {
-    const headers = this.#raw.headers;
-    return headers !== undefined && headers.has('Nats-Msg-Id')
-      ? headers.get('Nats-Msg-Id')
-      : `${this.stream}:${this.sequence}`;
+    return this.#rawHeader('Nats-Msg-Id') ?? `${this.stream}:${this.sequence}`;
   }
+  /** Empty when they cannot be read; see `headerFault`. Never throws. */
   get headers(): ReadonlyMap<string, readonly string[]> {
-    if (this.#headers === undefined) {
+    if (this.#headers !== undefined) return this.#headers;
+    try {
       const raw = this.#raw.headers;
       this.#headers = raw === undefined ? NO_HEADERS : new Map(raw.keys().map((name) => [name, raw.values(name)]));
+    } catch (error) {
+      this.#headerFault = { error };
+      this.#headers = NO_HEADERS;
     }
     return this.#headers;
+  }
+  /**
+   * Why the headers cannot be read; undefined when they can. The client parses them at the first access and throws for
+   * names that other clients may send, e.g. with a blank: known before the handler runs, which would otherwise take the
+   * message for one without headers.
+   */
+  get headerFault(): { readonly error: unknown } | undefined {
+    try {
+      void this.#raw.headers;
+    } catch (error) {
+      this.#headerFault = { error };
+      this.#headers = NO_HEADERS;
+    }
+    return this.#headerFault;
   }
   get publishedAt(): Date {
     return new Date(storedAtMs(this.reply));
@@ -153,6 +171,16 @@ export class Delivery<T> implements Message<T> {
   get data(): T {
     if (!this.#decoded) throw new Error('the body was not decoded yet');
     return this.#data as T;
+  }
+
+  #rawHeader(name: string): string | undefined {
+    if (this.#headers !== undefined) return this.#headers.get(name)?.[0];
+    try {
+      const headers = this.#raw.headers;
+      return headers !== undefined && headers.has(name) ? headers.get(name) : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Decodes the body once; throws what the decoder throws. */

@@ -6,9 +6,11 @@ import { checkConsumer } from './consumer-check.ts';
 import type { LiveConsumer } from './consumer-check.ts';
 import type { Delivery } from './delivery.ts';
 import { Demand } from './demand.ts';
+import { errorMessage } from './describe-error.ts';
 import { Ending } from './ending.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
 import type { Observer } from './events.ts';
+import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
 import { rateFields } from './options.ts';
 import type { ConnectionEvent, NatsPort } from './port.ts';
@@ -79,8 +81,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#effects = effects;
     this.#port = runtime.nats;
     this.#clock = clock;
-    this.#log = log;
-    const observe = guarded(runtime.observe, log);
+    const guardedLog = guardLogger(log);
+    this.#log = guardedLog;
+    const observe = guardObserver(runtime.observe, guardedLog);
     this.#observe = observe;
     this.#ackWaitMs = Math.min(...live.map((consumer) => consumer.ackWaitMs));
     const weights = spec.sources.map((source) => source.weight);
@@ -89,7 +92,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#settlements = new Settlements(this.#port, clock, spec.lease.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
     const { deps, instrument, inject, random = Math.random } = runtime;
-    const processing = { deps, clock, random, log, observe, instrument, inject };
+    const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject };
     this.#processor = new Processor(spec, processing, this, this.#ackWaitMs);
     this.#pullers = spec.sources.map((source, index) => this.#makePuller(source, index, live[index]?.maxBatch));
     this.#sources = this.#pullers.map((puller, index) => this.#makeHealth(puller, index));
@@ -106,7 +109,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const shared = {
       spec,
       clock,
-      log,
+      log: guardedLog,
       observe,
       work,
       processor: this.#processor,
@@ -416,6 +419,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       refused: (description) => this.#sources[index]?.refused(description),
       missing: (description) => this.#sources[index]?.missing(description),
       alive: () => this.#sources[index]?.alive(),
+      failed: (error) => {
+        const fields = { pipeline: this.#spec.name, stream: source.stream, error: errorMessage(error) };
+        this.#log.error(fields, 'a delivery could not be read, ack_wait brings it back');
+      },
     });
     if (maxBatch !== undefined) puller.maxBatch = maxBatch;
     return puller;
@@ -443,13 +450,13 @@ function mostPrefetch(live: readonly LiveConsumer[], concurrency: number): numbe
 }
 
 /** An observer that throws must not take a message with it. */
-function guarded(observe: Observer | undefined, log: Logger): Observer | undefined {
+function guardObserver(observe: Observer | undefined, log: Logger): Observer | undefined {
   if (observe === undefined) return undefined;
   return (event) => {
     try {
       observe(event);
     } catch (error) {
-      log.error({ event: event.type, error: String(error) }, 'observer failed');
+      log.error({ event: event.type, error: errorMessage(error) }, 'observer failed');
     }
   };
 }

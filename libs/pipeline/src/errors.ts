@@ -11,7 +11,10 @@ export class PermanentError extends Error {
   readonly code: string = 'PERMANENT';
 }
 
-/** Thrown by a handler: retry, but not before `afterMs` (clamped to the policy's `maxMs`). Counts as an attempt. */
+/**
+ * Thrown by a handler: retry, but not before `afterMs` milliseconds (at most the policy's `maxAfterMs`). Counts as an
+ * attempt. A value that is no positive number means the policy's own delay.
+ */
 export class RetryAfterError extends Error {
   override readonly name: string = 'RetryAfterError';
   readonly code: string = 'RETRY_AFTER';
@@ -53,10 +56,13 @@ export class HandlerAborted extends Error {
   }
 }
 
-/** A publish into a stream was refused, or nobody knows whether it was stored (`TIMEOUT`, `DISCONNECTED`). */
+/**
+ * A publish into a stream failed: the client would not send it (`REFUSED`: larger than max_payload), the stream would
+ * not take it (`REJECTED`), or it is unknown whether it was stored (`TIMEOUT`, `DISCONNECTED`).
+ */
 export class PublishError extends Error {
   override readonly name: string = 'PublishError';
-  readonly code: 'TIMEOUT' | 'DISCONNECTED' | 'NO_STREAM' | 'REJECTED' | 'CLOSED';
+  readonly code: 'TIMEOUT' | 'DISCONNECTED' | 'NO_STREAM' | 'REFUSED' | 'REJECTED' | 'CLOSED';
   /** JetStream's own number for `REJECTED`: 10071 wrong last sequence, 10077 stream full, 10054 too large. */
   readonly apiCode: number | undefined;
   constructor(code: PublishError['code'], message: string, apiCode?: number, options?: ErrorOptions) {

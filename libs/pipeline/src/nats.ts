@@ -49,6 +49,8 @@ export interface NatsPortOptions {
   /** Default wait for a PubAck. */
   readonly publishTimeoutMs?: number;
   readonly clock?: Clock;
+  /** Told what a callback given to `subscribe` threw; the connection and the other subscriptions go on. */
+  readonly onListenerError?: (subject: string, error: unknown) => void;
 }
 
 /** A port that can be given back: `close` ends its subscriptions and timer, not the connection. */
@@ -124,7 +126,13 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
     subscribe(subject, onMessage): NatsSubscription {
       return connection.subscribe(subject, {
         callback: (error, message) => {
-          if (error === null) onMessage(message);
+          if (error !== null) return;
+          try {
+            onMessage(message);
+          } catch (failure) {
+            // Thrown on, it would make the client close the connection, and with it everything else that uses it.
+            options.onListenerError?.(subject, failure);
+          }
         },
       });
     },

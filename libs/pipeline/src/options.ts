@@ -8,6 +8,8 @@ const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const NAME_SHAPE = '1 to 64 letters, digits, "-" or "_"';
 const JETSTREAM_NAME = /^[^\s.*>/\\]{1,255}$/;
 const JETSTREAM_SHAPE = 'a stream or consumer name (no blanks, ".", "*", ">", "/")';
+/** A timer of Node fires at once when its delay is longer. */
+const MAX_TIMER_MS = 2_147_483_647;
 const SUBJECT = /^[^\s*>]+$/;
 
 export const topFields = {
@@ -84,7 +86,8 @@ export const leaseFields = {
 export const retryFields = {
   maxAttempts: numberOr(5, 'Deliveries before the dead letters, the first included.', { min: 1, max: 1_000_000 }),
   baseMs: numberOr(1000, 'Delay after the first failure.', { min: 1 }),
-  maxMs: numberOr(60_000, 'Longest delay, also for delays a handler asks for.', { min: 1 }),
+  maxMs: numberOr(60_000, 'Longest delay of the policy.', { min: 1, max: MAX_TIMER_MS }),
+  maxAfterMs: numberOr(86_400_000, 'Longest delay that a handler may ask for.', { min: 1, max: MAX_TIMER_MS }),
   factor: numberOr(2, 'Growth of the delay per attempt.', { min: 1, max: 10, integer: false }),
   jitter: choiceOr('full', '`full`: anywhere in 0..delay; `equal`: delay/2..delay; `none`.', ['full', 'equal', 'none']),
   retryable: maybeCall<(error: unknown) => boolean>('False sends the failure to the dead letters without a retry.'),

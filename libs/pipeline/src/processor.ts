@@ -1,20 +1,21 @@
 import { Claims } from './claims.ts';
 import type { Claimed } from './claims.ts';
 import type { Clock } from './clock.ts';
-import { deadLetterRecord } from './dead-letter.ts';
-
+import { deadLetterRecord, smallerRecord } from './dead-letter.ts';
+import type { DeadLetterRecord, RecordSize } from './dead-letter.ts';
 import type { Delivery } from './delivery.ts';
-import { PermanentError } from './errors.ts';
+import { errorMessage, isInstance } from './describe-error.ts';
+import { PermanentError, PublishError } from './errors.ts';
 import type { Observer, SettledAs } from './events.ts';
 import type { Logger } from './log.ts';
-import type { Outcome } from './outcome.ts';
+import { readOutcome } from './outcome.ts';
 import type { HeaderInput, PubAck, PublishOptions } from './port.ts';
 import { backoffMs } from './backoff.ts';
 import type { ResolvedSpec } from './resolve-spec.ts';
 import { encodeEmit, Run } from './run.ts';
 import type { RunOwner } from './run.ts';
 import type { Instrument } from './runtime.ts';
-import { judge, messageOf } from './verdict.ts';
+import { judge } from './verdict.ts';
 import type { HandlerResult, Verdict } from './verdict.ts';
 
 /** What the processor needs to act: the engine gives it a server, the harness a notebook. */
@@ -45,6 +46,8 @@ export interface ProcessorRuntime<D> {
   readonly inject: (() => HeaderInput) | undefined;
 }
 
+/** How a handler call ended, its value not looked at yet. */
+type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
 type DeadLetter = Extract<Verdict, { kind: 'deadLetter' }>;
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
 
@@ -62,6 +65,7 @@ export class Processor<T, D> {
   readonly #host: ProcessorHost<T, D>;
   readonly #owner: RunOwner;
   readonly #undelivered = new Map<string, DeadLetter>();
+  #warnedOfValue = false;
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
     this.#spec = spec;
@@ -75,6 +79,15 @@ export class Processor<T, D> {
    * Decides whether the handler may run. False (or a promise of it): it may not, and the message has been settled.
    */
   gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+    try {
+      const passed = this.#gate(delivery);
+      return typeof passed === 'boolean' ? passed : passed.catch((error: unknown) => this.#giveUpOn(delivery, error));
+    } catch (error) {
+      return this.#giveUpOn(delivery, error);
+    }
+  }
+
+  #gate(delivery: Delivery<T>): boolean | Promise<boolean> {
     const { retry, idempotency, decode } = this.#spec;
     if (this.#undelivered.size > 0) {
       const earlier = this.#undelivered.get(keyOf(delivery));
@@ -85,10 +98,16 @@ export class Processor<T, D> {
     if (tooOften && (idempotency === undefined || delivery.attempt > 4 * retry.maxAttempts)) {
       return this.#bury(delivery, crashLoop(delivery), undefined);
     }
+    const { headerFault } = delivery;
+    if (headerFault !== undefined) {
+      const { error } = headerFault;
+      const reason = `its headers cannot be read: ${errorMessage(error)}`;
+      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason, error }, undefined);
+    }
     try {
       delivery.decode(decode);
     } catch (error) {
-      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: messageOf(error), error }, undefined);
+      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: errorMessage(error), error }, undefined);
     }
     if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
     return idempotency === undefined ? true : this.#claim(delivery, tooOften);
@@ -108,17 +127,19 @@ export class Processor<T, D> {
       });
     }
     this.#host.runStarted(run);
-    let returned: Promise<Outcome | void | readonly (Outcome | void)[]>;
+    let returned: Promise<unknown>;
     try {
       returned = instrument === undefined ? this.#invoke(run) : instrument(deliveries, () => this.#invokeInside(run));
     } catch (error) {
       returned = Promise.reject(error);
     }
     if (!(returned instanceof Promise)) returned = Promise.resolve(returned);
-    returned.then(
-      (outcome) => this.#returned(run, { ok: true, outcome }),
-      (error: unknown) => this.#returned(run, { ok: false, error }),
-    );
+    returned
+      .then(
+        (value) => this.#returned(run, { ok: true, value }),
+        (error: unknown) => this.#returned(run, { ok: false, error }),
+      )
+      .catch((error: unknown) => this.#salvage(run, error));
   }
 
   /** The grace is over and the handler has not returned: settles its messages without it. The slot stays taken. */
@@ -126,59 +147,94 @@ export class Processor<T, D> {
     if (run.phase !== 'aborting') return;
     run.phase = 'zombie';
     run.endedAt = this.#runtime.clock.now();
-    void this.#conclude(run, { ok: false, error: run.abortReason });
+    this.#conclude(run, { ok: false, error: run.abortReason })?.catch((error: unknown) =>
+      this.#returnUnsettled(run, error),
+    );
   }
 
-  #invoke(run: Run<T, D>): Promise<Outcome | void | readonly (Outcome | void)[]> {
+  #invoke(run: Run<T, D>): Promise<unknown> {
     const { work } = this.#spec;
     return work.kind === 'single' ? work.handle(run.deliveries[0], run) : work.handle(run.deliveries, run);
   }
 
   /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
-  async #invokeInside(run: Run<T, D>): Promise<Outcome | void | readonly (Outcome | void)[]> {
-    const { inject } = this.#runtime;
+  async #invokeInside(run: Run<T, D>): Promise<unknown> {
     try {
-      const outcome = await this.#invoke(run);
-      if (inject !== undefined && mayDeadLetter(outcome)) run.failureHeaders = inject();
-      return outcome;
+      const value = await this.#invoke(run);
+      // Anything but nothing may be a dead letter.
+      if (value !== undefined) run.failureHeaders = this.#traceHeaders();
+      return value;
     } catch (error) {
-      run.failureHeaders = inject?.();
+      run.failureHeaders = this.#traceHeaders();
       throw error;
     }
   }
 
-  #returned(run: Run<T, D>, returned: { ok: true; outcome: unknown } | { ok: false; error: unknown }): void {
+  #traceHeaders(): HeaderInput | undefined {
+    try {
+      return this.#runtime.inject?.();
+    } catch (error) {
+      this.#runtime.log.warn({ pipeline: this.#spec.name, error: errorMessage(error) }, 'inject failed');
+      return undefined;
+    }
+  }
+
+  #returned(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
     if (run.phase === 'zombie') {
       run.phase = 'ended';
       this.#host.runEnded(run);
-      return;
+      return undefined;
     }
     // Returning normally after being told to stop proves nothing: `if (signal.aborted) return` looks the same as success.
     const result = run.abortReason === undefined ? returned : ({ ok: false, error: run.abortReason } as const);
     run.phase = 'ended';
     run.endedAt = this.#runtime.clock.now();
     const concluded = this.#conclude(run, result);
-    if (concluded === undefined) this.#host.runEnded(run);
-    else void concluded.then(() => this.#host.runEnded(run));
+    if (concluded !== undefined) return concluded.then(() => this.#host.runEnded(run));
+    this.#host.runEnded(run);
+    return undefined;
+  }
+
+  /** Something failed that is no failure of the handler. It must not reach further than the messages of this run. */
+  #salvage(run: Run<T, D>, error: unknown): void {
+    run.phase = 'ended';
+    this.#returnUnsettled(run, error);
+    this.#host.runEnded(run);
+  }
+
+  #returnUnsettled(run: Run<T, D>, error: unknown): void {
+    for (const delivery of run.deliveries) {
+      if (delivery.phase === 'running') void this.#giveUpOn(delivery, error);
+    }
+  }
+
+  /** The engine itself failed on this message: it comes back after a delay. Resolves to false and never rejects. */
+  async #giveUpOn(delivery: Delivery<T>, error: unknown): Promise<false> {
+    const { log, retry, name } = { ...this.#runtime, ...this.#spec };
+    log.error({ pipeline: name, sequence: delivery.sequence, error: errorMessage(error) }, 'processing failed');
+    await this.claims.abandon(delivery);
+    if (delivery.phase !== 'settled') {
+      const delayMs = backoffMs(retry, delivery.attempt, Math.random);
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+    }
+    return false;
   }
 
   /** Undefined when everything could be done at once: the common case pays for no promise. */
-  #conclude(
-    run: Run<T, D>,
-    result: { ok: true; outcome: unknown } | { ok: false; error: unknown },
-  ): Promise<void> | undefined {
+  #conclude(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
     const { abortReason } = run;
     if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
       return this.#letGo(run, abortReason.code === 'LEASE_LOST');
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
-      const results = this.#spread(run, result);
+      const results = this.#spread(run, returned);
       for (const one of results) this.#sample(one);
       return this.#carryOut(run, results);
     }
     const [delivery] = run.deliveries;
-    this.#sample(result as HandlerResult);
-    const verdict = this.#verdict(delivery, result as HandlerResult);
+    const result = returned.ok ? this.#read(returned.value) : returned;
+    this.#sample(result);
+    const verdict = this.#verdict(delivery, result);
     this.#reportHandled(run, delivery, verdict);
     if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
     return this.#settle(run, delivery, verdict);
@@ -221,21 +277,39 @@ export class Processor<T, D> {
   }
 
   /** One result per message. A batch handler that throws, or answers with the wrong number, fails them all. */
-  #spread(
-    run: Run<T, D>,
-    result: { ok: true; outcome: unknown } | { ok: false; error: unknown },
-  ): readonly HandlerResult[] {
-    if (!result.ok) return run.deliveries.map(() => result);
-    const outcome = result.outcome as Outcome | void | readonly (Outcome | void)[];
-    if (!Array.isArray(outcome)) return run.deliveries.map(() => ({ ok: true, outcome: outcome as Outcome | void }));
-    const list: readonly (Outcome | void)[] = outcome;
+  #spread(run: Run<T, D>, returned: Returned): readonly HandlerResult[] {
+    if (!returned.ok) return run.deliveries.map(() => returned);
+    const { value } = returned;
+    if (!Array.isArray(value) || this.#spec.work.kind === 'single') {
+      const result = this.#read(value);
+      return run.deliveries.map(() => result);
+    }
+    const list: readonly unknown[] = value;
     if (list.length !== run.deliveries.length) {
       const error = new TypeError(
         `the batch handler returned ${list.length} outcomes for ${run.deliveries.length} messages`,
       );
       return run.deliveries.map(() => ({ ok: false, error }));
     }
-    return list.map((one) => ({ ok: true, outcome: one }));
+    return list.map((one) => this.#read(one));
+  }
+
+  /**
+   * A value that is no outcome counts as success: the handler did its work and returned what its last call returned. A
+   * retry would do the work again.
+   */
+  #read(value: unknown): HandlerResult {
+    try {
+      const { outcome, known } = readOutcome(value);
+      if (!known && !this.#warnedOfValue) {
+        this.#warnedOfValue = true;
+        const hint = 'the handler returned a value that is no outcome: counted as success; return nothing instead';
+        this.#runtime.log.warn({ pipeline: this.#spec.name, type: typeof value }, hint);
+      }
+      return { ok: true, outcome };
+    } catch (error) {
+      return { ok: false, error };
+    }
   }
 
   #verdict(delivery: Delivery<T>, result: HandlerResult): Verdict {
@@ -268,15 +342,11 @@ export class Processor<T, D> {
 
   /** Publishes the dead letter, and only when that is stored lets go of the message. Always resolves to false. */
   async #bury(delivery: Delivery<T>, verdict: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
-    const { observe, clock, log, random } = this.#runtime;
-    const { name, retry, deadLetter } = this.#spec;
+    const { observe, log, random } = this.#runtime;
+    const { name, retry } = this.#spec;
     const base = { pipeline: name, message: delivery, error: verdict.error };
     try {
-      const record = deadLetterRecord(delivery, verdict, name, deadLetter, new Date(clock.wall()), extra);
-      const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, {
-        id: record.id,
-        headers: record.headers,
-      });
+      const { record, duplicate } = await this.#storeDeadLetter(delivery, verdict, extra);
       this.#undelivered.delete(keyOf(delivery));
       await this.claims.abandon(delivery);
       observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: verdict.why, duplicate });
@@ -291,12 +361,38 @@ export class Processor<T, D> {
       await this.claims.abandon(delivery);
       observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
       log.error(
-        { pipeline: name, messageId: delivery.id, error: messageOf(error) },
+        { pipeline: name, messageId: delivery.id, error: errorMessage(error) },
         'dead letter not stored, trying again',
       );
       this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
     }
     return false;
+  }
+
+  /**
+   * Stores the record, a smaller one when it is too large for the connection or the stream: headers and failure are added
+   * to the message, so that of a message which just fits max_payload does not.
+   */
+  async #storeDeadLetter(
+    delivery: Delivery<T>,
+    verdict: DeadLetter,
+    extra: HeaderInput | undefined,
+  ): Promise<{ readonly record: DeadLetterRecord; readonly duplicate: boolean }> {
+    const { name, deadLetter } = this.#spec;
+    const failedAt = new Date(this.#runtime.clock.wall());
+    let size: RecordSize = { headers: true, bodyBytes: deadLetter.maxPayloadBytes };
+    for (;;) {
+      const record = deadLetterRecord(delivery, verdict, name, deadLetter, failedAt, extra, size);
+      try {
+        const { id, headers } = record;
+        const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, { id, headers });
+        return { record, duplicate };
+      } catch (error) {
+        const smaller = isTooLarge(error) ? smallerRecord(size, delivery.bytes) : undefined;
+        if (smaller === undefined) throw error;
+        size = smaller;
+      }
+    }
   }
 
   #rememberFailure(delivery: Delivery<T>, verdict: DeadLetter): void {
@@ -392,7 +488,7 @@ export class Processor<T, D> {
     if (result.ok) {
       // A rejected message is the message's fault, it says nothing about the dependency.
       if (result.outcome?.kind !== 'deadLetter') this.#host.sample(result.outcome?.kind === 'retry', undefined);
-    } else if (!(result.error instanceof PermanentError)) this.#host.sample(true, result.error);
+    } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error);
   }
 }
 
@@ -406,5 +502,8 @@ const crashLoop = (delivery: Delivery<unknown>): DeadLetter => ({
   error: undefined,
 });
 
-const mayDeadLetter = (outcome: Outcome | void | readonly (Outcome | void)[]): boolean =>
-  outcome !== undefined && (Array.isArray(outcome) || ('kind' in outcome && outcome.kind !== 'ack'));
+const MESSAGE_TOO_LARGE = 10_054;
+
+/** The client would not send it (max_payload), or the stream would not take it (max_msg_size). */
+const isTooLarge = (error: unknown): boolean =>
+  isInstance(error, PublishError) && (error.code === 'REFUSED' || error.apiCode === MESSAGE_TOO_LARGE);

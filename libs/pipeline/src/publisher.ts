@@ -77,7 +77,7 @@ export function createPublisher(link: PublisherLink, options: { timeoutMs?: numb
           onRefused: (error) => {
             waiting.delete(key);
             const reason = error instanceof Error ? error.message : String(error);
-            reject(new PublishError('REJECTED', reason, undefined, { cause: error }));
+            reject(new PublishError('REFUSED', reason, undefined, { cause: error }));
           },
           ...(headers === undefined ? {} : { headers }),
         });

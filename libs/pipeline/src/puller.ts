@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts';
-import type { NatsMessage, NatsPort, NatsSubscription } from './port.ts';
+import type { NatsHeaders, NatsMessage, NatsPort, NatsSubscription } from './port.ts';
 
 export interface PullerOptions {
   readonly stream: string;
@@ -19,6 +19,8 @@ export interface PullerEvents {
   alive(): void;
   /** The stream or the consumer is not there. */
   missing(description: string): void;
+  /** A delivery could not be taken in. */
+  failed(error: unknown): void;
 }
 
 /** A pull that the client's and the server's clock disagree about is given this long. */
@@ -72,7 +74,14 @@ export class Puller {
     const inbox = this.#port.inbox();
     this.#inbox = inbox;
     this.heardAt = this.#clock.now();
-    this.#subscription = this.#port.subscribe(`${inbox}.*`, (raw) => this.#receive(raw, inbox));
+    this.#subscription = this.#port.subscribe(`${inbox}.*`, (raw) => {
+      // A throw in the callback of a subscription would make the client close the connection of every pipeline.
+      try {
+        this.#receive(raw, inbox);
+      } catch (error) {
+        this.#events.failed(error);
+      }
+    });
   }
 
   /** Stops listening at once. */
@@ -146,8 +155,8 @@ export class Puller {
     const current = inbox === this.#inbox;
     if (current) this.heardAt = this.#clock.now();
     if (raw.data.length === 0) {
-      const headers = raw.headers;
-      if (headers !== undefined && headers.code !== 0) {
+      const headers = statusHeaders(raw);
+      if (headers !== undefined) {
         if (current) this.#status(headers.code, headers.description, raw.subject, headers.get('Nats-Pending-Messages'));
         return;
       }
@@ -194,5 +203,15 @@ export class Puller {
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const wake of waiting) wake();
+  }
+}
+
+/** The headers of a status line of the server; undefined for a message, also for one whose headers cannot be read. */
+function statusHeaders(raw: NatsMessage): NatsHeaders | undefined {
+  try {
+    const { headers } = raw;
+    return headers === undefined || headers.code === 0 ? undefined : headers;
+  } catch {
+    return undefined;
   }
 }

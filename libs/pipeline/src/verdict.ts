@@ -1,4 +1,5 @@
 import { backoffMs } from './backoff.ts';
+import { errorMessage, isInstance } from './describe-error.ts';
 import { PermanentError, RetryAfterError } from './errors.ts';
 import type { DeadLetterReason } from './events.ts';
 import type { retryFields } from './options.ts';
@@ -7,7 +8,7 @@ import type { Resolved } from './schema.ts';
 
 /** How one handler call ended. */
 export type HandlerResult =
-  | { readonly ok: true; readonly outcome: Outcome | void }
+  | { readonly ok: true; readonly outcome: Outcome | undefined }
   | { readonly ok: false; readonly error: unknown };
 
 /** What is to be done with the message. */
@@ -28,7 +29,7 @@ export function judge(
 ): Verdict {
   if (result.ok) {
     const { outcome } = result;
-    if (outcome === undefined || outcome === null || outcome.kind === 'ack') return ACK;
+    if (outcome === undefined || outcome.kind === 'ack') return ACK;
     if (outcome.kind === 'skip') return outcome;
     if (outcome.kind === 'deadLetter') {
       return { kind: 'deadLetter', why: 'rejected', reason: outcome.reason, error: undefined };
@@ -36,18 +37,18 @@ export function judge(
     return again(outcome.reason ?? 'the handler asked for a retry', undefined, outcome.afterMs);
   }
   const { error } = result;
-  const reason = messageOf(error);
-  if (error instanceof PermanentError || !mayRetry(policy, error)) {
+  const reason = errorMessage(error);
+  if (isInstance(error, PermanentError) || !mayRetry(policy, error)) {
     return { kind: 'deadLetter', why: 'permanent', reason, error };
   }
-  return again(reason, error, error instanceof RetryAfterError ? error.afterMs : undefined);
+  return again(reason, error, isInstance(error, RetryAfterError) ? error.afterMs : undefined);
 
   function again(why: string, cause: unknown, afterMs: number | undefined): Verdict {
     if (attempt >= policy.maxAttempts) return { kind: 'deadLetter', why: 'exhausted', reason: why, error: cause };
-    const delayMs =
-      afterMs === undefined
-        ? backoffMs(policy, attempt, random)
-        : Math.max(1, Math.min(policy.maxMs, Math.round(afterMs)));
+    // A delay that is no number or in the past (a Retry-After read with `Number`) says nothing: with 0 in its place all
+    // attempts would be used up within milliseconds.
+    const asked = typeof afterMs === 'number' && afterMs > 0 ? Math.max(1, Math.round(afterMs)) : undefined;
+    const delayMs = asked === undefined ? backoffMs(policy, attempt, random) : Math.min(policy.maxAfterMs, asked);
     return { kind: 'retry', delayMs, reason: why, error: cause };
   }
 }
@@ -60,5 +61,3 @@ function mayRetry({ retryable }: Resolved<typeof retryFields>, error: unknown): 
     return true;
   }
 }
-
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

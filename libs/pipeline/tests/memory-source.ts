@@ -48,6 +48,10 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
         ...headers,
         ...(id === undefined ? {} : { 'Nats-Msg-Id': id }),
       }),
+    async storeForeign(headerLine, body) {
+      const [name = '', value = ''] = headerLine.split(': ');
+      server.store(`${stream}.${consumer}`, body, { [name]: value });
+    },
     left: async () => server.messages(stream).length,
     ackPending: async () => server.ackPending(stream, consumer),
     deadLetters: async () => server.messages(`DLQ_${stream}`).map(toStored),

@@ -1,3 +1,4 @@
+import { createConnection } from 'node:net';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import { connect, headers } from '@nats-io/transport-node';
@@ -100,6 +101,7 @@ async function makePlace(
       const message = { headers: carried, ...(id === undefined ? {} : { msgID: id }) };
       return (await js.publish(`${stream}.${lane ?? consumer}`, body, message)).seq;
     },
+    storeForeign: (headerLine, body) => publishRaw(server.port, `${stream}.${consumer}`, headerLine, body),
     left: async () => (await jsm.streams.info(stream)).state.messages,
     ackPending: async () => (await jsm.consumers.info(stream, consumer)).num_ack_pending,
     deadLetters: () => readAll(jsm, `DLQ_${stream}`),
@@ -125,6 +127,28 @@ async function makePlace(
       for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`]) await jsm.streams.delete(name).catch(() => false);
     },
   };
+}
+
+/** Publishes over a bare socket: nats.js would refuse the header. */
+async function publishRaw(port: number, subject: string, headerLine: string, body: string): Promise<void> {
+  const head = Buffer.from(`NATS/1.0\r\n${headerLine}\r\n\r\n`);
+  const sizes = `${head.length} ${head.length + Buffer.byteLength(body)}`;
+  const connecting = 'CONNECT {"verbose":false,"headers":true,"protocol":1}';
+  const socket = createConnection(port, '127.0.0.1');
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.on('data', (bytes) => {
+      if (bytes.includes('PONG')) resolve();
+    });
+    socket.write(
+      Buffer.concat([
+        Buffer.from(`${connecting}\r\nHPUB ${subject} ${sizes}\r\n`),
+        head,
+        Buffer.from(`${body}\r\nPING\r\n`),
+      ]),
+    );
+  });
+  socket.destroy();
 }
 
 async function readAll(jsm: JetStreamManager, stream: string): Promise<Stored[]> {

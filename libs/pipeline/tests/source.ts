@@ -30,6 +30,8 @@ export interface Place {
     body: string,
     options?: { id?: string; headers?: Readonly<Record<string, string>>; lane?: string },
   ): Promise<number>;
+  /** Stores a message whose header block has this line, as a client may that checks no header names. */
+  storeForeign(headerLine: string, body: string): Promise<void>;
   /** Messages still in the work queue. */
   left(): Promise<number>;
   /** Delivered and not settled, by the server's count. */

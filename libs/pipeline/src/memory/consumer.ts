@@ -182,7 +182,10 @@ export class MemoryConsumer {
       subject: message.subject,
       data: message.data,
       reply: `$JS.ACK.${name}.${this.name}.${place}.${this.#waiting()}`,
-      headers: receivedHeaders(message.headers),
+      // As the client has it: parsed when somebody looks, and then it may throw.
+      get headers() {
+        return receivedHeaders(message.headers);
+      },
     });
   }
 

@@ -53,8 +53,11 @@ export function matches(pattern: readonly string[], tokens: readonly string[]): 
   return pattern.length === tokens.length;
 }
 
-/** Headers as a received message has them. */
+/** Headers as a received message has them. Throws for a name that nats.js would refuse to parse. */
 export function receivedHeaders(input: HeaderInput, code = 0, description = ''): NatsHeaders {
+  for (const name of Object.keys(input)) {
+    if (!/^[\x21-\x39\x3b-\x7e]*$/.test(name)) throw new TypeError(`${name} is not a valid header name`);
+  }
   const values = new Map(
     Object.entries(input).map(([name, value]): [string, readonly string[]] => [
       name,

@@ -69,6 +69,19 @@ export function handlerRows(row: Row): void {
     });
   });
 
+  describe('the handler returns a value that is no outcome', () => {
+    for (const value of [{ id: 7 }, { kind: 'invoice' }, 1, 'ok', true, [], null]) {
+      row(`${JSON.stringify(value)} counts as success, as the work is done`, async ({ place, start, expect }) => {
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start({ ...base(place), handle: (async () => value) as never }, events.observe);
+        await expect.poll(() => place.left()).toBe(0);
+        expect(events.of('message.started')).toHaveLength(1);
+        expect(await place.deadLetters()).toEqual([]);
+      });
+    }
+  });
+
   describe('the handler throws', () => {
     row(
       'emits are discarded, the key is free again, and the message comes back after a jittered delay',
@@ -194,13 +207,14 @@ export function handlerRows(row: Row): void {
 
   describe('the handler names the delay', () => {
     row(
-      'RetryAfterError and the retry outcome wait as told, at most maxMs, and count as attempts',
+      'RetryAfterError and the retry outcome wait as told, at most maxAfterMs, and count as attempts',
       async ({ place, start, expect }) => {
         const events = recordEvents();
         await place.send({ n: 1 });
         await start(
           {
             ...base(place),
+            retry: { ...base(place).retry, maxMs: 20, maxAfterMs: 100 },
             handle: async ({ attempt }) => {
               if (attempt === 1) throw new RetryAfterError('busy', 30);
               return { kind: 'retry', afterMs: 60_000, reason: 'still busy' };
@@ -216,6 +230,30 @@ export function handlerRows(row: Row): void {
         expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Deliveries'))).toEqual(['3']);
       },
     );
+  });
+
+  describe('the handler names a delay that is none', () => {
+    for (const afterMs of [Number.NaN, -5000, 0, '3000']) {
+      row(`after ${afterMs} the policy decides, or all attempts would be used up at once`, async (context) => {
+        const { place, start, expect } = context;
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            retry: { maxAttempts: 3, baseMs: 40, maxMs: 40, jitter: 'none' },
+            handle: async ({ attempt }) => {
+              if (attempt === 1) throw new RetryAfterError('busy', afterMs as number);
+              if (attempt === 2) return { kind: 'retry', afterMs: afterMs as number };
+              return undefined;
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(events.of('message.retryScheduled').map(({ delayMs }) => delayMs)).toEqual([40, 40]);
+      });
+    }
   });
 
   describe('the body cannot be decoded', () => {

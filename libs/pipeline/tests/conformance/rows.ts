@@ -7,6 +7,7 @@ import { connectionRows } from './connection.ts';
 import { duplicateRows } from './duplicates.ts';
 import { flowRows } from './flow.ts';
 import { handlerRows } from './handler.ts';
+import { isolationRows } from './isolation.ts';
 import { shutdownRows } from './shutdown.ts';
 
 /** The semantics of the engine, row by row. Every source has to pass all of it. */
@@ -45,5 +46,6 @@ export function conformance(open: () => Promise<Source>): void {
   shutdownRows(row);
   connectionRows(row);
   flowRows(row);
+  isolationRows(row);
   batchRows(row);
 }

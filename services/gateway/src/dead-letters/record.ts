@@ -51,10 +51,11 @@ const HIDDEN = /^(authorization|cookie|.*(secret|token|password|key).*)$/i;
 const own: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER));
 
 export function deadLetterOf(message: StoredMsg): DeadLetter {
-  const header = (name: string): string => message.header?.get(name) ?? '';
+  const found = headersOf(message);
+  const header = (name: string): string => found?.get(name) ?? '';
   const headers: Record<string, readonly string[]> = {};
-  for (const name of message.header?.keys() ?? []) {
-    if (!own.has(name) && !/^nats-/i.test(name)) headers[name] = message.header.values(name);
+  for (const name of found?.keys() ?? []) {
+    if (!own.has(name) && !/^nats-/i.test(name)) headers[name] = found?.values(name) ?? [];
   }
   const jobId = jobIdOf(header(DEAD_LETTER.messageId));
   return {
@@ -65,6 +66,18 @@ export function deadLetterOf(message: StoredMsg): DeadLetter {
     headers,
     jobId: isJobId(jobId) ? jobId : undefined,
   };
+}
+
+/**
+ * Undefined for a header block that the client refuses to parse: it does so at the first access, and one such message
+ * in the stream would make every list of dead letters fail.
+ */
+function headersOf(message: StoredMsg): StoredMsg['header'] | undefined {
+  try {
+    return message.header;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The record as it is shown. */

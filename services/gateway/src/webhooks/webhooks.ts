@@ -25,7 +25,7 @@ export const defaultWebhooks: WebhookSettings = {
   targets: 'public',
   timeoutMs: 10_000,
   // Five seconds, then ever longer up to an hour: about four hours in all before it is given up.
-  retry: { maxAttempts: 13, baseMs: 5_000, maxMs: 3_600_000, jitter: 'equal' },
+  retry: { maxAttempts: 13, baseMs: 5_000, maxMs: 3_600_000, maxAfterMs: 3_600_000, jitter: 'equal' },
 };
 
 export interface WebhookDeps {
