@@ -12,8 +12,8 @@ import {
   retryFields,
   sourceFields,
   topFields,
-} from './src/options.ts';
-import type { Field, Fields } from './src/schema.ts';
+} from './src/config/options.ts';
+import type { Field, Fields } from './src/config/schema.ts';
 
 const groups: readonly (readonly [string, string, Fields])[] = [
   ['', 'The pipeline', topFields],
@@ -63,7 +63,7 @@ export function optionsPage(): string {
   return [
     '# Options of a pipeline',
     '',
-    'Printed from the schema in `src/options.ts`, which also gives the types, the defaults and the checks of `definePipeline`.',
+    'Printed from the schema in `src/config/options.ts`, which also gives the types, the defaults and the checks of `definePipeline`.',
     'Besides these: `handle` (with `use`, a list of wrappers) or `handleBatch`, and `idempotency.store`.',
     '',
     sections.join('\n\n'),

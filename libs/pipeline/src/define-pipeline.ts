@@ -1,19 +1,19 @@
 import { systemClock } from './clock.ts';
-import { checkConsumer, checkDeadLetters } from './consumer-check.ts';
-import type { LiveConsumer } from './consumer-check.ts';
+import { checkConsumer, checkDeadLetters } from './pull/consumer-check.ts';
+import type { LiveConsumer } from './pull/consumer-check.ts';
 import { Engine } from './engine.ts';
 import { PipelineConfigError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
-import { makeHarness } from './harness.ts';
-import type { Harness } from './harness.ts';
+import { makeHarness } from './testing/harness.ts';
+import type { Harness } from './testing/harness.ts';
 import { silentLogger } from './log.ts';
 import { startReplay } from './replay.ts';
 import type { Replay, ReplayOptions } from './replay.ts';
-import { resolveSpec } from './resolve-spec.ts';
-import type { ResolvedSpec } from './resolve-spec.ts';
+import { resolveSpec } from './config/resolve-spec.ts';
+import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { RunningPipeline } from './running.ts';
 import type { Runtime } from './runtime.ts';
-import type { PipelineSpec } from './spec.ts';
+import type { PipelineSpec } from './config/spec.ts';
 
 export interface Pipeline<T, D> {
   readonly spec: PipelineSpec<T, D>;

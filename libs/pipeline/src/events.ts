@@ -1,4 +1,4 @@
-import type { DeliveryInfo } from './message.ts';
+import type { DeliveryInfo } from './process/message.ts';
 import type { DrainReport, State } from './running.ts';
 
 /** How a delivery ended. The first four are the handler's outcome; the rest never ran it (to the end). */

@@ -1,6 +1,6 @@
 export { definePipeline } from './define-pipeline.ts';
 export type { Pipeline } from './define-pipeline.ts';
-export type { Harness, HarnessDelivery } from './harness.ts';
+export type { Harness, HarnessDelivery } from './testing/harness.ts';
 export type {
   BatchHandler,
   BatchOptions,
@@ -15,21 +15,21 @@ export type {
   Rate,
   RetryPolicy,
   Source,
-} from './spec.ts';
+} from './config/spec.ts';
 export type { Instrument, Runtime } from './runtime.ts';
-export type { DeliveryInfo, Message } from './message.ts';
-export type { Context, EmitOptions } from './context.ts';
-export type { Outcome, Settlement } from './outcome.ts';
+export type { DeliveryInfo, Message } from './process/message.ts';
+export type { Context, EmitOptions } from './process/context.ts';
+export type { Outcome, Settlement } from './process/outcome.ts';
 export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
-export type { Claim, DedupeStore } from './dedupe.ts';
-export { memoryDedupe } from './dedupe-memory.ts';
-export { kvDedupe } from './dedupe-kv.ts';
-export { DEAD_LETTER } from './dead-letter.ts';
-export { readDeadLetters, replayDeadLetters } from './dead-letter-replay.ts';
-export type { DeadLetter, DeadLetterReplay, DeadLetterReplayReport } from './dead-letter-replay.ts';
-export { startBackstop } from './backstop.ts';
-export type { Backstop, BackstopOptions } from './backstop.ts';
+export type { Claim, DedupeStore } from './idempotency/store.ts';
+export { memoryDedupe } from './idempotency/memory-store.ts';
+export { kvDedupe } from './idempotency/kv-store.ts';
+export { DEAD_LETTER } from './dead-letter/record.ts';
+export { readDeadLetters, replayDeadLetters } from './dead-letter/redrive.ts';
+export type { DeadLetter, DeadLetterReplay, DeadLetterReplayReport } from './dead-letter/redrive.ts';
+export { startBackstop } from './dead-letter/stranded-messages.ts';
+export type { Backstop, BackstopOptions } from './dead-letter/stranded-messages.ts';
 export type { Replay, ReplayOptions, ReplayProgress } from './replay.ts';
 export {
   HandlerAborted,
@@ -51,7 +51,7 @@ export type {
   PubAck,
   PublishOptions,
   SendOptions,
-} from './port.ts';
+} from './nats/port.ts';
 export { systemClock } from './clock.ts';
 export type { Clock, Timer } from './clock.ts';
 export { silentLogger } from './log.ts';

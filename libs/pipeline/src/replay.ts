@@ -2,11 +2,11 @@ import { systemClock } from './clock.ts';
 import { Engine } from './engine.ts';
 import { RequestError } from './errors.ts';
 import type { PipelineEvent } from './events.ts';
-import { call, consumerInfo, streamInfo } from './jetstream-api.ts';
-import type { ConsumerInfo } from './jetstream-api.ts';
+import { call, consumerInfo, streamInfo } from './nats/jetstream-api.ts';
+import type { ConsumerInfo } from './nats/jetstream-api.ts';
 import { silentLogger } from './log.ts';
-import type { NatsPort } from './port.ts';
-import type { ResolvedSpec } from './resolve-spec.ts';
+import type { NatsPort } from './nats/port.ts';
+import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface ReplayOptions {

@@ -1,8 +1,8 @@
 import type { Clock } from './clock.ts';
 import type { Observer } from './events.ts';
 import type { Logger } from './log.ts';
-import type { Message } from './message.ts';
-import type { HeaderInput, NatsPort } from './port.ts';
+import type { Message } from './process/message.ts';
+import type { HeaderInput, NatsPort } from './nats/port.ts';
 
 /**
  * Runs the handler inside whatever context tracing needs. `messages` has one entry, or the whole batch. Must call `run`

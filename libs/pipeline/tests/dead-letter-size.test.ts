@@ -3,7 +3,7 @@ import { headers } from '@nats-io/transport-node';
 import { startNats } from '@sluice/dev';
 import { describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
 import { dial } from './nats-source.ts';
 import { recordEvents } from './source.ts';
 

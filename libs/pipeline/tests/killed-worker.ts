@@ -1,7 +1,7 @@
 // A worker that can be killed: works on W/worker, says what it started, and never finishes the first attempt.
 import { connect, headers } from '@nats-io/transport-node';
 import { definePipeline } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
 import { decodeJson } from './source.ts';
 
 const connection = await connect({ servers: process.argv[2] ?? '' });

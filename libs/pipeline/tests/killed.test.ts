@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { headers } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
 import { decodeJson } from './source.ts';

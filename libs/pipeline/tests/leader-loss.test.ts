@@ -4,7 +4,7 @@ import { startNatsCluster } from '@sluice/dev';
 import type { NatsCluster } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
 import { decodeJson, recordEvents } from './source.ts';
 import type { Job } from './source.ts';
 

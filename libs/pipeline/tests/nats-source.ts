@@ -5,8 +5,8 @@ import { connect, headers } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { startFaultProxy, startNats } from '@sluice/dev';
 import type { FaultProxy, NatsProcess } from '@sluice/dev';
-import { natsPort } from '../src/nats.ts';
-import type { ClosableNatsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
+import type { ClosableNatsPort } from '../src/nats/index.ts';
 import type { Place, PlaceOptions, Source, Stored } from './source.ts';
 
 const NS = 1_000_000;

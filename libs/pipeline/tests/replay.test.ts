@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import type { ReplayProgress } from '../src/index.ts';
-import { natsPort } from '../src/nats.ts';
+import { natsPort } from '../src/nats/index.ts';
 import { headers } from '@nats-io/transport-node';
-import type { ClosableNatsPort } from '../src/nats.ts';
+import type { ClosableNatsPort } from '../src/nats/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
 import { decodeJson } from './source.ts';

@@ -1,15 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { backoffMs } from '../src/backoff.ts';
-import { Batcher } from '../src/batcher.ts';
-import { Breaker } from '../src/breaker.ts';
-import { parseAckSubject } from '../src/delivery.ts';
-import { Fifo } from '../src/fifo.ts';
+import { backoffMs } from '../src/process/backoff.ts';
+import { Batcher } from '../src/schedule/batcher.ts';
+import { Breaker } from '../src/schedule/breaker.ts';
+import { parseAckSubject } from '../src/process/delivery.ts';
+import { Fifo } from '../src/schedule/fifo.ts';
 import type { Message } from '../src/index.ts';
-import { Lanes } from '../src/lanes.ts';
-import { Prefetch } from '../src/prefetch.ts';
-import { TokenBucket } from '../src/token-bucket.ts';
-import { WeightedTurn } from '../src/weighted-turn.ts';
+import { Lanes } from '../src/schedule/key-order.ts';
+import { Prefetch } from '../src/pull/prefetch.ts';
+import { TokenBucket } from '../src/schedule/token-bucket.ts';
+import { WeightedTurn } from '../src/schedule/weighted-turn.ts';
 import { fakeClock } from './fake-clock.ts';
 
 describe('the retry delay', () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError } from '../src/index.ts';
 import type { NatsMessage } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
-import { Settlements } from '../src/settlement.ts';
+import { Settlements } from '../src/settle/settlements.ts';
 import { fakeClock } from './fake-clock.ts';
 import { decodeJson, recordEvents } from './source.ts';
 import type { Job } from './source.ts';

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.ts';
-import type { ConsumerConfig, ConsumerInfo } from '../jetstream-api.ts';
+import type { ConsumerConfig, ConsumerInfo } from '../nats/jetstream-api.ts';
 import type { MemoryStream } from './stream.ts';
 import { receivedHeaders } from './router.ts';
 import type { Router } from './router.ts';

@@ -5,9 +5,9 @@
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { PublishError, RequestError } from '../errors.ts';
-import type { ConsumerConfig } from '../jetstream-api.ts';
-import type { ConnectionEvent, HeaderInput, NatsPort } from '../port.ts';
-import { createPublisher } from '../publisher.ts';
+import type { ConsumerConfig } from '../nats/jetstream-api.ts';
+import type { ConnectionEvent, HeaderInput, NatsPort } from '../nats/port.ts';
+import { createPublisher } from '../nats/publisher.ts';
 import { MemoryConsumer } from './consumer.ts';
 import { matches, receivedHeaders, Router } from './router.ts';
 import type { Listener } from './router.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { HeaderInput, NatsHeaders, NatsMessage } from '../port.ts';
+import type { HeaderInput, NatsHeaders, NatsMessage } from '../nats/port.ts';
 
 /** Who listens where. */
 export interface Listener {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { HeaderInput } from '../port.ts';
+import type { HeaderInput } from '../nats/port.ts';
 import { matches } from './router.ts';
 
 /** A stream to keep in memory. */

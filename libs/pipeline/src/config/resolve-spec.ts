@@ -1,0 +1,179 @@
+import { PipelineConfigError } from '../errors.ts';
+import type { ConfigProblem } from '../errors.ts';
+import {
+  batchFields,
+  breakerFields,
+  deadLetterFields,
+  flowFields,
+  idempotencyFields,
+  leaseFields,
+  rateFields,
+  retryFields,
+  sourceFields,
+  topFields,
+} from './options.ts';
+import { isRecord, resolve } from './schema.ts';
+import type { Resolved } from './schema.ts';
+import type { BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
+import type { Message } from '../process/message.ts';
+
+export type ResolvedSource = Resolved<typeof sourceFields>;
+export type ResolvedRate = Resolved<typeof rateFields>;
+
+/** A spec with every default filled in and the middleware applied. */
+export interface ResolvedSpec<T, D> {
+  readonly name: string;
+  readonly sources: readonly [ResolvedSource, ...ResolvedSource[]];
+  readonly decode: (bytes: Uint8Array, subject: string) => T;
+  readonly flow: Omit<Resolved<typeof flowFields>, 'orderBy'>;
+  readonly orderBy: ((message: Message<T>) => string | undefined) | undefined;
+  readonly rate: ResolvedRate | undefined;
+  readonly lease: Resolved<typeof leaseFields>;
+  readonly retry: Resolved<typeof retryFields>;
+  readonly deadLetter: Resolved<typeof deadLetterFields>;
+  readonly idempotency:
+    | (Omit<Resolved<typeof idempotencyFields>, 'key'> & Pick<IdempotencyOptions<T>, 'key' | 'store'>)
+    | undefined;
+  readonly breaker: Resolved<typeof breakerFields> | undefined;
+  readonly drainTimeoutMs: number;
+  readonly work:
+    | { readonly kind: 'single'; readonly handle: Handler<T, D> }
+    | {
+        readonly kind: 'batch';
+        readonly handle: BatchHandler<T, D>;
+        readonly batch: Omit<Resolved<typeof batchFields>, 'by'> & Pick<BatchOptions<T>, 'by'>;
+      };
+}
+
+const GROUPS = ['sources', 'flow', 'lease', 'retry', 'deadLetter', 'idempotency', 'breaker'] as const;
+const WORK = ['handle', 'handleBatch', 'batch', 'use'] as const;
+
+/** Fills in the defaults, or throws one `PipelineConfigError` with every problem. */
+export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> {
+  const problems: ConfigProblem[] = [];
+  const raw: Readonly<Record<string, unknown>> = isRecord(spec) ? spec : {};
+  const pick = (names: readonly string[]): Record<string, unknown> =>
+    Object.fromEntries(Object.entries(raw).filter(([name]) => names.includes(name)));
+  const known = [...Object.keys(topFields), ...GROUPS, ...WORK];
+  for (const name of Object.keys(raw)) {
+    if (!known.includes(name)) {
+      problems.push({ path: name, message: `is not an option; known: ${known.join(', ')}` });
+    }
+  }
+
+  const top = resolve(topFields, pick(Object.keys(topFields)), '', problems);
+  const sources = resolveSources(raw['sources'], problems);
+  const { rate: rawRate, ...rawFlow } = isRecord(raw['flow']) ? raw['flow'] : {};
+  const flow = resolve(flowFields, raw['flow'] === undefined ? undefined : rawFlow, 'flow', problems);
+  if (raw['flow'] !== undefined && !isRecord(raw['flow']))
+    problems.push({ path: 'flow', message: 'must be an object' });
+  const rate = rawRate === undefined ? undefined : resolve(rateFields, rawRate, 'flow.rate', problems);
+  const lease = resolve(leaseFields, raw['lease'], 'lease', problems);
+  const retry = resolve(retryFields, raw['retry'], 'retry', problems);
+  const deadLetter = resolve(deadLetterFields, raw['deadLetter'], 'deadLetter', problems);
+  const breaker =
+    raw['breaker'] === undefined ? undefined : resolve(breakerFields, raw['breaker'], 'breaker', problems);
+  const idempotency = resolveIdempotency<T>(raw['idempotency'], problems);
+  const work = resolveWork<T, D>(raw, problems);
+
+  crossCheck();
+  if (problems.length > 0) {
+    throw new PipelineConfigError(`pipeline ${typeof raw['name'] === 'string' ? raw['name'] : '(unnamed)'}`, problems);
+  }
+  return {
+    name: top.name,
+    sources,
+    decode: top.decode as ResolvedSpec<T, D>['decode'],
+    flow,
+    orderBy: flow.orderBy as ResolvedSpec<T, D>['orderBy'],
+    rate,
+    lease,
+    retry,
+    deadLetter,
+    idempotency,
+    breaker,
+    drainTimeoutMs: top.drainTimeoutMs,
+    work,
+  };
+
+  function crossCheck(): void {
+    const say = (path: string, message: string): void => void problems.push({ path, message });
+    const { ackWaitMs, heartbeatMs } = lease;
+    if (heartbeatMs !== undefined && ackWaitMs !== undefined && heartbeatMs > ackWaitMs / 3) {
+      say(
+        'lease.heartbeatMs',
+        `must be at most a third of ackWaitMs (${Math.floor(ackWaitMs / 3)}), got ${heartbeatMs}`,
+      );
+    }
+    if (retry.maxMs < retry.baseMs) say('retry.maxMs', `must be at least baseMs (${retry.baseMs}), got ${retry.maxMs}`);
+    if (flow.expiresMs <= 2 * flow.idleHeartbeatMs) {
+      say('flow.expiresMs', `must be more than twice idleHeartbeatMs (${flow.idleHeartbeatMs}), got ${flow.expiresMs}`);
+    }
+    if (flow.concurrency < sources.length) {
+      say('flow.concurrency', `must be at least the number of sources (${sources.length}), got ${flow.concurrency}`);
+    }
+    if (work.kind === 'batch') {
+      if (flow.orderBy !== undefined) say('flow.orderBy', 'cannot be combined with batches; use batch.by');
+      if (ackWaitMs !== undefined && work.batch.maxWaitMs >= ackWaitMs) {
+        say('batch.maxWaitMs', `must be less than ackWaitMs (${ackWaitMs}), got ${work.batch.maxWaitMs}`);
+      }
+      if (sources.some(({ reserve }) => reserve > 0))
+        say('sources', 'cannot reserve slots for a source with batches: a batch may hold messages of several');
+      if (flow.prefetch !== undefined)
+        say('flow.prefetch', 'has no meaning with batches: the open batches are the buffer');
+    }
+  }
+}
+
+function resolveSources(raw: unknown, problems: ConfigProblem[]): [ResolvedSource, ...ResolvedSource[]] {
+  const list: readonly unknown[] = Array.isArray(raw) ? raw : [];
+  if (list.length === 0) problems.push({ path: 'sources', message: 'must list at least one source' });
+  const resolved = list.map((source, index) => resolve(sourceFields, source, `sources[${index}]`, problems));
+  const seen = new Set<string>();
+  for (const [index, { stream, consumer }] of resolved.entries()) {
+    const name = `${stream}/${consumer}`;
+    if (seen.has(name)) problems.push({ path: `sources[${index}]`, message: `repeats ${name}` });
+    seen.add(name);
+  }
+  // Empty only together with a problem, which throws before anyone reads it.
+  return resolved as [ResolvedSource, ...ResolvedSource[]];
+}
+
+function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<T, never>['idempotency'] {
+  if (raw === undefined) return undefined;
+  const { store, ...rest } = isRecord(raw) ? raw : {};
+  const fields = resolve(idempotencyFields, isRecord(raw) ? rest : raw, 'idempotency', problems);
+  if (!isRecord(store) || typeof store['begin'] !== 'function') {
+    problems.push({ path: 'idempotency.store', message: 'must be a DedupeStore' });
+  }
+  return { ...fields, store, key: fields.key } as ResolvedSpec<T, never>['idempotency'];
+}
+
+function resolveWork<T, D>(
+  raw: Readonly<Record<string, unknown>>,
+  problems: ConfigProblem[],
+): ResolvedSpec<T, D>['work'] {
+  const say = (path: string, message: string): void => void problems.push({ path, message });
+  const { handle, handleBatch, batch, use } = raw;
+  if ((handle === undefined) === (handleBatch === undefined)) say('handle', 'give either handle or handleBatch');
+  if (handle !== undefined && typeof handle !== 'function') say('handle', 'must be a function');
+  if (handleBatch !== undefined && typeof handleBatch !== 'function') say('handleBatch', 'must be a function');
+  if (handleBatch !== undefined) {
+    if (use !== undefined) say('use', 'wraps single handlers; a batch handler has none');
+    if (batch === undefined) say('batch', 'is required with handleBatch');
+    const options = resolve(batchFields, batch ?? { maxSize: 1, maxWaitMs: 0 }, 'batch', problems);
+    return { kind: 'batch', handle: handleBatch, batch: options } as ResolvedSpec<T, D>['work'];
+  }
+  if (batch !== undefined) say('batch', 'needs handleBatch');
+  const layers: readonly unknown[] = Array.isArray(use) ? use : [];
+  if (use !== undefined && (!Array.isArray(use) || layers.some((layer) => typeof layer !== 'function'))) {
+    say('use', 'must be a list of functions');
+    return { kind: 'single', handle: handle as Handler<T, D> };
+  }
+  // The first in the list is the outermost.
+  const wrapped = (layers as readonly ((next: Handler<T, D>) => Handler<T, D>)[]).reduceRight(
+    (next, layer) => layer(next),
+    handle as Handler<T, D>,
+  );
+  return { kind: 'single', handle: wrapped };
+}

@@ -1,0 +1,66 @@
+import type { Context } from '../process/context.ts';
+import type { DedupeStore } from '../idempotency/store.ts';
+import type { Message } from '../process/message.ts';
+import type {
+  batchFields,
+  breakerFields,
+  deadLetterFields,
+  flowFields,
+  idempotencyFields,
+  leaseFields,
+  rateFields,
+  retryFields,
+  sourceFields,
+} from './options.ts';
+import type { Outcome } from '../process/outcome.ts';
+import type { Input } from './schema.ts';
+
+/** Handles one message. Returning nothing means ack; a throw means retry, or dead letter for a `PermanentError`. */
+export type Handler<T, D> = (message: Message<T>, context: Context<D>) => Promise<Outcome | void>;
+
+/** Handles a batch. Returns one outcome per message in the same order, or nothing when all went well. */
+export type BatchHandler<T, D> = (
+  messages: readonly Message<T>[],
+  context: Context<D>,
+) => Promise<readonly (Outcome | void)[] | void>;
+
+/** Wraps handlers, for logging, transactions and the like. Retry and dead letters are policy, not middleware. */
+export type Middleware<T, D> = (next: Handler<T, D>) => Handler<T, D>;
+
+/** A durable pull consumer to read from. */
+export type Source = Input<typeof sourceFields>;
+export type Rate = Input<typeof rateFields>;
+export type RetryPolicy = Input<typeof retryFields>;
+export type DeadLetterPolicy = Input<typeof deadLetterFields>;
+export type LeaseOptions = Input<typeof leaseFields>;
+export type BreakerOptions = Input<typeof breakerFields>;
+export type FlowOptions<T> = Omit<Input<typeof flowFields>, 'orderBy'> & {
+  readonly orderBy?: (message: Message<T>) => string | undefined;
+  readonly rate?: Rate;
+};
+export type IdempotencyOptions<T> = Omit<Input<typeof idempotencyFields>, 'key'> & {
+  readonly key: (message: Message<T>) => string;
+  readonly store: DedupeStore;
+};
+export type BatchOptions<T> = Omit<Input<typeof batchFields>, 'by'> & { readonly by?: (message: Message<T>) => string };
+
+interface Base<T> {
+  readonly name: string;
+  /** One durable consumer, or several with weights. */
+  readonly sources: readonly [Source, ...Source[]];
+  readonly decode: (bytes: Uint8Array, subject: string) => T;
+  readonly flow?: FlowOptions<T>;
+  readonly lease?: LeaseOptions;
+  readonly retry?: RetryPolicy;
+  readonly deadLetter?: DeadLetterPolicy;
+  readonly idempotency?: IdempotencyOptions<T>;
+  readonly breaker?: BreakerOptions;
+  readonly drainTimeoutMs?: number;
+}
+
+/** A pipeline as data. Every option, its default and its limits: `OPTIONS.md`. */
+export type PipelineSpec<T, D> = Base<T> &
+  (
+    | { readonly handle: Handler<T, D>; readonly use?: readonly Middleware<T, D>[] }
+    | { readonly handleBatch: BatchHandler<T, D>; readonly batch: BatchOptions<T> }
+  );

@@ -1,0 +1,117 @@
+import { systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import { deadLetterRecord } from './record.ts';
+import { Delivery } from '../process/delivery.ts';
+import { consumerInfo, streamInfo } from '../nats/jetstream-api.ts';
+import { silentLogger } from '../log.ts';
+import type { Logger } from '../log.ts';
+import type { NatsPort } from '../nats/port.ts';
+import { deleteMessage, readStream } from '../nats/stored-message.ts';
+import type { Read } from '../nats/stored-message.ts';
+import { errorMessage } from '../process/describe-error.ts';
+
+export interface BackstopOptions {
+  readonly nats: NatsPort;
+  readonly stream: string;
+  readonly consumer: string;
+  /** Name that goes into the records. */
+  readonly pipeline: string;
+  /** `dlq.<stream>.<consumer>` when absent. */
+  readonly subject?: string;
+  /** How often the whole stream is reconciled; 10 minutes when absent. */
+  readonly scanEveryMs?: number;
+  readonly onMoved?: (sequence: number, found: 'advisory' | 'scan') => void;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+}
+
+export interface Backstop {
+  /** Reconciles now; resolves with how many messages were moved. */
+  scan(): Promise<number>;
+  stop(): void;
+}
+
+const SCAN_EVERY_MS = 600_000;
+const MOST_PER_SCAN = 1000;
+const MAX_PAYLOAD_BYTES = 1_000_000;
+
+/**
+ * Finds work-queue messages the engine will never see and moves them to the dead letters: a consumer with a
+ * `max_deliver` gives up on a message without a word to anyone who is not listening, and the message stays in the
+ * stream for ever, invisible to its lag. Listens for the server's advisories (which are not stored and can be missed)
+ * and reconciles the stream now and then. The record has the id the engine would have given it, so a message found
+ * twice, or by both, is one dead letter; it is removed only after that is stored.
+ */
+export function startBackstop(options: BackstopOptions): Backstop {
+  const { nats, stream, consumer } = options;
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? silentLogger;
+  const warn = (error: unknown): void =>
+    log.warn({ stream, consumer, error: errorMessage(error) }, 'backstop failed, it tries again');
+
+  const move = async (read: Read, deliveries: number, found: 'advisory' | 'scan'): Promise<void> => {
+    const reply = `$JS.ACK.${stream}.${consumer}.${deliveries}.${read.sequence}.0.${read.storedAt.getTime()}000000.0`;
+    const meta = { attempt: deliveries, sequence: read.sequence, pending: 0 };
+    const from = { index: 0, stream, consumer, maxAttempts: deliveries, ackPrefix: '' };
+    const delivery = new Delivery<unknown>(read.message, reply, meta, from, clock.now());
+    const failure = { why: 'stranded', reason: 'the server gave up on it (max_deliver)', error: undefined } as const;
+    const policy = { subject: options.subject, maxPayloadBytes: MAX_PAYLOAD_BYTES, redact: undefined };
+    const record = deadLetterRecord(delivery, failure, options.pipeline, policy, new Date(clock.wall()));
+    await nats.publish(record.subject, record.data, { id: record.id, headers: record.headers });
+    await deleteMessage(nats, stream, read.sequence);
+    log.warn({ stream, consumer, sequence: read.sequence, found }, 'stranded message dead-lettered');
+    options.onMoved?.(read.sequence, found);
+  };
+
+  const rescue = async (sequence: number, deliveries: number): Promise<void> => {
+    for await (const read of readStream(nats, stream, { subject: '>', from: sequence, to: sequence })) {
+      await move(read, deliveries, 'advisory');
+    }
+  };
+  const decoder = new TextDecoder();
+  const advisories = nats.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.${stream}.${consumer}`, ({ data }) => {
+    const advisory = JSON.parse(decoder.decode(data)) as { readonly stream_seq?: number; readonly deliveries?: number };
+    if (advisory.stream_seq !== undefined) rescue(advisory.stream_seq, advisory.deliveries ?? 0).catch(warn);
+  });
+
+  const scan = async (): Promise<number> => {
+    const [info, { state }] = await Promise.all([consumerInfo(nats, stream, consumer), streamInfo(nats, stream)]);
+    // Behind the ack floor nothing can be pending. With nothing pending at all, neither can anything delivered.
+    const to = info.num_ack_pending === 0 ? info.delivered.stream_seq : info.ack_floor.stream_seq;
+    const subjects = filtersOf(info.config);
+    const deliveries = Math.max(1, info.config.max_deliver ?? 1);
+    let moved = 0;
+    for (const subject of subjects) {
+      for await (const read of readStream(nats, stream, { subject, from: state.first_seq, to })) {
+        await move(read, deliveries, 'scan');
+        if (++moved >= MOST_PER_SCAN) return moved;
+      }
+    }
+    return moved;
+  };
+  let scanning = false;
+  const timer = clock.every(options.scanEveryMs ?? SCAN_EVERY_MS, () => {
+    if (scanning) return;
+    scanning = true;
+    scan()
+      .catch(warn)
+      .finally(() => {
+        scanning = false;
+      });
+  });
+  return {
+    scan,
+    stop() {
+      timer.cancel();
+      advisories.unsubscribe();
+    },
+  };
+}
+
+function filtersOf(config: {
+  readonly filter_subject?: string;
+  readonly filter_subjects?: readonly string[];
+}): readonly string[] {
+  if (config.filter_subjects !== undefined && config.filter_subjects.length > 0) return config.filter_subjects;
+  return [config.filter_subject === undefined || config.filter_subject === '' ? '>' : config.filter_subject];
+}

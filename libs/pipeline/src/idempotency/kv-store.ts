@@ -1,0 +1,117 @@
+import { systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import type { Claim, DedupeStore } from './store.ts';
+import { PublishError, RequestError } from '../errors.ts';
+import { API_ERROR, call } from '../nats/jetstream-api.ts';
+import type { StoredMessage } from '../nats/jetstream-api.ts';
+import type { NatsPort } from '../nats/port.ts';
+
+/** JetStream's answer to a compare-and-set that lost. */
+const WRONG_LAST_SEQUENCE = 10_071;
+
+interface Held {
+  readonly state: 'claimed' | 'done';
+  /** Wall clock; the claim or the memory of it ends then. */
+  readonly until: number;
+}
+interface Seen {
+  readonly revision: number;
+  /** Undefined: never there, given back, or deleted. */
+  readonly held: Held | undefined;
+}
+
+/**
+ * Remembers keys in a JetStream key-value bucket, shared by all replicas and kept over restarts.
+ *
+ * Every step is a compare-and-set on the key's revision, so of two that claim a key one wins, and a holder whose claim
+ * was taken over cannot complete it. The fence is the revision of the claim: it only ever grows. The bucket must exist;
+ * give it a `ttl` of at least `ttlMs`, or it keeps every key for ever. Claims end by wall clock: keep the clocks of the
+ * replicas within a small part of `leaseMs`.
+ */
+export function kvDedupe(port: NatsPort, options: { bucket: string; clock?: Clock; timeoutMs?: number }): DedupeStore {
+  const clock = options.clock ?? systemClock;
+  const { bucket, timeoutMs = 2000 } = options;
+  /** Newest revision of the claims made here, by key and fence. */
+  const revisions = new Map<string, number>();
+
+  const write = async (key: string, held: Held | undefined, expected: number): Promise<number | undefined> => {
+    try {
+      const { sequence } = await port.publish(subjectOf(bucket, key), held === undefined ? '' : JSON.stringify(held), {
+        expectLastSubjectSequence: expected,
+        timeoutMs,
+        ...(held === undefined ? { headers: { 'KV-Operation': 'DEL' } } : {}),
+      });
+      return sequence;
+    } catch (error) {
+      if (error instanceof PublishError && error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+      throw error;
+    }
+  };
+  const read = async (key: string): Promise<Seen> => {
+    try {
+      const body = { last_by_subj: subjectOf(bucket, key) };
+      const { message } = await call<{ readonly message: StoredMessage }>(
+        port,
+        `STREAM.MSG.GET.KV_${bucket}`,
+        body,
+        timeoutMs,
+      );
+      return { revision: message.seq, held: parse(message) };
+    } catch (error) {
+      if (error instanceof RequestError && error.apiCode === API_ERROR.messageNotFound)
+        return { revision: 0, held: undefined };
+      throw error;
+    }
+  };
+  const claim = async (key: string, leaseMs: number, expected: number): Promise<Claim | undefined> => {
+    const revision = await write(key, { state: 'claimed', until: clock.wall() + leaseMs }, expected);
+    if (revision === undefined) return undefined;
+    revisions.set(`${revision}:${key}`, revision);
+    return { state: 'new', fence: revision };
+  };
+  /** Replaces our own claim. False: it is not ours any more. */
+  const replace = async (key: string, fence: number, held: Held | undefined, keep: boolean): Promise<boolean> => {
+    const handle = `${fence}:${key}`;
+    const revision = revisions.get(handle);
+    if (revision === undefined) return false;
+    const next = await write(key, held, revision);
+    if (next !== undefined && keep) revisions.set(handle, next);
+    else revisions.delete(handle);
+    return next !== undefined;
+  };
+
+  return {
+    async begin(key, leaseMs) {
+      // Most keys are new: one round trip for them.
+      const first = await claim(key, leaseMs, 0);
+      if (first !== undefined) return first;
+      const { revision, held } = await read(key);
+      const now = clock.wall();
+      if (held !== undefined && held.until > now) {
+        return held.state === 'done' ? { state: 'done' } : { state: 'busy', retryAfterMs: held.until - now };
+      }
+      // Somebody else may be faster; then they have it for a whole lease.
+      return (await claim(key, leaseMs, revision)) ?? { state: 'busy', retryAfterMs: leaseMs };
+    },
+    renew: (key, fence, leaseMs) => replace(key, fence, { state: 'claimed', until: clock.wall() + leaseMs }, true),
+    complete: (key, fence, ttlMs) => replace(key, fence, { state: 'done', until: clock.wall() + ttlMs }, false),
+    async abandon(key, fence) {
+      await replace(key, fence, undefined, false);
+    },
+  };
+}
+
+/** Keys of a bucket are subject tokens; any other text travels as base64url. */
+function subjectOf(bucket: string, key: string): string {
+  const plain = /^[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*$/.test(key) && !key.startsWith('x64.');
+  return `$KV.${bucket}.${plain ? key : `x64.${Buffer.from(key).toString('base64url')}`}`;
+}
+
+function parse({ data }: StoredMessage): Held | undefined {
+  // A deletion marker has no body.
+  if (data === undefined || data === '') return undefined;
+  const value = JSON.parse(Buffer.from(data, 'base64').toString('utf8')) as Partial<Held>;
+  return (value.state === 'claimed' || value.state === 'done') && typeof value.until === 'number'
+    ? { state: value.state, until: value.until }
+    : undefined;
+}

@@ -1,0 +1,27 @@
+import type { HeaderInput } from '../nats/port.ts';
+import type { Logger } from '../log.ts';
+
+/** What a handler gets besides its message. */
+export interface Context<D> {
+  readonly deps: D;
+  /** Logs with the pipeline, message id and attempt attached. */
+  readonly log: Logger;
+  /**
+   * Aborted when the handler's time is up, its lease was taken over or a drain is forced; `signal.reason` says which.
+   * Made on first use: a handler that never asks pays nothing.
+   */
+  readonly signal: AbortSignal;
+  /** With idempotency: a number that grows with every new holder of the key. Hand it to stores that can refuse older ones. */
+  readonly fence: number | undefined;
+  /**
+   * Publishes into a stream if and only if the handler succeeds: buffered, then stored (PubAck) before the message is
+   * acknowledged. A redelivery emits the same ids again, so the stream's duplicate window folds the repeats.
+   */
+  emit(subject: string, data: Uint8Array | string | object, options?: EmitOptions): void;
+}
+
+export interface EmitOptions {
+  /** Message id; by default derived from the pipeline, the message and the position of the emit. */
+  readonly id?: string;
+  readonly headers?: HeaderInput;
+}

@@ -1,0 +1,192 @@
+import type { Message } from './message.ts';
+import type { NatsMessage } from '../nats/port.ts';
+
+/** What the server writes into the reply subject of a delivery, as far as it is a number. */
+export interface DeliveryMeta {
+  /** Delivery count. */
+  attempt: number;
+  /** Position in the stream. */
+  sequence: number;
+  /** Messages waiting behind this one. */
+  pending: number;
+}
+
+const DOT = 46;
+const ZERO = 48;
+const PREFIX = '$JS.ACK.';
+
+/**
+ * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>` and the newer form with
+ * `<domain>.<account hash>` in front of the stream and a token behind, into `into`. False when it is neither. Written
+ * out by hand because it runs for every message: splitting the text would make nine strings to read three numbers.
+ * `expected` is how it begins for this consumer in the short form.
+ */
+export function parseAckSubject(reply: string, into: DeliveryMeta, expected?: string): boolean {
+  let at = expected !== undefined && reply.startsWith(expected) ? expected.length : afterNames(reply);
+  if (at < 0) return false;
+  into.attempt = numberAt(reply, at);
+  at = afterDots(reply, at, 1);
+  into.sequence = numberAt(reply, at);
+  into.pending = numberAt(reply, afterDots(reply, at, 3));
+  return into.attempt > 0 && into.sequence > 0;
+}
+
+/** Milliseconds since 1970 at which the server stored the message, from its ack subject. */
+function storedAtMs(reply: string): number {
+  const tokens = reply.split('.');
+  return Number((tokens.length === 9 ? tokens[7] : tokens[9])?.slice(0, -6) ?? 0);
+}
+
+/** Where the delivery count begins; -1 when this is no ack subject. */
+function afterNames(reply: string): number {
+  if (!reply.startsWith(PREFIX)) return -1;
+  let dots = 0;
+  for (let at = 0; at < reply.length; at++) if (reply.charCodeAt(at) === DOT) dots++;
+  return dots === 8 ? afterDots(reply, 0, 4) : dots >= 10 ? afterDots(reply, 0, 6) : -1;
+}
+
+function afterDots(text: string, from: number, count: number): number {
+  let at = from;
+  for (let left = count; left > 0; at++) if (text.charCodeAt(at) === DOT) left--;
+  return at;
+}
+
+/** NaN when there is no number. */
+function numberAt(text: string, from: number): number {
+  let value = 0;
+  let at = from;
+  for (; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
+  }
+  return at === from ? Number.NaN : value;
+}
+
+/** What all messages of one source share. */
+export interface DeliverySource {
+  readonly index: number;
+  readonly stream: string;
+  readonly consumer: string;
+  readonly maxAttempts: number;
+  /** How its ack subjects begin, unless the server puts a domain in front. */
+  readonly ackPrefix: string;
+}
+
+const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
+
+/**
+ * One message of the stream while this process holds it. It is also the `Message` a handler sees.
+ *
+ * - `waiting`: received, not started (in a buffer, a lane or an open batch).
+ * - `running`: a handler has it, or its outcome is being carried out.
+ * - `settled`: this process is through with it.
+ */
+export class Delivery<T> implements Message<T> {
+  readonly sequence: number;
+  readonly receivedAt: number;
+  /** Where to settle: the newest delivery's reply subject. */
+  reply: string;
+  attempt: number;
+  phase: 'waiting' | 'running' | 'settled' = 'waiting';
+  key: string | undefined = undefined;
+  /** When the server last heard that we still hold it. */
+  beatAt: number;
+  /** Claim on the idempotency key, once there is one. */
+  claim: { readonly key: string; readonly fence: number; renewedAt: number } | undefined = undefined;
+  /** A failure found before the handler could run, e.g. in `orderBy`. */
+  fault: { readonly error: unknown } | undefined = undefined;
+  readonly #from: DeliverySource;
+  readonly #raw: NatsMessage;
+  #decoded = false;
+  #data: T | undefined = undefined;
+  #headers: ReadonlyMap<string, readonly string[]> | undefined = undefined;
+  #headerFault: { readonly error: unknown } | undefined = undefined;
+
+  constructor(raw: NatsMessage, reply: string, meta: DeliveryMeta, from: DeliverySource, receivedAt: number) {
+    this.#raw = raw;
+    this.#from = from;
+    this.reply = reply;
+    this.attempt = meta.attempt;
+    this.sequence = meta.sequence;
+    this.receivedAt = receivedAt;
+    this.beatAt = receivedAt;
+  }
+
+  get stream(): string {
+    return this.#from.stream;
+  }
+  get consumer(): string {
+    return this.#from.consumer;
+  }
+  get maxAttempts(): number {
+    return this.#from.maxAttempts;
+  }
+  /** Index of the source it came from. */
+  get source(): number {
+    return this.#from.index;
+  }
+  get subject(): string {
+    return this.#raw.subject;
+  }
+  get body(): Uint8Array {
+    return this.#raw.data;
+  }
+  get bytes(): number {
+    return this.#raw.data.length;
+  }
+  /** Never throws: observers and log lines read it, also of a message whose headers cannot be read. */
+  get id(): string {
+    return this.#rawHeader('Nats-Msg-Id') ?? `${this.stream}:${this.sequence}`;
+  }
+  /** Empty when they cannot be read; see `headerFault`. Never throws. */
+  get headers(): ReadonlyMap<string, readonly string[]> {
+    if (this.#headers !== undefined) return this.#headers;
+    try {
+      const raw = this.#raw.headers;
+      this.#headers = raw === undefined ? NO_HEADERS : new Map(raw.keys().map((name) => [name, raw.values(name)]));
+    } catch (error) {
+      this.#headerFault = { error };
+      this.#headers = NO_HEADERS;
+    }
+    return this.#headers;
+  }
+  /**
+   * Why the headers cannot be read; undefined when they can. The client parses them at the first access and throws for
+   * names that other clients may send, e.g. with a blank: known before the handler runs, which would otherwise take the
+   * message for one without headers.
+   */
+  get headerFault(): { readonly error: unknown } | undefined {
+    try {
+      void this.#raw.headers;
+    } catch (error) {
+      this.#headerFault = { error };
+      this.#headers = NO_HEADERS;
+    }
+    return this.#headerFault;
+  }
+  get publishedAt(): Date {
+    return new Date(storedAtMs(this.reply));
+  }
+  get data(): T {
+    if (!this.#decoded) throw new Error('the body was not decoded yet');
+    return this.#data as T;
+  }
+
+  #rawHeader(name: string): string | undefined {
+    if (this.#headers !== undefined) return this.#headers.get(name)?.[0];
+    try {
+      const headers = this.#raw.headers;
+      return headers !== undefined && headers.has(name) ? headers.get(name) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Decodes the body once; throws what the decoder throws. */
+  decode(decoder: (bytes: Uint8Array, subject: string) => T): void {
+    if (this.#decoded) return;
+    this.#data = decoder(this.#raw.data, this.#raw.subject);
+    this.#decoded = true;
+  }
+}

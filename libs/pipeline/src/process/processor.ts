@@ -1,0 +1,509 @@
+import { Claims } from '../idempotency/claims.ts';
+import type { Claimed } from '../idempotency/claims.ts';
+import type { Clock } from '../clock.ts';
+import { deadLetterRecord, smallerRecord } from '../dead-letter/record.ts';
+import type { DeadLetterRecord, RecordSize } from '../dead-letter/record.ts';
+import type { Delivery } from './delivery.ts';
+import { errorMessage, isInstance } from './describe-error.ts';
+import { PermanentError, PublishError } from '../errors.ts';
+import type { Observer, SettledAs } from '../events.ts';
+import type { Logger } from '../log.ts';
+import { readOutcome } from './outcome.ts';
+import type { HeaderInput, PubAck, PublishOptions } from '../nats/port.ts';
+import { backoffMs } from './backoff.ts';
+import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import { encodeEmit, Run } from './run.ts';
+import type { RunOwner } from './run.ts';
+import type { Instrument } from '../runtime.ts';
+import { judge } from './retry-decision.ts';
+import type { HandlerResult, Verdict } from './retry-decision.ts';
+
+/** What the processor needs to act: the engine gives it a server, the harness a notebook. */
+export interface ProcessorHost<T, D> {
+  publish(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
+  publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
+  /** Acknowledges; a promise when that has to be waited for. */
+  ack(delivery: Delivery<T>): Promise<void> | undefined;
+  /** Sends the message away for a while. */
+  retry(delivery: Delivery<T>, delayMs: number): void;
+  /** Gives the message back untouched, or, with `silently`, just lets go of it. */
+  giveBack(delivery: Delivery<T>, silently: boolean): void;
+  /** The handler began. */
+  runStarted(run: Run<T, D>): void;
+  /** The handler has returned and everything is carried out: its slot is free. */
+  runEnded(run: Run<T, D>): void;
+  /** One result for the breaker. */
+  sample(failed: boolean, error: unknown): void;
+}
+
+export interface ProcessorRuntime<D> {
+  readonly deps: D;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly observe: Observer | undefined;
+  readonly instrument: Instrument | undefined;
+  readonly inject: (() => HeaderInput) | undefined;
+}
+
+/** How a handler call ended, its value not looked at yet. */
+type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+type DeadLetter = Extract<Verdict, { kind: 'deadLetter' }>;
+type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
+
+/** Failures whose record could not be published: remembered so that the next delivery keeps the true reason. */
+const REMEMBERED_FAILURES = 1000;
+
+/**
+ * What happens to a message from the moment it may start until it is settled: gate (crash loop, decode, idempotency),
+ * handler, verdict, and carrying the verdict out in an order that cannot lose the message.
+ */
+export class Processor<T, D> {
+  readonly claims: Claims<T, D>;
+  readonly #spec: ResolvedSpec<T, D>;
+  readonly #runtime: ProcessorRuntime<D>;
+  readonly #host: ProcessorHost<T, D>;
+  readonly #owner: RunOwner;
+  readonly #undelivered = new Map<string, DeadLetter>();
+  #warnedOfValue = false;
+
+  constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
+    this.#spec = spec;
+    this.#runtime = runtime;
+    this.#host = host;
+    this.claims = new Claims(spec, runtime, ackWaitMs);
+    this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
+  }
+
+  /**
+   * Decides whether the handler may run. False (or a promise of it): it may not, and the message has been settled.
+   */
+  gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+    try {
+      const passed = this.#gate(delivery);
+      return typeof passed === 'boolean' ? passed : passed.catch((error: unknown) => this.#giveUpOn(delivery, error));
+    } catch (error) {
+      return this.#giveUpOn(delivery, error);
+    }
+  }
+
+  #gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+    const { retry, idempotency, decode } = this.#spec;
+    if (this.#undelivered.size > 0) {
+      const earlier = this.#undelivered.get(keyOf(delivery));
+      if (earlier !== undefined) return this.#bury(delivery, earlier, undefined);
+    }
+    // With idempotency a message may be delivered often because its twin is being worked on: asked after the claim.
+    const tooOften = delivery.attempt > retry.maxAttempts;
+    if (tooOften && (idempotency === undefined || delivery.attempt > 4 * retry.maxAttempts)) {
+      return this.#bury(delivery, crashLoop(delivery), undefined);
+    }
+    const { headerFault } = delivery;
+    if (headerFault !== undefined) {
+      const { error } = headerFault;
+      const reason = `its headers cannot be read: ${errorMessage(error)}`;
+      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason, error }, undefined);
+    }
+    try {
+      delivery.decode(decode);
+    } catch (error) {
+      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: errorMessage(error), error }, undefined);
+    }
+    if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
+    return idempotency === undefined ? true : this.#claim(delivery, tooOften);
+  }
+
+  /** Calls the handler. Everything that follows happens by itself and ends with `runEnded`. */
+  execute(deliveries: Deliveries<T>): void {
+    const { clock, deps, observe, instrument } = this.#runtime;
+    const run = new Run<T, D>(deliveries, deps, clock.now(), this.#owner);
+    for (const delivery of deliveries) {
+      delivery.phase = 'running';
+      observe?.({
+        type: 'message.started',
+        pipeline: this.#spec.name,
+        message: delivery,
+        waitedMs: run.startedAt - delivery.receivedAt,
+      });
+    }
+    this.#host.runStarted(run);
+    let returned: Promise<unknown>;
+    try {
+      returned = instrument === undefined ? this.#invoke(run) : instrument(deliveries, () => this.#invokeInside(run));
+    } catch (error) {
+      returned = Promise.reject(error);
+    }
+    if (!(returned instanceof Promise)) returned = Promise.resolve(returned);
+    returned
+      .then(
+        (value) => this.#returned(run, { ok: true, value }),
+        (error: unknown) => this.#returned(run, { ok: false, error }),
+      )
+      .catch((error: unknown) => this.#salvage(run, error));
+  }
+
+  /** The grace is over and the handler has not returned: settles its messages without it. The slot stays taken. */
+  giveUp(run: Run<T, D>): void {
+    if (run.phase !== 'aborting') return;
+    run.phase = 'zombie';
+    run.endedAt = this.#runtime.clock.now();
+    this.#conclude(run, { ok: false, error: run.abortReason })?.catch((error: unknown) =>
+      this.#returnUnsettled(run, error),
+    );
+  }
+
+  #invoke(run: Run<T, D>): Promise<unknown> {
+    const { work } = this.#spec;
+    return work.kind === 'single' ? work.handle(run.deliveries[0], run) : work.handle(run.deliveries, run);
+  }
+
+  /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
+  async #invokeInside(run: Run<T, D>): Promise<unknown> {
+    try {
+      const value = await this.#invoke(run);
+      // Anything but nothing may be a dead letter.
+      if (value !== undefined) run.failureHeaders = this.#traceHeaders();
+      return value;
+    } catch (error) {
+      run.failureHeaders = this.#traceHeaders();
+      throw error;
+    }
+  }
+
+  #traceHeaders(): HeaderInput | undefined {
+    try {
+      return this.#runtime.inject?.();
+    } catch (error) {
+      this.#runtime.log.warn({ pipeline: this.#spec.name, error: errorMessage(error) }, 'inject failed');
+      return undefined;
+    }
+  }
+
+  #returned(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
+    if (run.phase === 'zombie') {
+      run.phase = 'ended';
+      this.#host.runEnded(run);
+      return undefined;
+    }
+    // Returning normally after being told to stop proves nothing: `if (signal.aborted) return` looks the same as success.
+    const result = run.abortReason === undefined ? returned : ({ ok: false, error: run.abortReason } as const);
+    run.phase = 'ended';
+    run.endedAt = this.#runtime.clock.now();
+    const concluded = this.#conclude(run, result);
+    if (concluded !== undefined) return concluded.then(() => this.#host.runEnded(run));
+    this.#host.runEnded(run);
+    return undefined;
+  }
+
+  /** Something failed that is no failure of the handler. It must not reach further than the messages of this run. */
+  #salvage(run: Run<T, D>, error: unknown): void {
+    run.phase = 'ended';
+    this.#returnUnsettled(run, error);
+    this.#host.runEnded(run);
+  }
+
+  #returnUnsettled(run: Run<T, D>, error: unknown): void {
+    for (const delivery of run.deliveries) {
+      if (delivery.phase === 'running') void this.#giveUpOn(delivery, error);
+    }
+  }
+
+  /** The engine itself failed on this message: it comes back after a delay. Resolves to false and never rejects. */
+  async #giveUpOn(delivery: Delivery<T>, error: unknown): Promise<false> {
+    const { log, retry, name } = { ...this.#runtime, ...this.#spec };
+    log.error({ pipeline: name, sequence: delivery.sequence, error: errorMessage(error) }, 'processing failed');
+    await this.claims.abandon(delivery);
+    if (delivery.phase !== 'settled') {
+      const delayMs = backoffMs(retry, delivery.attempt, Math.random);
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+    }
+    return false;
+  }
+
+  /** Undefined when everything could be done at once: the common case pays for no promise. */
+  #conclude(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
+    const { abortReason } = run;
+    if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
+      return this.#letGo(run, abortReason.code === 'LEASE_LOST');
+    }
+    if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
+      const results = this.#spread(run, returned);
+      for (const one of results) this.#sample(one);
+      return this.#carryOut(run, results);
+    }
+    const [delivery] = run.deliveries;
+    const result = returned.ok ? this.#read(returned.value) : returned;
+    this.#sample(result);
+    const verdict = this.#verdict(delivery, result);
+    this.#reportHandled(run, delivery, verdict);
+    if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
+    return this.#settle(run, delivery, verdict);
+  }
+
+  async #carryOut(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
+    let final = results;
+    const [first] = run.deliveries;
+    const succeeded = results.some(
+      (result) => result.ok && result.outcome?.kind !== 'retry' && result.outcome?.kind !== 'deadLetter',
+    );
+    if (run.emits !== undefined && succeeded) {
+      try {
+        await Promise.all(
+          run.emits.map((emit) =>
+            this.#host.publish(emit.subject, encodeEmit(emit.data), {
+              id: emit.id,
+              ...(emit.headers === undefined ? {} : { headers: emit.headers }),
+            }),
+          ),
+        );
+        this.#runtime.observe?.({
+          type: 'emit.published',
+          pipeline: this.#spec.name,
+          message: first,
+          count: run.emits.length,
+        });
+      } catch (error) {
+        this.#runtime.observe?.({ type: 'emit.failed', pipeline: this.#spec.name, message: first, error });
+        final = results.map((result) => (result.ok ? { ok: false, error } : result));
+      }
+    }
+    await Promise.all(
+      run.deliveries.map((delivery, index) => {
+        const verdict = this.#verdict(delivery, final[index] as HandlerResult);
+        this.#reportHandled(run, delivery, verdict);
+        return this.#settle(run, delivery, verdict);
+      }),
+    );
+  }
+
+  /** One result per message. A batch handler that throws, or answers with the wrong number, fails them all. */
+  #spread(run: Run<T, D>, returned: Returned): readonly HandlerResult[] {
+    if (!returned.ok) return run.deliveries.map(() => returned);
+    const { value } = returned;
+    if (!Array.isArray(value) || this.#spec.work.kind === 'single') {
+      const result = this.#read(value);
+      return run.deliveries.map(() => result);
+    }
+    const list: readonly unknown[] = value;
+    if (list.length !== run.deliveries.length) {
+      const error = new TypeError(
+        `the batch handler returned ${list.length} outcomes for ${run.deliveries.length} messages`,
+      );
+      return run.deliveries.map(() => ({ ok: false, error }));
+    }
+    return list.map((one) => this.#read(one));
+  }
+
+  /**
+   * A value that is no outcome counts as success: the handler did its work and returned what its last call returned. A
+   * retry would do the work again.
+   */
+  #read(value: unknown): HandlerResult {
+    try {
+      const { outcome, known } = readOutcome(value);
+      if (!known && !this.#warnedOfValue) {
+        this.#warnedOfValue = true;
+        const hint = 'the handler returned a value that is no outcome: counted as success; return nothing instead';
+        this.#runtime.log.warn({ pipeline: this.#spec.name, type: typeof value }, hint);
+      }
+      return { ok: true, outcome };
+    } catch (error) {
+      return { ok: false, error };
+    }
+  }
+
+  #verdict(delivery: Delivery<T>, result: HandlerResult): Verdict {
+    return judge(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
+  }
+
+  async #settle(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): Promise<void> {
+    switch (verdict.kind) {
+      case 'ack':
+      case 'skip':
+        if (await this.claims.complete(delivery)) await this.#ack(delivery, verdict.kind);
+        else this.#settled(delivery, 'busy', () => this.#host.giveBack(delivery, true));
+        return;
+      case 'retry':
+        await this.claims.abandon(delivery);
+        this.#retry(delivery, verdict.delayMs, verdict.reason, verdict.error);
+        return;
+      case 'deadLetter':
+        await this.#bury(delivery, verdict, run.failureHeaders);
+    }
+  }
+
+  /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
+  async #letGo(run: Run<T, D>, silently: boolean): Promise<void> {
+    for (const delivery of run.deliveries) {
+      await this.claims.abandon(delivery);
+      this.#settled(delivery, silently ? 'busy' : 'returned', () => this.#host.giveBack(delivery, silently));
+    }
+  }
+
+  /** Publishes the dead letter, and only when that is stored lets go of the message. Always resolves to false. */
+  async #bury(delivery: Delivery<T>, verdict: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
+    const { observe, log, random } = this.#runtime;
+    const { name, retry } = this.#spec;
+    const base = { pipeline: name, message: delivery, error: verdict.error };
+    try {
+      const { record, duplicate } = await this.#storeDeadLetter(delivery, verdict, extra);
+      this.#undelivered.delete(keyOf(delivery));
+      await this.claims.abandon(delivery);
+      observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: verdict.why, duplicate });
+      log.warn(
+        { pipeline: name, messageId: delivery.id, why: verdict.why, reason: verdict.reason },
+        'message dead-lettered',
+      );
+      await this.#ack(delivery, 'deadLetter');
+    } catch (error) {
+      const delayMs = backoffMs(retry, delivery.attempt, random);
+      this.#rememberFailure(delivery, verdict);
+      await this.claims.abandon(delivery);
+      observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
+      log.error(
+        { pipeline: name, messageId: delivery.id, error: errorMessage(error) },
+        'dead letter not stored, trying again',
+      );
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+    }
+    return false;
+  }
+
+  /**
+   * Stores the record, a smaller one when it is too large for the connection or the stream: headers and failure are added
+   * to the message, so that of a message which just fits max_payload does not.
+   */
+  async #storeDeadLetter(
+    delivery: Delivery<T>,
+    verdict: DeadLetter,
+    extra: HeaderInput | undefined,
+  ): Promise<{ readonly record: DeadLetterRecord; readonly duplicate: boolean }> {
+    const { name, deadLetter } = this.#spec;
+    const failedAt = new Date(this.#runtime.clock.wall());
+    let size: RecordSize = { headers: true, bodyBytes: deadLetter.maxPayloadBytes };
+    for (;;) {
+      const record = deadLetterRecord(delivery, verdict, name, deadLetter, failedAt, extra, size);
+      try {
+        const { id, headers } = record;
+        const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, { id, headers });
+        return { record, duplicate };
+      } catch (error) {
+        const smaller = isTooLarge(error) ? smallerRecord(size, delivery.bytes) : undefined;
+        if (smaller === undefined) throw error;
+        size = smaller;
+      }
+    }
+  }
+
+  #rememberFailure(delivery: Delivery<T>, verdict: DeadLetter): void {
+    // Only what is final whatever the next run would say: a permanent failure may be judged anew.
+    if (this.#undelivered.size >= REMEMBERED_FAILURES) {
+      const [oldest] = this.#undelivered.keys();
+      if (oldest !== undefined) this.#undelivered.delete(oldest);
+    }
+    this.#undelivered.set(keyOf(delivery), verdict);
+  }
+
+  #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
+    this.#runtime.observe?.({
+      type: 'message.retryScheduled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      delayMs,
+      reason,
+      error,
+    });
+    this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+  }
+
+  /** A failure before the handler: judged as if the handler had thrown it. */
+  async #fail(delivery: Delivery<T>, error: unknown): Promise<false> {
+    const verdict = this.#verdict(delivery, { ok: false, error });
+    if (verdict.kind === 'deadLetter') return this.#bury(delivery, verdict, undefined);
+    if (verdict.kind === 'retry') this.#retry(delivery, verdict.delayMs, verdict.reason, error);
+    return false;
+  }
+
+  async #claim(delivery: Delivery<T>, tooOften: boolean): Promise<boolean> {
+    const { retry } = this.#spec;
+    let claimed: Claimed;
+    try {
+      claimed = await this.claims.take(delivery);
+    } catch (error) {
+      return this.#fail(delivery, error);
+    }
+    if (claimed === 'new') return tooOften ? this.#bury(delivery, crashLoop(delivery), undefined) : true;
+    if (claimed === 'done') {
+      await this.#ack(delivery, 'duplicate');
+      return false;
+    }
+    // Its twin is being worked on; or, without the store, it cannot be told from its twin. It waits.
+    const delayMs =
+      claimed === 'storeFailed'
+        ? backoffMs(retry, delivery.attempt, this.#runtime.random)
+        : Math.max(1, Math.min(claimed.waitMs, retry.maxMs));
+    this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs));
+    return false;
+  }
+
+  #ack(delivery: Delivery<T>, as: SettledAs): Promise<void> | undefined {
+    const confirmed = this.#host.ack(delivery);
+    if (confirmed === undefined) {
+      this.#reportSettled(delivery, as);
+      return undefined;
+    }
+    return confirmed.then(() => this.#reportSettled(delivery, as));
+  }
+
+  #settled(delivery: Delivery<T>, as: SettledAs, carryOut: () => void): void {
+    carryOut();
+    this.#reportSettled(delivery, as);
+  }
+
+  #reportSettled(delivery: Delivery<T>, as: SettledAs): void {
+    const { observe, clock } = this.#runtime;
+    observe?.({
+      type: 'message.settled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      as,
+      heldMs: clock.now() - delivery.receivedAt,
+    });
+  }
+
+  #reportHandled(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): void {
+    const { observe } = this.#runtime;
+    observe?.({
+      type: 'message.handled',
+      pipeline: this.#spec.name,
+      message: delivery,
+      outcome: verdict.kind,
+      durationMs: run.endedAt - run.startedAt,
+      error: verdict.kind === 'retry' || verdict.kind === 'deadLetter' ? verdict.error : undefined,
+    });
+  }
+
+  #sample(result: HandlerResult): void {
+    if (this.#spec.breaker === undefined) return;
+    if (result.ok) {
+      // A rejected message is the message's fault, it says nothing about the dependency.
+      if (result.outcome?.kind !== 'deadLetter') this.#host.sample(result.outcome?.kind === 'retry', undefined);
+    } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error);
+  }
+}
+
+const keyOf = (delivery: { readonly source: number; readonly sequence: number }): string =>
+  `${delivery.source}:${delivery.sequence}`;
+
+const crashLoop = (delivery: Delivery<unknown>): DeadLetter => ({
+  kind: 'deadLetter',
+  why: 'crashLoop',
+  reason: `delivered ${delivery.attempt} times without ever being settled`,
+  error: undefined,
+});
+
+const MESSAGE_TOO_LARGE = 10_054;
+
+/** The client would not send it (max_payload), or the stream would not take it (max_msg_size). */
+const isTooLarge = (error: unknown): boolean =>
+  isInstance(error, PublishError) && (error.code === 'REFUSED' || error.apiCode === MESSAGE_TOO_LARGE);

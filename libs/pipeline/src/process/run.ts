@@ -1,0 +1,103 @@
+import type { Context, EmitOptions } from './context.ts';
+import type { Delivery } from './delivery.ts';
+import type { HandlerAborted } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { HeaderInput } from '../nats/port.ts';
+
+/** What all runs of a pipeline share. */
+export interface RunOwner {
+  readonly name: string;
+  readonly log: Logger;
+  readonly inject: (() => HeaderInput) | undefined;
+}
+
+/** One message waiting to be published when the handler has succeeded. */
+export interface BufferedEmit {
+  readonly subject: string;
+  readonly id: string;
+  readonly data: unknown;
+  readonly headers: HeaderInput | undefined;
+}
+
+/**
+ * One call of a handler: a message, or a batch of them. It is also the `Context` the handler gets.
+ *
+ * - `running`: the handler has not returned.
+ * - `aborting`: told to stop; whatever it returns within the grace counts as a failure.
+ * - `zombie`: it did not return within the grace. Its messages are settled without it, its slot stays taken.
+ * - `ended`: it returned.
+ */
+export class Run<T, D> implements Context<D> {
+  readonly deliveries: readonly [Delivery<T>, ...Delivery<T>[]];
+  readonly deps: D;
+  readonly startedAt: number;
+  phase: 'running' | 'aborting' | 'zombie' | 'ended' = 'running';
+  abortedAt = 0;
+  /** When the handler returned, or was given up. */
+  endedAt = 0;
+  abortReason: HandlerAborted | undefined = undefined;
+  emits: BufferedEmit[] | undefined = undefined;
+  /** Trace headers of a failed handler's context, for the dead letter. */
+  failureHeaders: HeaderInput | undefined = undefined;
+  /** Given up on while it was running: its slot is taken until it returns after all. */
+  countedAsZombie = false;
+  readonly #owner: RunOwner;
+  #controller: AbortController | undefined = undefined;
+
+  constructor(deliveries: readonly [Delivery<T>, ...Delivery<T>[]], deps: D, startedAt: number, owner: RunOwner) {
+    this.deliveries = deliveries;
+    this.deps = deps;
+    this.startedAt = startedAt;
+    this.#owner = owner;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.abortReason !== undefined) this.#controller.abort(this.abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  get fence(): number | undefined {
+    return this.deliveries[0].claim?.fence;
+  }
+
+  get log(): Logger {
+    const [first] = this.deliveries;
+    const fields = { pipeline: this.#owner.name, messageId: first.id, attempt: first.attempt };
+    const { log } = this.#owner;
+    return {
+      debug: (more, message) => log.debug({ ...fields, ...more }, message),
+      info: (more, message) => log.info({ ...fields, ...more }, message),
+      warn: (more, message) => log.warn({ ...fields, ...more }, message),
+      error: (more, message) => log.error({ ...fields, ...more }, message),
+    };
+  }
+
+  emit(subject: string, data: Uint8Array | string | object, options?: EmitOptions): void {
+    this.emits ??= [];
+    const [first] = this.deliveries;
+    const { name, inject } = this.#owner;
+    const headers = inject === undefined ? options?.headers : { ...inject(), ...options?.headers };
+    this.emits.push({
+      subject,
+      data,
+      headers,
+      id: options?.id ?? `${name}:${first.stream}:${first.sequence}:${this.emits.length}`,
+    });
+  }
+
+  /** Tells the handler to stop. The first reason stands. */
+  abort(reason: HandlerAborted, now: number): void {
+    if (this.phase !== 'running') return;
+    this.phase = 'aborting';
+    this.abortedAt = now;
+    this.abortReason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Body of an emit: bytes and text as they are, anything else as JSON. */
+export const encodeEmit = (data: unknown): Uint8Array | string =>
+  data instanceof Uint8Array || typeof data === 'string' ? data : JSON.stringify(data);

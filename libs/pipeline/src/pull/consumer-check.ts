@@ -1,0 +1,131 @@
+import type { ConfigProblem } from '../errors.ts';
+import { RequestError } from '../errors.ts';
+import { consumerInfo, streamInfo, streamsOf } from '../nats/jetstream-api.ts';
+import type { ConsumerConfig } from '../nats/jetstream-api.ts';
+import type { NatsPort } from '../nats/port.ts';
+import type { ResolvedSource, ResolvedSpec } from '../config/resolve-spec.ts';
+
+/** What the engine takes over from the live consumer. */
+export interface LiveConsumer {
+  readonly ackWaitMs: number;
+  readonly maxBatch: number | undefined;
+  readonly maxExpiresMs: number | undefined;
+  /** Undefined: unlimited. */
+  readonly maxAckPending: number | undefined;
+}
+
+export interface ConsumerReport {
+  readonly problems: readonly ConfigProblem[];
+  readonly live: LiveConsumer | undefined;
+  /** The stream or consumer does not exist. */
+  readonly missing: boolean;
+}
+
+const NS_PER_MS = 1_000_000;
+const DEFAULT_ACK_WAIT_MS = 30_000;
+const DEFAULT_MAX_ACK_PENDING = 1000;
+
+/** Compares the spec with the consumer as it is. Nothing is created or changed: two versions of a service that both
+ * "fix" a consumer overwrite each other without an error. */
+export async function checkConsumer<T, D>(
+  port: NatsPort,
+  spec: ResolvedSpec<T, D>,
+  index: number,
+): Promise<ConsumerReport> {
+  const source = spec.sources[index] as ResolvedSource;
+  const path = `sources[${index}]`;
+  try {
+    const { config } = await consumerInfo(port, source.stream, source.consumer);
+    const live: LiveConsumer = {
+      ackWaitMs: config.ack_wait === undefined ? DEFAULT_ACK_WAIT_MS : config.ack_wait / NS_PER_MS,
+      maxBatch: positive(config.max_batch),
+      maxAckPending: positive(config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING),
+      maxExpiresMs: positive(config.max_expires === undefined ? undefined : config.max_expires / NS_PER_MS),
+    };
+    const problems = compare(spec, config, live).map((message) => ({
+      path,
+      message: `consumer ${source.consumer} on ${source.stream}: ${message}`,
+    }));
+    return { problems, live, missing: false };
+  } catch (error) {
+    if (error instanceof RequestError && (error.code === 'API' || error.code === 'NO_RESPONDERS')) {
+      return { problems: [{ path, message: error.message }], live: undefined, missing: true };
+    }
+    throw error;
+  }
+}
+
+function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: LiveConsumer): string[] {
+  const problems: string[] = [];
+  const { flow, lease, retry, work } = spec;
+  const capacity =
+    work.kind === 'batch' ? flow.concurrency * work.batch.maxSize : flow.concurrency + (flow.prefetch ?? 0);
+  const maxAckPending = config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING;
+  if (config.deliver_subject !== undefined && config.deliver_subject !== '') {
+    problems.push('is a push consumer; a pull consumer is needed');
+  }
+  if (config.ack_policy !== 'explicit') problems.push(`ack_policy is ${config.ack_policy ?? 'none'}, must be explicit`);
+  if (lease.ackWaitMs !== undefined && lease.ackWaitMs !== live.ackWaitMs) {
+    problems.push(`ack_wait is ${live.ackWaitMs} ms, lease.ackWaitMs says ${lease.ackWaitMs}`);
+  }
+  if (lease.heartbeatMs !== undefined && lease.heartbeatMs > live.ackWaitMs / 3) {
+    problems.push(`ack_wait ${live.ackWaitMs} ms is less than three times lease.heartbeatMs ${lease.heartbeatMs}`);
+  }
+  if (work.kind === 'batch' && work.batch.maxWaitMs >= live.ackWaitMs) {
+    problems.push(`ack_wait ${live.ackWaitMs} ms is not more than batch.maxWaitMs ${work.batch.maxWaitMs}`);
+  }
+  if (config.max_deliver !== undefined && config.max_deliver > 0 && config.max_deliver <= retry.maxAttempts) {
+    problems.push(
+      `max_deliver is ${config.max_deliver}: the server would strand a message before attempt ${retry.maxAttempts} + 1 can dead-letter it; set -1`,
+    );
+  }
+  if (config.backoff !== undefined && config.backoff.length > 0) {
+    problems.push('has a backoff list; it adds to every nak delay, remove it');
+  }
+  if (maxAckPending > 0 && maxAckPending < capacity) {
+    problems.push(`max_ack_pending ${maxAckPending} is less than the ${capacity} messages this pipeline may hold`);
+  }
+  if (live.maxExpiresMs !== undefined && live.maxExpiresMs < flow.expiresMs) {
+    problems.push(`max_expires ${live.maxExpiresMs} ms is less than flow.expiresMs ${flow.expiresMs}`);
+  }
+  return problems;
+}
+
+const DLQ_TIMEOUT_MS = 2000;
+
+/**
+ * Whether dead letters would be stored, and long enough. Without the right to ask (the answer never comes) it is taken
+ * on trust.
+ */
+export async function checkDeadLetters<T, D>(port: NatsPort, spec: ResolvedSpec<T, D>): Promise<ConfigProblem[]> {
+  const problems: ConfigProblem[] = [];
+  const subjects = new Set(
+    spec.sources.map(({ stream, consumer }) => spec.deadLetter.subject ?? `dlq.${stream}.${consumer}`),
+  );
+  for (const subject of subjects) {
+    try {
+      const [stream] = await streamsOf(port, subject, DLQ_TIMEOUT_MS);
+      if (stream === undefined) {
+        problems.push({
+          path: 'deadLetter.subject',
+          message: `no stream stores ${subject}; dead letters would have nowhere to go`,
+        });
+        continue;
+      }
+      const { config } = await streamInfo(port, stream);
+      const maxAgeMs = (config.max_age ?? 0) / NS_PER_MS;
+      if (maxAgeMs > 0 && spec.retry.maxMs >= maxAgeMs) {
+        problems.push({
+          path: 'retry.maxMs',
+          message: `${spec.retry.maxMs} ms is not less than the ${maxAgeMs} ms ${stream} keeps dead letters`,
+        });
+      }
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+    }
+  }
+  return problems;
+}
+
+const positive = (value: number | undefined): number | undefined =>
+  value === undefined || value <= 0 ? undefined : value;

@@ -1,0 +1,217 @@
+import type { Clock } from '../clock.ts';
+import type { NatsHeaders, NatsMessage, NatsPort, NatsSubscription } from '../nats/port.ts';
+
+export interface PullerOptions {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly expiresMs: number;
+  readonly idleHeartbeatMs: number;
+}
+
+export interface PullerEvents {
+  /** A message of the stream. */
+  message(raw: NatsMessage): void;
+  /** A pull is over; the slots it asked for are free again. */
+  ended(): void;
+  /** The server would not take the pull: ask again later, not now. */
+  refused(description: string): void;
+  /** The first message or heartbeat after `awaitingLife` was set. */
+  alive(): void;
+  /** The stream or the consumer is not there. */
+  missing(description: string): void;
+  /** A delivery could not be taken in. */
+  failed(error: unknown): void;
+}
+
+/** A pull that the client's and the server's clock disagree about is given this long. */
+const EXPIRY_SLACK_MS = 1000;
+
+/**
+ * The conversation with one durable consumer: pull requests out, messages and status lines in.
+ *
+ * Each connection has its own inbox (an epoch): what an older one still delivers cannot be taken for an answer to a
+ * newer pull. `requested` is how many messages have been asked for and neither delivered nor given up by the server.
+ */
+export class Puller {
+  readonly options: PullerOptions;
+  /** Asked for and not yet delivered. */
+  requested = 0;
+  /** Messages waiting in the stream, as of the newest delivery. */
+  lag = 0;
+  /** When the server last spoke on the inbox. */
+  heardAt = 0;
+  /** Set to be told of the next sign of life. */
+  awaitingLife = false;
+  /** Consumer limits on one pull. */
+  maxBatch = 65_536;
+  readonly #port: NatsPort;
+  readonly #clock: Clock;
+  readonly #events: PullerEvents;
+  readonly #requestSubject: string;
+  #inbox = '';
+  #subscription: NatsSubscription | undefined;
+  #pulls = new Map<string, number>();
+  #pullId = 0;
+  #openUntil = 0;
+  #askedAt = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(port: NatsPort, clock: Clock, options: PullerOptions, events: PullerEvents) {
+    this.#port = port;
+    this.#clock = clock;
+    this.#events = events;
+    this.options = options;
+    this.#requestSubject = `${port.apiPrefix}.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
+  }
+
+  get isOpen(): boolean {
+    return this.#subscription !== undefined;
+  }
+
+  /** Listens on a fresh inbox. What was asked on an older one is forgotten. */
+  open(): void {
+    this.close();
+    const inbox = this.#port.inbox();
+    this.#inbox = inbox;
+    this.heardAt = this.#clock.now();
+    this.#subscription = this.#port.subscribe(`${inbox}.*`, (raw) => {
+      // A throw in the callback of a subscription would make the client close the connection of every pipeline.
+      try {
+        this.#receive(raw, inbox);
+      } catch (error) {
+        this.#events.failed(error);
+      }
+    });
+  }
+
+  /** Stops listening at once. */
+  close(): void {
+    this.#subscription?.unsubscribe();
+    this.#subscription = undefined;
+    this.#forget();
+  }
+
+  /**
+   * Moves to a fresh inbox after a stall. The old one stays open until its pulls have expired: the server may still
+   * answer them, and a message nobody listens for is gone until ack_wait.
+   */
+  renew(): void {
+    const old = this.#subscription;
+    this.#subscription = undefined;
+    const oldInboxEndsMs = Math.max(0, this.#openUntil - this.#clock.now());
+    this.#forget();
+    this.open();
+    if (old !== undefined) this.#clock.after(oldInboxEndsMs, () => old.unsubscribe());
+  }
+
+  /** Asks for `count` more messages. */
+  request(count: number): void {
+    const batch = Math.min(count, this.maxBatch);
+    const now = this.#clock.now();
+    if (this.requested === 0) {
+      this.#pulls.clear();
+      // Silence is measured from the moment there was something to say.
+      this.#askedAt = now;
+    }
+    const id = (this.#pullId++).toString(36);
+    const { expiresMs, idleHeartbeatMs } = this.options;
+    this.requested += batch;
+    this.#pulls.set(id, batch);
+    this.#openUntil = now + expiresMs + EXPIRY_SLACK_MS;
+    this.#port.send(
+      this.#requestSubject,
+      `{"batch":${batch},"expires":${expiresMs}000000,"idle_heartbeat":${idleHeartbeatMs}000000}`,
+      { reply: `${this.#inbox}.${id}` },
+    );
+  }
+
+  /** Forgets pulls that must have expired even if the server never said so. True when there were any. */
+  expire(): boolean {
+    if (this.requested === 0 || this.#clock.now() < this.#openUntil) return false;
+    this.#forget();
+    return true;
+  }
+
+  /** How long the server has owed us a word; 0 when no pull is open. */
+  silentMs(): number {
+    return this.requested === 0 ? 0 : this.#clock.now() - Math.max(this.heardAt, this.#askedAt);
+  }
+
+  /** Resolves when no pull is open any more: at most `expiresMs` from the last one. */
+  idle(): Promise<void> {
+    if (this.requested === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Stops listening after everything on the wire has been handed over. */
+  async drain(): Promise<void> {
+    const subscription = this.#subscription;
+    this.#subscription = undefined;
+    await subscription?.drain();
+  }
+
+  #receive(raw: NatsMessage, inbox: string): void {
+    // A late answer to an older inbox is a message like any other, but no sign of life of this one.
+    const current = inbox === this.#inbox;
+    if (current) this.heardAt = this.#clock.now();
+    if (raw.data.length === 0) {
+      const headers = statusHeaders(raw);
+      if (headers !== undefined) {
+        if (current) this.#status(headers.code, headers.description, raw.subject, headers.get('Nats-Pending-Messages'));
+        return;
+      }
+    }
+    if (current && this.requested > 0) this.requested--;
+    if (this.awaitingLife) this.#alive();
+    this.#events.message(raw);
+    if (this.requested === 0) this.#wakeIdle();
+  }
+
+  #status(code: number, description: string, subject: string, pending: string): void {
+    if (code === 100) {
+      this.#alive();
+      return;
+    }
+    const id = subject.slice(subject.lastIndexOf('.') + 1);
+    const batch = this.#pulls.get(id);
+    this.#pulls.delete(id);
+    // A server that does not say how much of the pull is left leaves us the whole of it at most.
+    const left = pending === '' ? (batch ?? 0) : Number(pending);
+    this.requested = this.#pulls.size === 0 ? 0 : Math.max(0, this.requested - left);
+    if (this.requested === 0) this.#wakeIdle();
+    if (code === 503 || code === 404) {
+      this.#events.missing(code === 503 ? 'nobody answers the pull: no such stream or consumer' : description);
+    } else if (code === 400 || (code === 409 && /^exceeded/i.test(description))) this.#events.refused(description);
+    else if (code === 409 && /(deleted|push based)/i.test(description)) this.#events.missing(description);
+    else if (code === 409) this.#events.refused(description);
+    else this.#events.ended();
+  }
+
+  #alive(): void {
+    if (!this.awaitingLife) return;
+    this.awaitingLife = false;
+    this.#events.alive();
+  }
+
+  #forget(): void {
+    this.requested = 0;
+    this.#pulls.clear();
+    this.#wakeIdle();
+  }
+
+  #wakeIdle(): void {
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const wake of waiting) wake();
+  }
+}
+
+/** The headers of a status line of the server; undefined for a message, also for one whose headers cannot be read. */
+function statusHeaders(raw: NatsMessage): NatsHeaders | undefined {
+  try {
+    const { headers } = raw;
+    return headers === undefined || headers.code === 0 ? undefined : headers;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,89 @@
+import type { Delivery } from '../process/delivery.ts';
+import { Fifo } from './fifo.ts';
+import { Lanes } from './key-order.ts';
+import { WeightedTurn } from './weighted-turn.ts';
+
+/**
+ * Every message this process holds, and which of them may start next: one queue per source, keyed lanes across them,
+ * turns by weight.
+ */
+export class Intake<T> {
+  readonly lanes = new Lanes<Delivery<T>>();
+  readonly #held: readonly Map<number, Delivery<T>>[];
+  readonly #ready: readonly Fifo<Delivery<T>>[];
+  readonly #turn: WeightedTurn;
+  #readyCount = 0;
+
+  constructor(weights: readonly number[]) {
+    this.#held = weights.map(() => new Map<number, Delivery<T>>());
+    this.#ready = weights.map(() => new Fifo<Delivery<T>>());
+    this.#turn = new WeightedTurn(weights);
+  }
+
+  /** Ready to start. */
+  get ready(): number {
+    return this.#readyCount;
+  }
+
+  find(source: number, sequence: number): Delivery<T> | undefined {
+    return this.#held[source]?.get(sequence);
+  }
+
+  *held(): Generator<Delivery<T>> {
+    for (const bySequence of this.#held) yield* bySequence.values();
+  }
+
+  heldCount(): number {
+    return this.#held.reduce((sum, bySequence) => sum + bySequence.size, 0);
+  }
+
+  heldOf(source: number): number {
+    return this.#held[source]?.size ?? 0;
+  }
+
+  /** Takes a message in; behind another of its key it waits, otherwise it is ready. */
+  add(delivery: Delivery<T>): void {
+    this.#held[delivery.source]?.set(delivery.sequence, delivery);
+    if (delivery.key === undefined || this.lanes.enter(delivery.key, delivery)) this.queue(delivery);
+  }
+
+  /** Makes a held message ready (again). */
+  queue(delivery: Delivery<T>): void {
+    this.#ready[delivery.source]?.add(delivery);
+    this.#readyCount++;
+  }
+
+  /** Whether a source has a message that is ready to start. */
+  readyOf(source: number): boolean {
+    return (this.#ready[source]?.size ?? 0) > 0;
+  }
+
+  /** The message that may start next, by weight of its source, of the sources that may. */
+  take(may: (source: number) => boolean = () => true): Delivery<T> | undefined {
+    if (this.#readyCount === 0) return undefined;
+    const index = this.#turn.next((source) => this.readyOf(source) && may(source));
+    const delivery = this.#ready[index]?.take();
+    if (delivery !== undefined) this.#readyCount--;
+    return delivery;
+  }
+
+  /** Lets go of a message; the next of its key becomes ready. */
+  remove(delivery: Delivery<T>): void {
+    delivery.phase = 'settled';
+    const held = this.#held[delivery.source];
+    if (held?.get(delivery.sequence) === delivery) held.delete(delivery.sequence);
+    if (delivery.key === undefined) return;
+    const next = this.lanes.leave(delivery.key);
+    if (next !== undefined) this.queue(next);
+  }
+
+  /** Takes everything that has not started out of the queues and lanes, in no particular order. */
+  takeWaiting(): Delivery<T>[] {
+    const behind = this.lanes.takeWaiting();
+    // They never had their lane, so removing them must not free it under the message that does.
+    for (const delivery of behind) delivery.key = undefined;
+    const ready = this.#ready.flatMap((queue) => queue.takeAll());
+    this.#readyCount = 0;
+    return [...ready, ...behind];
+  }
+}
