@@ -1,6 +1,9 @@
 // The gateway's own RPC door without what is behind it, in a process of its own: what gRPC on Node costs by itself.
 import type { PubAck } from '@sluice/pipeline';
 import { startTelemetry } from '@sluice/telemetry';
+import { defaultBodies } from '../../services/gateway/src/http/bodies.ts';
+import { BodyBudget } from '../../services/gateway/src/limits/body-budget.ts';
+import { BodyWatch } from '../../services/gateway/src/limits/body-watch.ts';
 import { RateLimiter } from '../../services/gateway/src/limits/rate-limiter.ts';
 import { createRpc, startRpcServer } from '../../services/gateway/src/rpc/server.ts';
 import type { RpcDeps } from '../../services/gateway/src/rpc/services.ts';
@@ -20,6 +23,10 @@ const nothingBehind = {
   now: Date.now,
   log,
 } as unknown as RpcDeps;
-const { port } = await startRpcServer(createRpc(nothingBehind), { host: '127.0.0.1', port: 0 }, log);
+const bodies = {
+  budget: new BodyBudget(defaultBodies.totalBytes, false),
+  watch: new BodyWatch(defaultBodies),
+};
+const { port } = await startRpcServer(createRpc({ ...nothingBehind, bodies }), { host: '127.0.0.1', port: 0 }, log);
 process.send?.({ url: `http://127.0.0.1:${port}` });
 process.once('disconnect', () => process.exit(0));

@@ -6,8 +6,11 @@ import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
 import { accountRoutes } from './credits/routes.ts';
 import { useAccess, type AccessSettings } from './http/account.ts';
 import { createApp, type App } from './http/app.ts';
+import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
 import { FLOWS, openFlowBook } from './lifecycle/flows.ts';
+import { BodyBudget } from './limits/body-budget.ts';
+import { BodyWatch } from './limits/body-watch.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import type { GatewayParts, Ground } from './parts.ts';
 import { startProjection } from './read-model/projection.ts';
@@ -36,6 +39,8 @@ export interface Api {
   readonly rpcPort: number | undefined;
   /** Resolves once the read model has caught up with what was there at the start. */
   readonly caughtUp: Promise<void>;
+  /** Bytes of request bodies that are held now. */
+  readonly bodyBytes: () => number;
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
   /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the ground stay open. */
@@ -66,6 +71,12 @@ export async function startApi(
 
   const { targets } = settings.webhooks ?? defaultWebhooks;
   const accept: AcceptDeps = { log: jobs, now, gate, targets, credits };
+  const { totalBytes, ...progress } = settings.bodies ?? defaultBodies;
+  const bodies: Bodies = {
+    // Without keys all requests are of one account, which then may use all there is.
+    budget: new BodyBudget(totalBytes, access.keys !== undefined),
+    watch: new BodyWatch(progress),
+  };
   const deps: RouteDeps = {
     bus,
     jobs,
@@ -82,6 +93,7 @@ export async function startApi(
   };
   const app = await createApp({ log, version: settings.version, telemetry: parts.http });
   useAccess(app, access);
+  useBodies(app, bodies);
   systemRoutes(app, { reasons });
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
@@ -94,14 +106,14 @@ export async function startApi(
   historyRoutes(app, { model, flows });
   webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now));
   accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
-  const rpc = createRpc({ ...deps, flows });
+  const rpc = createRpc({ ...deps, flows, bodies });
   await mountRpc(app, rpc);
 
   await app.listen({ host: settings.host, port: settings.port });
   const rpcServer =
     settings.rpcPort === undefined
       ? undefined
-      : await startRpcServer(rpc, { host: settings.host, port: settings.rpcPort }, log);
+      : await startRpcServer(rpc, { host: settings.host, port: settings.rpcPort, idleMs: settings.rpcIdleMs }, log);
   const { address, port } = app.server.address() as AddressInfo;
 
   return {
@@ -109,10 +121,12 @@ export async function startApi(
     app,
     rpcPort: rpcServer?.port,
     caughtUp: projection.caughtUp,
+    bodyBytes: () => bodies.budget.heldBytes,
     reasons,
     async stop() {
       closing.abort();
       await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
+      bodies.watch.close();
       access.keys?.close();
       flows.close();
       await projection.close();

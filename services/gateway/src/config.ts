@@ -15,6 +15,8 @@ export const gatewayFields = {
   GRPC_PORT: fields.port.default(50051),
   /** Bytes of images in one request. */
   MAX_UPLOAD_BYTES: fields.count.default(pictureLimits.maxBytes),
+  /** Memory for request bodies, of all requests together. Beyond it they are refused with 503 instead of read. */
+  BODY_BUDGET_BYTES: fields.count.min(32 * 2 ** 20).default(192 * 2 ** 20),
   /** Pixels of one image, width times height. */
   MAX_PIXELS: fields.count.default(pictureLimits.maxPixels),
   /** `keys` asks every request for an API key. `off` is for one's own machine; the default is off in `dev` alone. */

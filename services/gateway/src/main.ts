@@ -7,6 +7,7 @@ import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, p
 import { gatewayFields } from './config.ts';
 import { defaultCredits } from './credits/credits.ts';
 import { startRole } from './gateway.ts';
+import { defaultBodies } from './http/bodies.ts';
 import { defaultLimits } from './parts.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
@@ -51,6 +52,7 @@ await runService({
         host: config.HOST,
         port: config.PORT,
         rpcPort: config.GRPC_PORT,
+        bodies: { ...defaultBodies, totalBytes: config.BODY_BUDGET_BYTES },
         credits:
           config.CREDITS === 'off'
             ? undefined

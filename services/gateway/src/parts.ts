@@ -5,6 +5,7 @@ import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
+import type { BodySettings } from './http/bodies.ts';
 import type { IntakeLimits } from './images/take-source.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { startBrokerWatch, type BrokerWatch } from './pressure/broker-watch.ts';
@@ -18,8 +19,12 @@ export interface GatewaySettings {
   readonly port: number;
   /** Where gRPC clients are listened for, over cleartext HTTP/2; 0 picks a free one, undefined leaves it out. */
   readonly rpcPort?: number;
+  /** How long an RPC connection may be open without a call; two minutes if absent. */
+  readonly rpcIdleMs?: number;
   readonly version: string;
   readonly limits: IntakeLimits;
+  /** Memory and speed of request bodies; `defaultBodies` if absent. */
+  readonly bodies?: BodySettings;
   /** `keys`: every request needs an API key. `off`: everybody is the local account. */
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;

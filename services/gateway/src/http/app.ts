@@ -15,6 +15,7 @@ import Fastify, {
 } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger } from 'fastify';
+import { BodyBudgetError } from '../limits/body-budget.ts';
 import { JobViewSchema } from './job-view.ts';
 import { ApiProblem, problemBody, problems, ProblemSchema, type ProblemCode } from './problem.ts';
 import { acceptSnakeCase, buildValidator, validationProblem } from './validation.ts';
@@ -32,24 +33,23 @@ export interface AppSettings {
   readonly log: Logger;
   readonly version: string;
   readonly telemetry?: HttpTelemetry | undefined;
-  /** Time for a whole request to arrive. An upload over a slow line needs it. */
-  readonly requestTimeoutMs?: number;
 }
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const JSON_BODY_BYTES = 256 * 1024;
+/** More than the file descriptors and the memory of a process are good for is left to wait in the kernel's queue. */
+const MAX_CONNECTIONS = 10_000;
 
 /**
  * The HTTP server without its routes: validation, problems, traces, limits and the description.
  *
- * Fastify switches Node's request timeout off, and one below the headers timeout swaps the two; so both are set here,
- * in that order.
+ * Node's limit on the whole time of a request stays off, as Fastify has it: a large body on a slow line may take long.
+ * `useBodies` cuts those that make no progress.
  */
 export async function createApp(settings: AppSettings): Promise<App> {
   const app = Fastify({
     logger: false,
     bodyLimit: JSON_BODY_BYTES,
-    requestTimeout: settings.requestTimeoutMs ?? 120_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -64,6 +64,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
+  app.server.maxConnections = MAX_CONNECTIONS;
   app.removeContentTypeParser('text/plain');
   acceptNoBody(app);
   app.addSchema(ProblemSchema);
@@ -259,6 +260,12 @@ export function toProblem(error: unknown): ApiProblem {
     const detail = 'The broker did not confirm. Nothing was promised; repeat the request with its Idempotency-Key.';
     return new ApiProblem('unavailable', detail, { retryAfterSeconds: 2, cause: error });
   }
+  if (error instanceof BodyBudgetError) {
+    const { message, retryAfterSeconds } = error;
+    return new ApiProblem('overloaded', `${message} Nothing was accepted; repeat the request later.`, {
+      retryAfterSeconds,
+    });
+  }
   if (error instanceof StoreError) {
     return new ApiProblem('unavailable', 'The object store did not take the request.', {
       retryAfterSeconds: 5,
@@ -311,17 +318,25 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
       : error.code === 'HPE_HEADER_OVERFLOW'
         ? 'headers_too_large'
         : 'invalid_request';
+  answerOnSocket(socket, code, 'The request could not be read.');
+}
+
+/** Answers on the connection itself, and ends it: for a request that cannot be answered through its reply. */
+export function answerOnSocket(socket: Socket, code: ProblemCode, detail: string): void {
   const traceId = randomBytes(16).toString('hex');
-  const problem = new ApiProblem(code, 'The request could not be read.');
-  const body = JSON.stringify(problemBody(problem, { path: '/', traceId }));
+  const body = JSON.stringify(problemBody(new ApiProblem(code, detail), { path: '/', traceId }));
   const head = [
-    `HTTP/1.1 ${problem.status} ${problems[code].title}`,
+    `HTTP/1.1 ${problems[code].status} ${problems[code].title}`,
     'content-type: application/problem+json',
     `x-trace-id: ${traceId}`,
     `traceresponse: 00-${traceId}-${randomBytes(8).toString('hex')}-00`,
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
   ];
-  if (socket.writable) socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-  else socket.destroy();
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  // The client may go on sending and never close its side.
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }

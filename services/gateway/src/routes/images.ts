@@ -23,7 +23,7 @@ import type { RouteDeps } from '../http/deps.ts';
 import { PrioritySchema } from '../http/job-view.ts';
 import { ApiProblem, problemResponses } from '../http/problem.ts';
 import { acceptSnakeCase, validationProblem } from '../http/validation.ts';
-import { Intake } from '../images/take-source.ts';
+import { HEAD_BYTES, Intake } from '../images/take-source.ts';
 import { laneOf } from '../pressure/gate.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
@@ -48,6 +48,9 @@ export const ImageOptionsQuery = Type.Object(
   { additionalProperties: false },
 );
 export type ImageOptionsQuery = Static<typeof ImageOptionsQuery>;
+
+/** What an upload holds at most: its first bytes, a part that is being filled and one on its way to the store. */
+const UPLOAD_HOLDS_BYTES = HEAD_BYTES + 2 * 8 * 2 ** 20;
 
 const optionNames = new Set(Object.keys(ImageOptionsQuery.properties));
 const binary = { schema: { type: 'string', format: 'binary' } };
@@ -90,6 +93,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
         config: {
           scope: 'jobs:write',
           limited: true,
+          bodyHolds: UPLOAD_HOLDS_BYTES,
           requestBodies: {
             ...Object.fromEntries(Object.values(imageMediaTypes).map((type) => [type, binary])),
             'multipart/form-data': {

@@ -14,7 +14,7 @@ import { ApiProblem, invalidField } from '../http/problem.ts';
 import { Intake } from '../images/take-source.ts';
 import type { FlowBook } from '../lifecycle/flows.ts';
 import { storeEvents } from '../lifecycle/ingest.ts';
-import { callerOf } from './door.ts';
+import { callerOf } from './access.ts';
 import { eventsOfCall } from './record-events.ts';
 
 export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
