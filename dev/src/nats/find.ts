@@ -100,7 +100,7 @@ async function dockerAnswers(env: NodeJS.ProcessEnv): Promise<boolean> {
 
 /**
  * Finds a nats-server this process may start: `NATS_SERVER_BIN`, `NATS_SERVER_IMAGE`, the tool cache, PATH, the official
- * release (pinned SHA-256), a Debian package unpacked into the cache, Docker. Servers older than 2.10 are passed over
+ * release (pinned SHA-256), a Debian package unpacked into the cache, Docker. Servers older than 2.12.1 are passed over
  * with a line.
  *
  * @throws NatsUnavailableError when none of these has one, or when the one named by the environment cannot be used.

@@ -41,10 +41,10 @@ describe('startNats', () => {
   // The first start on a fresh machine fetches the server.
   beforeAll(async () => void (await findNatsProgram()), 180_000);
 
-  it('runs a JetStream server of at least 2.10 on loopback', async () => {
+  it('runs a JetStream server of at least 2.12.1 on loopback', async () => {
     const nats = await start();
     const server = await varz(nats);
-    expect(compareVersions(server.version, '2.10.0')).toBeGreaterThanOrEqual(0);
+    expect(compareVersions(server.version, '2.12.1')).toBeGreaterThanOrEqual(0);
     expect(server.version).toBe(nats.version);
     expect(nats.url).toBe(`nats://127.0.0.1:${nats.port}`);
   });
@@ -115,18 +115,18 @@ describe('findNats', () => {
     expect(found).toEqual({ kind: 'url', url: 'nats://broker.test:4222', from: 'NATS_URL' });
   });
 
-  it('refuses a NATS_SERVER_BIN older than 2.10 instead of looking elsewhere', async () => {
+  it('refuses a NATS_SERVER_BIN older than 2.12.1 instead of looking elsewhere', async () => {
     const folder = await scratch();
     const old = await fakeServer(folder, '2.9.10');
-    await expect(findNats({ env: { NATS_SERVER_BIN: old } })).rejects.toThrow('is 2.9.10, need >= 2.10.0');
+    await expect(findNats({ env: { NATS_SERVER_BIN: old } })).rejects.toThrow('is 2.9.10, need >= 2.12.1');
     await rm(folder, { recursive: true });
   });
 
   it('takes a new enough server from PATH when the cache is empty', async () => {
     const folder = await scratch();
-    const path = await fakeServer(folder, '2.11.3');
+    const path = await fakeServer(folder, '2.12.3');
     const found = await findNats({ env: { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') } });
-    expect(found).toEqual({ kind: 'binary', path, version: '2.11.3', from: 'PATH' });
+    expect(found).toEqual({ kind: 'binary', path, version: '2.12.3', from: 'PATH' });
     await rm(folder, { recursive: true });
   });
 });

@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The oldest nats-server this system runs on: 2.10 brought consumer metadata and several filter subjects. */
-export const MINIMUM_NATS_VERSION = '2.10.0';
+/** The oldest nats-server this system runs on: the ledger stores batches that are whole or not there. */
+export const MINIMUM_NATS_VERSION = '2.12.1';
 
 /** What `nats-server --version` says of this binary, as `major.minor.patch`; undefined when it does not start here. */
 export async function natsVersionOf(binary: string): Promise<string | undefined> {
@@ -28,8 +28,8 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** Whether a server of this version may be used: new enough, and of the wanted series (such as `2.10`) if one is named. */
+/** Whether a server may be used: of the wanted series (such as `2.10`, for the engine alone) if named, or new enough. */
 export function isUsable(version: string, series: string | undefined): boolean {
-  if (compareVersions(version, MINIMUM_NATS_VERSION) < 0) return false;
-  return series === undefined || version.startsWith(`${series}.`);
+  if (series !== undefined) return version.startsWith(`${series}.`);
+  return compareVersions(version, MINIMUM_NATS_VERSION) >= 0;
 }

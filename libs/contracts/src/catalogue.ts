@@ -75,6 +75,12 @@ export const channels = {
 
   event: channel('events.{appId}.{messageId}', 'EVENTS', LifecycleEventSchema, 'what happened to one message'),
   credits: channel('credits.{account}', 'CREDITS', CreditEntrySchema, 'one entry in the ledger of an account'),
+  creditStep: channel(
+    'credits.{account}.{jobId}.{step}',
+    'CREDITS',
+    CreditEntrySchema,
+    'marks that the ledger has the entry for this step of a job',
+  ),
 } as const satisfies Record<string, Channel>;
 
 /**

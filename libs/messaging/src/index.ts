@@ -22,5 +22,5 @@ export {
 } from './pipelines/switches.ts';
 export { tail, type Tailed } from './channels/tail.ts';
 export type { ConsumerSpec } from './provision/specs.ts';
-export { topology, type StreamSpec, type Topology } from './topology/topology.ts';
+export { JOB_KEPT_MS, topology, type StreamSpec, type Topology } from './topology/topology.ts';
 export { decoder, encode } from './channels/wire.ts';

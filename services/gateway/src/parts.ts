@@ -81,7 +81,7 @@ export async function openGround({ bus, log, settings, metrics, now = Date.now }
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.
-  const credits = await openCredits({ bus, jobs, log, now }, settings.credits ?? creditsOff);
+  const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
   const watch = startBrokerWatch(bus, log, { now });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
   const gate = new Gate({ isBehind: lag.isHigh, ...settings.pressure });
@@ -95,7 +95,6 @@ export async function openGround({ bus, log, settings, metrics, now = Date.now }
     async close() {
       watch.close();
       lag.close();
-      await credits.close();
     },
   };
 }

@@ -8,6 +8,8 @@ import {
 } from '@sluice/messaging';
 import type { Observer, State } from '@sluice/pipeline';
 import { commands } from './commands/commands.ts';
+import { creditsOff } from './credits/credits.ts';
+import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
 import { orchestrator } from './orchestrator/orchestrator.ts';
 import type { GatewayParts, Ground } from './parts.ts';
 import { deadLetters } from './settle/dead-letters.ts';
@@ -51,6 +53,12 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   await host.start(deadLetters, { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, now });
   await host.start(commands, { accept, limits: settings.limits });
+  const stopCharges = startUnclaimedCharges({
+    bus,
+    credits,
+    log,
+    graceMs: (settings.credits ?? creditsOff).graceMs,
+  });
   const unfollow = await followSwitchboard(bus.nc, host);
 
   return {
@@ -58,6 +66,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
     reasons: () => host.reasons(),
     async stop() {
       unfollow();
+      await stopCharges();
       await host.drain(settings.drainTimeoutMs);
       await agent.destroy();
     },

@@ -1,10 +1,9 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { JobState, type Job } from '@sluice/contracts';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { openBucket } from '@sluice/messaging';
 import { isTerminal, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
-import { silentLogger } from '@sluice/pipeline';
-import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob, type AcceptDeps } from '../src/accept/accept-job.ts';
 import { emailOrder } from '../src/accept/email-order.ts';
@@ -165,9 +164,8 @@ describe('without credits', () => {
 });
 
 describe('the ledger', () => {
-  const log = silentLogger as unknown as Logger;
-  const open = (now: () => number = Date.now): Promise<Credits> =>
-    openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), log, now }, settings);
+  const open = (now: () => number = Date.now): Credits =>
+    openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), now }, settings);
   const order = (to: string, name: string) =>
     emailOrder(
       { to, template: 'welcome' },
@@ -176,6 +174,17 @@ describe('the ledger', () => {
         trace: { traceId: 'a'.repeat(32), traceparent: `00-${'a'.repeat(32)}-${newJobId().slice(-16)}-01` },
       },
     );
+  /** What a look at every charge of an account finds, when the clock is `aheadMs` ahead. */
+  async function check(name: string, aheadMs: number): Promise<Record<string, number>> {
+    const credits = open(() => Date.now() + aheadMs);
+    const found: Record<string, number> = {};
+    for await (const posted of statement(rig.bus, name)) {
+      const finding = await credits.checkCharge(posted, timestampMs(posted.entry.at!));
+      if (finding !== 'not-a-charge') found[finding] = (found[finding] ?? 0) + 1;
+    }
+    return found;
+  }
+  const HOUR_MS = 3_600_000;
 
   test('cannot be deleted from', async () => {
     await grant(rig.bus, 'fixed', 1, '', Date.now());
@@ -183,69 +192,116 @@ describe('the ledger', () => {
     await expect(rig.bus.jsm.streams.deleteMessage('CREDITS', 1)).rejects.toThrow();
   });
 
-  test('pays back the charge of a job that never came to be, once, whoever looks', async () => {
-    await grant(rig.bus, 'lost', 10, '', Date.now());
-    const jobId = newJobId();
-    let nowMs = Date.now();
-    const replicas = [await open(() => nowMs), await open(() => nowMs)];
-    // The process that charged died before it could accept.
-    expect(await replicas[0]!.charge('lost', jobId, 2)).toBe(true);
-    await eventually(
-      async () => Promise.all(replicas.map((credits) => credits.balance('lost'))),
-      (balances) => balances.every((balance) => balance === 8),
-    );
-    expect(await Promise.all(replicas.map((credits) => credits.reconcile()))).toEqual([0, 0]);
-    nowMs += settings.graceMs;
-    const paidBack = await Promise.all(replicas.map((credits) => credits.reconcile()));
-    expect(paidBack.reduce((sum, count) => sum + count, 0)).toBe(1);
-    expect(await replicas[1]!.balance('lost')).toBe(10);
-    for (const credits of replicas) await credits.close();
+  test('is not read at a start, however long it is', async () => {
+    const entries = 5_000;
+    for (let i = 0; i < entries; i += 500) {
+      await Promise.all(Array.from({ length: 500 }, (_, j) => grant(rig.bus, `long-${i + j}`, 1, '', Date.now())));
+    }
+    const before = rig.bus.nc.stats().inMsgs;
+    const credits = open();
+    expect(await credits.balance('long-17')).toBe(1);
+    await credits.charge('long-18', newJobId(), 1);
+    // Whatever else the gateway of this connection does meanwhile, it is not reading these.
+    expect(rig.bus.nc.stats().inMsgs - before).toBeLessThan(entries / 10);
   });
 
-  test('charges a request that is repeated after such a crash once, before and after it was paid back', async () => {
+  test('keeps what succeeded jobs cost, also once JOBS has forgotten them', async () => {
+    const old = await account('old', 10);
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i += 1) ids.push((await old.mail('old@example.test', { prefer: 'wait=10' })).body.id);
+    expect(await check('old', HOUR_MS)).toEqual({ claimed: 3 });
+    for (const id of ids) await rig.bus.jsm.streams.purge('JOBS', { filter: `jobs.${id}` });
+    expect(await check('old', 7.5 * 24 * HOUR_MS)).toEqual({ unverifiable: 3 });
+    expect(await old.balance()).toBe(4);
+  });
+
+  test('takes back the charge of a job that was never made, once, whoever looks', async () => {
+    await grant(rig.bus, 'lost', 10, '', Date.now());
+    // The process that charged died before it could accept.
+    await open().charge('lost', newJobId(), 2);
+    expect(await check('lost', 0)).toEqual({ young: 1 });
+    expect(await open().balance('lost')).toBe(8);
+    const looks = await Promise.all([check('lost', HOUR_MS), check('lost', HOUR_MS), check('lost', HOUR_MS)]);
+    expect(looks).toEqual([{ reversed: 1 }, { reversed: 1 }, { reversed: 1 }]);
+    expect(await open().balance('lost')).toBe(10);
+    expect((await ledgerOf('lost')).map(({ amount }) => Number(amount))).toEqual([10, -2, 2]);
+  });
+
+  test('takes it back by itself', async () => {
+    const other = await startRig({ settings: { auth: 'off', credits: { prices, graceMs: 50 } } });
+    await grant(other.bus, 'itself', 10, '', Date.now());
+    const credits = openCredits({ bus: other.bus, jobs: jobLog(other.bus), now: Date.now }, settings);
+    await credits.charge('itself', newJobId(), 2);
+    await eventually(
+      () => credits.balance('itself'),
+      (balance) => balance === 10,
+    );
+    await other.stop();
+  });
+
+  test('charges a request that is repeated after such a crash once', async () => {
     await grant(rig.bus, 'again', 10, '', Date.now());
-    let nowMs = Date.now();
-    const credits = await open(() => nowMs);
-    const deps: AcceptDeps = { log: jobLog(rig.bus), now: Date.now, credits };
-    for (const paidBackBefore of [false, true]) {
-      const key = `crashed-${paidBackBefore}`;
-      const before = await credits.balance('again');
-      await credits.charge('again', jobIdFor('again', key), 2);
-      if (paidBackBefore) {
-        nowMs += settings.graceMs;
-        await credits.reconcile();
-      }
-      const { repeated } = await acceptJob(deps, order('again@example.test', 'again'), key);
-      expect([repeated, await credits.balance('again')]).toEqual([false, before - 2]);
+    const deps: AcceptDeps = { log: jobLog(rig.bus), now: Date.now, credits: open() };
+    await deps.credits!.charge('again', jobIdFor('again', 'crashed'), 2);
+    const { repeated, job } = await acceptJob(deps, order('again@example.test', 'again'), 'crashed');
+    expect([repeated, job.charge > 0n]).toEqual([false, true]);
+    expect(await check('again', HOUR_MS)).toEqual({ reversed: 1, claimed: 1 });
+    expect(await open().balance('again')).toBe(8);
+  });
+
+  test('charges a job that was made after its charge had been taken back', async () => {
+    await grant(rig.bus, 'late', 10, '', Date.now());
+    const credits = open();
+    const job = (state: JobState, id: string, charge: bigint) =>
+      ({ id, account: 'late', state, replays: 0, credits: 2, charge }) as Job;
+    for (const state of [JobState.SUCCEEDED, JobState.FAILED]) {
+      const id = newJobId();
+      const before = await credits.balance('late');
+      const charge = await credits.charge('late', id, 2);
+      await check('late', HOUR_MS);
+      for (let i = 0; i < 2; i += 1) await credits.settle(job(state, id, charge));
+      expect(await credits.balance('late')).toBe(state === JobState.SUCCEEDED ? before - 2 : before);
     }
-    await credits.close();
   });
 
   test('charges a run that an operator started again when it succeeds, whatever came in which order', async () => {
     await grant(rig.bus, 'replayed', 10, '', Date.now());
-    const credits = await open();
-    const job = (id: string, state: JobState, replays: number) =>
-      ({ id, account: 'replayed', state, replays, credits: 2 }) as Job;
+    const credits = open();
     for (const turned of [false, true]) {
       const id = newJobId();
       const before = await credits.balance('replayed');
-      await credits.charge('replayed', id, 2);
-      const ends = [job(id, JobState.FAILED, 0), job(id, JobState.FAILED, 1), job(id, JobState.SUCCEEDED, 2)];
+      const charge = await credits.charge('replayed', id, 2);
+      const job = (state: JobState, replays: number) =>
+        ({ id, account: 'replayed', state, replays, credits: 2, charge }) as Job;
+      const ends = [job(JobState.FAILED, 0), job(JobState.FAILED, 1), job(JobState.SUCCEEDED, 2)];
       for (const end of turned ? ends.reverse() : ends) {
-        await credits.settle(end);
+        await Promise.all([open().settle(end), credits.settle(end)]);
         await credits.settle(end);
       }
       expect(await credits.balance('replayed')).toBe(before - 2);
     }
-    await credits.close();
+  });
+
+  test('refunds more jobs at once than the broker takes batches', async () => {
+    const credits = open();
+    const jobs = Array.from({ length: 200 }, (_, i) => ({
+      id: newJobId(),
+      account: `batch-${i}`,
+      state: JobState.FAILED,
+      replays: 0,
+      credits: 2,
+      charge: 0n,
+    }));
+    await Promise.all(jobs.map((job) => credits.settle(job as Job)));
+    const balances = await Promise.all(jobs.map(({ account: name }) => credits.balance(name)));
+    expect(new Set(balances)).toEqual(new Set([2]));
   });
 
   test('adds up with many writers, of which some die between the charge and the job', async () => {
     const name = 'crowd';
     const start = 200;
     await grant(rig.bus, name, start, '', Date.now());
-    let nowMs = Date.now();
-    const replicas = await Promise.all([open(() => nowMs), open(() => nowMs), open(() => nowMs)]);
+    const replicas = [open(), open(), open()];
     const log = jobLog(rig.bus);
     let refused = 0;
     const requests = 150;
@@ -274,11 +330,10 @@ describe('the ledger', () => {
       () => Promise.all(Array.from({ length: requests }, stateOf)),
       (states) => states.every((state) => state === undefined || isTerminal(state)),
     );
-    nowMs += settings.graceMs;
-    for (const credits of replicas) await credits.reconcile();
+    await check(name, HOUR_MS);
     const succeeded = ended.filter((state) => state === JobState.SUCCEEDED).length;
     await eventually(
-      () => replicas[0].balance(name),
+      () => replicas[0]!.balance(name),
       (balance) => balance === start - 2 * succeeded,
     );
     // The statement says the same as the sum of its entries, without a gap and never below zero.
@@ -288,6 +343,5 @@ describe('the ledger', () => {
       expect(entry.balance).toBe(balance);
       expect(balance).toBeGreaterThanOrEqual(0n);
     }
-    for (const credits of replicas) await credits.close();
   });
 });

@@ -51,6 +51,23 @@ describe('publishing into a stream', () => {
     expect((await once()).duplicate).toBe(true);
   });
 
+  test('stores a batch whole or not at all', async () => {
+    const entry = create(channels.credits.schema, { account: 'batch' });
+    const step = { channel: channels.creditStep, message: entry, values: { account: 'batch', jobId: 'j', step: 's' } };
+    const store = (after: number) =>
+      bus.publishBatch([
+        { ...step, expectLastSubjectSequence: 0, ttlMs: 60_000 },
+        { channel: channels.credits, message: entry, values: { account: 'batch' }, expectLastSubjectSequence: after },
+      ]);
+    await expect(store(7)).rejects.toMatchObject({ code: 'REJECTED', apiCode: 10071 });
+    expect(await bus.last(channels.creditStep, step.values, 'leader')).toBeUndefined();
+    const sequence = await store(0);
+    expect((await bus.last(channels.credits, { account: 'batch' }, 'leader'))?.sequence).toBe(sequence);
+    // The step is there now: its entry is not stored a second time.
+    await expect(store(sequence)).rejects.toMatchObject({ apiCode: 10071 });
+    expect((await bus.last(channels.credits, { account: 'batch' }, 'leader'))?.sequence).toBe(sequence);
+  });
+
   test('carries the headers that tracing gives it', async () => {
     const traced = await createBus(nc, {
       tracePublish: (info, send) =>

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
@@ -27,6 +28,18 @@ export interface PublishSettings {
   readonly timeoutMs?: number;
 }
 
+/** One message of a batch. */
+export interface BatchMessage<Desc extends DescMessage = DescMessage> {
+  readonly channel: Channel<Desc>;
+  readonly message: MessageShape<Desc>;
+  /** Values of the subject's placeholders. */
+  readonly values?: Readonly<Record<string, string>>;
+  /** Compare-and-set on the subject's last sequence; 0 for "nothing there yet". */
+  readonly expectLastSubjectSequence?: number;
+  /** The server deletes the message after this long; the stream needs `messageTtl`. Whole seconds. */
+  readonly ttlMs?: number;
+}
+
 /** A message read back from a stream. */
 export interface Stored<T> {
   readonly data: T;
@@ -53,6 +66,17 @@ export interface Bus {
     message: MessageShape<Desc>,
     settings: PublishSettings,
   ): Promise<PubAck>;
+  /**
+   * Publishes messages of one stream as one: all of them are stored, one behind the other, or none is. The stream needs
+   * `atomicBatches`, and at most 50 batches may be on their way to it at once (nats-server's default).
+   *
+   * @returns the sequence of the last message.
+   * @throws {PublishError} like {@link Bus.publish}. After `TIMEOUT` only a compare-and-set tells whether it was stored.
+   */
+  publishBatch(
+    messages: readonly [BatchMessage, ...BatchMessage[]],
+    settings?: { readonly timeoutMs?: number },
+  ): Promise<number>;
   /**
    * The last message of a channel's subject, or undefined. `from: 'any'` may be answered by a replica that lags;
    * `'leader'` is for decisions.
@@ -93,6 +117,33 @@ export async function createBus(
         port.publish(destination, body, { id, headers: { ...headers, ...traced }, ...rest }),
       );
     },
+    async publishBatch(messages, { timeoutMs } = {}) {
+      const batch = randomUUID();
+      const parts = messages.map(({ channel, message, values, ...expected }, index) => ({
+        destination: fill(channel, values),
+        body: encode(channel, message),
+        headers: {
+          'Nats-Batch-Id': batch,
+          'Nats-Batch-Sequence': String(index + 1),
+          ...(index === messages.length - 1 ? { 'Nats-Batch-Commit': '1' } : {}),
+          ...expectationsOf(expected),
+        },
+      }));
+      const commit = parts.pop()!;
+      const { destination, body } = commit;
+      const { template } = messages.at(-1)!.channel;
+      return trace({ destination, template, id: batch, bytes: body.length }, async (traced) => {
+        for (const part of parts) port.send(part.destination, part.body, { headers: { ...part.headers, ...traced } });
+        // Only the commit is answered: it fails when a message before it was refused.
+        const headers = { ...commit.headers, ...traced };
+        const ack = await port.publish(
+          destination,
+          body,
+          timeoutMs === undefined ? { headers } : { headers, timeoutMs },
+        );
+        return ack.sequence;
+      });
+    },
     async last(channel, values, from = 'any') {
       const lastOf = fill(channel, values);
       const found =
@@ -113,6 +164,16 @@ export async function createBus(
       }
     },
     close: () => nc.drain(),
+  };
+}
+
+function expectationsOf({
+  expectLastSubjectSequence: last,
+  ttlMs,
+}: Pick<BatchMessage, 'expectLastSubjectSequence' | 'ttlMs'>): Record<string, string> {
+  return {
+    ...(last === undefined ? {} : { 'Nats-Expected-Last-Subject-Sequence': String(last) }),
+    ...(ttlMs === undefined ? {} : { 'Nats-TTL': `${Math.ceil(ttlMs / 1000)}s` }),
   };
 }
 

@@ -51,6 +51,7 @@ const line = (d: Difference): string =>
  * Makes the server's streams and consumers what the topology says: get, diff, update, read back. Safe to run from
  * several processes at once and at every start; a second run changes nothing.
  *
+ * @throws {Error} when the server is too old for a setting.
  * @throws {TopologyDriftError} when a difference cannot be updated, or a server took an update and did not keep it.
  */
 export async function provision(
@@ -58,6 +59,7 @@ export async function provision(
   topology: Topology,
   options: { readonly replicas?: number } = {},
 ): Promise<ProvisionReport> {
+  assertServer(nc, topology);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const created: string[] = [];
   const updated: Difference[] = [];
@@ -115,6 +117,21 @@ export async function inspect(nc: NatsConnection, topology: Topology): Promise<r
   return found;
 }
 
+/** Batches came with nats-server 2.12.0; from 2.12.1 on they recognise message ids. */
+const BATCHES_SINCE = [2, 12, 1] as const;
+
+/** An older server would take `allow_atomic`, not know it, and store every message of a batch by itself. */
+function assertServer(nc: NatsConnection, topology: Topology): void {
+  const needs = topology.streams.find(({ atomicBatches }) => atomicBatches === true);
+  const version = nc.info?.version ?? '';
+  const parts = version.split('-')[0]!.split('.').map(Number);
+  const older = BATCHES_SINCE.map((least, i) => (parts[i] ?? 0) - least).find((difference) => difference !== 0);
+  if (needs === undefined || older === undefined || older > 0) return;
+  throw new Error(
+    `nats-server is ${version}, and stream ${needs.name} needs ${BATCHES_SINCE.join('.')} or newer: upgrade the server`,
+  );
+}
+
 type Settings = Readonly<Record<string, unknown>>;
 
 interface Access {
@@ -163,6 +180,8 @@ function streamConfig(spec: StreamSpec, replicas: number): Settings & { readonly
     allow_direct: true,
     deny_delete: spec.appendOnly ?? false,
     deny_purge: spec.appendOnly ?? false,
+    allow_atomic: spec.atomicBatches ?? false,
+    allow_msg_ttl: spec.messageTtl ?? false,
     num_replicas: replicas,
   };
 }

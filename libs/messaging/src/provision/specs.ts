@@ -25,6 +25,10 @@ export interface StreamSpec<Name extends string = string> {
   readonly duplicateWindowMs: number;
   /** True for a stream nobody may delete from or purge. */
   readonly appendOnly?: boolean;
+  /** True for a stream that takes batches which are stored whole or not at all; needs nats-server 2.12. */
+  readonly atomicBatches?: boolean;
+  /** True for a stream whose messages may carry a lifetime of their own; needs nats-server 2.11. */
+  readonly messageTtl?: boolean;
   readonly consumers: readonly ConsumerSpec[];
 }
 

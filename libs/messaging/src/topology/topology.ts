@@ -9,6 +9,9 @@ export type Topology = AnyTopology<StreamName>;
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
+/** How long an event of a job is kept. */
+export const JOB_KEPT_MS = 7 * DAY_MS;
+
 const consumer = (name: string, filterSubjects: readonly string[], maxAckPending = 1_000): ConsumerSpec => ({
   name,
   filterSubjects,
@@ -59,7 +62,7 @@ const { sendWelcome, sendNotification, sendWelcomeExpress, sendNotificationExpre
  */
 export const topology: Topology = {
   streams: [
-    log('JOBS', 'every transition of every job', ['jobs.*'], 7 * DAY_MS, [consumer('orchestrator', ['jobs.*'])]),
+    log('JOBS', 'every transition of every job', ['jobs.*'], JOB_KEPT_MS, [consumer('orchestrator', ['jobs.*'])]),
     work(
       'USERS',
       'commands of clients and results of work',
@@ -115,6 +118,14 @@ export const topology: Topology = {
       consumer('dead_letters', ['dlq.*.*']),
     ]),
     { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', ['audit.>'], 0), appendOnly: true },
-    { ...log('CREDITS', 'the ledger of every account', ['credits.*'], 0), appendOnly: true },
+    {
+      ...log('CREDITS', 'the ledger of every account', ['credits.*', 'credits.*.*.*'], 0, [
+        consumer('charges', ['credits.*']),
+      ]),
+      appendOnly: true,
+      // An entry and the marker of the step that asked for it are stored together; the marker expires.
+      atomicBatches: true,
+      messageTtl: true,
+    },
   ],
 };

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
-import { invalidField } from '../http/problem.ts';
+import { ApiProblem, invalidField } from '../http/problem.ts';
 import type { Credits } from '../credits/credits.ts';
 import { laneOf, type Gate } from '../pressure/gate.ts';
 import { refusalOf, type Targets } from '../webhooks/target.ts';
@@ -103,23 +103,30 @@ export async function acceptJob(
   const leave = deps.gate?.enter(laneOf(order.work.case, express));
   const { credits } = deps;
   const price = credits?.prices[order.work.case] ?? 0;
-  let charged = false;
+  let charge = 0n;
   let record: Awaited<ReturnType<JobLog['accept']>>;
   try {
-    // Whether a job was stored whose confirmation got lost, nobody knows: its charge stands until somebody does.
-    charged = (await credits?.charge(order.account, admission.jobId, price)) ?? false;
-    record = await deps.log.accept(newJob(order, admission.jobId, price));
+    // Whether a job was stored whose confirmation got lost is not known here: its charge is checked later.
+    charge = (await credits?.charge(order.account, admission.jobId, price)) ?? 0n;
+    record = await deps.log.accept({ ...newJob(order, admission.jobId, price), charge });
   } catch (error) {
     leave?.();
-    throw error;
+    // A concurrent request with this key may have made the job, with the last credits there were.
+    const made = isInsufficient(error) ? await deps.log.read(admission.jobId, 'leader') : undefined;
+    if (made === undefined) throw error;
+    assertSameRequest(made, order.requestHash);
+    return { ...made, repeated: true };
   }
-  credits?.confirm(admission.jobId);
   // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
   if (!record.accepted) {
     leave?.();
-    const rival = record.job.traceparent !== order.trace.traceparent;
-    if (charged && rival) await credits?.void(order.account, admission.jobId, price);
+    if (charge !== 0n && record.job.charge !== charge) {
+      await credits?.reverse(order.account, admission.jobId, charge, price);
+    }
     assertSameRequest(record, order.requestHash);
   }
   return { job: record.job, sequence: record.sequence, repeated: !record.accepted };
 }
+
+const isInsufficient = (error: unknown): boolean =>
+  error instanceof ApiProblem && error.code === 'insufficient_credits';

@@ -1,9 +1,8 @@
 import { CreditEntryKind, JobState, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
-import type { Bus } from '@sluice/messaging';
-import type { Logger } from '@sluice/telemetry';
+import { JOB_KEPT_MS, type Bus } from '@sluice/messaging';
 import { ApiProblem } from '../http/problem.ts';
-import { openBook, REMEMBERED_MS } from './book.ts';
+import { openLedger, type Posted } from './ledger.ts';
 
 /** What a job costs, by its kind. */
 export type Prices = Readonly<Record<'image' | 'email', number>>;
@@ -11,130 +10,126 @@ export type Prices = Readonly<Record<'image' | 'email', number>>;
 export interface CreditSettings {
   readonly prices: Prices;
   /**
-   * How old a charge is before its job is missed. Longer than any request takes from its charge to its job, so that
-   * what is paid back is never a job that is just being accepted.
+   * How old a charge is before its job is looked for. Longer than any request takes from its charge to its job, so that
+   * a charge whose job is just being accepted is left alone.
    */
   readonly graceMs: number;
 }
 
 export const defaultCredits: CreditSettings = { prices: { image: 1, email: 1 }, graceMs: 10 * 60_000 };
 
-/** Nothing is charged; what was, is still paid back. */
+/** Nothing is charged; jobs that were charged before are still refunded when they fail. */
 export const creditsOff: CreditSettings = { ...defaultCredits, prices: { image: 0, email: 0 } };
 
 /**
- * Credits: charged when a job is accepted, paid back when it fails for good or is cancelled.
+ * What was found about a charge. `unverifiable`: its job is gone from JOBS or never was, and nobody can tell which any
+ * more; the charge stands.
+ */
+export type ChargeFinding = 'not-a-charge' | 'young' | 'claimed' | 'reversed' | 'unverifiable';
+
+/**
+ * Credits: charged when a job is accepted, refunded when it fails for good or is cancelled.
  *
- * The charge comes before the job, so what is left in between by a crash is a charge without a job: every replica looks
- * for such charges and pays them back once they are older than any request. At rest the charges less the refunds of an
- * account are the price of its jobs that succeeded.
+ * The charge comes before the job, and the job names the charge that pays for it. A charge that no job names (the process
+ * died in between, or a concurrent request with the same key made the job) is reversed. At rest the charges less the
+ * refunds and reversals of an account are the price of its jobs that succeeded.
  */
 export interface Credits {
   readonly prices: Prices;
   balance(account: string): Promise<number>;
   /**
-   * Charges for a job that is about to be accepted. Returns false when nothing is to be charged: it costs nothing, or it
-   * was charged before, by a request with the same key that is on its way or whose process did not live to see its end.
+   * Charges for a job that is about to be accepted. Returns the charge, which the job is to name as `Job.charge`; 0 when
+   * it costs nothing.
    *
    * @throws {ApiProblem} `insufficient_credits`.
    */
-  charge(account: string, jobId: string, price: number): Promise<boolean>;
-  /** The job is there: its charge stands. */
-  confirm(jobId: string): void;
-  /** Takes back a charge that met a job which was there already. */
-  void(account: string, jobId: string, price: number): Promise<void>;
-  /** Does what the end of a job asks for. Doing it again changes nothing. */
+  charge(account: string, jobId: string, price: number): Promise<bigint>;
+  /** Takes back a charge that pays for no job. Doing it again changes nothing. */
+  reverse(account: string, jobId: string, charge: bigint, price: number): Promise<boolean>;
+  /** Enters what the end of a job asks for. Doing it again changes nothing. */
   settle(job: Job): Promise<void>;
-  /** Pays back the charges whose job never came to be; returns how many. Runs by itself every now and then. */
-  reconcile(): Promise<number>;
-  close(): Promise<void>;
+  /**
+   * Reverses an entry that charged for a job when that job was never made, or another charge pays for it. Doing it again
+   * changes nothing.
+   *
+   * @param storedMs when the entry was stored.
+   */
+  checkCharge(posted: Posted, storedMs: number): Promise<ChargeFinding>;
 }
 
-const { CHARGE, REFUND, VOID } = CreditEntryKind;
-const ROUNDS_PER_GRACE = 10;
+const { CHARGE, REFUND, REVERSAL } = CreditEntryKind;
+/**
+ * Up to this age of a charge JOBS still has every event of a job that was accepted after it, so a job that is not there
+ * was never made. A day less than JOBS keeps, for clocks that differ.
+ */
+const VERIFIABLE_MS = JOB_KEPT_MS - 24 * 3_600_000;
 
-/** Opens the credits of this replica. */
-export async function openCredits(
-  { bus, jobs, log, now }: { bus: Bus; jobs: JobLog; log: Logger; now: () => number },
+/** The credits of this process. Reads nothing: how much there is in the ledger makes no difference to a start. */
+export function openCredits(
+  { bus, jobs, now }: { bus: Bus; jobs: JobLog; now: () => number },
   { prices, graceMs }: CreditSettings,
-): Promise<Credits> {
-  const book = await openBook(bus, log, now);
+): Credits {
+  const ledger = openLedger(bus, now);
+  const reversalOf = (charge: bigint): string => `reversal-${charge}`;
 
-  async function refund(account: string, jobId: string, amount: number, note: string): Promise<boolean> {
-    const posted = await book.append(account, () =>
-      book.wasRefunded(jobId) ? undefined : { kind: REFUND, amount, jobId, note },
-    );
-    return posted !== undefined;
+  const reverse: Credits['reverse'] = (account, jobId, charge, price) =>
+    ledger.appendStep(account, {
+      kind: REVERSAL,
+      amount: price,
+      jobId,
+      step: reversalOf(charge),
+      note: 'pays for no job',
+    });
+
+  /** A job whose charge was reversed before the job was made: possible only for a request that slept through the grace. */
+  async function chargeLate({ account, id: jobId, charge, credits: price }: Job): Promise<void> {
+    if (charge === 0n || !(await ledger.hasStep(account, jobId, reversalOf(charge)))) return;
+    await ledger.appendStep(account, { kind: CHARGE, amount: -price, jobId, step: 'late-charge' });
   }
-
-  async function reconcile(): Promise<number> {
-    const nowMs = now();
-    let paidBack = 0;
-    for (const charge of book.open.values()) {
-      if (charge.sure || nowMs - charge.atMs < graceMs) continue;
-      const { account, jobId, amount } = charge;
-      const found = (await jobs.read(jobId)) ?? (await jobs.read(jobId, 'leader'));
-      if (found !== undefined) charge.sure = true;
-      else if (await refund(account, jobId, amount, 'the job was never accepted')) paidBack += 1;
-    }
-    book.prune(nowMs - graceMs, nowMs - REMEMBERED_MS);
-    return paidBack;
-  }
-
-  let busy = false;
-  const timer = setInterval(() => {
-    if (busy) return;
-    busy = true;
-    reconcile()
-      .then((count) => (count > 0 ? log.warn({ count }, 'charges without a job were paid back') : undefined))
-      .catch((error: unknown) => log.warn({ err: error }, 'charges could not be reconciled'))
-      .finally(() => {
-        busy = false;
-      });
-  }, graceMs / ROUNDS_PER_GRACE);
-  timer.unref();
 
   return {
     prices,
-    balance: async (account) => Number((await book.standing(account)).balance),
+    balance: async (account) => Number((await ledger.standing(account)).balance),
     async charge(account, jobId, price) {
-      if (price === 0) return false;
-      const posted = await book.append(account, ({ balance }) => {
-        if (book.open.has(jobId)) return undefined;
+      if (price === 0) return 0n;
+      const { sequence } = await ledger.append(account, ({ balance }) => {
         if (balance < BigInt(price)) {
           throw new ApiProblem('insufficient_credits', `This costs ${price} credits, and ${balance} are left.`);
         }
         return { kind: CHARGE, amount: -price, jobId };
       });
-      return posted !== undefined;
+      return BigInt(sequence);
     },
-    confirm(jobId) {
-      const charge = book.open.get(jobId);
-      if (charge !== undefined) charge.sure = true;
-    },
-    async void(account, jobId, price) {
-      await book.append(account, () => ({ kind: VOID, amount: price, jobId }));
-    },
+    reverse,
     async settle(job) {
       const { id: jobId, account, credits: price, replays: run } = job;
       if (price === 0) return;
-      if (job.state === JobState.SUCCEEDED) {
-        // The charge of the first run was paid back when that failed, so a run that an operator started is charged at
-        // its end, whatever is left: the work is done.
-        const charged = Math.max(1, run);
-        await book.append(account, () =>
-          (run === 0 && !book.wasRefunded(jobId)) || book.wasRecharged(jobId, charged)
-            ? undefined
-            : { kind: CHARGE, amount: -price, jobId, run: charged },
-        );
-      } else if (run === 0) {
-        await refund(account, jobId, price, job.state === JobState.CANCELLED ? 'cancelled' : 'failed');
+      if (run === 0) {
+        await chargeLate(job);
+        if (job.state === JobState.SUCCEEDED) return;
+        const note = job.state === JobState.CANCELLED ? 'cancelled' : 'failed';
+        await ledger.appendStep(account, { kind: REFUND, amount: price, jobId, step: 'refund', note });
+      } else if (job.state === JobState.SUCCEEDED) {
+        // The charge was refunded when the first run failed. A run that an operator started again is charged at its end,
+        // whatever is left: the work is done.
+        await ledger.appendStep(account, { kind: CHARGE, amount: -price, jobId, run, step: `run-${run}` });
       }
     },
-    reconcile,
-    async close() {
-      clearInterval(timer);
-      await book.close();
+    async checkCharge({ entry, sequence }, storedMs) {
+      const { account, jobId, kind, step } = entry;
+      if (kind !== CHARGE || entry.run !== 0 || step !== '') return 'not-a-charge';
+      const ageMs = now() - storedMs;
+      if (ageMs < graceMs) return 'young';
+      // What was charged before the jobs named their charges has none to compare.
+      const claims = (job: Job): boolean => job.credits > 0 && (job.charge === 0n || job.charge === BigInt(sequence));
+      const found = (await jobs.read(jobId)) ?? (await jobs.read(jobId, 'leader'));
+      if (found !== undefined && claims(found.job)) return 'claimed';
+      if (found === undefined && ageMs > VERIFIABLE_MS) return 'unverifiable';
+      await reverse(account, jobId, BigInt(sequence), -Number(entry.amount));
+      // Made between the look and the reversal: whoever comes second, this or the end of the job, sees the other.
+      const late = found ?? (await jobs.read(jobId, 'leader'));
+      if (late !== undefined && claims(late.job)) await chargeLate(late.job);
+      return 'reversed';
     },
   };
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { channels, CreditEntryKind, CreditEntrySchema, type CreditEntry } from '@sluice/contracts';
-import { decoder, type Bus } from '@sluice/messaging';
+import { decoder, JOB_KEPT_MS, type Bus } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
+import { ApiProblem } from '../http/problem.ts';
 
 /** Where an account stands: what it has, and the last entry that says so. */
 export interface Standing {
@@ -12,7 +14,7 @@ export interface Standing {
   readonly sequence: number;
 }
 
-/** What an entry is to say; the rest follows from what is before it. */
+/** What an entry is to say; the rest follows from the entry before it. */
 export type Posting = Pick<MessageInitShape<typeof CreditEntrySchema>, 'jobId' | 'run' | 'note'> & {
   readonly kind: CreditEntryKind;
   readonly amount: number;
@@ -24,24 +26,173 @@ export interface Posted {
   readonly sequence: number;
 }
 
-const WRONG_LAST_SEQUENCE = 10_071;
-const PUBLISH_ATTEMPTS = 3;
-const TIMEOUT_MS = 2_000;
+/**
+ * What a step of a job enters into the ledger, once. The step is marked on a subject of its own, in the same batch as the
+ * entry: the entry is there if the marker is.
+ */
+export interface StepPosting extends Posting {
+  readonly jobId: string;
+  /** One subject token. */
+  readonly step: string;
+}
 
 /**
- * Appends an entry behind `standing`, or returns undefined when that is no longer the last. An append whose
- * confirmation was lost is repeated under its id, which the stream knows again.
- *
- * @throws {PublishError} when the broker did not confirm: nobody knows then whether the entry is there.
+ * The ledger of every account. The last entry of an account's subject is its balance, and an entry is stored only behind
+ * the entry it was decided on, so nothing is kept in memory but a cache of last entries, and nothing is read at a start.
  */
-export async function post(
-  bus: Bus,
+export interface Ledger {
+  /** By the word of the stream's leader. */
+  standing(account: string): Promise<Standing>;
+  /**
+   * Appends what `decide` says; it is asked again when another process appended first. What `decide` throws on the
+   * leader's word ends it; what it throws on a cached standing is decided again.
+   *
+   * @throws {PublishError} when the broker did not confirm: the entry may or may not be there.
+   * @throws {ApiProblem} `unavailable` when other processes were always first.
+   */
+  append(account: string, decide: (standing: Standing) => Posting): Promise<Posted>;
+  /**
+   * Appends the entry of a step unless the step was entered before; returns whether it was appended now. Errors as for
+   * {@link Ledger.append}; repeating it after one is safe.
+   */
+  appendStep(account: string, posting: StepPosting): Promise<boolean>;
+  /** Whether a step was entered. Known as long as the job can still take a step. */
+  hasStep(account: string, jobId: string, step: string): Promise<boolean>;
+}
+
+/**
+ * A day longer than the events of a job are kept: while an event can be delivered again, its step is known. Without an
+ * end the broker would hold one subject in memory for every refund there ever was.
+ */
+const MARKER_KEPT_MS = JOB_KEPT_MS + 24 * 3_600_000;
+const WRONG_LAST_SEQUENCE = 10_071;
+/** nats-server's code for a batch that lost a message, which is how it refuses more batches at once than it allows. */
+const INCOMPLETE_BATCH = 10_176;
+const ROUNDS = 256;
+const PUBLISH_ATTEMPTS = 3;
+const TIMEOUT_MS = 2_000;
+const MAX_BACKOFF_MS = 50;
+/** Last entries kept; an account that is not among them costs one read. */
+const CACHED_ACCOUNTS = 10_000;
+
+/** The ledger over a bus. */
+export function openLedger(bus: Bus, now: () => number): Ledger {
+  const standings = new Map<string, Standing>();
+  const queues = new Map<string, Promise<unknown>>();
+
+  function keep(account: string, standing: Standing): Standing {
+    if (standings.size >= CACHED_ACCOUNTS) standings.clear();
+    standings.set(account, standing);
+    return standing;
+  }
+  const refresh = async (account: string): Promise<Standing> => keep(account, await standingOf(bus, account));
+
+  /** One at a time for an account: requests of one process would only overtake each other. */
+  async function inTurn<R>(account: string, run: () => Promise<R>): Promise<R> {
+    const mine = (queues.get(account) ?? Promise.resolve()).then(run);
+    const ended = mine.catch(() => undefined);
+    queues.set(account, ended);
+    try {
+      return await mine;
+    } finally {
+      if (queues.get(account) === ended) queues.delete(account);
+    }
+  }
+
+  async function append(account: string, decide: (standing: Standing) => Posting): Promise<Posted> {
+    let cached = standings.get(account);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const standing = cached ?? (await refresh(account));
+      let posting: Posting;
+      try {
+        posting = decide(standing);
+      } catch (error) {
+        if (cached === undefined) throw error;
+        cached = undefined;
+        continue;
+      }
+      cached = undefined;
+      const posted = await post(bus, account, standing, posting, now());
+      if (posted !== undefined) {
+        keep(account, { balance: posted.entry.balance, sequence: posted.sequence });
+        return posted;
+      }
+      await backOff(round);
+    }
+    throw contended();
+  }
+
+  async function hasStep(account: string, jobId: string, step: string): Promise<boolean> {
+    return (await bus.last(channels.creditStep, { account, jobId, step }, 'leader')) !== undefined;
+  }
+
+  async function appendStep(account: string, { step, ...posting }: StepPosting): Promise<boolean> {
+    const { jobId } = posting;
+    let cached = standings.get(account);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const standing = cached ?? (await refresh(account));
+      cached = undefined;
+      const entry = entryOf(account, standing, { ...posting, step }, now());
+      try {
+        const sequence = await bus.publishBatch(
+          [
+            {
+              channel: channels.creditStep,
+              message: entry,
+              values: { account, jobId, step },
+              expectLastSubjectSequence: 0,
+              ttlMs: MARKER_KEPT_MS,
+            },
+            {
+              channel: channels.credits,
+              message: entry,
+              values: { account },
+              expectLastSubjectSequence: standing.sequence,
+            },
+          ],
+          { timeoutMs: TIMEOUT_MS },
+        );
+        keep(account, { balance: entry.balance, sequence });
+        return true;
+      } catch (error) {
+        if (!(error instanceof PublishError)) throw error;
+        const overtaken = error.apiCode === WRONG_LAST_SEQUENCE;
+        const unknown = error.code === 'TIMEOUT';
+        if (!overtaken && !unknown && error.apiCode !== INCOMPLETE_BATCH) throw error;
+        // Either the step is there already, by this very batch after a timeout, or another entry of the account was first.
+        if (await hasStep(account, jobId, step)) return false;
+        if (unknown && round >= PUBLISH_ATTEMPTS) throw error;
+      }
+      await backOff(round);
+    }
+    throw contended();
+  }
+
+  return {
+    standing: refresh,
+    append: (account, decide) => inTurn(account, () => append(account, decide)),
+    appendStep: (account, posting) => inTurn(account, () => appendStep(account, posting)),
+    hasStep,
+  };
+}
+
+/** Spreads out processes that append to one account, longer the more often they met. */
+async function backOff(round: number): Promise<void> {
+  if (round > 0) await delay(Math.random() * Math.min(MAX_BACKOFF_MS, 2 ** round));
+}
+
+const contended = (): ApiProblem =>
+  new ApiProblem('unavailable', 'The credits of this account are changed from too many places at once.', {
+    retryAfterSeconds: 1,
+  });
+
+function entryOf(
   account: string,
   standing: Standing,
-  { amount, ...posting }: Posting,
+  { amount, ...posting }: Posting & { readonly step?: string },
   nowMs: number,
-): Promise<Posted | undefined> {
-  const entry = create(CreditEntrySchema, {
+): CreditEntry {
+  return create(CreditEntrySchema, {
     ...posting,
     account,
     amount: BigInt(amount),
@@ -49,9 +200,25 @@ export async function post(
     at: timestampFromMs(nowMs),
     previous: BigInt(standing.sequence),
   });
+}
+
+/**
+ * Appends an entry behind `standing`, or returns undefined when that is no longer the last. An append whose
+ * confirmation was lost is repeated under its id, which the stream recognises.
+ *
+ * @throws {PublishError} when the broker did not confirm: the entry may or may not be there.
+ */
+async function post(
+  bus: Bus,
+  account: string,
+  standing: Standing,
+  posting: Posting,
+  nowMs: number,
+): Promise<Posted | undefined> {
+  const entry = entryOf(account, standing, posting, nowMs);
   const settings = {
     values: { account },
-    // Not the position alone: two rivals for one position would be told that both of them are in.
+    // Not the position alone: two processes that race for one position would both be told that they are in.
     id: `${account}.${standing.sequence}.${randomUUID()}`,
     expectLastSubjectSequence: standing.sequence,
     timeoutMs: TIMEOUT_MS,
@@ -68,12 +235,10 @@ export async function post(
   }
 }
 
-/** Where an account stands, by the last word of the stream's leader. */
-export async function standingOf(bus: Bus, account: string): Promise<Standing & { readonly storedMs: number }> {
+/** Where an account stands, by the word of the stream's leader. */
+export async function standingOf(bus: Bus, account: string): Promise<Standing> {
   const last = await bus.last(channels.credits, { account }, 'leader');
-  return last === undefined
-    ? { balance: 0n, sequence: 0, storedMs: 0 }
-    : { balance: last.data.balance, sequence: last.sequence, storedMs: last.storedAt.getTime() };
+  return last === undefined ? { balance: 0n, sequence: 0 } : { balance: last.data.balance, sequence: last.sequence };
 }
 
 /** The entries of an account, newest first, from behind `before` on: each names the one before it. */
@@ -99,14 +264,12 @@ export async function* statement(bus: Bus, account: string, before?: number): As
   }
 }
 
-const GRANT_ROUNDS = 64;
-
 /** Gives an account credits, or takes some with a negative amount. Returns what it has then. */
 export async function grant(bus: Bus, account: string, amount: number, note: string, nowMs: number): Promise<bigint> {
-  for (let round = 0; round < GRANT_ROUNDS; round += 1) {
-    const standing = await standingOf(bus, account);
-    const posted = await post(bus, account, standing, { kind: CreditEntryKind.GRANT, amount, note }, nowMs);
-    if (posted !== undefined) return posted.entry.balance;
-  }
-  throw new Error(`the ledger of ${account} changed under ${GRANT_ROUNDS} attempts to append`);
+  const { entry } = await openLedger(bus, () => nowMs).append(account, () => ({
+    kind: CreditEntryKind.GRANT,
+    amount,
+    note,
+  }));
+  return entry.balance;
 }

@@ -8,12 +8,12 @@ import { ApiProblem, invalidField, problemResponses } from '../http/problem.ts';
 import type { Credits } from './credits.ts';
 import { statement, type Posted } from './ledger.ts';
 
-const kinds = ['grant', 'charge', 'refund', 'void'] as const;
+const kinds = ['grant', 'charge', 'refund', 'reversal'] as const;
 const kindNames: Readonly<Record<number, (typeof kinds)[number]>> = {
   [CreditEntryKind.GRANT]: 'grant',
   [CreditEntryKind.CHARGE]: 'charge',
   [CreditEntryKind.REFUND]: 'refund',
-  [CreditEntryKind.VOID]: 'void',
+  [CreditEntryKind.REVERSAL]: 'reversal',
 };
 
 const AccountView = Type.Object(

@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 // Credits: what accounts have left to spend on jobs. One subject per account on the stream CREDITS, which nobody can
-// delete from: the last entry is the balance, the subject is the statement.
+// delete from: the last entry is the balance, the subject is the statement. An entry that a step of a job asks for is
+// stored in one batch with a marker on a subject of that step, so the step is entered once.
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -15,10 +16,10 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/credits.proto.
  */
 export const file_sluice_v1_credits: GenFile = /*@__PURE__*/
-  fileDesc("ChdzbHVpY2UvdjEvY3JlZGl0cy5wcm90bxIJc2x1aWNlLnYxIs4BCgtDcmVkaXRFbnRyeRIPCgdhY2NvdW50GAEgASgJEigKBGtpbmQYAiABKA4yGi5zbHVpY2UudjEuQ3JlZGl0RW50cnlLaW5kEg4KBmFtb3VudBgDIAEoAxIPCgdiYWxhbmNlGAQgASgDEg4KBmpvYl9pZBgFIAEoCRILCgNydW4YBiABKA0SJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYCCABKAkSEAoIcHJldmlvdXMYCSABKAQqqQEKD0NyZWRpdEVudHJ5S2luZBIhCh1DUkVESVRfRU5UUllfS0lORF9VTlNQRUNJRklFRBAAEhsKF0NSRURJVF9FTlRSWV9LSU5EX0dSQU5UEAESHAoYQ1JFRElUX0VOVFJZX0tJTkRfQ0hBUkdFEAISHAoYQ1JFRElUX0VOVFJZX0tJTkRfUkVGVU5EEAMSGgoWQ1JFRElUX0VOVFJZX0tJTkRfVk9JRBAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChdzbHVpY2UvdjEvY3JlZGl0cy5wcm90bxIJc2x1aWNlLnYxItwBCgtDcmVkaXRFbnRyeRIPCgdhY2NvdW50GAEgASgJEigKBGtpbmQYAiABKA4yGi5zbHVpY2UudjEuQ3JlZGl0RW50cnlLaW5kEg4KBmFtb3VudBgDIAEoAxIPCgdiYWxhbmNlGAQgASgDEg4KBmpvYl9pZBgFIAEoCRILCgNydW4YBiABKA0SJgoCYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vdGUYCCABKAkSEAoIcHJldmlvdXMYCSABKAQSDAoEc3RlcBgKIAEoCSqtAQoPQ3JlZGl0RW50cnlLaW5kEiEKHUNSRURJVF9FTlRSWV9LSU5EX1VOU1BFQ0lGSUVEEAASGwoXQ1JFRElUX0VOVFJZX0tJTkRfR1JBTlQQARIcChhDUkVESVRfRU5UUllfS0lORF9DSEFSR0UQAhIcChhDUkVESVRfRU5UUllfS0lORF9SRUZVTkQQAxIeChpDUkVESVRfRU5UUllfS0lORF9SRVZFUlNBTBAEYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
- * credits.<account>
+ * credits.<account>, and credits.<account>.<job id>.<step> for the marker.
  *
  * @generated from message sluice.v1.CreditEntry
  */
@@ -75,10 +76,18 @@ export type CreditEntry = Message<"sluice.v1.CreditEntry"> & {
    * @generated from field: uint64 previous = 9;
    */
   previous: bigint;
+
+  /**
+   * The step of the job that asked for this entry, as in the subject of its marker: "refund", "reversal-<sequence of the
+   * charge>", "run-<run>", "late-charge". Empty for a grant and for the charge of a request.
+   *
+   * @generated from field: string step = 10;
+   */
+  step: string;
 };
 
 /**
- * credits.<account>
+ * credits.<account>, and credits.<account>.<job id>.<step> for the marker.
  *
  * @generated from message sluice.v1.CreditEntry
  */
@@ -135,6 +144,14 @@ export type CreditEntryJson = {
    * @generated from field: uint64 previous = 9;
    */
   previous?: string;
+
+  /**
+   * The step of the job that asked for this entry, as in the subject of its marker: "refund", "reversal-<sequence of the
+   * charge>", "run-<run>", "late-charge". Empty for a grant and for the charge of a request.
+   *
+   * @generated from field: string step = 10;
+   */
+  step?: string;
 };
 
 /**
@@ -161,25 +178,25 @@ export const CreditEntryKind = {
   GRANT: 1,
 
   /**
-   * A job was accepted, or a run that an operator started again succeeded.
+   * A request for a job was admitted, or a run that an operator started again succeeded.
    *
    * @generated from enum value: CREDIT_ENTRY_KIND_CHARGE = 2;
    */
   CHARGE: 2,
 
   /**
-   * The charged job failed for good, was cancelled or never came to be.
+   * The charged job failed for good or was cancelled.
    *
    * @generated from enum value: CREDIT_ENTRY_KIND_REFUND = 3;
    */
   REFUND: 3,
 
   /**
-   * A charge met a job that was there already, and charged for: it is taken back.
+   * No job was made from a charge, or another charge pays for its job: the charge is taken back.
    *
-   * @generated from enum value: CREDIT_ENTRY_KIND_VOID = 4;
+   * @generated from enum value: CREDIT_ENTRY_KIND_REVERSAL = 4;
    */
-  VOID: 4,
+  REVERSAL: 4,
 } as const;
 
 /**
@@ -190,7 +207,7 @@ export type CreditEntryKind = (typeof CreditEntryKind)[keyof typeof CreditEntryK
 /**
  * @generated from enum sluice.v1.CreditEntryKind
  */
-export type CreditEntryKindJson = "CREDIT_ENTRY_KIND_UNSPECIFIED" | "CREDIT_ENTRY_KIND_GRANT" | "CREDIT_ENTRY_KIND_CHARGE" | "CREDIT_ENTRY_KIND_REFUND" | "CREDIT_ENTRY_KIND_VOID";
+export type CreditEntryKindJson = "CREDIT_ENTRY_KIND_UNSPECIFIED" | "CREDIT_ENTRY_KIND_GRANT" | "CREDIT_ENTRY_KIND_CHARGE" | "CREDIT_ENTRY_KIND_REFUND" | "CREDIT_ENTRY_KIND_REVERSAL";
 
 /**
  * Describes the enum sluice.v1.CreditEntryKind.
