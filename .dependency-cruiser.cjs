@@ -56,6 +56,12 @@ module.exports = {
       lib('pipeline'),
     ),
     wall('telemetry-knows-the-engine', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
+    wall(
+      'cli-no-internal-imports',
+      source('libs/cli'),
+      'arguments and the running stack, for every command',
+      lib('cli'),
+    ),
     wall('storage-knows-nobody', source('libs/storage'), 'no domain', lib('storage')),
     wall('service-knows-telemetry', source('libs/service'), 'no domain', lib('service'), lib('telemetry')),
     wall(

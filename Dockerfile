@@ -9,6 +9,7 @@ RUN --mount=type=cache,id=npm,target=/npm npm install --global --cache /npm pnpm
 WORKDIR /app
 # The manifests first: the layer with the dependencies stays while only sources change.
 COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./
+COPY libs/cli/package.json libs/cli/
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/jobs/package.json libs/jobs/
 COPY libs/messaging/package.json libs/messaging/

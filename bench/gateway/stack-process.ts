@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { startStack, WORK_NICENESS, yieldToOthers, type Stack, type StackOptions } from '@sluice/dev';
+import { startStack, WORK_NICENESS, setNice, type Stack, type StackOptions } from '@sluice/dev';
 
 /** A running system in processes that share nothing with the one that measures it. */
 export interface StackProcess {
@@ -29,7 +29,7 @@ export async function startStackProcess(options: Options): Promise<StackProcess>
 if (import.meta.main) {
   const [options] = (await once(process, 'message')) as [Options];
   // The mail server and the store are other machines' work; here they take what is left, as the services' work does.
-  yieldToOthers(process.pid, WORK_NICENESS);
+  setNice(process.pid, WORK_NICENESS);
   const stack = await startStack({ ...options, fresh: true, workNiceness: WORK_NICENESS, interactive: true });
   process.once('disconnect', () => void stack.stop().then(() => process.exit(0)));
   process.send?.({ urls: stack.urls });

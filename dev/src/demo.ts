@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { styleText } from 'node:util';
 import { printTrace } from './otlp/print-trace.ts';
-import { startStack, type Stack } from './stack.ts';
+import { startStack, type Stack, type StackOptions } from './stack.ts';
 import { followJob, timelineLine, type TimelineEntry } from './timeline.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
@@ -31,27 +31,35 @@ interface JobAnswer {
   readonly error?: { readonly code: string; readonly detail: string };
 }
 
+export interface DemoOptions {
+  readonly print: (line: string) => void;
+  /** Every line of every service. */
+  readonly onLine: (source: string, line: string) => void;
+  readonly onProcesses: NonNullable<StackOptions['onProcesses']>;
+  /** Ends a start that still waits. */
+  readonly signal: AbortSignal;
+}
+
 /**
  * Starts the whole system on free ports and empty data, sends one mail and converts one photo through the gateway,
  * shows both timelines live and the trace, keeps the PDF and the mail in `out/`, checks them, and stops.
  *
  * @throws {DemoError} when a job did not succeed, or the PDF or the mail is not what was asked for.
  */
-export async function demo(
-  print: (line: string) => void,
-  onLine: (source: string, line: string) => void,
-): Promise<void> {
+export async function demo({ print, onLine, onProcesses, signal }: DemoOptions): Promise<void> {
   const beganMs = performance.now();
   print(styleText('bold', '\nStarting nats-server, S3, SMTP and the four services'));
   const stack = await startStack({
     interactive: true,
     dataDirectory: join(REPOSITORY, '.data/demo'),
     fresh: true,
+    signal,
     onLine,
+    onProcesses,
     onProgress: (text) => print(styleText('gray', `  ${text}`)),
   });
   try {
-    await run(stack, print);
+    await run(stack, print, signal);
   } finally {
     print(styleText('gray', '\nStopping'));
     await stack.stop();
@@ -62,7 +70,7 @@ export async function demo(
   );
 }
 
-async function run(stack: Stack, print: (line: string) => void): Promise<void> {
+async function run(stack: Stack, print: (line: string) => void, signal: AbortSignal): Promise<void> {
   const { gateway } = stack.urls;
   const photo = await readFile(PHOTO);
   print(styleText('bold', '\nOne user to welcome, one photo to convert'));
@@ -75,13 +83,14 @@ async function run(stack: Stack, print: (line: string) => void): Promise<void> {
   const startedAt = new Date(Math.min(...[mailJob, imageJob].map((job) => new Date(job.createdAt).getTime())));
   const show = (label: string) => (entry: TimelineEntry) => print(timelineLine(label, entry, startedAt));
   await Promise.all([
-    followJob(gateway, mailJob.id, show(styleText('magenta', 'mail '))),
-    followJob(gateway, imageJob.id, show(styleText('cyan', 'image'))),
+    followJob(gateway, mailJob.id, show(styleText('magenta', 'mail ')), signal),
+    followJob(gateway, imageJob.id, show(styleText('cyan', 'image')), signal),
   ]);
   const image = await succeeded(gateway, imageJob.id);
   await succeeded(gateway, mailJob.id);
 
-  print(`\n${await printTrace(image.id, { receiverUrl: stack.urls.otlp, gatewayUrl: gateway })}`);
+  // Without its URL: the page goes away with this stack.
+  print(`\n${await printTrace(image.id, { receiverUrl: stack.urls.otlp, gatewayUrl: gateway, link: false })}`);
 
   await mkdir(OUT, { recursive: true });
   const pdf = await savePdf(gateway, image);

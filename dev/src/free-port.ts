@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isAlive } from './is-alive.ts';
+import { isAlive } from '@sluice/cli';
 import { findPortHolder, PortInUseError } from './port-holder.ts';
 
 // Below what Linux, macOS and Windows hand out for port 0 and for outgoing connections: nobody comes by these by chance.

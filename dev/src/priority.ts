@@ -2,21 +2,21 @@ import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 
 /**
- * How much what works on accepted jobs yields to what answers clients, which needs a processor for a millisecond, now.
- * A thirtieth of the weight: less, and a full machine might keep it from telling the broker that it is alive.
+ * Niceness of the services that work on accepted jobs: the gateway, whose clients wait for an answer, is scheduled before
+ * them. 15 is a thirtieth of the gateway's CPU weight; at 19 a fully loaded machine can delay their acks past `ack_wait`.
  */
 export const WORK_NICENESS = 15;
 
 /**
- * Lets a process that was just started yield to the others of this machine, as `nice` does: 0 to 19, the higher the
- * more it yields. Linux schedules every session as a group of its own (`sched_autogroup_enabled`), where the niceness
- * of a process counts among its own session alone, so the group's is set as well. Failing costs nothing but speed.
+ * Sets the niceness of a running process, 0 to 19. Linux schedules every session as one group
+ * (`sched_autogroup_enabled`) and applies a process's niceness within its session only, so the group's is set as well.
+ * Windows has six priority classes, which Node maps the number to. Never throws: without it the machine is only slower.
  */
-export function yieldToOthers(pid: number, niceness: number): void {
+export function setNice(pid: number, niceness: number): void {
   try {
     setPriority(pid, niceness);
-    writeFileSync(`/proc/${pid}/autogroup`, String(niceness));
+    if (process.platform === 'linux') writeFileSync(`/proc/${pid}/autogroup`, String(niceness));
   } catch {
-    // Gone already, or a system without groups.
+    // The process has ended, or the kernel has no autogroups.
   }
 }

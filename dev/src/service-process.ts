@@ -1,15 +1,19 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import { yieldToOthers } from './priority.ts';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setNice } from './priority.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
 const FIRST_RESTART_MS = 250;
 const LAST_RESTART_MS = 10_000;
-/** A service that ran this long had started well: its next restart is quick again. */
+/** After this long the start counts as good: the next restart is quick again. */
 const SETTLED_MS = 10_000;
-/** What a service exits with when its configuration is wrong: no restart will mend that. */
+/** Exit code of a service whose configuration is wrong. A restart would read the same configuration. */
 const EX_CONFIG = 78;
+const READY_POLL_MS = 100;
+const READY_TIMEOUT_MS = 2_000;
+const KEPT_LINES = 5;
 
 export interface ServiceProcessOptions {
   /** Names it in the log: the service, with a number when there are several. */
@@ -17,25 +21,32 @@ export interface ServiceProcessOptions {
   /** The folder under `services/`. */
   readonly service: string;
   readonly env: Readonly<Record<string, string>>;
-  /** How much it yields to the rest of the machine, 0 to 19. */
+  /**
+   * Niceness once the service is ready, 0 to 19. Not before: on a busy machine a start at low priority takes minutes.
+   */
   readonly niceness?: number;
   /** The pause before every restart; longer after every quick end if absent. */
   readonly restartAfterMs?: number;
   readonly onLine: (name: string, line: string) => void;
-  /** Called when a process ended that nobody asked to end. */
+  /** Called with every new process. */
+  readonly onSpawn?: () => void;
+  /** Called when a process ended that was not told to. */
   readonly onExit?: (name: string, how: string, restartsInMs: number | undefined) => void;
 }
 
 /**
  * A service as a child process that is started again when it ends by itself.
  *
- * - **running**: there is a process. It ending leads to `waiting`, or to `stopped` for a wrong configuration.
+ * - **running**: there is a process. Its end leads to `waiting`, or to `stopped` when its configuration is wrong.
  * - **waiting**: a timer runs until the next start, longer after every quick end. Leads to `running`.
- * - **stopped**: `stop` was called and the process is gone. Final.
+ * - **stopped**: `stop` was called and the process is gone, or its configuration is wrong. Final.
  */
 export interface ServiceProcess {
   readonly name: string;
   readonly opsUrl: string;
+  readonly state: 'running' | 'waiting' | 'stopped';
+  /** Why the service is not ready, in its own words; undefined when it is. */
+  readonly notReady: string | undefined;
   /** Undefined while no process runs. */
   readonly pid: number | undefined;
   readonly restarts: number;
@@ -48,8 +59,11 @@ export interface ServiceProcess {
 /** Starts a service and keeps it running until `stop`. */
 export function startService(options: ServiceProcessOptions): ServiceProcess {
   const { name, service, env, onLine, onExit } = options;
+  const opsUrl = `http://127.0.0.1:${env['OPS_PORT']}`;
   let child: ChildProcess | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let state: ServiceProcess['state'] = 'running';
+  let notReady: string | undefined;
   let stopping = false;
   let restarts = 0;
   const firstMs = options.restartAfterMs ?? FIRST_RESTART_MS;
@@ -57,8 +71,22 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
   let delayMs = firstMs;
   let ended: Promise<void> = Promise.resolve();
 
+  /** Asks one process until it is ready or gone. */
+  const watchReadiness = async (started: ChildProcess): Promise<void> => {
+    for (;;) {
+      const answer = await readiness(opsUrl);
+      if (child !== started) return;
+      notReady = answer;
+      if (answer === undefined) break;
+      await sleep(READY_POLL_MS, undefined, { ref: false });
+      if (child !== started) return;
+    }
+    if (options.niceness !== undefined && started.pid !== undefined) setNice(started.pid, options.niceness);
+  };
+
   const start = (): void => {
     const startedMs = performance.now();
+    const lastLines: string[] = [];
     // A group of its own: a Ctrl-C in the terminal reaches the launcher alone, which then stops things in order.
     const started = spawn(process.execPath, ['src/main.ts'], {
       cwd: join(REPOSITORY, 'services', service),
@@ -67,9 +95,14 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       detached: true,
     });
     child = started;
-    if ((options.niceness ?? 0) > 0 && started.pid !== undefined) yieldToOthers(started.pid, options.niceness ?? 0);
+    state = 'running';
+    notReady = 'starting';
     for (const stream of [started.stdout, started.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => onLine(name, line));
+      createInterface({ input: stream }).on('line', (line) => {
+        lastLines.push(line);
+        if (lastLines.length > KEPT_LINES) lastLines.shift();
+        onLine(name, line);
+      });
     }
     const exit = Promise.withResolvers<void>();
     ended = exit.promise;
@@ -80,10 +113,14 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       if (stopping) return;
       const how = signal ?? `exit code ${code}`;
       if (code === EX_CONFIG) {
+        state = 'stopped';
+        notReady = `ended with ${how}\n${lastLines.join('\n')}`;
         onExit?.(name, how, undefined);
         return;
       }
       if (performance.now() - startedMs > SETTLED_MS) delayMs = firstMs;
+      state = 'waiting';
+      notReady = `ended with ${how}, starting again in ${delayMs} ms`;
       onExit?.(name, how, delayMs);
       timer = setTimeout(() => {
         restarts += 1;
@@ -91,13 +128,21 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       }, delayMs);
       delayMs = Math.min(delayMs * 2, lastMs);
     });
+    void watchReadiness(started);
+    options.onSpawn?.();
   };
   start();
   process.once('exit', () => child?.kill('SIGKILL'));
 
   return {
     name,
-    opsUrl: `http://127.0.0.1:${env['OPS_PORT']}`,
+    opsUrl,
+    get state() {
+      return state;
+    },
+    get notReady() {
+      return notReady;
+    },
     get pid() {
       return child?.pid;
     },
@@ -109,6 +154,7 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
     },
     async stop(timeoutMs = 15_000) {
       stopping = true;
+      state = 'stopped';
       clearTimeout(timer);
       if (child === undefined) return;
       child.kill('SIGCONT');
@@ -118,4 +164,19 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
       clearTimeout(last);
     },
   };
+}
+
+/** Undefined when the service is ready, else the reason. */
+async function readiness(opsUrl: string): Promise<string | undefined> {
+  try {
+    const answer = await fetch(`${opsUrl}/readyz`, { signal: AbortSignal.timeout(READY_TIMEOUT_MS) });
+    if (answer.ok) {
+      await answer.body?.cancel();
+      return undefined;
+    }
+    const { reasons = [] } = (await answer.json()) as { reasons?: readonly string[] };
+    return reasons.join('; ') || 'not ready';
+  } catch {
+    return 'starting';
+  }
 }

@@ -1,4 +1,5 @@
-import { mkdir, rm } from 'node:fs/promises';
+import type { StackUrls } from '@sluice/cli';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFaultProxy } from './faults/proxy.ts';
@@ -8,6 +9,7 @@ import { startOtlpReceiver, type OtlpReceiver } from './otlp/receiver.ts';
 import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
 import { startSmtpSink, type SmtpSink, type StartSmtpSinkOptions } from './smtp/sink.ts';
+import { writableFolder } from './writable.ts';
 
 /** The ports `pnpm dev` serves on; a free one each when the stack is started for a test or the demo. */
 export const devPorts = {
@@ -50,7 +52,9 @@ export interface StackOptions {
   /** What the stack itself is doing, for a person. */
   readonly onProgress?: (text: string) => void;
   /** Called when the set of processes changes. */
-  readonly onProcesses?: (pids: readonly number[]) => void;
+  readonly onProcesses?: (pids: readonly number[], urls: StackUrls) => void;
+  /** Ends a start that still waits: `startStack` stops what it has started and throws. */
+  readonly signal?: AbortSignal;
   /** Environment of the services besides what the stack sets: `{ '*': {...}, email: {...} }`. */
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** A mail server to use instead of the embedded one. */
@@ -69,8 +73,8 @@ export interface StackOptions {
   /** The gateway as two processes, one that answers clients and one that drives jobs. */
   readonly splitGateway?: boolean;
   /**
-   * How much the services that work on accepted jobs yield to the rest of the machine, 0 (not at all, the default) to
-   * 19: whoever waits for an answer of the gateway goes first.
+   * Niceness of the services that work on accepted jobs once they are ready, 0 (the default) to 19: the gateway, whose
+   * clients wait for an answer, is scheduled before them.
    */
   readonly workNiceness?: number;
   /** Only these services. All four unless told otherwise. */
@@ -81,17 +85,7 @@ export type ServiceName = 'gateway' | 'email' | 'image' | 'client';
 
 /** A running system. */
 export interface Stack {
-  readonly urls: {
-    readonly gateway: string;
-    /** For gRPC clients: host and port. */
-    readonly grpc: string;
-    readonly nats: string;
-    readonly natsMonitor: string;
-    readonly s3: string;
-    readonly smtp: string;
-    readonly mail: string;
-    readonly otlp: string;
-  };
+  readonly urls: StackUrls;
   readonly services: readonly ServiceProcess[];
   readonly nats: NatsProcess;
   readonly s3: S3Server;
@@ -103,21 +97,30 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
-const READY_TIMEOUT_MS = 60_000;
-/** Known to everybody, so refused by every service outside `dev`. */
+/**
+ * How long a start without a terminal may take: below the time limit of the suites' hooks, so that the error says what
+ * was not ready. A person sees what the start waits for and decides with Ctrl-C, so `interactive` has no limit.
+ */
+const READY_TIMEOUT_MS = 150_000;
+const WAITING_LINE_MS = 5_000;
+/** Public, so refused by every service outside `dev`. */
 const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret' };
 
-/** Starts the whole system on embedded parts: a real nats-server, S3, SMTP, an OTLP receiver and the services. */
+/**
+ * Starts the whole system on embedded parts: a real nats-server, S3, SMTP, an OTLP receiver and the services. Resolves
+ * when every service is ready.
+ *
+ * @throws {PortInUseError} when a given port is taken, before any data is touched.
+ * @throws {NotReadyError} when a service cannot become ready.
+ */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const progress = options.onProgress ?? (() => {});
   const wanted = options.services ?? ['gateway', 'email', 'image', 'client'];
   const replicas = options.imageReplicas ?? 1;
-  const { ports } = options;
+  const { ports, signal } = options;
   if (ports !== undefined) await assertPortsFree(ports, replicas);
   const port = (name: keyof typeof devPorts): Promise<number> => Promise.resolve(ports?.[name] ?? freePort());
   const data = options.dataDirectory;
-  if (options.fresh === true) await rm(data, { recursive: true, force: true });
-  await mkdir(data, { recursive: true });
 
   const stops: (() => Promise<unknown>)[] = [];
   const services: ServiceProcess[] = [];
@@ -127,26 +130,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   });
 
   try {
+    // Before the data: of two starts at the same moment, only the one that gets this port goes on to the data.
+    const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
+    stops.push(() => otlp.close());
+    if (options.fresh === true) await rm(data, { recursive: true, force: true });
+    await writableFolder(data, 'run from a copy of the repository that you own');
+
     const nats = await startNats({
       port: await port('nats'),
       monitorPort: await port('natsMonitor'),
       storeDir: join(data, 'nats'),
       ownSession: options.interactive === true,
       ...(options.natsConfig === undefined ? {} : { config: options.natsConfig }),
+      ...(options.interactive === true ? { readyTimeoutMs: Infinity } : {}),
+      ...(signal === undefined ? {} : { signal }),
       log: progress,
     });
     stops.push(() => nats.stop());
-    const announce = (): void => {
-      const pids = services.map((service) => service.pid).filter((pid) => pid !== undefined);
-      options.onProcesses?.([nats.pid, ...pids]);
-    };
-    announce();
     progress(`nats-server ${nats.version ?? ''} (${nats.from})`);
 
     const s3 = await startS3({
       port: await port('s3'),
       directory: join(data, 's3'),
-      // Nobody compares here, and the store shares the cores with what is run on it.
+      // The ETag is not compared with another store's here, and the store shares the cores with the services.
       etagHash: 'sha1',
       ...DEV_KEY,
     });
@@ -165,12 +171,24 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       slow.set({ down: { latencyMs: options.mailLatencyMs } });
       smtpUrl = `smtp://127.0.0.1:${slow.port}`;
     }
-    const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
-    stops.push(() => otlp.close());
-    progress('S3, SMTP and OTLP receiver');
 
     const gatewayPort = await port('gateway');
     const grpcPort = await port('grpc');
+    const urls: StackUrls = {
+      gateway: `http://127.0.0.1:${gatewayPort}`,
+      grpc: `127.0.0.1:${grpcPort}`,
+      nats: nats.url,
+      natsMonitor: nats.monitorUrl,
+      s3: s3.url,
+      smtp: mail.smtpUrl,
+      mail: mail.url,
+      otlp: otlp.url,
+    };
+    const announce = (): void => {
+      const pids = services.map((service) => service.pid).filter((pid) => pid !== undefined);
+      options.onProcesses?.([nats.pid, ...pids], urls);
+    };
+    announce();
     const common = {
       SLUICE_ENV: 'dev',
       HOST: '127.0.0.1',
@@ -197,27 +215,31 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         ...(name === 'gateway' ? {} : { niceness: options.workNiceness ?? 0 }),
         ...(options.restartAfterMs === undefined ? {} : { restartAfterMs: options.restartAfterMs }),
         onLine: options.onLine ?? (() => {}),
+        onSpawn: announce,
         onExit: (who, how, restartsInMs) => {
           const next = restartsInMs === undefined ? 'not started again' : `starting again in ${restartsInMs} ms`;
           progress(`${who} ended (${how}), ${next}`);
-          if (restartsInMs !== undefined) setTimeout(announce, restartsInMs + 100).unref();
         },
       });
       services.push(started);
       announce();
     };
+    const untilReady = (waiting: readonly ServiceProcess[]): Promise<void> =>
+      allReady(waiting, progress, options.interactive === true ? Infinity : READY_TIMEOUT_MS, signal);
 
     // The gateway makes the streams that the others read.
     if (wanted.includes('gateway')) {
+      progress('starting gateway');
       const gateway = {
         PORT: String(gatewayPort),
         GRPC_PORT: String(grpcPort),
         ...(options.splitGateway === true ? { ROLE: 'api' } : {}),
       };
       await launch('gateway', 'gateway', await port('gatewayOps'), gateway);
-      await untilReady(services, progress);
+      await untilReady(services);
     }
     const waiting = services.length;
+    progress(`starting ${wanted.filter((name) => name !== 'gateway').join(', ')}`);
     if (options.splitGateway === true) await launch('gateway', 'gateway-worker', await freePort(), { ROLE: 'worker' });
     if (wanted.includes('email')) await launch('email', 'email', await port('emailOps'));
     if (wanted.includes('client')) await launch('client', 'client', await port('clientOps'));
@@ -227,19 +249,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         await launch('image', replicas === 1 ? 'image' : `image-${n}`, opsPort, { MALLOC_ARENA_MAX: '2' });
       }
     }
-    await untilReady(services.slice(waiting), progress);
+    await untilReady(services.slice(waiting));
 
     return {
-      urls: {
-        gateway: `http://127.0.0.1:${gatewayPort}`,
-        grpc: `127.0.0.1:${grpcPort}`,
-        nats: nats.url,
-        natsMonitor: nats.monitorUrl,
-        s3: s3.url,
-        smtp: mail.smtpUrl,
-        mail: mail.url,
-        otlp: otlp.url,
-      },
+      urls,
       services,
       nats,
       s3,
@@ -259,32 +272,32 @@ async function assertPortsFree(ports: DevPorts, replicas: number): Promise<void>
   for (let n = 1; n < replicas; n += 1) await assertPortFree(ports.imageOps + n, `ops port of image-${n + 1}`);
 }
 
-/** A service did not become ready; the message carries its own reasons. */
+/** A service did not become ready. The message has the service's own reasons. */
 export class NotReadyError extends Error {
   override readonly name = 'NotReadyError';
   readonly code = 'not_ready';
 }
 
-async function untilReady(services: readonly ServiceProcess[], progress: (text: string) => void): Promise<void> {
-  const deadline = performance.now() + READY_TIMEOUT_MS;
-  const waiting = new Map(services.map((service) => [service, 'no answer']));
-  while (waiting.size > 0) {
-    for (const service of waiting.keys()) {
-      const answer = await fetch(`${service.opsUrl}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(
-        () => undefined,
-      );
-      if (answer?.ok === true) {
-        waiting.delete(service);
-        progress(`${service.name} is ready`);
-      } else if (answer !== undefined) {
-        waiting.set(service, await answer.text());
-      }
+/** Waits until every service is ready; says every few seconds which are not, and why. */
+async function allReady(
+  services: readonly ServiceProcess[],
+  progress: (text: string) => void,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  let nextLine = performance.now() + WAITING_LINE_MS;
+  for (;;) {
+    const waiting = services.filter((service) => service.notReady !== undefined);
+    if (waiting.length === 0) return;
+    const why = waiting.map(({ name, notReady }) => `${name} (${notReady})`).join(', ');
+    if (waiting.some(({ state }) => state === 'stopped')) throw new NotReadyError(`cannot start: ${why}`);
+    if (performance.now() > deadline) throw new NotReadyError(`not ready after ${timeoutMs / 1000} s: ${why}`);
+    if (performance.now() > nextLine) {
+      progress(`waiting for ${why}`);
+      nextLine = performance.now() + WAITING_LINE_MS;
     }
-    if (performance.now() > deadline) {
-      const why = [...waiting].map(([service, reason]) => `${service.name}: ${reason.trim()}`).join('; ');
-      throw new NotReadyError(`not ready after ${READY_TIMEOUT_MS / 1000} s: ${why}`);
-    }
-    if (waiting.size > 0) await sleep(100);
+    await sleep(100, undefined, signal === undefined ? {} : { signal });
   }
 }
 

@@ -17,16 +17,16 @@ export interface TimelineEntry {
   readonly traceId?: string;
 }
 
-/** Follows a job's live timeline until its last event. Throws when that takes longer than `timeoutMs`. */
+/** Follows a job's live timeline until its last event. Throws when `signal` is aborted. */
 export async function followJob(
   gatewayUrl: string,
   jobId: string,
   onEntry: (entry: TimelineEntry) => void,
-  timeoutMs = 60_000,
+  signal: AbortSignal,
 ): Promise<void> {
   const answer = await fetch(`${gatewayUrl}/v1/jobs/${jobId}/stream`, {
     headers: { accept: 'text/event-stream' },
-    signal: AbortSignal.timeout(timeoutMs),
+    signal,
   });
   if (!answer.ok || answer.body === null) throw new Error(`the timeline of ${jobId}: HTTP ${answer.status}`);
   const parse = createParser(({ data }) => onEntry(JSON.parse(data) as TimelineEntry));

@@ -2,12 +2,16 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'no
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive } from '../is-alive.ts';
+import { isAlive } from '@sluice/cli';
+import { writableFolder } from '../writable.ts';
 
 /** Where fetched tools are kept between runs: `$XDG_CACHE_HOME/sluice`, by default `~/.cache/sluice`. */
 export function toolCacheDir(env: NodeJS.ProcessEnv = process.env): string {
   return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'sluice');
 }
+
+const CACHE_ADVICE =
+  'set XDG_CACHE_HOME to a folder that can be, or put nats-server on PATH (NATS_SERVER_BIN names another one)';
 
 /** The cached nats-server binaries, newest version first. */
 export async function cachedBinaries(cacheDir: string): Promise<string[]> {
@@ -34,7 +38,7 @@ export async function keepBinary(cacheDir: string, version: string, content: Buf
  * download the same binary. A lock left by a dead process is taken over.
  */
 export async function withFetchLock<T>(cacheDir: string, work: () => Promise<T>): Promise<T> {
-  await mkdir(cacheDir, { recursive: true });
+  await writableFolder(cacheDir, CACHE_ADVICE);
   const lock = join(cacheDir, 'fetch.lock');
   for (;;) {
     try {

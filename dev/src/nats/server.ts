@@ -21,6 +21,8 @@ export interface StartNatsOptions extends FindNatsOptions {
   config?: string;
   /** How long the server may take until it is healthy, restores included. 20 s by default. */
   readyTimeoutMs?: number;
+  /** Ends a start that still waits: the server is killed and `startNats` throws. */
+  signal?: AbortSignal;
   /** Out of reach of the terminal's Ctrl-C, for a caller that then stops it in its turn: after those who use it. */
   ownSession?: boolean;
 }
@@ -69,6 +71,7 @@ interface Launched extends NatsPorts {
 const READY_TIMEOUT_MS = 20_000;
 const STOP_GRACE_MS = 5_000;
 const POLL_MS = 20;
+const WAITING_LINE_MS = 5_000;
 const TAIL_CHARS = 2_000;
 
 // A worker that ends without stop() must not leave a broker behind.
@@ -95,7 +98,7 @@ async function failure(ports: NatsPorts, tail: string, what: string): Promise<Er
 async function launchServer(
   runner: NatsRunner,
   asked: NatsPorts,
-  { readyTimeoutMs = READY_TIMEOUT_MS, ownSession = false }: StartNatsOptions,
+  { readyTimeoutMs = READY_TIMEOUT_MS, ownSession = false, signal, log }: StartNatsOptions,
 ): Promise<Launched> {
   const child = spawnNats(runner, asked, ownSession);
   running.set(child, runner);
@@ -111,6 +114,7 @@ async function launchServer(
 
   const pid = child.pid ?? 0;
   const deadline = Date.now() + readyTimeoutMs;
+  let nextLine = Date.now() + WAITING_LINE_MS;
   for (;;) {
     if (end !== undefined) throw await failure(asked, tail, `ended with ${end} while starting`);
     const ports = await runner.ports(pid);
@@ -122,9 +126,14 @@ async function launchServer(
       );
       if (healthy) return { child, pid, ...ports, exited };
     }
-    if (Date.now() > deadline) {
+    if (Date.now() > nextLine) {
+      log?.('waiting for nats-server to be healthy; a large store takes time to load');
+      nextLine = Date.now() + WAITING_LINE_MS;
+    }
+    if (signal?.aborted === true || Date.now() > deadline) {
       runner.signal(child, 'SIGKILL');
       await exited;
+      signal?.throwIfAborted();
       throw await failure(asked, tail, `was not healthy after ${readyTimeoutMs} ms`);
     }
     await sleep(POLL_MS);

@@ -9,6 +9,8 @@ export interface PrintTraceOptions {
   readonly gatewayUrl?: string;
   /** How long to wait for spans that are still on their way. Services send once a second. 6,000 by default. */
   readonly timeoutMs?: number;
+  /** Whether the URL of the waterfall page follows the tree. On by default. */
+  readonly link?: boolean;
 }
 
 const QUIET_MS = 1500;
@@ -39,7 +41,10 @@ export async function printTrace(jobIdOrTraceId: string, options: PrintTraceOpti
   if (known.length === 0)
     return `no trace of ${jobIdOrTraceId}: it is older than what the receiver keeps, or was not sampled`;
   return known
-    .map((spans) => `${renderTraceTree(spans)}\n\n${options.receiverUrl}/trace/${spans[0]?.traceId}`)
+    .map((spans) => {
+      const tree = renderTraceTree(spans);
+      return options.link === false ? tree : `${tree}\n\n${options.receiverUrl}/trace/${spans[0]?.traceId}`;
+    })
     .join('\n\n');
 }
 

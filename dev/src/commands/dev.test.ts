@@ -1,0 +1,154 @@
+import { isAlive, openRunFile, runningStacks } from '@sluice/cli';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { assertPortFree } from '../free-port.ts';
+import { portsWithOffset } from '../stack.ts';
+
+const TIMEOUT_MS = 300_000;
+const REPOSITORY = join(import.meta.dirname, '../../..');
+const started: ChildProcess[] = [];
+const offsets: number[] = [];
+
+/** `pnpm dev` on an offset, without pnpm in between. */
+function dev(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'dev.ts'), '--quiet', ...args], {
+    env: { ...process.env, ...env },
+  });
+  started.push(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
+  const until = async (text: string): Promise<void> => {
+    while (!output.includes(text)) {
+      const ended = await Promise.race([once(child.stdout, 'data'), exitCode]);
+      if (!Array.isArray(ended) && !output.includes(text))
+        throw new Error(`ended with ${ended} before "${text}":\n${output}`);
+    }
+  };
+  return { child, exitCode, until, output: () => output };
+}
+
+/** An offset with every port free: other runs may be on this machine. */
+async function freeOffset(): Promise<number> {
+  for (;;) {
+    const offset = randomInt(100, 12_000);
+    const free = Object.values(portsWithOffset(offset)).map((port) => assertPortFree(port, 'a test'));
+    if ((await Promise.allSettled(free)).every(({ status }) => status === 'fulfilled')) {
+      offsets.push(offset);
+      return offset;
+    }
+  }
+}
+
+const stackAt = (offset: number) => runningStacks().find(({ portOffset }) => portOffset === offset);
+const pidsAt = (offset: number) => stackAt(offset)?.processes.map(({ pid }) => pid) ?? [];
+const isReady = async (offset: number): Promise<boolean> =>
+  (await fetch(`http://127.0.0.1:${portsWithOffset(offset).gatewayOps}/readyz`).catch(() => undefined))?.ok === true;
+
+afterAll(async () => {
+  for (const child of started.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
+    child.kill('SIGTERM');
+    await once(child, 'close');
+  }
+  for (const offset of offsets) rmSync(join(REPOSITORY, `.data/dev-${offset}`), { recursive: true, force: true });
+});
+
+describe.skipIf(process.platform === 'win32')('pnpm dev', () => {
+  test(
+    'runs side by side on two port offsets, and neither touches the other',
+    async () => {
+      const [first, second] = [await freeOffset(), await freeOffset()];
+      const a = dev(['--port-offset', String(first)]);
+      await a.until('Ready after');
+      const pids = pidsAt(first);
+      expect(pids).toHaveLength(5);
+
+      const b = dev(['--port-offset', String(second)]);
+      await b.until('Ready after');
+      expect(pidsAt(first)).toEqual(pids);
+      expect(await isReady(first)).toBe(true);
+
+      // A third one on the offset of the first is refused.
+      const again = dev(['--port-offset', String(first)]);
+      expect(await again.exitCode).toBe(1);
+      expect(again.output()).toContain(`already running at http://127.0.0.1:${8080 + first} (pid ${a.child.pid})`);
+      expect(await isReady(first)).toBe(true);
+
+      b.child.kill('SIGINT');
+      expect(await b.exitCode).toBe(0);
+      expect(stackAt(second)).toBeUndefined();
+      expect(pidsAt(first)).toEqual(pids);
+      expect(await isReady(first)).toBe(true);
+
+      a.child.kill('SIGTERM');
+      expect(await a.exitCode).toBe(0);
+      expect(pids.filter(isAlive)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'ends what a killed launcher left, and starts',
+    async () => {
+      const offset = await freeOffset();
+      const killed = dev(['--port-offset', String(offset)]);
+      await killed.until('Ready after');
+      const pids = pidsAt(offset);
+      killed.child.kill('SIGKILL');
+      await killed.exitCode;
+      expect(pids.every(isAlive)).toBe(true);
+
+      const next = dev(['--port-offset', String(offset)]);
+      await next.until('Ready after');
+      expect(pids.filter(isAlive)).toEqual([]);
+      for (const pid of pids) expect(next.output()).toContain(`ending process ${pid},`);
+      next.child.kill('SIGTERM');
+      expect(await next.exitCode).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'stops at once while it still waits for a service',
+    async () => {
+      const offset = await freeOffset();
+      const starting = dev(['--port-offset', String(offset)]);
+      await starting.until('starting gateway');
+      starting.child.kill('SIGINT');
+      expect(await starting.exitCode).toBe(0);
+      expect(openRunFile({ command: 'a test', portOffset: offset }).left).toEqual([]);
+      rmSync(join(REPOSITORY, `.data/run/dev-${offset}.json`));
+    },
+    TIMEOUT_MS,
+  );
+
+  test('ends when a service cannot start, and says which and why', async () => {
+    const { exitCode, output } = dev(['--port-offset', String(await freeOffset())], { LOG_LEVEL: 'loud' });
+    expect(await exitCode).toBe(1);
+    expect(output()).toMatch(/pnpm dev: cannot start: gateway \(ended with exit code 78[\s\S]*LOG_LEVEL/);
+  });
+
+  test('names the port that is taken, and starts nothing', async () => {
+    const offset = await freeOffset();
+    const taken = createServer().listen(portsWithOffset(offset).mail, '127.0.0.1');
+    await once(taken, 'listening');
+    const refused = dev(['--port-offset', String(offset)]);
+    expect(await refused.exitCode).toBe(1);
+    expect(refused.output()).toMatch(/^pnpm dev: port \d+ \(mail\) is in use by .*\(pid \d+\)/);
+    taken.close();
+  });
+
+  test.each([
+    [['--colour'], "pnpm dev: Unknown option '--colour'; see pnpm dev --help\n", 2],
+    [['--image', 'many'], 'pnpm dev: --image many: a whole number from 1 to 16 is wanted\n', 2],
+  ])('refuses %j in one line', async (args, line, code) => {
+    const { exitCode, output } = dev(args);
+    expect(await exitCode).toBe(code);
+    expect(output()).toBe(line);
+  });
+});

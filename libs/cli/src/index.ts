@@ -1,0 +1,12 @@
+export { errorText, parseCommand, UsageError, type Command } from './parse-command.ts';
+export { hasExited, isAlive, isSameProcess, processIdentity, type ProcessIdentity } from './process-identity.ts';
+export {
+  findRunningStack,
+  openRunFile,
+  runningStacks,
+  SeveralStacksError,
+  StackRunsError,
+  type RunFile,
+  type RunningStack,
+  type StackUrls,
+} from './running-stack.ts';
