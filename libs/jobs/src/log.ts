@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { channels, type Job, type JobEvent, type JobSchema } from '@sluice/contracts';
-import { stepId, type Bus, type Stored } from '@sluice/messaging';
+import { isWrongLastSequence, stepId, type Bus, type Stored } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 import { acceptEvent, isTerminal, moveEvent, type Move } from './state.ts';
 
@@ -48,7 +48,6 @@ export class ContendedError extends Error {
   readonly code = 'job_contended';
 }
 
-const WRONG_LAST_SEQUENCE = 10_071;
 // A job has a handful of events in its life: being overtaken more often than that is a fault, not contention.
 const ROUNDS = 16;
 const PUBLISH_ATTEMPTS = 3;
@@ -91,7 +90,7 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
         return ack.duplicate ? undefined : { job, sequence: ack.sequence, cause: event.cause };
       } catch (error) {
         if (!(error instanceof PublishError)) throw error;
-        if (error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+        if (isWrongLastSequence(error)) return undefined;
         if (error.code !== 'TIMEOUT' || attempt >= PUBLISH_ATTEMPTS) throw error;
       }
     }

@@ -1,5 +1,7 @@
+export { apiErrorCode, isWrongLastSequence, JS_ERROR } from './nats/api-error.ts';
+export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
 export { isBrokerFault } from './nats/broker-fault.ts';
-export { openBucket, valueOf, watchBucket, type BucketSpec } from './kv/bucket.ts';
+export { BucketMissingError, createBucket, openBucket, valueOf, watchBucket } from './kv/bucket.ts';
 export { createBus, type Bus, type PublishSettings, type Stored, type TracePublish } from './channels/bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './nats/connection.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './pipelines/host.ts';
@@ -8,10 +10,13 @@ export { jobIdOf, stepId } from './channels/message-id.ts';
 export {
   inspect,
   provision,
+  ProvisionError,
   TopologyDriftError,
-  type Difference,
+  type ProvisionOptions,
   type ProvisionReport,
 } from './provision/provision.ts';
+export { describe as describeDifference, type Difference } from './provision/drift.ts';
+export { watchTopology, type TopologyWatch } from './provision/watch.ts';
 export {
   followSwitchboard,
   openSwitchboard,
@@ -21,6 +26,7 @@ export {
   type SwitchFollower,
 } from './pipelines/switches.ts';
 export { tail, type Tailed } from './channels/tail.ts';
-export type { ConsumerSpec } from './provision/specs.ts';
+export type { BucketSpec, ConsumerSpec } from './provision/specs.ts';
+export { buckets } from './topology/buckets.ts';
 export { JOB_KEPT_MS, topology, type StreamSpec, type Topology } from './topology/topology.ts';
 export { decoder, encode } from './channels/wire.ts';

@@ -24,6 +24,15 @@ describe('the ops port', () => {
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
   });
 
+  test('is ready with warnings, which it shows', async () => {
+    const metrics = () => Promise.resolve({ contentType: '', body: '' });
+    const warnings = () => ['JOBS: max_age was changed'];
+    server = await startOpsServer({ host: '127.0.0.1', port: 0, ready: () => [], warnings, metrics });
+    const ready = await fetch(`http://127.0.0.1:${server.port}/readyz`);
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toEqual({ status: 'ready', reasons: [], warnings: ['JOBS: max_age was changed'] });
+  });
+
   test('takes a readiness check that throws as a reason', async () => {
     const url = await start(() => Promise.reject(new Error('no answer')));
     expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({ reasons: ['no answer'] });

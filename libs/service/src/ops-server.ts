@@ -9,6 +9,8 @@ export interface OpsServerSettings {
   /** 0 picks a free one. */
   readonly port: number;
   readonly ready: Readiness;
+  /** What an operator should know of although work goes on; shown with readiness. */
+  readonly warnings?: () => readonly string[];
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   /** More pages by exact path or prefix ending in `/`, for what only `dev` shows. */
   readonly pages?: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>>;
@@ -49,6 +51,7 @@ export async function startOpsServer(settings: OpsServerSettings): Promise<OpsSe
       return json(response, why.length === 0 ? 200 : 503, {
         status: why.length === 0 ? 'ready' : 'not ready',
         reasons: why,
+        ...(settings.warnings === undefined ? {} : { warnings: settings.warnings() }),
       });
     }
     if (path === '/metrics') {

@@ -23,6 +23,8 @@ export interface ServiceContext<Shape extends z.ZodRawShape> {
 /** A started service. */
 export interface RunningService {
   readonly ready: Readiness;
+  /** What an operator should know of although work goes on; `/readyz` shows it. */
+  readonly warnings?: () => readonly string[];
   /** Ends in order: stop accepting, stop pulling, finish what runs, close connections. */
   stop(): Promise<void>;
   readonly pages?: OpsServerSettings['pages'];
@@ -71,6 +73,7 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
     host: config.HOST,
     port: config.OPS_PORT,
     ready: () => (state === 'running' && service !== undefined ? service.ready() : [state]),
+    warnings: () => service?.warnings?.() ?? [],
     metrics: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
     pages,
   }).catch((error: unknown) => {

@@ -1,4 +1,4 @@
-import type { openBucket } from '@sluice/messaging';
+import { writeEntry as writeText, type openBucket } from '@sluice/messaging';
 
 /** A JetStream key-value bucket. Its writes survive a killed broker, which acks of a work queue do not. */
 export type Bucket = Pick<Awaited<ReturnType<typeof openBucket>>, 'get' | 'create' | 'update'>;
@@ -26,13 +26,5 @@ export async function writeEntry(
   value: unknown,
   revision: number,
 ): Promise<number | undefined> {
-  const body = JSON.stringify(value);
-  try {
-    return await (revision === 0 ? bucket.create(key, body) : bucket.update(key, body, revision));
-  } catch (error) {
-    if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
-    throw error;
-  }
+  return writeText(bucket, key, JSON.stringify(value), revision);
 }
-
-const WRONG_LAST_SEQUENCE = 10_071;

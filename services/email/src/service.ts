@@ -1,21 +1,21 @@
 import { jobLog } from '@sluice/jobs';
-import { openBucket } from '@sluice/messaging';
+import { buckets, openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { joinBus } from '@sluice/worker';
 import { createCancellation } from './delivery/cancellation.ts';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
-import { createInbox, inboxBucket } from './delivery/inbox.ts';
+import { createInbox } from './delivery/inbox.ts';
 import type { MailerDeps } from './delivery/mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
 import { createPdfAttachments } from './compose/pdf-attachments.ts';
 import { mailerPipelines, mailsInHand } from './nats/pipelines.ts';
 import { previewPage } from './templates/preview.ts';
-import { createQuota, quotaBucket } from './quota/quota.ts';
+import { createQuota } from './quota/quota.ts';
 import { defaultBreaker, type BreakerSettings } from './providers/breaker.ts';
 import { createDispatcher } from './providers/dispatcher.ts';
 import { defaultTimeouts, openTransport, type SmtpTimeouts } from './providers/transport.ts';
-import { createSuppressions, suppressionBucket } from './suppression/suppressions.ts';
+import { createSuppressions } from './suppression/suppressions.ts';
 
 /** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
 export interface Tuning {
@@ -38,9 +38,9 @@ export async function startEmail(
   const worker = await joinBus('email', context);
   const { nc } = worker.bus;
   const [inbox, quotas, suppressions] = await Promise.all([
-    openBucket(nc, inboxBucket),
-    openBucket(nc, quotaBucket),
-    openBucket(nc, suppressionBucket),
+    openBucket(nc, buckets.emailInbox),
+    openBucket(nc, buckets.emailQuotas),
+    openBucket(nc, buckets.emailSuppressions),
   ]);
 
   const attemptMs = config.SMTP_ATTEMPT_TIMEOUT_MS;

@@ -81,7 +81,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
     ...stream,
     consumers: stream.consumers.map((consumer) => ({ ...consumer, ackWaitMs })),
   }));
-  await provision(nc, { streams });
+  await provision(nc, { ...topology, streams });
   const bus = await createBus(nc);
 
   const results: EmailSent[] = [];
@@ -126,7 +126,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
     nats,
     bus,
     results,
-    bucket: (name) => openBucket(nc, { name, about: '', ttlMs: 0 }),
+    bucket: (name) => openBucket(nc, { name }),
     async ask(mail) {
       const template = mail.template ?? 'welcome';
       const welcome = template === 'welcome';

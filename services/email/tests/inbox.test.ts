@@ -1,15 +1,8 @@
 import { startNats, type NatsProcess } from '@sluice/dev';
-import { connectNats, openBucket } from '@sluice/messaging';
+import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
-import {
-  createInbox,
-  inboxBucket,
-  type Claimed,
-  type Inbox,
-  type MailClaim,
-  type MailOutcome,
-} from '../src/delivery/inbox.ts';
+import { createInbox, type Claimed, type Inbox, type MailClaim, type MailOutcome } from '../src/delivery/inbox.ts';
 
 const LEASE_MS = 40_000;
 const sent: MailOutcome = { kind: 'sent', messageId: '<x@y>', provider: 'a', attempts: 1, ambiguous: false };
@@ -20,7 +13,7 @@ let bucket: Bucket;
 beforeAll(async () => {
   nats = await startNats();
   nc = await connectNats({ url: nats.url, name: 'inbox-test' });
-  bucket = await openBucket(nc, inboxBucket);
+  bucket = await createBucket(nc, buckets.emailInbox);
 });
 afterAll(async () => {
   await nc?.close();

@@ -1,9 +1,9 @@
 import { startNats, type NatsProcess } from '@sluice/dev';
-import { connectNats, openBucket } from '@sluice/messaging';
+import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
-import { createQuota, quotaBucket, type Quota } from '../src/quota/quota.ts';
-import { createSuppressions, suppressionBucket, type Suppressions } from '../src/suppression/suppressions.ts';
+import { createQuota, type Quota } from '../src/quota/quota.ts';
+import { createSuppressions, type Suppressions } from '../src/suppression/suppressions.ts';
 
 let nats: NatsProcess;
 let nc: Awaited<ReturnType<typeof connectNats>>;
@@ -12,8 +12,8 @@ let suppressions: Suppressions;
 beforeAll(async () => {
   nats = await startNats();
   nc = await connectNats({ url: nats.url, name: 'quota-test' });
-  bucket = await openBucket(nc, quotaBucket);
-  suppressions = createSuppressions(await openBucket(nc, suppressionBucket));
+  bucket = await createBucket(nc, buckets.emailQuotas);
+  suppressions = createSuppressions(await createBucket(nc, buckets.emailSuppressions));
 });
 afterAll(async () => {
   await nc?.close();
@@ -84,7 +84,7 @@ describe('the suppression list', () => {
     await suppressions.add('Dead@example.com');
     await suppressions.add('dead@example.com');
     expect(await suppressions.has('DEAD@example.com')).toBe(true);
-    const keys = await (await openBucket(nc, suppressionBucket)).keys();
+    const keys = await (await createBucket(nc, buckets.emailSuppressions)).keys();
     for await (const key of keys) expect(key).not.toContain('dead');
   });
 });

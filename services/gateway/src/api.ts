@@ -1,14 +1,14 @@
 import type { AddressInfo } from 'node:net';
-import { openBucket, openSwitchboard } from '@sluice/messaging';
+import { buckets, openBucket, openSwitchboard } from '@sluice/messaging';
 import type { AcceptDeps } from './accept/accept-job.ts';
 import { KeysInProgress } from './accept/idempotency.ts';
-import { API_KEYS, openKeyRing } from './accounts/api-keys.ts';
+import { openKeyRing } from './accounts/api-keys.ts';
 import { accountRoutes } from './credits/routes.ts';
 import { useAccess, type AccessSettings } from './http/account.ts';
 import { createApp, type App } from './http/app.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
-import { FLOWS, openFlowBook } from './lifecycle/flows.ts';
+import { openFlowBook } from './lifecycle/flows.ts';
 import { BodyBudget } from './limits/body-budget.ts';
 import { BodyWatch } from './limits/body-watch.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
@@ -28,7 +28,7 @@ import { systemRoutes } from './routes/system.ts';
 import { createRpc, mountRpc, startRpcServer } from './rpc/server.ts';
 import { liveJobs } from './timeline/live.ts';
 import { webhookRoutes } from './webhooks/routes.ts';
-import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
+import { webhookSecrets } from './webhooks/secrets.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 
 /** The half of a gateway that clients talk to: HTTP, gRPC, and the read model behind their questions. */
@@ -62,7 +62,7 @@ export async function startApi(
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
   parts.metrics?.watchOpen(() => model.open());
-  const flows = await openFlowBook(await openBucket(bus.nc, FLOWS));
+  const flows = await openFlowBook(await openBucket(bus.nc, buckets.flows));
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
@@ -104,7 +104,7 @@ export async function startApi(
   deadLetterRoutes(app, { bus, jobs, store, now });
   pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
   historyRoutes(app, { model, flows });
-  webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now));
+  webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now));
   accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
   const rpc = createRpc({ ...deps, flows, bodies });
   await mountRpc(app, rpc);
@@ -137,8 +137,8 @@ export async function startApi(
 }
 
 async function openAccess({ bus, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
-  const rates = await openBucket(bus.nc, { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS });
-  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, API_KEYS));
+  const rates = await openBucket(bus.nc, buckets.rates);
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, buckets.apiKeys));
   const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
   return {
     keys,

@@ -8,6 +8,8 @@ const natural = z.coerce.number().int().min(0);
 export const gatewayFields = {
   ...natsFields,
   ...storeFields,
+  /** Copies of every stream and bucket in a cluster of at least as many servers. Never lowered by a smaller value. */
+  NATS_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
   /** What this process does: `api` answers clients, `worker` drives jobs, `all` does both. */
   ROLE: z.enum(['all', 'api', 'worker']).default('all'),
   PORT: fields.port.default(8080),

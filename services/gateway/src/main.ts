@@ -1,6 +1,6 @@
 import { templateOf } from '@sluice/contracts';
 import { isJobId, isTerminal, jobLog } from '@sluice/jobs';
-import { connectService, createBus, inspect, provision, topology } from '@sluice/messaging';
+import { connectService, createBus, describeDifference, provision, topology, watchTopology } from '@sluice/messaging';
 import { runService } from '@sluice/service';
 import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
@@ -21,8 +21,17 @@ await runService({
   async start({ config, log, telemetry, instance, fault }) {
     const nc = await connectService(config, 'gateway', instance);
     // The gateway makes the streams: the others wait for theirs.
-    const report = await provision(nc, topology);
-    if (report.created.length + report.updated.length > 0) log.info({ ...report }, 'topology provisioned');
+    const replicas = config.NATS_REPLICAS;
+    const { created, updated, notRaised } = await provision(nc, topology, { replicas });
+    if (created.length + updated.length > 0) log.info({ created, updated }, 'topology provisioned');
+    if (notRaised.length > 0) {
+      log.warn(
+        { notRaised },
+        'the cluster could not place every copy: NATS_REPLICAS asks for more servers than are up',
+      );
+    }
+    const topologyWatch = watchTopology(nc, topology, { replicas, log });
+    await topologyWatch.look();
     const bus = await createBus(nc, { tracePublish: publishSpan });
     const store = createStore({
       endpoint: config.S3_ENDPOINT,
@@ -84,6 +93,7 @@ await runService({
     });
     // Once per broker is enough, and every gateway has a process that answers clients.
     if (config.ROLE !== 'worker') jetstreamMetrics(registry, () => gateway.watch.look());
+    metrics.watchTopology(() => topologyWatch.differences());
     log.info({ role: config.ROLE, url: gateway.url }, gateway.url === undefined ? 'pulling' : 'listening');
 
     const jobs = jobLog(bus);
@@ -107,13 +117,17 @@ await runService({
           });
 
     return {
-      ready: async () => {
-        const reasons = gateway.reasons();
-        if (reasons.length > 0) return reasons;
-        const drift = await inspect(nc, topology);
-        return drift.map(({ where, setting }) => `${where}: ${setting} is not as it should be`);
-      },
+      ready: () => [
+        ...gateway.reasons(),
+        // Without JOBS no job can be accepted. Anything else that is missing or changed holds up its own work alone.
+        ...topologyWatch
+          .differences()
+          .filter(({ where, setting }) => where === 'JOBS' && setting === 'existence')
+          .map(describeDifference),
+      ],
+      warnings: () => topologyWatch.differences().map(describeDifference),
       async stop() {
+        topologyWatch.close();
         await sweeper?.stop();
         await gateway.stop();
         traced.close();

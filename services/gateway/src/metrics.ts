@@ -1,5 +1,6 @@
 import { JobKind, JobState, Priority, type Job } from '@sluice/contracts';
 import { isTerminal, type JobLog } from '@sluice/jobs';
+import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { Counter, Gauge, Histogram } from 'prom-client';
 
@@ -13,6 +14,7 @@ export const gatewayMetricNames = {
   storeDuration: 'object_store_operation_duration_seconds',
   sweptAt: 'storage_sweep_last_success_timestamp_seconds',
   swept: 'storage_sweep_deleted_total',
+  topologyDifferences: 'gateway_topology_differences',
 } as const;
 
 /** What the gateway counts. */
@@ -22,6 +24,8 @@ export interface GatewayMetrics {
   swept(deleted: number): void;
   /** Exposes the jobs that have not ended, read when somebody scrapes. */
   watchOpen(read: () => readonly OpenJobs[]): void;
+  /** Exposes how many settings of the server differ from the topology. */
+  watchTopology(read: () => readonly Pick<Difference, 'owner'>[]): void;
 }
 
 /** Jobs of one kind that have not ended. */
@@ -108,6 +112,19 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
           this.reset();
           for (const kind of ['image', 'email']) this.set({ kind }, 0);
           for (const { kind, oldestMs } of read()) this.set({ kind }, Math.max(0, (Date.now() - oldestMs) / 1000));
+        },
+      });
+    },
+    watchTopology(read) {
+      void new Gauge({
+        name: names.topologyDifferences,
+        help: 'Stream, bucket and consumer settings that differ from the topology, by who owns the setting',
+        labelNames: ['owner'],
+        registers,
+        collect() {
+          for (const owner of ['application', 'operator'] as const) {
+            this.set({ owner }, read().filter((difference) => difference.owner === owner).length);
+          }
         },
       });
     },

@@ -1,4 +1,5 @@
 import {
+  buckets,
   createLifecycle,
   createPipelineHost,
   followSwitchboard,
@@ -14,7 +15,7 @@ import { orchestrator } from './orchestrator/orchestrator.ts';
 import type { GatewayParts, Ground } from './parts.ts';
 import { deadLetters } from './settle/dead-letters.ts';
 import { emailSent, imageConverted } from './settle/results.ts';
-import { WEBHOOK_SECRETS, webhookSecrets } from './webhooks/secrets.ts';
+import { webhookSecrets } from './webhooks/secrets.ts';
 import { createWebhookAgent } from './webhooks/target.ts';
 import { defaultWebhooks, webhooksPipeline } from './webhooks/webhooks.ts';
 
@@ -44,7 +45,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   });
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
-  const secrets = webhookSecrets(await openBucket(bus.nc, WEBHOOK_SECRETS), now);
+  const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
   const accept = { log: jobs, now, gate, targets: calls.targets, credits };
 
   await host.start(orchestrator, { bus, jobs, store, now, report, credits });

@@ -1,6 +1,6 @@
-import { openBucket } from '@sluice/messaging';
+import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { API_KEYS, createKey, listKeys, revokeKey } from '../src/accounts/api-keys.ts';
+import { createKey, listKeys, revokeKey } from '../src/accounts/api-keys.ts';
 import type { JobView } from '../src/http/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => rig?.stop());
 
-const keys = async () => openBucket(rig.bus.nc, API_KEYS);
+const keys = async () => openBucket(rig.bus.nc, buckets.apiKeys);
 const known = (key: string) =>
   eventually(
     () => rig.call('/v1/jobs/x', { headers: bearer(key) }),

@@ -3,9 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ConvertImageRequestSchema } from '@sluice/contracts';
-import { openBucket } from '@sluice/messaging';
+import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { API_KEYS, createKey } from '../src/accounts/api-keys.ts';
+import { createKey } from '../src/accounts/api-keys.ts';
 import type { Gateway } from '../src/gateway.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
@@ -80,7 +80,7 @@ describe('a call without a key', () => {
   });
 
   test('over its rate is refused before its body is read', async () => {
-    const { key } = await createKey(await openBucket(rig.bus.nc, API_KEYS), 'slow', ['jobs:write']);
+    const { key } = await createKey(await openBucket(rig.bus.nc, buckets.apiKeys), 'slow', ['jobs:write']);
     const nowMs = Date.now();
     const limited = await rig.replica({
       now: () => nowMs,
@@ -170,7 +170,7 @@ describe('the bytes of all bodies together', () => {
   });
 
   test('of one account leave room for another', async () => {
-    const kv = await openBucket(rig.bus.nc, API_KEYS);
+    const kv = await openBucket(rig.bus.nc, buckets.apiKeys);
     const greedy = (await createKey(kv, 'greedy', ['jobs:write'])).key;
     const modest = (await createKey(kv, 'modest', ['jobs:write'])).key;
     const small = await rig.replica({ settings: { bodies: { ...bodies, totalBytes: 66 * MIB }, auth: 'keys' } });

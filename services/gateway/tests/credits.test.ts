@@ -2,12 +2,12 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { JobState, type Job } from '@sluice/contracts';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { openBucket } from '@sluice/messaging';
+import { buckets, openBucket } from '@sluice/messaging';
 import { isTerminal, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob, type AcceptDeps } from '../src/accept/accept-job.ts';
 import { emailOrder } from '../src/accept/email-order.ts';
-import { API_KEYS, createKey } from '../src/accounts/api-keys.ts';
+import { createKey } from '../src/accounts/api-keys.ts';
 import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
 import { grant, statement } from '../src/credits/ledger.ts';
 import type { JobView } from '../src/http/job-view.ts';
@@ -28,7 +28,7 @@ afterAll(() => rig?.stop());
 
 /** An account with a key of its own, and so many credits. */
 async function account(name: string, credits: number) {
-  const { key } = await createKey(await openBucket(rig.bus.nc, API_KEYS), name, [
+  const { key } = await createKey(await openBucket(rig.bus.nc, buckets.apiKeys), name, [
     'jobs:write',
     'jobs:read',
     'account:read',

@@ -1,7 +1,7 @@
 import { startNats, type NatsProcess } from '@sluice/dev';
-import { connectNats, openBucket } from '@sluice/messaging';
+import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FLOWS, openFlowBook, type FlowBook } from '../src/lifecycle/flows.ts';
+import { openFlowBook, type FlowBook } from '../src/lifecycle/flows.ts';
 
 let nats: NatsProcess;
 const opened: { close(): unknown }[] = [];
@@ -15,7 +15,7 @@ afterAll(async () => {
 
 const replica = async (): Promise<FlowBook> => {
   const nc = await connectNats({ url: nats.url, name: 'flows' });
-  const book = await openFlowBook(await openBucket(nc, FLOWS));
+  const book = await openFlowBook(await createBucket(nc, buckets.flows));
   opened.push(nc, book);
   return book;
 };

@@ -13,9 +13,9 @@ import {
   ServerReflection,
   UserService,
 } from '@sluice/contracts';
-import { openBucket } from '@sluice/messaging';
+import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { API_KEYS, createKey } from '../src/accounts/api-keys.ts';
+import { createKey } from '../src/accounts/api-keys.ts';
 import { ApiProblem, problems, type ProblemCode } from '../src/http/problem.ts';
 import { rpcCodes, rpcError } from '../src/rpc/problem-codes.ts';
 import type { Gateway } from '../src/gateway.ts';
@@ -177,7 +177,7 @@ describe('every problem', () => {
 
 describe('keys and limits', () => {
   test('hold as over HTTP', async () => {
-    const keys = await openBucket(rig.bus.nc, API_KEYS);
+    const keys = await openBucket(rig.bus.nc, buckets.apiKeys);
     const { key } = await createKey(keys, 'acme', ['jobs:write']);
     // The clock stands still: the limit of an hour is not to end in the middle.
     const nowMs = Date.now();

@@ -5,6 +5,7 @@ import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { subject as fill, type Channel } from '@sluice/contracts';
 import type { HeaderInput, NatsPort, PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
+import { JS_ERROR } from '../nats/api-error.ts';
 import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
 import { decoder, encode } from './wire.ts';
 
@@ -177,13 +178,11 @@ function expectationsOf({
   };
 }
 
-const NO_MESSAGE_FOUND = 10_037;
-
 /** Asks the stream's leader, which knows of every write that was confirmed; on a stream of one replica anybody does. */
 async function leaderRead(jsm: JetStreamManager, stream: string, subject: string): Promise<DirectMessage | undefined> {
   const found = await jsm.streams.getMessage(stream, { last_by_subj: subject }).catch((error: unknown) => {
     const { code, status } = error as { code?: unknown; status?: unknown };
-    if (code === NO_MESSAGE_FOUND || code === 404 || status === 404) return null;
+    if (code === JS_ERROR.noMessageFound || code === 404 || status === 404) return null;
     throw error;
   });
   if (found === null) return undefined;

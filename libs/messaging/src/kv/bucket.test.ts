@@ -2,7 +2,8 @@ import { startNats, type NatsProcess } from '@sluice/dev';
 import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openBucket, valueOf, watchBucket } from './bucket.ts';
+import { buckets } from '../topology/buckets.ts';
+import { createBucket, valueOf, watchBucket } from './bucket.ts';
 import { connectNats } from '../nats/connection.ts';
 import { watchSwitchboard } from '../pipelines/switches.ts';
 
@@ -14,7 +15,7 @@ let kv: KV;
 beforeAll(async () => {
   server = await startNats();
   nc = await connectNats({ url: server.url, name: 'bucket-test' });
-  kv = await openBucket(nc, { name: 'pipelines', about: 'as the switchboard has it', ttlMs: 0 });
+  kv = await createBucket(nc, buckets.pauseState);
 });
 afterAll(async () => {
   await nc?.close();

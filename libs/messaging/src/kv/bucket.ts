@@ -1,31 +1,43 @@
+import { jetstreamManager } from '@nats-io/jetstream';
 import { Kvm, type KV, type KvEntry } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
+import { provision, type ProvisionOptions } from '../provision/provision.ts';
+import { BUCKET_PREFIX } from '../provision/settings.ts';
+import type { BucketSpec } from '../provision/specs.ts';
 
-/** A key-value bucket. Entries expire together: keys with times of their own need a newer server than the oldest we run on. */
-export interface BucketSpec {
-  readonly name: string;
-  readonly about: string;
-  /** 0 keeps for ever. */
-  readonly ttlMs: number;
+/** A bucket that was to be opened is not on the server. */
+export class BucketMissingError extends Error {
+  override readonly name = 'BucketMissingError';
+  readonly code = 'bucket_missing';
+  constructor(bucket: string, cause: unknown) {
+    super(`the bucket ${bucket} does not exist: start the gateway, which makes it`, { cause });
+  }
 }
 
-/** Opens a bucket, making it first when it is not there. */
-export async function openBucket(
-  nc: NatsConnection,
-  spec: BucketSpec,
-  options: { readonly replicas?: number } = {},
-): Promise<KV> {
-  return new Kvm(nc).create(spec.name, {
-    description: spec.about,
-    ttl: spec.ttlMs,
-    history: 1,
-    replicas: options.replicas ?? 1,
-    allow_direct: true,
+/**
+ * Opens a bucket that was provisioned. It makes none: a bucket made in passing would have the replicas and limits of
+ * whoever came first.
+ *
+ * @throws {BucketMissingError}
+ */
+export async function openBucket(nc: NatsConnection, { name }: Pick<BucketSpec, 'name'>): Promise<KV> {
+  const jsm = await jetstreamManager(nc, { checkAPI: false });
+  await jsm.streams.info(`${BUCKET_PREFIX}${name}`).catch((error: unknown) => {
+    if (apiErrorCode(error) === JS_ERROR.streamNotFound) throw new BucketMissingError(name, error);
+    throw error;
   });
+  return new Kvm(nc).open(name, { allow_direct: true });
+}
+
+/** Makes a bucket if it is not there, and opens it. */
+export async function createBucket(nc: NatsConnection, spec: BucketSpec, options?: ProvisionOptions): Promise<KV> {
+  await provision(nc, { streams: [], buckets: [spec] }, options);
+  return openBucket(nc, spec);
 }
 
 /** Whether what an entry holds is what the bucket is for. */
-type IsValue<T extends object> = (value: object) => value is T;
+export type IsValue<T extends object> = (value: object) => value is T;
 
 /** What an entry holds; undefined for none, for one that was taken out, and for what is not meant for this bucket. */
 export function valueOf<T extends object>(entry: KvEntry | null, isValue: IsValue<T>): T | undefined {

@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { RunningPipeline } from '@sluice/pipeline';
 import { openBucket, valueOf, watchBucket } from '../kv/bucket.ts';
+import { buckets } from '../topology/buckets.ts';
 import type { PipelineHost } from './host.ts';
 
 /** A pipeline that an operator stopped on every replica. */
@@ -10,8 +11,6 @@ export interface PipelineSwitch {
   readonly by: string;
   readonly at: string;
 }
-
-const BUCKET = { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0 } as const;
 
 const isSwitch = (value: object): value is PipelineSwitch => 'paused' in value && typeof value.paused === 'boolean';
 
@@ -23,7 +22,7 @@ export interface Switchboard {
 
 /** Opens the switchboard. */
 export async function openSwitchboard(nc: NatsConnection): Promise<Switchboard> {
-  const kv = await openBucket(nc, BUCKET);
+  const kv = await openBucket(nc, buckets.pauseState);
   return {
     async set(pipeline, to) {
       await kv.put(pipeline, JSON.stringify(to));
@@ -53,7 +52,7 @@ export async function watchSwitchboard(nc: NatsConnection): Promise<SwitchFollow
     if (wanted?.paused === true) void pipeline.pause(wanted.reason).catch(() => undefined);
     else if (pipeline.state === 'paused') pipeline.resume();
   };
-  const stop = await watchBucket(await openBucket(nc, BUCKET), isSwitch, (key, to) => {
+  const stop = await watchBucket(await openBucket(nc, buckets.pauseState), isSwitch, (key, to) => {
     if (to === undefined) switches.delete(key);
     else switches.set(key, to);
     for (const { name, pipeline } of followers) if (name === key) apply(name, pipeline);

@@ -1,33 +1,27 @@
-import {
-  AckPolicy,
-  DeliverPolicy,
-  DiscardPolicy,
-  jetstreamManager,
-  ReplayPolicy,
-  RetentionPolicy,
-  StorageType,
-  type JetStreamManager,
-} from '@nats-io/jetstream';
-import { nanos, type NatsConnection } from '@nats-io/transport-node';
-import type { ConsumerSpec, StreamSpec, Topology } from './specs.ts';
-
-/** One setting that differs between the topology and the server. */
-export interface Difference {
-  /** `STREAM` or `STREAM/consumer`. */
-  readonly where: string;
-  readonly setting: string;
-  readonly server: unknown;
-  readonly wanted: unknown;
-}
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
+import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
+import { BUCKET_PREFIX, bucketConfig, consumerConfig, streamConfig, type Settings } from './settings.ts';
+import type { Topology } from './specs.ts';
 
 /** What a provisioning run did. */
 export interface ProvisionReport {
   readonly created: readonly string[];
   readonly updated: readonly Difference[];
+  /** What an operator set, and stays. */
+  readonly kept: readonly Difference[];
+  /** Streams that have fewer replicas than asked for, because the server could not place them now. */
+  readonly notRaised: readonly Difference[];
+}
+
+export interface ProvisionOptions {
+  /** Copies of every stream and bucket, on as many servers; 1 when absent. Raises what has fewer, lowers nothing. */
+  readonly replicas?: number;
 }
 
 /**
- * The server holds a stream or consumer whose settings differ in a way that no update can mend. It is never deleted
+ * The server holds a stream or consumer whose settings differ in a way that no update can change. It is never deleted
  * and made again silently: what it holds would be gone.
  */
 export class TopologyDriftError extends Error {
@@ -36,7 +30,8 @@ export class TopologyDriftError extends Error {
   readonly differences: readonly Difference[];
   constructor(differences: readonly Difference[], cause?: unknown) {
     super(
-      `the server's topology differs from ours and cannot be updated in place:\n${differences.map(line).join('\n')}\n` +
+      `the server's topology differs from the application's and cannot be updated in place:\n` +
+        `${differences.map((d) => `  ${d.where}: ${d.setting} is ${JSON.stringify(d.server)}, wanted ${JSON.stringify(d.wanted)}`).join('\n')}\n` +
         'Drain what the stream holds, then delete it with `nats stream rm` and start again.',
       { cause },
     );
@@ -44,74 +39,94 @@ export class TopologyDriftError extends Error {
   }
 }
 
-const line = (d: Difference): string =>
-  `  ${d.where}: ${d.setting} is ${JSON.stringify(d.server)}, wanted ${JSON.stringify(d.wanted)}`;
+/** The server would not make a stream, bucket or consumer; the message says which setting to change. */
+export class ProvisionError extends Error {
+  override readonly name = 'ProvisionError';
+  readonly code = 'provision_failed';
+}
 
 /**
- * Makes the server's streams and consumers what the topology says: get, diff, update, read back. Safe to run from
- * several processes at once and at every start; a second run changes nothing.
+ * Makes the server's streams, buckets and consumers what the topology says: get, compare, update, read back. Safe to run
+ * from several processes at once and at every start; a second run changes nothing. What operators may set (see
+ * `settings.ts`) stays as they set it, and replicas are never lowered.
  *
  * @throws {Error} when the server is too old for a setting.
  * @throws {TopologyDriftError} when a difference cannot be updated, or a server took an update and did not keep it.
+ * @throws {ProvisionError} when something that is missing cannot be made.
  */
 export async function provision(
   nc: NatsConnection,
   topology: Topology,
-  options: { readonly replicas?: number } = {},
+  options: ProvisionOptions = {},
 ): Promise<ProvisionReport> {
   assertServer(nc, topology);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
-  const created: string[] = [];
-  const updated: Difference[] = [];
-  for (const spec of topology.streams) {
-    const config = streamConfig(spec, options.replicas ?? 1);
-    await converge(spec.name, config, ['retention', 'storage', 'deny_delete', 'deny_purge'], streamAccess(jsm, spec));
-    for (const consumer of spec.consumers) {
-      const wanted = consumerConfig(consumer, config.num_replicas);
-      const fixed = ['ack_policy', 'deliver_policy', 'replay_policy'];
-      await converge(`${spec.name}/${consumer.name}`, wanted, fixed, consumerAccess(jsm, spec.name, consumer.name));
-    }
+  const report = { created: [], updated: [], kept: [], notRaised: [] } as {
+    created: string[];
+    updated: Difference[];
+    kept: Difference[];
+    notRaised: Difference[];
+  };
+  for (const { where, wanted, access } of entries(jsm, topology, options.replicas ?? 1)) {
+    await converge(where, wanted, access);
   }
-  return { created, updated };
+  return report;
 
-  async function converge(where: string, wanted: Settings, fixed: readonly string[], access: Access): Promise<void> {
+  async function converge(where: string, wanted: Settings, access: Access): Promise<void> {
     const current = await access.get();
     if (current === undefined) {
-      await access.add(wanted);
-      created.push(where);
+      await access
+        .add({ ...wanted, metadata: provisionedMetadata(where, undefined, wanted) })
+        .catch((cause: unknown) => {
+          throw new ProvisionError(`${where} could not be made: ${reasonOf(cause, wanted)}`, { cause });
+        });
+      report.created.push(where);
     } else {
-      const differences = diff(where, current, wanted);
-      const stuck = differences.filter((d) => fixed.includes(d.setting));
-      if (stuck.length > 0) throw new TopologyDriftError(stuck);
-      if (differences.length === 0) return;
-      await access.update(wanted).catch((cause: unknown) => {
-        throw new TopologyDriftError(differences, cause);
-      });
-      updated.push(...differences);
+      const differences = judge(where, current, wanted);
+      const stop = differences.filter(({ action }) => action === 'stop');
+      if (stop.length > 0) throw new TopologyDriftError(stop);
+      report.kept.push(...differences.filter(({ action }) => action === 'keep'));
+      const set = differences.filter(({ action }) => action === 'set');
+      if (set.length > 0 || !isRecorded(where, current, wanted)) {
+        const changes = Object.fromEntries(set.map(({ setting, wanted: value }) => [setting, value]));
+        const metadata = provisionedMetadata(where, current, wanted);
+        await access.update({ ...changes, metadata }).catch((cause: unknown) => {
+          throw new TopologyDriftError(set, cause);
+        });
+        report.updated.push(...set);
+      }
+      // Apart from the rest: a cluster that is short of a server cannot place another copy, and must not be kept from
+      // everything else by that.
+      for (const raise of differences.filter(({ action }) => action === 'raise')) {
+        const raised = await access.update({ [raise.setting]: raise.wanted }).then(
+          () => true,
+          () => false,
+        );
+        (raised ? report.updated : report.notRaised).push(raise);
+      }
     }
     // Older servers take settings they do not know and answer as if all were well.
-    const left = diff(where, (await access.get()) ?? {}, wanted);
+    const left = judge(where, (await access.get()) ?? {}, wanted).filter(
+      ({ action }) => action === 'stop' || action === 'set',
+    );
     if (left.length > 0) throw new TopologyDriftError(left);
   }
 }
 
-/**
- * What is missing or different on the server, without changing anything: what a readiness check asks.
- */
-export async function inspect(nc: NatsConnection, topology: Topology): Promise<readonly Difference[]> {
+/** What is missing or different on the server, without changing anything. */
+export async function inspect(
+  nc: NatsConnection,
+  topology: Topology,
+  options: ProvisionOptions = {},
+): Promise<readonly Difference[]> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const found: Difference[] = [];
-  const compare = async (where: string, wanted: Settings, access: Access): Promise<void> => {
+  for (const { where, wanted, access } of entries(jsm, topology, options.replicas ?? 1)) {
     const current = await access.get();
-    if (current === undefined) found.push({ where, setting: 'existence', server: 'absent', wanted: 'present' });
-    else found.push(...diff(where, current, wanted));
-  };
-  for (const spec of topology.streams) {
-    const { num_replicas: _, ...config } = streamConfig(spec, 1);
-    await compare(spec.name, config, streamAccess(jsm, spec));
-    for (const consumer of spec.consumers) {
-      const { num_replicas: _, ...wanted } = consumerConfig(consumer, 1);
-      await compare(`${spec.name}/${consumer.name}`, wanted, consumerAccess(jsm, spec.name, consumer.name));
+    if (current !== undefined) {
+      found.push(...judge(where, current, wanted));
+    } else {
+      found.push({ where, setting: 'existence', server: 'absent', wanted: 'present', owner: 'application' });
     }
   }
   return found;
@@ -132,31 +147,56 @@ function assertServer(nc: NatsConnection, topology: Topology): void {
   );
 }
 
-type Settings = Readonly<Record<string, unknown>>;
+interface Entry {
+  readonly where: string;
+  readonly wanted: Settings;
+  readonly access: Access;
+}
+
+function* entries(jsm: JetStreamManager, topology: Topology, replicas: number): Generator<Entry> {
+  for (const spec of topology.streams) {
+    yield { where: spec.name, wanted: streamConfig(spec, replicas), access: streamAccess(jsm, spec.name) };
+    for (const consumer of spec.consumers) {
+      const where = `${spec.name}/${consumer.name}`;
+      yield { where, wanted: consumerConfig(consumer), access: consumerAccess(jsm, spec.name, consumer.name) };
+    }
+  }
+  for (const spec of topology.buckets) {
+    const where = `${BUCKET_PREFIX}${spec.name}`;
+    yield { where, wanted: bucketConfig(spec, replicas), access: streamAccess(jsm, where) };
+  }
+}
 
 interface Access {
   get(): Promise<Settings | undefined>;
   add(wanted: Settings): Promise<unknown>;
-  update(wanted: Settings): Promise<unknown>;
+  update(changes: Settings): Promise<unknown>;
 }
 
-const ABSENT = new Set([10_059, 10_014]); // stream not found, consumer not found
 const absentAsUndefined = (error: unknown): undefined => {
-  const code = (error as { code?: unknown }).code;
-  if (typeof code === 'number' && ABSENT.has(code)) return undefined;
+  const code = apiErrorCode(error);
+  if (code === JS_ERROR.streamNotFound || code === JS_ERROR.consumerNotFound) return undefined;
   throw error;
 };
 
-const streamAccess = (jsm: JetStreamManager, spec: StreamSpec): Access => ({
-  get: () => jsm.streams.info(spec.name).then((info) => ({ ...info.config }), absentAsUndefined),
-  add: (wanted) => jsm.streams.add({ ...wanted, name: spec.name }),
-  update: (wanted) => jsm.streams.update(spec.name, wanted),
+const streamAccess = (jsm: JetStreamManager, name: string): Access => ({
+  get: () => jsm.streams.info(name).then((info) => ({ ...info.config }), absentAsUndefined),
+  add: (wanted) => jsm.streams.add({ ...wanted, name }),
+  update: (changes) => jsm.streams.update(name, changes),
 });
 
 const consumerAccess = (jsm: JetStreamManager, stream: string, name: string): Access => ({
   get: () => jsm.consumers.info(stream, name).then((info) => normalise({ ...info.config }), absentAsUndefined),
-  add: (wanted) => jsm.consumers.add(stream, wanted),
-  update: (wanted) => jsm.consumers.update(stream, name, wanted),
+  add: (wanted) => jsm.consumers.add(stream, withoutEmpty(wanted)),
+  update(changes) {
+    const update: Record<string, unknown> = { ...changes };
+    // A server keeps one filter or the list of them, and refuses both.
+    if ('filter_subjects' in changes) update['filter_subject'] = undefined;
+    // The client takes no empty list of groups; without the settings the server takes them away.
+    if ('priority_groups' in changes)
+      Object.assign(update, { priority_groups: undefined, priority_policy: undefined, priority_timeout: undefined });
+    return jsm.consumers.update(stream, name, update);
+  },
 });
 
 /** A server keeps a single filter as `filter_subject`, several as `filter_subjects`. */
@@ -165,50 +205,21 @@ function normalise(config: Settings): Settings {
   return typeof single === 'string' && single !== '' ? { ...config, filter_subjects: [single] } : config;
 }
 
-function streamConfig(spec: StreamSpec, replicas: number): Settings & { readonly num_replicas: number } {
-  return {
-    name: spec.name,
-    description: spec.about,
-    subjects: [...spec.subjects],
-    retention: spec.kind === 'work' ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
-    storage: StorageType.File,
-    discard: spec.kind === 'work' ? DiscardPolicy.New : DiscardPolicy.Old,
-    max_age: nanos(spec.maxAgeMs),
-    max_msgs: spec.maxMessages,
-    max_bytes: -1,
-    duplicate_window: nanos(spec.duplicateWindowMs),
-    allow_direct: true,
-    deny_delete: spec.appendOnly ?? false,
-    deny_purge: spec.appendOnly ?? false,
-    allow_atomic: spec.atomicBatches ?? false,
-    allow_msg_ttl: spec.messageTtl ?? false,
-    num_replicas: replicas,
-  };
+/** Settings that a server older than the setting would refuse even when they are off. */
+const withoutEmpty = (config: Settings): Settings =>
+  Object.fromEntries(Object.entries(config).filter(([, value]) => !(Array.isArray(value) && value.length === 0)));
+
+/** Why a server made nothing, and what to change. */
+function reasonOf(error: unknown, wanted: Settings): string {
+  const text = error instanceof Error ? error.message : String(error);
+  switch (apiErrorCode(error)) {
+    case JS_ERROR.replicasNotSupported:
+    case JS_ERROR.noSuitablePeers:
+    case JS_ERROR.insufficientResources:
+      return `${text}. It asks for ${String(wanted['num_replicas'])} replicas: NATS_REPLICAS must not be more than the servers of the cluster that are up`;
+    case JS_ERROR.storageExceeded:
+      return `${text}. It asks for ${String(wanted['max_bytes'])} bytes: raise max_file_store of the server or the limit of the account`;
+    default:
+      return text;
+  }
 }
-
-function consumerConfig(spec: ConsumerSpec, replicas: number): Settings & { readonly num_replicas: number } {
-  return {
-    durable_name: spec.name,
-    filter_subjects: [...spec.filterSubjects],
-    ack_policy: AckPolicy.Explicit,
-    deliver_policy: DeliverPolicy.All,
-    replay_policy: ReplayPolicy.Instant,
-    ack_wait: nanos(spec.ackWaitMs),
-    max_ack_pending: spec.maxAckPending,
-    max_deliver: -1,
-    num_replicas: replicas,
-  };
-}
-
-function diff(where: string, server: Settings, wanted: Settings): Difference[] {
-  return Object.entries(wanted)
-    .filter(([setting, value]) => !same(server[setting] ?? absentValue(value), value))
-    .map(([setting, value]) => ({ where, setting, server: server[setting], wanted: value }));
-}
-
-/** Servers leave out settings that are off. */
-const absentValue = (wanted: unknown): unknown =>
-  typeof wanted === 'boolean' ? false : typeof wanted === 'number' ? 0 : undefined;
-
-const same = (a: unknown, b: unknown): boolean => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-const sorted = (value: unknown): unknown => (Array.isArray(value) ? value.map(String).sort() : value);

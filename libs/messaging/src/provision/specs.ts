@@ -32,6 +32,16 @@ export interface StreamSpec<Name extends string = string> {
   readonly consumers: readonly ConsumerSpec[];
 }
 
+/** A key-value bucket of one value per key. Its entries expire together. */
+export interface BucketSpec {
+  readonly name: string;
+  readonly about: string;
+  /** 0 keeps for ever. */
+  readonly ttlMs: number;
+}
+
+/** What a system keeps on its broker. */
 export interface Topology<Name extends string = string> {
   readonly streams: readonly StreamSpec<Name>[];
+  readonly buckets: readonly BucketSpec[];
 }

@@ -1,4 +1,5 @@
 import { channels, type StreamName } from '@sluice/contracts';
+import { bucketList } from './buckets.ts';
 import type { ConsumerSpec, StreamSpec as AnyStreamSpec, Topology as AnyTopology } from '../provision/specs.ts';
 
 /** A stream of the catalogue. */
@@ -128,4 +129,5 @@ export const topology: Topology = {
       messageTtl: true,
     },
   ],
+  buckets: bucketList,
 };

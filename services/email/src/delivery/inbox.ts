@@ -54,13 +54,6 @@ export interface Inbox {
   claim(key: string): Promise<Claimed>;
 }
 
-/** The bucket of the inbox. Its age limit must outlast the longest retry and the time an operator may take to replay. */
-export const inboxBucket = {
-  name: 'email_inbox',
-  about: 'which mail was sent, is being sent or may have been',
-  ttlMs: 14 * 24 * 60 * 60_000,
-} as const;
-
 export interface InboxSettings {
   readonly bucket: Bucket;
   /** Names this process. */

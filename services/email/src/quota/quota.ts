@@ -19,13 +19,6 @@ export interface Quota {
   charge(account: string, recipient: string): Promise<QuotaScope | undefined>;
 }
 
-/** The bucket of the counters; the longest window is a day. */
-export const quotaBucket = {
-  name: 'email_quotas',
-  about: 'mails per account and day, per recipient and hour',
-  ttlMs: 25 * 60 * 60_000,
-} as const;
-
 /**
  * Counts in fixed windows. An account's allowance is drawn from the bucket in blocks of a hundredth of its limit, because
  * one compare-and-set per mail of a busy account would lose most of its races; a block not used up before a restart is

@@ -8,13 +8,6 @@ export interface Suppressions {
   add(address: string): Promise<void>;
 }
 
-/** The bucket of suppressed addresses. A mailbox may come back, so nobody is kept out for ever. */
-export const suppressionBucket = {
-  name: 'email_suppressions',
-  about: 'addresses that bounced for good, by hash',
-  ttlMs: 90 * 24 * 60 * 60_000,
-} as const;
-
 export function createSuppressions(bucket: Bucket, now: () => Date = () => new Date()): Suppressions {
   return {
     has: async (address) => (await readEntry(bucket, hashOf(address))) !== undefined,

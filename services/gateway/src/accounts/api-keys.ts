@@ -3,9 +3,6 @@ import type { KV } from '@nats-io/kv';
 import { isSubjectToken } from '@sluice/contracts';
 import { valueOf, watchBucket } from '@sluice/messaging';
 
-/** Where keys are kept. */
-export const API_KEYS = { name: 'api_keys', about: 'digests of API keys', ttlMs: 0 } as const;
-
 /** What a key may do. Each route names the one it needs. */
 export const scopes = ['jobs:write', 'jobs:read', 'events:write', 'events:read', 'account:read', 'admin'] as const;
 export type Scope = (typeof scopes)[number];

@@ -2,10 +2,10 @@
  * API keys, from the command line: `pnpm keys create ACCOUNT [SCOPE...]`, `pnpm keys list`, `pnpm keys revoke PREFIX`.
  * Reads the NATS settings of a service from the environment.
  */
-import { openBucket, type Bus } from '@sluice/messaging';
+import { buckets, openBucket, type Bus } from '@sluice/messaging';
 import { audit } from '../audit/audit.ts';
 import { runCommand, UsageError } from '../command-line.ts';
-import { API_KEYS, createKey, listKeys, revokeKey, scopes } from './api-keys.ts';
+import { createKey, listKeys, revokeKey, scopes } from './api-keys.ts';
 
 const usage = `usage: create ACCOUNT [SCOPE...]   make a key and show it, once (scopes: ${scopes.join(', ')}; all but admin by default)
        list                        every live key
@@ -24,21 +24,21 @@ await runCommand('keys', usage, () => {
 
 async function make(bus: Bus, account: string, asked: readonly string[]): Promise<void> {
   const wanted = asked.length > 0 ? asked : scopes.filter((scope) => scope !== 'admin');
-  const kv = await openBucket(bus.nc, API_KEYS);
+  const kv = await openBucket(bus.nc, buckets.apiKeys);
   await writeDown(bus, 'key.create', account, { scopes: wanted });
   const { key, record } = await createKey(kv, account, wanted);
   console.log(`${key}\n${record.account}: ${record.scopes.join(', ')}. The key is shown this once.`);
 }
 
 async function list(bus: Bus): Promise<void> {
-  const keys = await listKeys(await openBucket(bus.nc, API_KEYS));
+  const keys = await listKeys(await openBucket(bus.nc, buckets.apiKeys));
   for (const { prefix, account, scopes, createdAt } of keys)
     console.log(`${prefix}…  ${account}  ${scopes.join(',')}  ${createdAt}`);
   console.log(`${keys.length} live keys`);
 }
 
 async function revoke(bus: Bus, asked: string): Promise<void> {
-  const kv = await openBucket(bus.nc, API_KEYS);
+  const kv = await openBucket(bus.nc, buckets.apiKeys);
   await writeDown(bus, 'key.revoke', asked, {});
   const { prefix, account } = await revokeKey(kv, asked);
   console.log(`${prefix}… of ${account} is revoked`);

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { channels, CreditEntryKind, CreditEntrySchema, type CreditEntry } from '@sluice/contracts';
-import { decoder, JOB_KEPT_MS, type Bus } from '@sluice/messaging';
+import { decoder, isWrongLastSequence, JOB_KEPT_MS, type Bus } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 import { ApiProblem } from '../http/problem.ts';
 
@@ -65,7 +65,6 @@ export interface Ledger {
  * end the broker would hold one subject in memory for every refund there ever was.
  */
 const MARKER_KEPT_MS = JOB_KEPT_MS + 24 * 3_600_000;
-const WRONG_LAST_SEQUENCE = 10_071;
 /** nats-server's code for a batch that lost a message, which is how it refuses more batches at once than it allows. */
 const INCOMPLETE_BATCH = 10_176;
 const ROUNDS = 256;
@@ -156,7 +155,7 @@ export function openLedger(bus: Bus, now: () => number): Ledger {
         return true;
       } catch (error) {
         if (!(error instanceof PublishError)) throw error;
-        const overtaken = error.apiCode === WRONG_LAST_SEQUENCE;
+        const overtaken = isWrongLastSequence(error);
         const unknown = error.code === 'TIMEOUT';
         if (!overtaken && !unknown && error.apiCode !== INCOMPLETE_BATCH) throw error;
         // Either the step is there already, by this very batch after a timeout, or another entry of the account was first.
@@ -229,7 +228,7 @@ async function post(
       return { entry, sequence };
     } catch (error) {
       if (!(error instanceof PublishError)) throw error;
-      if (error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+      if (isWrongLastSequence(error)) return undefined;
       if (error.code !== 'TIMEOUT' || attempt >= PUBLISH_ATTEMPTS) throw error;
     }
   }

@@ -1,5 +1,5 @@
 import type { KV } from '@nats-io/kv';
-import { valueOf, watchBucket } from '@sluice/messaging';
+import { valueOf, watchBucket, writeEntry } from '@sluice/messaging';
 import { ApiProblem } from '../http/problem.ts';
 
 /** What an app says its messages go through, in order. */
@@ -13,12 +13,8 @@ export interface Flow {
 
 const isFlow = (value: object): value is Flow => 'account' in value && 'events' in value && Array.isArray(value.events);
 
-/** Where flows are kept. */
-export const FLOWS = { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 } as const;
-
 const DEFAULT_WITHIN_MS = 60_000;
 const ROUNDS = 16;
-const WRONG_LAST_SEQUENCE = 10_071;
 
 /** What our own services tell of every message they work on. */
 export const workFlow: readonly string[] = ['received', 'attempt', 'effect_done', 'acked'];
@@ -54,16 +50,8 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
   };
 
   /** Writes a flow unless somebody else wrote since the revision; 0 for an app nobody has spoken for. */
-  const write = (app: string, flow: Flow, revision: number): Promise<boolean> => {
-    const text = JSON.stringify(flow);
-    return (revision === 0 ? kv.create(app, text) : kv.update(app, text, revision)).then(
-      () => true,
-      (error: unknown) => {
-        if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return false;
-        throw error;
-      },
-    );
-  };
+  const write = async (app: string, flow: Flow, revision: number): Promise<boolean> =>
+    (await writeEntry(kv, app, JSON.stringify(flow), revision)) !== undefined;
 
   const create = async (app: string, account: string): Promise<void> => {
     const flow: Flow = { account, events: [], withinMs: DEFAULT_WITHIN_MS };

@@ -1,4 +1,5 @@
 import type { KV } from '@nats-io/kv';
+import { writeEntry } from '@sluice/messaging';
 
 /** So many requests in a window. Windows are the same for every replica: they are cut by the wall clock. */
 export interface RatePolicy {
@@ -94,16 +95,7 @@ export class RateLimiter {
           return;
         }
         const total = String(leased + share);
-        const won = await (
-          entry === null ? this.#kv.create(key, total) : this.#kv.update(key, total, entry.revision)
-        ).then(
-          () => true,
-          (error: unknown) => {
-            if (isConflict(error)) return false;
-            throw error;
-          },
-        );
-        if (!won) continue;
+        if ((await writeEntry(this.#kv, key, total, entry?.revision ?? 0)) === undefined) continue;
         lease.tokens += share;
         lease.unleased = policy.limit - leased - share;
         return;
@@ -115,6 +107,3 @@ export class RateLimiter {
     }
   }
 }
-
-const WRONG_LAST_SEQUENCE = 10_071;
-const isConflict = (error: unknown): boolean => (error as { code?: unknown }).code === WRONG_LAST_SEQUENCE;

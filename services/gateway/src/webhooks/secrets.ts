@@ -2,13 +2,6 @@ import { randomBytes } from 'node:crypto';
 import type { KV } from '@nats-io/kv';
 import { SECRET_PREFIX } from './signature.ts';
 
-/** Where the secrets that sign webhooks are kept, one entry for an account. */
-export const WEBHOOK_SECRETS = {
-  name: 'webhook_secrets',
-  about: 'what signs the webhooks of accounts',
-  ttlMs: 0,
-} as const;
-
 /** A secret that an account's webhooks are signed with. */
 export interface WebhookSecret {
   /** `whsec_` and 256 random bits in base64. */

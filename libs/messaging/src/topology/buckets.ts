@@ -1,0 +1,34 @@
+import type { BucketSpec } from '../provision/specs.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** The key-value buckets of the system. The gateway makes them, as it makes the streams; services open theirs. */
+export const buckets = {
+  pauseState: { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0 },
+  apiKeys: { name: 'api_keys', about: 'digests of API keys', ttlMs: 0 },
+  flows: { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 },
+  webhookSecrets: { name: 'webhook_secrets', about: 'what signs the webhooks of accounts', ttlMs: 0 },
+  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS },
+  /** Kept longer than the longest retry and the time an operator may take to replay. */
+  emailInbox: {
+    name: 'email_inbox',
+    about: 'which mail was sent, is being sent or may have been',
+    ttlMs: 14 * DAY_MS,
+  },
+  /** The longest window is a day. */
+  emailQuotas: {
+    name: 'email_quotas',
+    about: 'mails per account and day, per recipient and hour',
+    ttlMs: 25 * HOUR_MS,
+  },
+  /** A mailbox may come back, so no address is kept out for ever. */
+  emailSuppressions: {
+    name: 'email_suppressions',
+    about: 'addresses that bounced for good, by hash',
+    ttlMs: 90 * DAY_MS,
+  },
+} as const satisfies Readonly<Record<string, BucketSpec>>;
+
+/** All of them, for the topology. */
+export const bucketList: readonly BucketSpec[] = Object.values(buckets);
