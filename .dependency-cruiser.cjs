@@ -1,8 +1,8 @@
-// The walls of the house: which way imports run. `pnpm boundaries` holds them.
+// Import rules: which package and which folder may import which. Run by `pnpm boundaries`.
 const lib = (name) => `^libs/${name}/`;
 const not = (...allowed) => ({ path: '^(libs|services|dev|tests|bench|o11y)/', pathNot: allowed });
 const source = (folder) => ({ path: `^${folder}/`, pathNot: ['\\.test\\.ts$', `^${folder}/tests/`] });
-const wall = (name, from, comment, ...allowed) => ({ name, severity: 'error', comment, from, to: not(...allowed) });
+const only = (name, from, comment, ...allowed) => ({ name, severity: 'error', comment, from, to: not(...allowed) });
 
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
@@ -22,17 +22,22 @@ module.exports = {
       from: { path: '^(libs|services)/[^/]+/src/', pathNot: '\\.test\\.ts$|/testing/|/tests?/' },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
     },
-    wall('contracts-know-nobody', source('libs/contracts'), 'the wire formats', lib('contracts')),
-    wall('pipeline-stands-on-nothing', source('libs/pipeline'), 'the engine is publishable by itself', lib('pipeline')),
+    only('contracts-no-imports', source('libs/contracts'), 'the wire formats', lib('contracts')),
+    only(
+      'pipeline-no-internal-imports',
+      source('libs/pipeline'),
+      'the engine is publishable by itself',
+      lib('pipeline'),
+    ),
     {
-      name: 'pipeline-has-no-client',
+      name: 'pipeline-no-client-libraries',
       severity: 'error',
       comment: 'ports only: no NATS client, no OpenTelemetry, no prom-client',
       from: { ...source('libs/pipeline'), path: '^libs/pipeline/src/' },
       to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer'] },
     },
-    wall(
-      'messaging-knows-contracts-and-the-engine',
+    only(
+      'messaging-imports-contracts-and-pipeline',
       source('libs/messaging'),
       'NATS, and the engine port it implements',
       lib('messaging'),
@@ -40,14 +45,14 @@ module.exports = {
       lib('pipeline'),
     ),
     {
-      name: 'messaging-generic-parts-know-no-domain',
+      name: 'messaging-generic-no-domain',
       severity: 'error',
       comment: 'nats/, kv/ and provision/ are what any NATS service needs; the catalogue is not among it',
       from: { path: '^libs/messaging/src/(nats|kv|provision)/', pathNot: '\\.test\\.ts$' },
       to: { path: '^libs/(contracts/|messaging/src/(channels|pipelines|topology)/)' },
     },
-    wall(
-      'jobs-know-messaging',
+    only(
+      'jobs-imports-messaging-and-below',
       source('libs/jobs'),
       'the job state machine on the JOBS stream',
       lib('jobs'),
@@ -55,17 +60,17 @@ module.exports = {
       lib('contracts'),
       lib('pipeline'),
     ),
-    wall('telemetry-knows-the-engine', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
-    wall(
+    only('telemetry-imports-pipeline', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
+    only(
       'cli-no-internal-imports',
       source('libs/cli'),
       'arguments and the running stack, for every command',
       lib('cli'),
     ),
-    wall('storage-knows-nobody', source('libs/storage'), 'no domain', lib('storage')),
-    wall('service-knows-telemetry', source('libs/service'), 'no domain', lib('service'), lib('telemetry')),
-    wall(
-      'worker-knows-no-domain-logic',
+    only('storage-no-internal-imports', source('libs/storage'), 'no domain', lib('storage')),
+    only('service-imports-telemetry', source('libs/service'), 'no domain', lib('service'), lib('telemetry')),
+    only(
+      'worker-imports-libraries-only',
       source('libs/worker'),
       'joins a service to the bus with its telemetry',
       lib('worker'),
@@ -76,14 +81,27 @@ module.exports = {
       lib('telemetry'),
     ),
     {
-      name: 'services-know-no-service',
+      name: 'services-no-cross-imports',
       severity: 'error',
       comment: 'services talk through NATS, never through imports',
       from: { path: '^services/([^/]+)/', pathNot: ['\\.test\\.ts$', '^services/[^/]+/tests/'] },
       to: { path: '^(services|dev|tests|bench|o11y)/', pathNot: '^services/$1/' },
     },
     {
-      name: 'libs-know-no-service',
+      name: 'features-import-no-transport',
+      severity: 'error',
+      comment: 'a feature can be read and tested without HTTP, gRPC or NATS; transports map its errors',
+      from: { path: '^services/([^/]+)/src/(?!(http|grpc|nats|cli)/)[^/]+/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^services/$1/src/(http|grpc|nats|cli)/' },
+    },
+    {
+      name: 'features-import-no-web-framework',
+      severity: 'error',
+      from: { path: '^services/([^/]+)/src/(?!(http|grpc|cli)/)[^/]+/', pathNot: '\\.test\\.ts$' },
+      to: { path: 'node_modules/(fastify|@fastify|@connectrpc)' },
+    },
+    {
+      name: 'libs-no-services',
       severity: 'error',
       from: { path: '^libs/' },
       to: { path: '^services/' },

@@ -2,11 +2,11 @@
 import type { PubAck } from '@sluice/pipeline';
 import { startTelemetry } from '@sluice/telemetry';
 import { defaultBodies } from '../../services/gateway/src/http/bodies.ts';
-import { BodyBudget } from '../../services/gateway/src/limits/body-budget.ts';
-import { BodyWatch } from '../../services/gateway/src/limits/body-watch.ts';
-import { RateLimiter } from '../../services/gateway/src/limits/rate-limiter.ts';
-import { createRpc, startRpcServer } from '../../services/gateway/src/rpc/server.ts';
-import type { RpcDeps } from '../../services/gateway/src/rpc/services.ts';
+import { BodyBudget } from '../../services/gateway/src/admission/body-budget.ts';
+import { BodyWatch } from '../../services/gateway/src/admission/body-watch.ts';
+import { RateLimiter } from '../../services/gateway/src/accounts/rate-limiter.ts';
+import { createRpc, startRpcServer } from '../../services/gateway/src/grpc/server.ts';
+import type { RpcDeps } from '../../services/gateway/src/grpc/services.ts';
 
 const { log } = startTelemetry({ service: 'bare', logLevel: 'warn', sampleRatio: 0 });
 const off = { name: 'off', limit: 0, windowMs: 1_000 };

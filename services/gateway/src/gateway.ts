@@ -1,8 +1,8 @@
 import type { State } from '@sluice/pipeline';
 import { startApi, type Api } from './api.ts';
-import { openGround, type GatewayParts } from './parts.ts';
+import { openGround, type GatewayParts } from './dependencies.ts';
 import { startPipelines } from './pipelines.ts';
-import type { BrokerWatch } from './pressure/broker-watch.ts';
+import type { BrokerWatch } from './admission/broker-watch.ts';
 
 /**
  * What one process of the gateway does. `all` is the whole of it. Where answers must stay quick under load, `api` and

@@ -8,7 +8,7 @@ import { gatewayFields } from './config.ts';
 import { defaultCredits } from './credits/credits.ts';
 import { startRole } from './gateway.ts';
 import { defaultBodies } from './http/bodies.ts';
-import { defaultLimits } from './parts.ts';
+import { defaultLimits } from './dependencies.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
 

@@ -8,13 +8,13 @@ import {
   type Lifecycle,
 } from '@sluice/messaging';
 import type { Observer, State } from '@sluice/pipeline';
-import { commands } from './commands/commands.ts';
+import { commands } from './nats/commands.ts';
 import { creditsOff } from './credits/credits.ts';
 import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
-import { orchestrator } from './orchestrator/orchestrator.ts';
-import type { GatewayParts, Ground } from './parts.ts';
-import { deadLetters } from './settle/dead-letters.ts';
-import { emailSent, imageConverted } from './settle/results.ts';
+import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
+import type { GatewayParts, Ground } from './dependencies.ts';
+import { deadLetters } from './dead-letters/pipeline.ts';
+import { emailSent, imageConverted } from './jobs/results.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { createWebhookAgent } from './webhooks/target.ts';
 import { defaultWebhooks, webhooksPipeline } from './webhooks/webhooks.ts';

@@ -1,7 +1,7 @@
 import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKey, listKeys, revokeKey } from '../src/accounts/api-keys.ts';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 

@@ -5,12 +5,12 @@ import { promisify } from 'node:util';
 import { buckets, openBucket } from '@sluice/messaging';
 import { isTerminal, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { acceptJob, type AcceptDeps } from '../src/accept/accept-job.ts';
-import { emailOrder } from '../src/accept/email-order.ts';
+import { acceptJob, type AcceptDeps } from '../src/jobs/accept/accept-job.ts';
+import { emailOrder } from '../src/jobs/accept/email-request.ts';
 import { createKey } from '../src/accounts/api-keys.ts';
 import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
 import { grant, statement } from '../src/credits/ledger.ts';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const prices = { image: 5, email: 2 };
@@ -143,7 +143,7 @@ describe('an account', () => {
 
   test('is given credits from the command line, which is written down', async () => {
     const run = promisify(execFile);
-    const cli = new URL('../src/credits/cli.ts', import.meta.url).pathname;
+    const cli = new URL('../src/cli/credits.ts', import.meta.url).pathname;
     const env = { ...process.env, NATS_URL: rig.nats.url };
     const grantTwo = await run(process.execPath, [cli, 'grant', 'cli', '20', 'a', 'gift'], { env });
     expect(grantTwo.stdout).toBe('cli has 20 credits\n');

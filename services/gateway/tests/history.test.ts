@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { JobView } from '../src/http/job-view.ts';
-import { startProjection } from '../src/read-model/projection.ts';
-import { openReadModel } from '../src/read-model/read-model.ts';
-import { republish } from '../src/replay/republish.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
+import { startProjection } from '../src/history/projection.ts';
+import { openReadModel } from '../src/history/read-model.ts';
+import { republish } from '../src/history/republish.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 

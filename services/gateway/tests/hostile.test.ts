@@ -2,7 +2,7 @@ import { createClient, Code, ConnectError } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { EventService, UserService } from '@sluice/contracts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { startRig, type Rig } from './rig.ts';
 

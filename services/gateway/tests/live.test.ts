@@ -3,8 +3,8 @@ import { jobLog, newJobId } from '@sluice/jobs';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { liveJobs } from '../src/timeline/live.ts';
-import type { PlacedEntry } from '../src/timeline/timeline.ts';
+import { liveJobs } from '../src/jobs/timeline/live.ts';
+import type { PlacedEntry } from '../src/jobs/timeline/timeline.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;

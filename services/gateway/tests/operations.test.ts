@@ -1,7 +1,7 @@
 import { PermanentError } from '@sluice/pipeline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeadLetterView } from '../src/dead-letters/record.ts';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 

@@ -1,5 +1,5 @@
 import { grant } from '../src/credits/ledger.ts';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, type Rig } from './rig.ts';
 

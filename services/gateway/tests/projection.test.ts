@@ -4,8 +4,8 @@ import { jobLog, newJobId } from '@sluice/jobs';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startProjection } from '../src/read-model/projection.ts';
-import { openReadModel, type ReadModel } from '../src/read-model/read-model.ts';
+import { startProjection } from '../src/history/projection.ts';
+import { openReadModel, type ReadModel } from '../src/history/read-model.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const log = silentLogger as unknown as Logger;

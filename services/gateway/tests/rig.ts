@@ -20,7 +20,7 @@ import { definePipeline, silentLogger, type Outcome, type RunningPipeline } from
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { startGateway, type Gateway } from '../src/gateway.ts';
-import { defaultLimits, noRates, type GatewayParts, type GatewaySettings } from '../src/parts.ts';
+import { defaultLimits, noRates, type GatewayParts, type GatewaySettings } from '../src/dependencies.ts';
 import { contractOf, type OpenApiDocument } from './contract.ts';
 
 /** An answer of the gateway, checked against its description. */

@@ -16,8 +16,9 @@ import {
 import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKey } from '../src/accounts/api-keys.ts';
-import { ApiProblem, problems, type ProblemCode } from '../src/http/problem.ts';
-import { rpcCodes, rpcError } from '../src/rpc/problem-codes.ts';
+import { GatewayError, type ErrorCode } from '../src/errors.ts';
+import { problems } from '../src/http/problem.ts';
+import { rpcCodes, rpcError } from '../src/grpc/problem-codes.ts';
 import type { Gateway } from '../src/gateway.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
@@ -125,8 +126,8 @@ describe('lifecycle events over gRPC', () => {
 });
 
 describe('every problem', () => {
-  test.each(Object.keys(problems) as ProblemCode[])('%s travels as a status, with its code as the reason', (code) => {
-    const error = rpcError(new ApiProblem(code, 'why', { retryAfterSeconds: 2.9994, jobId: 'job_1' }));
+  test.each(Object.keys(problems) as ErrorCode[])('%s travels as a status, with its code as the reason', (code) => {
+    const error = rpcError(new GatewayError(code, 'why', { retryAfterSeconds: 2.9994, jobId: 'job_1' }));
     expect(error.code).toBe(rpcCodes[code]);
     const details = error.details.flatMap((detail) => ('value' in detail ? [detail.value] : []));
     expect(details).toMatchObject([
@@ -139,7 +140,7 @@ describe('every problem', () => {
     const retried = [Code.Unavailable, Code.Aborted, Code.ResourceExhausted, Code.DeadlineExceeded];
     for (const [code, { status }] of Object.entries(problems)) {
       const mends = [408, 413, 429, 431, 503].includes(status) || code === 'request_in_progress';
-      expect([code, retried.includes(rpcCodes[code as ProblemCode])]).toEqual([code, mends]);
+      expect([code, retried.includes(rpcCodes[code as ErrorCode])]).toEqual([code, mends]);
     }
   });
 

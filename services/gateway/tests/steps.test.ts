@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { channels, JobEventSchema, JobKind, JobSchema, JobState } from '@sluice/contracts';
 import { derivedJobId, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 

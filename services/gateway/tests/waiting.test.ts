@@ -4,7 +4,7 @@ import { jobLog } from '@sluice/jobs';
 import Fastify from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { answerAccepted } from '../src/http/answer.ts';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { request } from 'undici';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { JobView } from '../src/http/job-view.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { createWebhookAgent, isPublicAddress, refusalOf, TargetRefused } from '../src/webhooks/target.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 

@@ -1,7 +1,7 @@
 import { CreditEntryKind, JobState, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import { JOB_KEPT_MS, type Bus } from '@sluice/messaging';
-import { ApiProblem } from '../http/problem.ts';
+import { GatewayError } from '../errors.ts';
 import { openLedger, type Posted } from './ledger.ts';
 
 /** What a job costs, by its kind. */
@@ -41,7 +41,7 @@ export interface Credits {
    * Charges for a job that is about to be accepted. Returns the charge, which the job is to name as `Job.charge`; 0 when
    * it costs nothing.
    *
-   * @throws {ApiProblem} `insufficient_credits`.
+   * @throws {GatewayError} `insufficient_credits`.
    */
   charge(account: string, jobId: string, price: number): Promise<bigint>;
   /** Takes back a charge that pays for no job. Doing it again changes nothing. */
@@ -94,7 +94,7 @@ export function openCredits(
       if (price === 0) return 0n;
       const { sequence } = await ledger.append(account, ({ balance }) => {
         if (balance < BigInt(price)) {
-          throw new ApiProblem('insufficient_credits', `This costs ${price} credits, and ${balance} are left.`);
+          throw new GatewayError('insufficient_credits', `This costs ${price} credits, and ${balance} are left.`);
         }
         return { kind: CHARGE, amount: -price, jobId };
       });

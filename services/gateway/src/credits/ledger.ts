@@ -5,7 +5,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { channels, CreditEntryKind, CreditEntrySchema, type CreditEntry } from '@sluice/contracts';
 import { decoder, isWrongLastSequence, JOB_KEPT_MS, type Bus } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
-import { ApiProblem } from '../http/problem.ts';
+import { GatewayError } from '../errors.ts';
 
 /** Where an account stands: what it has, and the last entry that says so. */
 export interface Standing {
@@ -48,7 +48,7 @@ export interface Ledger {
    * leader's word ends it; what it throws on a cached standing is decided again.
    *
    * @throws {PublishError} when the broker did not confirm: the entry may or may not be there.
-   * @throws {ApiProblem} `unavailable` when other processes were always first.
+   * @throws {GatewayError} `unavailable` when other processes were always first.
    */
   append(account: string, decide: (standing: Standing) => Posting): Promise<Posted>;
   /**
@@ -180,8 +180,8 @@ async function backOff(round: number): Promise<void> {
   if (round > 0) await delay(Math.random() * Math.min(MAX_BACKOFF_MS, 2 ** round));
 }
 
-const contended = (): ApiProblem =>
-  new ApiProblem('unavailable', 'The credits of this account are changed from too many places at once.', {
+const contended = (): GatewayError =>
+  new GatewayError('unavailable', 'The credits of this account are changed from too many places at once.', {
     retryAfterSeconds: 1,
   });
 

@@ -4,8 +4,8 @@ import { DEAD_LETTER } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { linkTo, publishSpan } from '@sluice/telemetry';
 import { audit } from '../audit/audit.ts';
-import { ApiProblem } from '../http/problem.ts';
-import { uploadsOf } from '../orchestrator/work.ts';
+import { GatewayError } from '../errors.ts';
+import { uploadsOf } from '../jobs/orchestrator/work.ts';
 import { deadLetterOf, type DeadLetter } from './record.ts';
 
 export interface DeadLetterDeps {
@@ -66,7 +66,7 @@ export async function listDeadLetters(
  * Sends a dead letter on its way again: a job's work through the job, which is reopened and dispatched as a run of its
  * own; anything else to the subject it came from, under a new id. Written down first, taken out of the dead letters last.
  *
- * @throws {ApiProblem} `not_replayable`.
+ * @throws {GatewayError} `not_replayable`.
  */
 export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, by: Operator): Promise<void> {
   const stream = letter.header(DEAD_LETTER.stream);
@@ -113,25 +113,25 @@ async function takeOut({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promi
 
 async function reopenJob({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
   const record = await jobs.read(jobId, 'leader');
-  if (record === undefined) throw new ApiProblem('not_replayable', 'The job is no longer known.', { jobId });
+  if (record === undefined) throw new GatewayError('not_replayable', 'The job is no longer known.', { jobId });
   for (const key of uploadsOf(record.job)) {
     if ((await store.head(key)) === undefined) {
-      throw new ApiProblem('not_replayable', 'The pictures of this job are gone.', { jobId });
+      throw new GatewayError('not_replayable', 'The pictures of this job are gone.', { jobId });
     }
   }
   const moved = await jobs.transition(jobId, reopen);
   if (moved?.moved !== true)
-    throw new ApiProblem('not_replayable', 'The job has not failed, or runs again already.', { jobId });
+    throw new GatewayError('not_replayable', 'The job has not failed, or runs again already.', { jobId });
 }
 
 async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promise<void> {
   const subject = letter.header(DEAD_LETTER.subject);
   if (letter.header(DEAD_LETTER.fullBytes) !== '') {
-    throw new ApiProblem('not_replayable', 'The message was too large to be kept whole.');
+    throw new GatewayError('not_replayable', 'The message was too large to be kept whole.');
   }
   // A log is not a queue: what is published there again would be a second fact, not a second try.
   if (!/^(image|email|user|client|webhook)\./.test(subject)) {
-    throw new ApiProblem('not_replayable', 'Messages of this stream are facts, which do not happen twice.');
+    throw new GatewayError('not_replayable', 'Messages of this stream are facts, which do not happen twice.');
   }
   const replays = (Number(letter.header(DEAD_LETTER.replays)) || 0) + 1;
   const original = letter.header(DEAD_LETTER.messageId).replace(/\.r\d+$/, '');

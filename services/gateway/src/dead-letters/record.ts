@@ -5,7 +5,7 @@ import { isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
 import { DEAD_LETTER } from '@sluice/pipeline';
 import { Type, type Static } from 'typebox';
-import { DateTime } from '../http/job-view.ts';
+import { DateTime } from '../jobs/job-view.ts';
 
 /** A dead letter as an operator sees it. */
 export const DeadLetterView = Type.Object(

@@ -1,9 +1,9 @@
 import type { Job } from '@sluice/contracts';
 import { isTerminal } from '@sluice/jobs';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Acceptance } from '../accept/accept-job.ts';
+import type { Acceptance } from '../jobs/accept/accept-job.ts';
 import type { RouteDeps } from './deps.ts';
-import { jobView, type JobView } from './job-view.ts';
+import { jobView, type JobView } from '../jobs/job-view.ts';
 
 type WaitDeps = Pick<RouteDeps, 'jobs' | 'live' | 'closing'>;
 

@@ -15,9 +15,10 @@ import Fastify, {
 } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger } from 'fastify';
-import { BodyBudgetError } from '../limits/body-budget.ts';
-import { JobViewSchema } from './job-view.ts';
-import { ApiProblem, problemBody, problems, ProblemSchema, type ProblemCode } from './problem.ts';
+import { BodyBudgetError } from '../admission/body-budget.ts';
+import { JobViewSchema } from '../jobs/job-view.ts';
+import { GatewayError, type ErrorCode } from '../errors.ts';
+import { problemBody, problems, ProblemSchema, statusOf } from './problem.ts';
 import { acceptSnakeCase, buildValidator, validationProblem } from './validation.ts';
 
 /** A Fastify instance whose handlers are typed by their schemas. */
@@ -60,7 +61,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
     frameworkErrors: (error, request, reply) => {
       // No hook has run for an address that cannot be read.
       nameTrace(request, reply);
-      void sendProblem(reply, request, toProblem(error), settings.log);
+      void sendProblem(reply, request, toGatewayError(error), settings.log);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
@@ -72,10 +73,10 @@ export async function createApp(settings: AppSettings): Promise<App> {
   useTraces(app, settings.telemetry);
   refuseEmptyNames(app);
   useSnakeCase(app);
-  const nothingHere = (): ApiProblem => new ApiProblem('not_found', 'There is nothing at this address.');
+  const nothingHere = (): GatewayError => new GatewayError('not_found', 'There is nothing at this address.');
   app.setErrorHandler((error, request, reply) =>
     // What is wrong with a body matters to nobody where there is nothing to send it to.
-    sendProblem(reply, request, request.is404 ? nothingHere() : toProblem(error), settings.log),
+    sendProblem(reply, request, request.is404 ? nothingHere() : toGatewayError(error), settings.log),
   );
   app.setNotFoundHandler((request, reply) => sendProblem(reply, request, nothingHere(), settings.log));
   const bodies = new Map<string, Bodies>();
@@ -208,7 +209,7 @@ function refuseEmptyNames(app: App): void {
     const params = request.params as Readonly<Record<string, string>> | undefined;
     for (const name in params) {
       if (params[name] === '' && name !== '*') {
-        done(new ApiProblem('not_found', 'There is nothing at this address.'));
+        done(new GatewayError('not_found', 'There is nothing at this address.'));
         return;
       }
     }
@@ -241,7 +242,7 @@ function useSnakeCase(app: App): void {
 }
 
 /** Codes of Fastify's own errors, as ours. Everything else with a 4xx status is a request that makes no sense. */
-const fastifyCodes: Readonly<Record<number, ProblemCode>> = {
+const fastifyCodes: Readonly<Record<number, ErrorCode>> = {
   404: 'not_found',
   408: 'request_timeout',
   413: 'payload_too_large',
@@ -250,24 +251,24 @@ const fastifyCodes: Readonly<Record<number, ProblemCode>> = {
 };
 
 /** The one place where whatever was thrown becomes what the client is told. */
-export function toProblem(error: unknown): ApiProblem {
-  if (error instanceof ApiProblem) return error;
+export function toGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
   const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
   if (validation !== undefined) return validationProblem(validation, validationContext);
   if (isBrokerFault(error)) {
     // The broker is away or did not answer in time. Whether it stored the job is not known: the same request with the
     // same Idempotency-Key finds out.
     const detail = 'The broker did not confirm. Nothing was promised; repeat the request with its Idempotency-Key.';
-    return new ApiProblem('unavailable', detail, { retryAfterSeconds: 2, cause: error });
+    return new GatewayError('unavailable', detail, { retryAfterSeconds: 2, cause: error });
   }
   if (error instanceof BodyBudgetError) {
     const { message, retryAfterSeconds } = error;
-    return new ApiProblem('overloaded', `${message} Nothing was accepted; repeat the request later.`, {
+    return new GatewayError('overloaded', `${message} Nothing was accepted; repeat the request later.`, {
       retryAfterSeconds,
     });
   }
   if (error instanceof StoreError) {
-    return new ApiProblem('unavailable', 'The object store did not take the request.', {
+    return new GatewayError('unavailable', 'The object store did not take the request.', {
       retryAfterSeconds: 5,
       cause: error,
     });
@@ -275,23 +276,23 @@ export function toProblem(error: unknown): ApiProblem {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     // Fastify's own texts speak of the request alone.
     const detail = code?.startsWith('FST_') === true ? (error as Error).message : 'The request makes no sense.';
-    return new ApiProblem(fastifyCodes[statusCode] ?? 'invalid_request', detail, { cause: error });
+    return new GatewayError(fastifyCodes[statusCode] ?? 'invalid_request', detail, { cause: error });
   }
   if ((error as { code?: unknown }).code === 'ECONNRESET') {
-    return new ApiProblem('invalid_request', 'The body ended before it was complete.', { cause: error });
+    return new GatewayError('invalid_request', 'The body ended before it was complete.', { cause: error });
   }
-  return new ApiProblem('internal', 'An unexpected error. Its trace id finds it in our logs.', { cause: error });
+  return new GatewayError('internal', 'An unexpected error. Its trace id finds it in our logs.', { cause: error });
 }
 
 /** Answers with a problem, and logs what is ours to mend. */
 export async function sendProblem(
   reply: FastifyReply,
   request: FastifyRequest,
-  problem: ApiProblem,
+  problem: GatewayError,
   log: Logger,
 ): Promise<FastifyReply> {
   const trace = request.trace ?? { traceId: '0'.repeat(32) };
-  if (problem.status >= 500) {
+  if (statusOf(problem) >= 500) {
     const fields = {
       err: problem.options.cause ?? problem,
       code: problem.code,
@@ -306,13 +307,13 @@ export async function sendProblem(
     reply.header('retry-after', String(Math.max(1, Math.ceil(problem.options.retryAfterSeconds))));
   }
   const body = problemBody(problem, { path: request.url.split('?', 1)[0] ?? '/', traceId: trace.traceId });
-  return reply.code(problem.status).type('application/problem+json').serializer(String).send(JSON.stringify(body));
+  return reply.code(statusOf(problem)).type('application/problem+json').serializer(String).send(JSON.stringify(body));
 }
 
 /** What never became a request: answered on the bare socket, in the shape of every other problem. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const code: ProblemCode =
+  const code: ErrorCode =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       ? 'request_timeout'
       : error.code === 'HPE_HEADER_OVERFLOW'
@@ -322,9 +323,9 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
 }
 
 /** Answers on the connection itself, and ends it: for a request that cannot be answered through its reply. */
-export function answerOnSocket(socket: Socket, code: ProblemCode, detail: string): void {
+export function answerOnSocket(socket: Socket, code: ErrorCode, detail: string): void {
   const traceId = randomBytes(16).toString('hex');
-  const body = JSON.stringify(problemBody(new ApiProblem(code, detail), { path: '/', traceId }));
+  const body = JSON.stringify(problemBody(new GatewayError(code, detail), { path: '/', traceId }));
   const head = [
     `HTTP/1.1 ${problems[code].status} ${problems[code].title}`,
     'content-type: application/problem+json',

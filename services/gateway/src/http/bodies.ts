@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import type { BodyBudget } from '../limits/body-budget.ts';
-import type { BodyWatch, ProgressRule } from '../limits/body-watch.ts';
+import type { BodyBudget } from '../admission/body-budget.ts';
+import type { BodyWatch, ProgressRule } from '../admission/body-watch.ts';
 import { answerOnSocket, type App } from './app.ts';
 
 /** How much of request bodies a process holds at once, and how fast they have to arrive. */

@@ -2,12 +2,12 @@ import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
-import type { AcceptDeps } from '../accept/accept-job.ts';
-import type { KeysInProgress } from '../accept/idempotency.ts';
-import type { Gate } from '../pressure/gate.ts';
-import type { AccessSettings } from './account.ts';
-import type { IntakeLimits } from '../images/take-source.ts';
-import type { LiveJobs } from '../timeline/live.ts';
+import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
+import type { KeysInProgress } from '../jobs/accept/idempotency.ts';
+import type { Gate } from '../admission/backpressure.ts';
+import type { AccessSettings } from './access.ts';
+import type { IntakeLimits } from '../uploads/take-source.ts';
+import type { LiveJobs } from '../jobs/timeline/live.ts';
 
 /** What routes work with. */
 export interface RouteDeps {

@@ -1,7 +1,8 @@
-import { problems, type ProblemCode } from './problem.ts';
+import { type ErrorCode } from '../errors.ts';
+import { problems } from './problem.ts';
 
 /** What whoever meets a problem can do about it. The type makes this complete. */
-const advice: Readonly<Record<ProblemCode, string>> = {
+const advice: Readonly<Record<ErrorCode, string>> = {
   invalid_request: 'Mend what `errors` points at. The same request will be refused again.',
   unauthenticated: 'Send a live key: `Authorization: Bearer <key>`. A revoked key is refused within moments.',
   insufficient_credits: 'Add credits to the account. Nothing was accepted or charged.',
@@ -29,8 +30,8 @@ const advice: Readonly<Record<ProblemCode, string>> = {
 /** The page that a problem's `type` leads to, or undefined for a code that does not exist. */
 export function problemPage(code: string): string | undefined {
   if (!Object.hasOwn(problems, code)) return undefined;
-  const { status, title } = problems[code as ProblemCode];
-  const text = advice[code as ProblemCode].replace(/`([^`]+)`/g, (_, word: string) => `<code>${escaped(word)}</code>`);
+  const { status, title } = problems[code as ErrorCode];
+  const text = advice[code as ErrorCode].replace(/`([^`]+)`/g, (_, word: string) => `<code>${escaped(word)}</code>`);
   return (
     `<!doctype html><html lang="en"><meta charset="utf-8"><title>${code}</title>` +
     `<body style="font: 16px/1.5 system-ui; max-width: 40em; margin: 4em auto; padding: 0 1em">` +

@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import { Type, type Static } from 'typebox';
+import { errorCodes, type ErrorCode, type GatewayError } from '../errors.ts';
 
-/** Every problem a client can meet: its stable code, the status it travels with and a title. */
+/** Every error as a client meets it over HTTP: the status it travels with and a title. */
 export const problems = {
   invalid_request: { status: 400, title: 'The request is not valid' },
   unauthenticated: { status: 401, title: 'A valid API key is needed' },
@@ -24,9 +25,10 @@ export const problems = {
   internal: { status: 500, title: 'Something went wrong on our side' },
   overloaded: { status: 503, title: 'The backlog is full for now' },
   unavailable: { status: 503, title: 'The service cannot take this now' },
-} as const satisfies Record<string, { status: number; title: string }>;
+} as const satisfies Record<ErrorCode, { status: number; title: string }>;
 
-export type ProblemCode = keyof typeof problems;
+/** The HTTP status of an error. */
+export const statusOf = (error: GatewayError): number => problems[error.code].status;
 
 /** What every error answer looks like: RFC 9457, `application/problem+json`. */
 export const ProblemSchema = Type.Object(
@@ -36,7 +38,7 @@ export const ProblemSchema = Type.Object(
     status: Type.Integer(),
     detail: Type.String(),
     instance: Type.String({ description: 'The path that was asked for.' }),
-    code: Type.String({ enum: Object.keys(problems), description: 'Stable and machine-readable.' }),
+    code: Type.String({ enum: [...errorCodes], description: 'Stable and machine-readable.' }),
     traceId: Type.String(),
     jobId: Type.Optional(Type.String()),
     errors: Type.Optional(
@@ -49,39 +51,13 @@ export const ProblemSchema = Type.Object(
 );
 export type ProblemBody = Static<typeof ProblemSchema>;
 
-export interface ProblemOptions {
-  readonly jobId?: string;
-  readonly errors?: readonly { readonly pointer: string; readonly detail: string }[];
-  /** Becomes the `Retry-After` header. */
-  readonly retryAfterSeconds?: number;
-  readonly cause?: unknown;
-}
-
-/** Thrown anywhere on the way of a request; the error handler turns it into the answer. `detail` is read by clients. */
-export class ApiProblem extends Error {
-  override readonly name = 'ApiProblem';
-  readonly code: ProblemCode;
-  readonly status: number;
-  readonly options: ProblemOptions;
-  constructor(code: ProblemCode, detail: string, options: ProblemOptions = {}) {
-    super(detail, { cause: options.cause });
-    this.code = code;
-    this.status = problems[code].status;
-    this.options = options;
-  }
-}
-
-/** One wrong field, in the shape that schema validation gives too. */
-export const invalidField = (pointer: string, detail: string): ApiProblem =>
-  new ApiProblem('invalid_request', `${pointer} ${detail}`, { errors: [{ pointer, detail }] });
-
 /** The body of a problem's answer. */
-export function problemBody(problem: ApiProblem, request: { path: string; traceId: string }): ProblemBody {
+export function problemBody(problem: GatewayError, request: { path: string; traceId: string }): ProblemBody {
   const { jobId, errors } = problem.options;
   return {
     type: `/problems/${problem.code}`,
     title: problems[problem.code].title,
-    status: problem.status,
+    status: statusOf(problem),
     detail: problem.message,
     instance: request.path,
     code: problem.code,
@@ -92,8 +68,8 @@ export function problemBody(problem: ApiProblem, request: { path: string; traceI
 }
 
 /** The response schemas of a route: the given problems besides those any route can meet. */
-export function problemResponses(...codes: readonly ProblemCode[]): Record<number, unknown> {
-  const everywhere: readonly ProblemCode[] = [
+export function problemResponses(...codes: readonly ErrorCode[]): Record<number, unknown> {
+  const everywhere: readonly ErrorCode[] = [
     'invalid_request',
     'unauthenticated',
     'forbidden',
@@ -104,7 +80,7 @@ export function problemResponses(...codes: readonly ProblemCode[]): Record<numbe
   const statuses = new Set([...everywhere, ...codes].map((code) => problems[code].status));
   const about = (status: number) =>
     Object.entries(problems)
-      .filter(([code, problem]) => problem.status === status && [...everywhere, ...codes].includes(code as ProblemCode))
+      .filter(([code, problem]) => problem.status === status && [...everywhere, ...codes].includes(code as ErrorCode))
       .map(([code]) => `\`${code}\``)
       .join(', ');
   return Object.fromEntries(

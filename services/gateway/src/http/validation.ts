@@ -1,7 +1,7 @@
 import type { FastifySchemaCompiler, FastifySchemaValidationError, FastifyServerOptions } from 'fastify';
 import { Ajv } from 'ajv';
 import formats from 'ajv-formats';
-import { ApiProblem } from './problem.ts';
+import { GatewayError } from '../errors.ts';
 
 const MAX_ERRORS = 20;
 
@@ -33,7 +33,7 @@ const roots: Readonly<Record<string, string>> = { querystring: '/query', params:
 export function validationProblem(
   errors: readonly FastifySchemaValidationError[],
   part: string | undefined,
-): ApiProblem {
+): GatewayError {
   const root = roots[part ?? ''] ?? '';
   const listed = errors.slice(0, MAX_ERRORS).map(({ instancePath, keyword, message, params }) => {
     const named =
@@ -46,7 +46,7 @@ export function validationProblem(
     return { pointer: pointer === '' ? '/' : pointer, detail: describe(keyword, message, params) };
   });
   const first = listed[0];
-  return new ApiProblem(
+  return new GatewayError(
     'invalid_request',
     first === undefined ? 'The request is not valid.' : `${first.pointer} ${first.detail}`,
     {

@@ -1,6 +1,6 @@
 import type { KV } from '@nats-io/kv';
 import { valueOf, watchBucket, writeEntry } from '@sluice/messaging';
-import { ApiProblem } from '../http/problem.ts';
+import { GatewayError } from '../errors.ts';
 
 /** What an app says its messages go through, in order. */
 export interface Flow {
@@ -25,13 +25,13 @@ export interface FlowBook {
   /**
    * Makes sure that the account may speak for the app; the first to do so owns it.
    *
-   * @throws {ApiProblem} `forbidden`.
+   * @throws {GatewayError} `forbidden`.
    */
   claim(app: string, account: string): Promise<void> | undefined;
   /**
    * Declares what an app's messages go through.
    *
-   * @throws {ApiProblem} `forbidden`.
+   * @throws {GatewayError} `forbidden`.
    */
   declare(app: string, account: string, events: readonly string[], withinMs: number): Promise<Flow>;
   close(): void;
@@ -46,7 +46,7 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
 
   const read = async (app: string): Promise<Flow | undefined> => valueOf(await kv.get(app), isFlow);
   const refuseOthers = (flow: Flow, account: string): void => {
-    if (flow.account !== account) throw new ApiProblem('forbidden', 'This app_id is spoken for by another account.');
+    if (flow.account !== account) throw new GatewayError('forbidden', 'This app_id is spoken for by another account.');
   };
 
   /** Writes a flow unless somebody else wrote since the revision; 0 for an app nobody has spoken for. */
@@ -57,7 +57,7 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
     const flow: Flow = { account, events: [], withinMs: DEFAULT_WITHIN_MS };
     const owner = (await write(app, flow, 0)) ? flow : await read(app);
     if (owner === undefined)
-      throw new ApiProblem('unavailable', 'The app_id could not be registered.', { retryAfterSeconds: 1 });
+      throw new GatewayError('unavailable', 'The app_id could not be registered.', { retryAfterSeconds: 1 });
     known.set(app, owner);
     refuseOthers(owner, account);
   };
@@ -82,7 +82,7 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
           return flow;
         }
       }
-      throw new ApiProblem('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
+      throw new GatewayError('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
     },
     close: stop,
   };

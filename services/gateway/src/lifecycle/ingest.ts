@@ -2,8 +2,8 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { isSubjectToken } from '@sluice/contracts';
 import type { NatsPort } from '@sluice/pipeline';
 import { Type, type Static } from 'typebox';
-import { invalidField } from '../http/problem.ts';
-import { ownApps } from '../timeline/timeline.ts';
+import { invalidField } from '../errors.ts';
+import { ownApps } from '../jobs/timeline/timeline.ts';
 
 const name = (maxLength: number, description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength, description }));
@@ -54,7 +54,7 @@ const reserved: ReadonlySet<string> = new Set(ownApps);
 /**
  * The events of a request.
  *
- * @throws {ApiProblem} `invalid_request` naming the first that is not complete. Nothing is stored then.
+ * @throws {GatewayError} `invalid_request` naming the first that is not complete. Nothing is stored then.
  */
 export function eventsOf(body: IngestBody, nowMs: number): readonly CheckedEvent[] {
   const { events, ...single } = body;
@@ -80,7 +80,7 @@ const LAST_MS = Date.parse('9999-12-31T23:59:59.999Z');
 /**
  * When an event happened. Not every text that looks like a time is one: a leap second fits the format and no clock.
  *
- * @throws {ApiProblem} `invalid_request`.
+ * @throws {GatewayError} `invalid_request`.
  */
 export function checkedTime(ms: number, at: string): number {
   if (ms >= FIRST_MS && ms <= LAST_MS) return ms;
@@ -90,7 +90,7 @@ export function checkedTime(ms: number, at: string): number {
 /**
  * What names an event: about which message of which system, and what happened.
  *
- * @throws {ApiProblem} `invalid_request`.
+ * @throws {GatewayError} `invalid_request`.
  */
 export function checkedNames(
   { appId, messageId, event }: Readonly<Record<'appId' | 'messageId' | 'event', string | undefined>>,

@@ -9,7 +9,7 @@ import {
   type RetryPolicy,
 } from '@sluice/pipeline';
 import { request, type Dispatcher } from 'undici';
-import { jobView } from '../http/job-view.ts';
+import { jobView } from '../jobs/job-view.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { signedHeaders } from './signature.ts';
 import { refusalOf, TargetRefused, type Targets } from './target.ts';

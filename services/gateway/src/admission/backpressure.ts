@@ -1,0 +1,121 @@
+import type { StreamName } from '@sluice/contracts';
+import { GatewayError } from '../errors.ts';
+import type { BrokerState } from './broker-watch.ts';
+
+/** A queue that work waits in. Express and normal work never share one. */
+export type Lane = 'IMAGES' | 'IMAGES_EXPRESS' | 'EMAILS' | 'EMAILS_EXPRESS';
+export const lanes: readonly Lane[] = ['IMAGES', 'IMAGES_EXPRESS', 'EMAILS', 'EMAILS_EXPRESS'];
+
+export const laneOf = (kind: 'image' | 'email', express: boolean): Lane =>
+  `${kind === 'image' ? 'IMAGES' : 'EMAILS'}${express ? '_EXPRESS' : ''}`;
+
+export interface GateSettings {
+  /** Jobs that may wait in one lane. Not one more is accepted. */
+  readonly maxBacklog: number;
+  /** How long a new job may be expected to wait: backlog over drain rate. */
+  readonly maxWaitMs: number;
+  /** Whether the process itself is behind: then every lane is closed for as long. */
+  readonly isBehind?: () => boolean;
+  /** 0..1, spreads the comeback of refused clients. */
+  readonly random?: () => number;
+}
+
+// A lane that closed stays so until it has drained this far: without it, it would flap at the limit.
+const REOPEN_AT = 0.75;
+/**
+ * The rate at which a lane drains says how fast it can only while there is something to drain: so many looks in a row,
+ * about as long as the rate remembers. That of an idle lane says how little there was to do.
+ */
+const LOADED_LOOKS = 10;
+const FASTEST_RETRY_SECONDS = 1;
+const SLOWEST_RETRY_SECONDS = 120;
+const DEFAULT_RETRY_SECONDS = 10;
+
+/**
+ * Says whether a lane takes more work, from what the broker said last and what was let in since. Per lane:
+ *
+ *     open -> closed    backlog over its limit, or a new job would wait too long
+ *     closed -> open    both below three quarters of their limits
+ */
+export class Gate {
+  readonly #settings: GateSettings;
+  readonly #closed = new Set<Lane>();
+  readonly #backlog = new Map<Lane, number>();
+  readonly #waitMs = new Map<Lane, number>();
+  /** Looks in a row that found something waiting. */
+  readonly #loaded = new Map<Lane, number>();
+  /** Let in since the last look, and between the two before: what the broker said may not count them yet. */
+  readonly #since = new Map<Lane, number>();
+  readonly #before = new Map<Lane, number>();
+
+  constructor(settings: GateSettings) {
+    this.#settings = settings;
+  }
+
+  /** Takes in what the broker said. */
+  look(state: BrokerState): void {
+    const stream = (name: StreamName) => state.streams.find((each) => each.name === name);
+    // Accepted and not yet put into their lanes: they count for every lane, as nobody knows which.
+    const undispatched = stream('JOBS')?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0;
+    for (const lane of lanes) {
+      const found = stream(lane);
+      if (found === undefined) continue;
+      const backlog = found.messages + undispatched;
+      const loaded = backlog === 0 ? 0 : (this.#loaded.get(lane) ?? 0) + 1;
+      this.#loaded.set(lane, loaded);
+      const isTelling = loaded > LOADED_LOOKS && found.drainPerSecond > 0;
+      const waitMs = isTelling ? (backlog / found.drainPerSecond) * 1000 : 0;
+      this.#backlog.set(lane, backlog);
+      this.#waitMs.set(lane, waitMs);
+      this.#before.set(lane, this.#since.get(lane) ?? 0);
+      this.#since.set(lane, 0);
+      const { maxBacklog, maxWaitMs } = this.#settings;
+      if (backlog >= maxBacklog || waitMs > maxWaitMs) this.#closed.add(lane);
+      else if (backlog < maxBacklog * REOPEN_AT && waitMs < maxWaitMs * REOPEN_AT) this.#closed.delete(lane);
+    }
+  }
+
+  /** Whether the lane takes a job now. */
+  isOpen(lane: Lane): boolean {
+    return (
+      this.#settings.isBehind?.() !== true &&
+      !this.#closed.has(lane) &&
+      this.#expected(lane) < this.#settings.maxBacklog
+    );
+  }
+
+  /**
+   * Refuses when the lane is closed.
+   *
+   * @throws {GatewayError} `overloaded`, with the time after which the lane is expected to be open.
+   */
+  check(lane: Lane): void {
+    if (this.isOpen(lane)) return;
+    if (this.#settings.isBehind?.() === true) {
+      throw new GatewayError('overloaded', 'More arrives than can be taken in. Nothing was accepted.', {
+        retryAfterSeconds: FASTEST_RETRY_SECONDS,
+      });
+    }
+    const waitMs = this.#waitMs.get(lane) ?? 0;
+    const jitter = 1 + (this.#settings.random ?? Math.random)() * 0.25;
+    const seconds = waitMs === 0 ? DEFAULT_RETRY_SECONDS : (waitMs / 1000) * (1 - REOPEN_AT);
+    throw new GatewayError('overloaded', 'The backlog of this kind of work is full. Nothing was accepted.', {
+      retryAfterSeconds: Math.min(SLOWEST_RETRY_SECONDS, Math.max(FASTEST_RETRY_SECONDS, seconds * jitter)),
+    });
+  }
+
+  /**
+   * Takes a place in the lane, before the job is appended; give it back when the append comes to nothing.
+   *
+   * @throws {GatewayError} `overloaded`.
+   */
+  enter(lane: Lane): () => void {
+    this.check(lane);
+    this.#since.set(lane, (this.#since.get(lane) ?? 0) + 1);
+    return () => this.#since.set(lane, Math.max(0, (this.#since.get(lane) ?? 0) - 1));
+  }
+
+  #expected(lane: Lane): number {
+    return (this.#backlog.get(lane) ?? 0) + (this.#since.get(lane) ?? 0) + (this.#before.get(lane) ?? 0);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * `pnpm replay --into FILE` rebuilds a read model from the streams; `pnpm replay --stream NAME --from SEQ|TIME` publishes
+ * a stretch of a stream again. Both show how far they are. Reads the NATS settings of a service from the environment.
+ */
+import { rmSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { Bus } from '@sluice/messaging';
+import { pino } from 'pino';
+import { runCommand, UsageError } from './command-line.ts';
+import { startProjection } from '../history/projection.ts';
+import { openReadModel } from '../history/read-model.ts';
+import { republish, type RepublishSettings } from '../history/republish.ts';
+
+const usage = `usage: --into FILE [--keep]             rebuild the read model in FILE (--keep: go on from where it stands)
+       --stream NAME --from SEQ|TIME   publish messages of a stream again
+         [--to SEQ] [--filter SUBJECT] [--subject SUBJECT] [--name NAME] [--rate PER_SECOND] [--dry-run]`;
+
+const show = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+};
+
+await runCommand('replay', usage, () => {
+  const { values } = parseArgs({
+    options: {
+      into: { type: 'string' },
+      keep: { type: 'boolean', default: false },
+      stream: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
+      filter: { type: 'string' },
+      subject: { type: 'string' },
+      name: { type: 'string' },
+      rate: { type: 'string', default: '500' },
+      'dry-run': { type: 'boolean', default: false },
+    },
+  });
+  const { into, keep, stream, from, to, filter, subject, rate } = values;
+  if (into !== undefined) return (bus) => rebuild(bus, into, keep);
+  if (stream === undefined || from === undefined) throw new UsageError('');
+  const settings = {
+    stream,
+    filter,
+    subject,
+    from: startOf(from),
+    to: to === undefined ? undefined : count('--to', to),
+    perSecond: count('--rate', rate),
+    name: values.name ?? `replay-${new Date().toISOString().slice(0, 19)}`,
+    dryRun: values['dry-run'],
+  };
+  return (bus) => again(bus, settings);
+});
+
+function startOf(from: string): number | Date {
+  const start = /^\d+$/.test(from) ? Number(from) : new Date(from);
+  if (Number.isNaN(start.valueOf())) throw new UsageError(`--from ${from} is neither a sequence nor a time`);
+  return start;
+}
+
+function count(option: string, text: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  throw new UsageError(`${option} ${text} is no number from 1 on`);
+}
+
+async function rebuild(bus: Bus, path: string, keep: boolean): Promise<void> {
+  if (!keep) for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+  const model = openReadModel(path);
+  const beganMs = performance.now();
+  let done = 0;
+  const log = pino({ level: 'warn' });
+  const onProgress = (taken: number, behind: number): void => {
+    done = taken;
+    show(`${taken} events, ${behind} to go`);
+  };
+  const projection = await startProjection({ bus, model, log, onProgress });
+  await projection.caughtUp;
+  await projection.close();
+  model.close();
+  show('');
+  console.log(`${done} events into ${path} in ${((performance.now() - beganMs) / 1000).toFixed(1)} s`);
+}
+
+async function again(bus: Bus, settings: Omit<RepublishSettings, 'bus' | 'onProgress'>): Promise<void> {
+  const { stream, name, dryRun } = settings;
+  const done = await republish({
+    ...settings,
+    bus,
+    onProgress: (taken, sequence, last) => show(`${taken} messages, at ${sequence} of ${last}`),
+  });
+  show('');
+  console.log(`${done} messages of ${stream} ${dryRun ? 'would be' : 'were'} published again (${name})`);
+}

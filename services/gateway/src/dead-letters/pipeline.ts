@@ -1,0 +1,57 @@
+import { create } from '@bufbuild/protobuf';
+import { FailureSchema } from '@sluice/contracts';
+import { fail, isJobId } from '@sluice/jobs';
+import { jobIdOf } from '@sluice/messaging';
+import { DEAD_LETTER, definePipeline, type Message, type Outcome } from '@sluice/pipeline';
+import type { SettleDeps } from '../jobs/results.ts';
+
+/** Why work was given up, as the job tells its owner. What the error said stays in the dead letter, for operators. */
+const failures: Readonly<Record<string, { readonly code: string; readonly detail: string }>> = {
+  exhausted: { code: 'attempts_exhausted', detail: 'The work failed on every attempt and was given up.' },
+  permanent: { code: 'permanent_failure', detail: 'The work failed in a way that no repeat can mend.' },
+  rejected: { code: 'rejected', detail: 'The work was refused.' },
+  decode: { code: 'unreadable_message', detail: 'A message of this job could not be read.' },
+  crashLoop: { code: 'worker_crashed', detail: 'The work was started and lost too often.' },
+  stranded: { code: 'stranded', detail: 'The work was no longer delivered to anybody.' },
+};
+
+/**
+ * Settles the job of every dead letter as failed: whatever pipeline gave up, its job ends. Dead letters that belong to
+ * no job stay what they are, a matter for an operator.
+ */
+export const deadLetters = definePipeline<Uint8Array, SettleDeps>({
+  name: 'dead_letters',
+  sources: [{ stream: 'DLQ', consumer: 'dead_letters' }],
+  decode: (bytes) => bytes,
+  flow: { concurrency: 16 },
+  retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
+  handle: async (message, { deps }) => settleDeadLetter(message, deps),
+});
+
+const WORK = /^(IMAGES|EMAILS)(_EXPRESS)?$/;
+
+/**
+ * Whether the message ids of a consumer's messages are the system's own, so that one names the job whose step was given
+ * up. The id of a command is its sender's choice and proves nothing; a callback that was given up changes no job, which
+ * has ended by then. Read from the subject, which NATS permissions guard, and not from a header, which they do not.
+ */
+const endsJobs = (stream: string, consumer: string): boolean =>
+  WORK.test(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
+
+async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDeps): Promise<Outcome | void> {
+  const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
+  const [, stream = '', consumer = ''] = message.subject.split('.');
+  const messageId = header(DEAD_LETTER.messageId);
+  const jobId = jobIdOf(messageId);
+  if (!endsJobs(stream, consumer) || !isJobId(jobId)) return { kind: 'skip', reason: 'it ends no job' };
+  const failure = create(FailureSchema, failures[header(DEAD_LETTER.reason)] ?? failures['exhausted']!);
+  const attempt = Number(header(DEAD_LETTER.deliveries)) || 0;
+  // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.
+  const run = Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);
+  const record = await jobs.transition(jobId, (job) =>
+    fail(job, { failure, attempt, replays: WORK.test(stream) ? run : job.replays, cause: 'dead-letter' }),
+  );
+  return record?.moved === true
+    ? undefined
+    : { kind: 'skip', reason: 'the job has ended, is gone or is on a newer run' };
+}

@@ -1,0 +1,108 @@
+import { pictureLimits } from '@sluice/contracts';
+import { jobLog, type JobLog } from '@sluice/jobs';
+import type { Bus, PipelineHostSettings } from '@sluice/messaging';
+import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
+import type { ObjectStore } from '@sluice/storage';
+import type { HttpTelemetry, Logger } from '@sluice/telemetry';
+import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
+import type { BodySettings } from './http/bodies.ts';
+import type { IntakeLimits } from './uploads/take-source.ts';
+import type { GatewayMetrics } from './metrics.ts';
+import { startBrokerWatch, type BrokerWatch } from './admission/broker-watch.ts';
+import { Gate, type GateSettings } from './admission/backpressure.ts';
+import { watchLoopLag } from './admission/loop-lag.ts';
+import type { WebhookSettings } from './webhooks/webhooks.ts';
+
+export interface GatewaySettings {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** Where gRPC clients are listened for, over cleartext HTTP/2; 0 picks a free one, undefined leaves it out. */
+  readonly rpcPort?: number;
+  /** How long an RPC connection may be open without a call; two minutes if absent. */
+  readonly rpcIdleMs?: number;
+  readonly version: string;
+  readonly limits: IntakeLimits;
+  /** Memory and speed of request bodies; `defaultBodies` if absent. */
+  readonly bodies?: BodySettings;
+  /** `keys`: every request needs an API key. `off`: everybody is the local account. */
+  readonly auth: 'keys' | 'off';
+  readonly rates: RateSettings;
+  readonly pressure: GateSettings;
+  /** A file, or `:memory:`, which is filled again at every start. */
+  readonly readModelPath: string;
+  /** `defaultWebhooks` if absent. */
+  readonly webhooks?: WebhookSettings;
+  /** Undefined leaves credits off. */
+  readonly credits?: CreditSettings | undefined;
+  readonly drainTimeoutMs: number;
+}
+
+/** Limits per window; 0 lifts one. */
+export interface RateSettings {
+  readonly globalPerSecond: number;
+  readonly accountPerSecond: number;
+  readonly recipientPerHour: number;
+}
+
+/** What a gateway stands on. */
+export interface GatewayParts {
+  readonly bus: Bus;
+  readonly store: ObjectStore;
+  readonly log: Logger;
+  readonly settings: GatewaySettings;
+  readonly now?: () => number;
+  readonly http?: HttpTelemetry;
+  readonly metrics?: GatewayMetrics;
+  readonly observers?: readonly Observer[];
+  readonly instrument?: Instrument;
+  readonly inject?: NonNullable<Runtime<unknown>['inject']>;
+  readonly onStarted?: NonNullable<PipelineHostSettings['onStarted']>;
+  /** Names this replica in the timelines of jobs. */
+  readonly instance: string;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What both halves of a gateway stand on: jobs as they are kept, what they cost, and whether there is room for more. */
+export interface Ground {
+  readonly jobs: JobLog;
+  readonly credits: Credits;
+  readonly now: () => number;
+  /** What the broker says about streams and consumers. */
+  readonly watch: BrokerWatch;
+  readonly gate: Gate;
+  close(): Promise<void>;
+}
+
+/** Beyond this, taking in more makes every answer late. */
+const MAX_LOOP_LAG_MS = 500;
+
+export async function openGround({ bus, log, settings, metrics, now = Date.now }: GatewayParts): Promise<Ground> {
+  const plain = jobLog(bus, { now });
+  const jobs = metrics?.counted(plain) ?? plain;
+  // Open also when they are off: jobs that were charged before still end.
+  const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
+  const watch = startBrokerWatch(bus, log, { now });
+  const lag = watchLoopLag(MAX_LOOP_LAG_MS);
+  const gate = new Gate({ isBehind: lag.isHigh, ...settings.pressure });
+  watch.onLook((state) => gate.look(state));
+  return {
+    jobs,
+    credits,
+    now,
+    watch,
+    gate,
+    async close() {
+      watch.close();
+      lag.close();
+    },
+  };
+}
+
+export const defaultLimits: IntakeLimits = {
+  ...pictureLimits,
+  maxFiles: 20,
+  inlineBytes: 256 * 1024,
+};
+
+export const noRates: RateSettings = { globalPerSecond: 0, accountPerSecond: 0, recipientPerHour: 0 };

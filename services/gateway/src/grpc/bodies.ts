@@ -1,0 +1,131 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
+import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol';
+import type { Bodies } from '../http/bodies.ts';
+import { toGatewayError } from '../http/app.ts';
+import type { BodyLease } from '../admission/body-budget.ts';
+import { rpcError } from './problem-codes.ts';
+
+/** The body of one call, counted from the moment its account is known. */
+interface CallBody {
+  lease: BodyLease | undefined;
+  /** Bytes taken by the length that the call declared: what arrives within it is counted already. */
+  declared: number;
+}
+
+const calls = new AsyncLocalStorage<CallBody>();
+
+/** Begins to count the body of a call that was admitted; takes what it declares before anything of it is read. */
+export function countBody(bodies: Bodies, maxBytes: number): (context: HandlerContext, account: string) => void {
+  return ({ requestHeader }, account) => {
+    const call = calls.getStore();
+    if (call === undefined) return;
+    call.lease = bodies.budget.open(account);
+    const declared = Number(requestHeader.get('content-length') ?? 0);
+    // One over the limit is refused for that, which no repeat changes.
+    if (declared > maxBytes) return;
+    call.lease.grow(declared);
+    call.declared = declared;
+  };
+}
+
+/** Answers one call: its body counted and watched, its memory given back when the answer is out. */
+export async function serveCall(
+  bodies: Bodies,
+  handler: UniversalHandler,
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+): Promise<void> {
+  const call: CallBody = { lease: undefined, declared: 0 };
+  response.once('close', () => call.lease?.release());
+  const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  await calls.run(call, async () => {
+    const body = countedBody(bodies, call, universal.body as AsyncIterable<Uint8Array>);
+    const answer = await handler({ ...universal, body });
+    await universalResponseToNodeResponse(answer, response);
+  });
+  // What was refused before its end is still being sent.
+  if ('stream' in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
+  else if (!request.complete) request.destroy();
+}
+
+async function* countedBody(
+  { watch }: Bodies,
+  call: CallBody,
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]();
+  const stalled = Promise.withResolvers<never>();
+  stalled.promise.catch(() => undefined);
+  let received = 0;
+  let waiting = true;
+  const stop = watch.watch({
+    received: () => received,
+    isWaiting: () => waiting,
+    onStall: () => stalled.reject(new ConnectError('the message stopped arriving', Code.DeadlineExceeded)),
+  });
+  try {
+    for (;;) {
+      waiting = true;
+      const next = await Promise.race([chunks.next(), stalled.promise]);
+      waiting = false;
+      if (next.done === true) return;
+      received += next.value.length;
+      if (received > call.declared) grow(call.lease, Math.min(next.value.length, received - call.declared));
+      yield next.value;
+    }
+  } finally {
+    stop();
+  }
+}
+
+function grow(lease: BodyLease | undefined, bytes: number): void {
+  try {
+    lease?.grow(bytes);
+  } catch (error) {
+    throw rpcError(toGatewayError(error));
+  }
+}
+
+/** No text or image worth sending shrinks further; what does is made to fill the memory of who unpacks it. */
+const MAX_RATIO = 100;
+/** Up to here no ratio is looked at: a short text of one letter is no attack. */
+const FREE_BYTES = 2 ** 20;
+
+/** A compression whose output is bounded by its input, and counted as part of the body it belongs to. */
+function bounded(compression: Compression): Compression {
+  return {
+    ...compression,
+    async decompress(bytes, readMaxBytes) {
+      const most = Math.min(readMaxBytes, Math.max(FREE_BYTES, bytes.length * MAX_RATIO));
+      const lease = calls.getStore()?.lease;
+      // Taken before it is unpacked: many at once would each find room for themselves.
+      grow(lease, most);
+      let unpacked = 0;
+      try {
+        const result = await compression.decompress(bytes, most);
+        unpacked = result.length;
+        return result;
+      } catch (error) {
+        if (!(error instanceof ConnectError) || error.code !== Code.ResourceExhausted) throw error;
+        throw new ConnectError(
+          `the message grows over ${most} bytes when it is decompressed; it may grow 100 times, to ${readMaxBytes} bytes at most`,
+          Code.ResourceExhausted,
+        );
+      } finally {
+        lease?.shrink(most - unpacked);
+      }
+    },
+  };
+}
+
+/** The compressions that calls may use. */
+export const boundedCompressions: Compression[] = [bounded(compressionGzip), bounded(compressionBrotli)];

@@ -1,0 +1,130 @@
+import { Readable } from 'node:stream';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import { EventService, JobService, JobState, UserService, type ConvertImageRequest, type Job } from '@sluice/contracts';
+import { acceptJob, type Acceptance, type JobOrder } from '../jobs/accept/accept-job.ts';
+import { admit, keyOf } from '../jobs/accept/idempotency.ts';
+import { imageOptions, imageOrder } from '../jobs/accept/image-request.ts';
+import { ownJob, progressOfJob } from '../jobs/own-job.ts';
+import { orderOfCommand } from '../nats/commands.ts';
+import { recipientCounter, type HeaderTarget } from '../http/access.ts';
+import type { RouteDeps } from '../http/deps.ts';
+import type { Progress } from '../jobs/job-view.ts';
+import { GatewayError, invalidField } from '../errors.ts';
+import { Intake } from '../uploads/take-source.ts';
+import type { FlowBook } from '../lifecycle/flows.ts';
+import { storeEvents } from '../lifecycle/ingest.ts';
+import { callerOf } from './access.ts';
+import { eventsOfCall } from './record-events.ts';
+
+export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
+  readonly flows: FlowBook;
+}
+
+/** The services of `protos/`, each method by the functions that its HTTP route uses. */
+export function rpcServices(deps: RpcDeps) {
+  const { access, accept, bus, flows, jobs, keys, now } = deps;
+
+  async function mail(order: (context: Context) => JobOrder, key: string, context: HandlerContext) {
+    const { account, trace, headers } = callerOf(context);
+    const known = keyFrom(key);
+    const asked = order({ account: account.id, trace });
+    const counted = { ...accept, countRecipient: recipientCounter(access, headers) };
+    return answer(await keys.hold(account.id, known, () => acceptJob(counted, asked, known)));
+  }
+
+  return (router: ConnectRouter): void => {
+    router.service(UserService, {
+      createUser: (request, context) =>
+        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
+      sendEmail: (request, context) =>
+        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
+      async convertImage(request, context) {
+        const { account, trace, headers } = callerOf(context);
+        const key = keyFrom(request.idempotencyKey);
+        const take = () => takeImages(deps, request, key, { account: account.id, trace }, headers);
+        return answer(await keys.hold(account.id, key, take));
+      },
+    });
+
+    router.service(JobService, {
+      async getJob({ id }, context) {
+        const job = await ownJob(jobs, callerOf(context).account.id, id);
+        return { job: jobAnswer(job, await progressOfJob(bus, job)) };
+      },
+    });
+
+    router.service(EventService, {
+      async recordEvents(request, context) {
+        const { account } = callerOf(context);
+        const events = eventsOfCall(request.events, now());
+        for (const { appId } of events) {
+          const claimed = flows.claim(appId, account.id);
+          if (claimed !== undefined) await claimed;
+        }
+        await storeEvents(bus.port, events);
+        return { accepted: events.length };
+      },
+    });
+  };
+}
+
+type Context = Pick<JobOrder, 'account' | 'trace'>;
+
+const keyFrom = (key: string): string | undefined => (key === '' ? undefined : keyOf(key));
+
+const answer = ({ job }: Acceptance): { job: Job } => ({ job: jobAnswer(job) });
+
+/** Takes in the pictures of a call like those of an upload: what is large goes to the store. */
+async function takeImages(
+  deps: RpcDeps,
+  request: ConvertImageRequest,
+  key: string | undefined,
+  context: Context,
+  headers: HeaderTarget,
+): Promise<Acceptance> {
+  const { sources, priority, callbackUrl, notify } = request;
+  if (sources.length === 0) throw invalidField('/sources', 'is empty');
+  const admission = await admit(deps.jobs, context.account, key, deps.now());
+  const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/rpc-${context.trace.traceId}-${index}`;
+  const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
+  let order: JobOrder;
+  try {
+    for (const [index, { from }] of sources.entries()) {
+      // A key says nothing of whose object it is. Who uploads directly names the upload: POST /v1/images:fromUpload.
+      if (from.case !== 'content') throw invalidField(`/sources/${index}`, 'must carry the bytes of an image');
+      await intake.take(Readable.from([Buffer.from(from.value)]));
+    }
+    const options = imageOptions(request.options ?? {});
+    order = imageOrder({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
+  } catch (error) {
+    await intake.discard();
+    throw error;
+  }
+  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
+  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+    if (error instanceof GatewayError) await intake.discard();
+    throw error;
+  });
+  if (acceptance.repeated && !holds(acceptance.job, keyOfUpload(0))) await intake.discard();
+  return acceptance;
+}
+
+function holds(job: Job, key: string): boolean {
+  const work = job.request?.work;
+  return work?.case === 'image' && work.value.sources.some(({ from }) => from.value === key);
+}
+
+/**
+ * The job as its owner sees it: what was asked for is not sent back, nor what only the system needs. The progress of
+ * its worker is merged into one that has not ended, as over HTTP.
+ */
+function jobAnswer(job: Job, progress?: Progress): Job {
+  const { request: _, ...rest } = job;
+  const shown: Job = { ...rest, requestHash: '' };
+  if (progress === undefined) return shown;
+  shown.state = progress.state === 'running' ? JobState.RUNNING : JobState.QUEUED;
+  shown.attempt = Math.max(job.attempt, progress.attempt);
+  shown.updatedAt = timestampFromMs(progress.atMs);
+  return shown;
+}

@@ -1,0 +1,100 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Priority } from '@sluice/contracts';
+import { Type } from 'typebox';
+import { acceptJob } from '../../jobs/accept/accept-job.ts';
+import { emailOrder, templates, userOrder } from '../../jobs/accept/email-request.ts';
+import { keyOf } from '../../jobs/accept/idempotency.ts';
+import { recipientCounter } from '../access.ts';
+import { answerAccepted } from '../answer.ts';
+import { traceOf, type App } from '../app.ts';
+import type { RouteDeps } from '../deps.ts';
+import { PrioritySchema } from '../../jobs/job-view.ts';
+import { acceptedResponses, acceptHeaders } from './accepted.ts';
+
+const EmailBody = Type.Object(
+  {
+    to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
+    template: Type.Unsafe<(typeof templates)[number]>(Type.String({ enum: [...templates] })),
+    variables: Type.Optional(
+      Type.Unsafe<JsonObject>(
+        Type.Object({}, { additionalProperties: true, description: 'What the template is filled with.' }),
+      ),
+    ),
+    priority: Type.Optional(PrioritySchema),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
+  },
+  { additionalProperties: false },
+);
+const UserBody = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 100 }),
+    email: Type.String({ minLength: 3, maxLength: 320 }),
+    priority: Type.Optional(PrioritySchema),
+  },
+  { additionalProperties: false },
+);
+
+const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
+  name === 'express' ? Priority.EXPRESS : Priority.NORMAL;
+
+/** `POST /v1/emails` and `POST /v1/users`. */
+export function emailRoutes(app: App, deps: RouteDeps): void {
+  const { accept, keys, gate } = deps;
+  const config = { scope: 'jobs:write', limited: true } as const;
+  // The priority is in the body: before it is read, only a door that is shut for both can be.
+  const onRequest = async (): Promise<void> => {
+    if (!gate.isOpen('EMAILS_EXPRESS')) gate.check('EMAILS');
+  };
+  app.post(
+    '/v1/emails',
+    {
+      config,
+      onRequest,
+      schema: {
+        operationId: 'sendEmail',
+        summary: 'Send one mail of a shipped template',
+        tags: ['jobs'],
+        headers: acceptHeaders,
+        body: EmailBody,
+        response: acceptedResponses,
+      },
+    },
+    async (request, reply) => {
+      const { account } = request;
+      const key = keyOf(request.headers['idempotency-key']);
+      const order = emailOrder(
+        { ...request.body, priority: priorityOf(request.body.priority) },
+        { account: account.id, trace: traceOf(request) },
+      );
+      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
+      return answerAccepted(deps, request, reply, acceptance);
+    },
+  );
+  app.post(
+    '/v1/users',
+    {
+      config,
+      onRequest,
+      schema: {
+        operationId: 'createUser',
+        summary: 'A user, and their welcome mail',
+        tags: ['jobs'],
+        headers: acceptHeaders,
+        body: UserBody,
+        response: acceptedResponses,
+      },
+    },
+    async (request, reply) => {
+      const { account } = request;
+      const key = keyOf(request.headers['idempotency-key']);
+      const order = userOrder(
+        { ...request.body, priority: priorityOf(request.body.priority) },
+        { account: account.id, trace: traceOf(request) },
+      );
+      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
+      return answerAccepted(deps, request, reply, acceptance);
+    },
+  );
+}

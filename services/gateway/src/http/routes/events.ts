@@ -1,0 +1,147 @@
+import { isSubjectToken } from '@sluice/contracts';
+import { isJobId } from '@sluice/jobs';
+import { Type } from 'typebox';
+import type { App } from '../app.ts';
+import type { RouteDeps } from '../deps.ts';
+import { GatewayError, invalidField } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+import { workFlow, type FlowBook } from '../../lifecycle/flows.ts';
+import { eventsOf, IngestBody, storeEvents } from '../../lifecycle/ingest.ts';
+import { messageTimeline, ownApps } from '../../jobs/timeline/timeline.ts';
+
+const BULK_BODY_BYTES = 2 * 1024 * 1024;
+const tags = ['lifecycle'];
+const AppPath = Type.Object({ appId: Type.String({ maxLength: 128 }) });
+const FlowView = Type.Object(
+  { appId: Type.String(), events: Type.Array(Type.String()), withinMs: Type.Integer() },
+  { additionalProperties: false },
+);
+
+/** Lifecycle events of any system: taken in, declared as flows, shown per message with what is missing. */
+export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
+  const { bus, jobs, now } = deps;
+  app.post(
+    '/v1/events',
+    {
+      config: { scope: 'events:write' },
+      bodyLimit: BULK_BODY_BYTES,
+      schema: {
+        operationId: 'recordEvents',
+        summary: 'Lifecycle events of any system, one or up to a thousand',
+        description: 'Answered once every event is stored. An event is `{app_id, message_id, event, created_at}`.',
+        tags,
+        body: IngestBody,
+        response: {
+          202: Type.Object({ accepted: Type.Integer() }, { description: 'Stored.' }),
+          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const events = eventsOf(request.body, now());
+      for (const { appId } of events) {
+        const claimed = flows.claim(appId, request.account.id);
+        if (claimed !== undefined) await claimed;
+      }
+      await storeEvents(bus.port, events);
+      reply.code(202);
+      return { accepted: events.length };
+    },
+  );
+
+  app.put(
+    '/v1/flows/:appId',
+    {
+      config: { scope: 'events:write' },
+      schema: {
+        operationId: 'declareFlow',
+        summary: 'Declare what the messages of an app go through, in order',
+        tags,
+        params: AppPath,
+        body: Type.Object(
+          {
+            events: Type.Array(Type.String({ minLength: 1, maxLength: 64 }), {
+              minItems: 1,
+              maxItems: 64,
+              uniqueItems: true,
+            }),
+            withinMs: Type.Optional(
+              Type.Integer({
+                minimum: 1,
+                maximum: 604_800_000,
+                description: 'How long that should take; a minute if absent.',
+              }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: { description: 'The flow.', content: { 'application/json': { schema: FlowView } } },
+          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+        },
+      },
+    },
+    async (request) => {
+      const { appId } = request.params;
+      if (!isSubjectToken(appId) || ownApps.includes(appId as never)) {
+        throw invalidField('/path/appId', 'must be an app of your own: letters, digits, "-" and "_"');
+      }
+      const { events, withinMs = 60_000 } = request.body;
+      const flow = await flows.declare(appId, request.account.id, events, withinMs);
+      return { appId, events: [...flow.events], withinMs: flow.withinMs };
+    },
+  );
+
+  app.get(
+    '/v1/messages/:appId/:messageId',
+    {
+      config: { scope: 'events:read' },
+      schema: {
+        operationId: 'getMessage',
+        summary: 'What happened to a message, and which declared events are missing',
+        tags,
+        params: Type.Object({ appId: Type.String({ maxLength: 128 }), messageId: Type.String({ maxLength: 128 }) }),
+        response: {
+          200: Type.Object(
+            {
+              appId: Type.String(),
+              messageId: Type.String(),
+              events: Type.Array(Type.Ref('TimelineEntry')),
+              expected: Type.Array(Type.String(), { description: 'The declared flow.' }),
+              missing: Type.Array(
+                Type.Object({
+                  event: Type.String(),
+                  overdue: Type.Boolean({ description: 'It should have been seen by now.' }),
+                }),
+              ),
+            },
+            { description: 'The message.' },
+          ),
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request) => {
+      const { appId, messageId } = request.params;
+      const absent = new GatewayError('not_found', 'Nothing is known of this message.');
+      const flow = flows.find(appId);
+      const own = ownApps.includes(appId as never);
+      // Our own services speak of jobs, which belong to accounts.
+      const owner = own ? (isJobId(messageId) ? (await jobs.read(messageId))?.job.account : undefined) : flow?.account;
+      if (owner !== request.account.id) throw absent;
+      const placed = await messageTimeline(bus, appId, messageId);
+      const [first] = placed;
+      if (first === undefined) throw absent;
+      const expected = own ? (appId === 'image' || appId === 'email' ? workFlow : []) : (flow?.events ?? []);
+      const seen = new Set(placed.map(({ entry }) => entry.event));
+      const overdue = now() - first.storedMs > (flow?.withinMs ?? 60_000);
+      return {
+        appId,
+        messageId,
+        events: placed.map(({ entry }) => entry),
+        expected: [...expected],
+        missing: expected.filter((event) => !seen.has(event)).map((event) => ({ event, overdue })),
+      };
+    },
+  );
+}

@@ -1,0 +1,132 @@
+import { Type } from 'typebox';
+import { parseEmailAddress } from '@sluice/contracts';
+import { isJobId } from '@sluice/jobs';
+import type { App } from '../app.ts';
+import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
+import { DateTime, KindSchema, StateSchema } from '../../jobs/job-view.ts';
+import { invalidField } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+import type { FlowBook } from '../../lifecycle/flows.ts';
+import type { JobCursor, ReadModel } from '../../history/read-model.ts';
+
+const HistoryQuery = Type.Object(
+  {
+    state: Type.Optional(StateSchema),
+    kind: Type.Optional(KindSchema),
+    recipient: Type.Optional(Type.String({ maxLength: 320, description: 'Of a mail, or to be notified of an image.' })),
+    since: Type.Optional(DateTime),
+    until: Type.Optional(DateTime),
+    limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
+    cursor: Type.Optional(Type.String({ maxLength: 128, description: '`next` of the page before.' })),
+  },
+  { additionalProperties: false },
+);
+
+/** `GET /v1/jobs` and the list of incomplete messages: what the read model answers. */
+export function historyRoutes(app: App, deps: { readonly model: ReadModel; readonly flows: FlowBook }): void {
+  app.get(
+    '/v1/jobs',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'listJobs',
+        summary: 'Jobs, newest first',
+        description: 'From a read model that follows the jobs within milliseconds; a single job is always current.',
+        tags: ['jobs'],
+        querystring: HistoryQuery,
+        headers: conditionalHeaders,
+        response: {
+          ...notModified,
+          200: Type.Object(
+            {
+              jobs: Type.Array(Type.Ref('Job')),
+              next: Type.Optional(Type.String({ description: 'The cursor of the next page.' })),
+            },
+            { description: 'One page.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { state, kind, recipient, since, until, limit, cursor } = request.query;
+      const found = deps.model.jobs({
+        account: request.account.id,
+        state,
+        kind,
+        // Jobs hold an address as it is sent to, its domain in ASCII.
+        recipient: recipient === undefined ? undefined : (parseEmailAddress(recipient) ?? recipient),
+        limit,
+        sinceMs: timeOf(since, '/query/since'),
+        untilMs: timeOf(until, '/query/until'),
+        cursor: cursor === undefined ? undefined : cursorOf(cursor),
+      });
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      const next = last === undefined ? {} : { next: cursorText(last.cursor) };
+      return unlessKnown(request, reply, { jobs: page.map(({ job }) => job), ...next });
+    },
+  );
+
+  app.get(
+    '/v1/messages/:appId',
+    {
+      config: { scope: 'events:read' },
+      schema: {
+        operationId: 'listIncompleteMessages',
+        summary: 'Messages of an app that lack declared events, oldest first',
+        tags: ['lifecycle'],
+        params: Type.Object({ appId: Type.String({ maxLength: 128 }) }),
+        querystring: Type.Object(
+          { limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: Type.Object(
+            {
+              messages: Type.Array(
+                Type.Object({
+                  messageId: Type.String(),
+                  firstAt: DateTime,
+                  lastAt: DateTime,
+                  missing: Type.Array(Type.String()),
+                }),
+              ),
+            },
+            { description: 'What is incomplete.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async (request) => {
+      const { appId } = request.params;
+      const flow = deps.flows.find(appId);
+      if (flow?.account !== request.account.id) return { messages: [] };
+      const found = deps.model.incomplete(appId, flow.events, request.query.limit);
+      return {
+        messages: found.map(({ messageId, firstMs, lastMs, missing }) => ({
+          messageId,
+          firstAt: new Date(firstMs).toISOString(),
+          lastAt: new Date(lastMs).toISOString(),
+          missing: [...missing],
+        })),
+      };
+    },
+  );
+}
+
+function timeOf(text: string | undefined, pointer: string): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw invalidField(pointer, 'is no time');
+  return ms;
+}
+
+const cursorText = ({ createdMs, id }: JobCursor): string => Buffer.from(`${createdMs}.${id}`).toString('base64url');
+
+function cursorOf(text: string): JobCursor {
+  const found = /^(\d{1,15})\.(job_\w+)$/.exec(Buffer.from(text, 'base64url').toString());
+  if (found === null || !isJobId(found[2]!)) throw invalidField('/query/cursor', 'is no cursor of this list');
+  return { createdMs: Number(found[1]), id: found[2]! };
+}

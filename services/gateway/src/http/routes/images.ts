@@ -1,0 +1,248 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import multipart from '@fastify/multipart';
+import { imageMediaTypes, Priority } from '@sluice/contracts';
+import type { FastifyRequest } from 'fastify';
+import { Type, type Static } from 'typebox';
+import { acceptJob, type Acceptance, type JobOrder } from '../../jobs/accept/accept-job.ts';
+import { callbackUrl } from '../../jobs/accept/callback-url.ts';
+import { admit, keyOf } from '../../jobs/accept/idempotency.ts';
+import {
+  imageOptions,
+  imageOrder,
+  MAX_SIDE,
+  notifyAddress,
+  pageSizes,
+  qualities,
+  type TakenSource,
+} from '../../jobs/accept/image-request.ts';
+import { recipientCounter, type HeaderTarget } from '../access.ts';
+import { answerAccepted } from '../answer.ts';
+import { traceOf, type App } from '../app.ts';
+import type { RouteDeps } from '../deps.ts';
+import { PrioritySchema } from '../../jobs/job-view.ts';
+import { GatewayError } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+import { acceptSnakeCase, validationProblem } from '../validation.ts';
+import { HEAD_BYTES, Intake } from '../../uploads/take-source.ts';
+import { laneOf } from '../../admission/backpressure.ts';
+import { acceptedResponses, acceptHeaders } from './accepted.ts';
+
+export const ImageOptionsQuery = Type.Object(
+  {
+    quality: Type.Optional(
+      Type.Unsafe<keyof typeof qualities>(
+        Type.String({
+          enum: Object.keys(qualities),
+          description: '`auto`, the default: lossless, but JPEG 90 for sources that are lossy and no JPEG.',
+        }),
+      ),
+    ),
+    maxWidth: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
+    maxHeight: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
+    stripMetadata: Type.Optional(Type.Boolean()),
+    pageSize: Type.Optional(Type.Unsafe<keyof typeof pageSizes>(Type.String({ enum: Object.keys(pageSizes) }))),
+    priority: Type.Optional(PrioritySchema),
+    notify: Type.Optional(Type.String({ maxLength: 320, description: 'An address to mail when the PDF is there.' })),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
+  },
+  { additionalProperties: false },
+);
+export type ImageOptionsQuery = Static<typeof ImageOptionsQuery>;
+
+/** What an upload holds at most: its first bytes, a part that is being filled and one on its way to the store. */
+const UPLOAD_HOLDS_BYTES = HEAD_BYTES + 2 * 8 * 2 ** 20;
+
+const optionNames = new Set(Object.keys(ImageOptionsQuery.properties));
+const binary = { schema: { type: 'string', format: 'binary' } };
+
+/** `POST /v1/images`: one image as the body, or several as the parts of a form. */
+export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
+  await app.register(async (scope: App) => {
+    // Bodies stay streams here, whatever they call themselves: the bytes decide.
+    scope.removeAllContentTypeParsers();
+    await scope.register(multipart, {
+      throwFileSizeLimit: false,
+      limits: { fileSize: Infinity, files: deps.limits.maxFiles + 1, fields: 16, fieldSize: 4_096, headerPairs: 50 },
+    });
+    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+    scope.post(
+      '/v1/images',
+      {
+        schema: {
+          operationId: 'convertImage',
+          summary: 'Images to one PDF',
+          description:
+            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Options travel as query or as fields of the form. Say `priority=express` in the query: a field is read after the door, which is shut while normal work is full.',
+          tags: ['jobs'],
+          headers: acceptHeaders,
+          querystring: ImageOptionsQuery,
+          response: {
+            ...acceptedResponses,
+            ...problemResponses(
+              'payload_too_large',
+              'unsupported_media_type',
+              'corrupt_image',
+              'request_in_progress',
+              'idempotency_key_reused',
+              'image_too_large',
+              'insufficient_credits',
+              'overloaded',
+            ),
+          },
+        },
+        config: {
+          scope: 'jobs:write',
+          limited: true,
+          bodyHolds: UPLOAD_HOLDS_BYTES,
+          requestBodies: {
+            ...Object.fromEntries(Object.values(imageMediaTypes).map((type) => [type, binary])),
+            'multipart/form-data': {
+              schema: {
+                type: 'object',
+                properties: { file: { type: 'array', items: { type: 'string', format: 'binary' } } },
+              },
+            },
+          },
+        },
+      },
+      async (request, reply) => {
+        try {
+          deps.gate.check(laneOf('image', request.query.priority === 'express'));
+          refuseDeclaredSize(request, deps.limits.maxBytes);
+          const key = keyOf(request.headers['idempotency-key']);
+          const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, reply, key));
+          return await answerAccepted(deps, request, reply, acceptance);
+        } catch (error) {
+          dropRest(request.raw);
+          throw error;
+        }
+      },
+    );
+  });
+}
+
+async function takeImages(
+  deps: RouteDeps,
+  request: FastifyRequest<{ Querystring: ImageOptionsQuery }>,
+  reply: HeaderTarget,
+  key: string | undefined,
+): Promise<Acceptance> {
+  const { account } = request;
+  const admission = await admit(deps.jobs, account.id, key, deps.now());
+  // Two uploads for one job must not share objects: the loser's would replace what the winner's job converts.
+  const nonce = randomBytes(6).toString('hex');
+  const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/${nonce}-${index}`;
+  const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
+  let order: JobOrder;
+  try {
+    checkOptions(request.query);
+    const fields = request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake);
+    order = orderOf({ ...request.query, ...fields }, intake.sources(), {
+      account: account.id,
+      trace: traceOf(request),
+    });
+  } catch (error) {
+    await intake.discard();
+    throw error;
+  }
+  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
+  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+    // When the broker's answer is lost, the job may exist all the same: what is stored stays, the sweeper decides.
+    if (error instanceof GatewayError) await intake.discard();
+    throw error;
+  });
+  if (acceptance.repeated && !ownsUploads(acceptance, keyOfUpload(0))) await intake.discard();
+  return acceptance;
+}
+
+function ownsUploads(acceptance: Acceptance, key: string): boolean {
+  const work = acceptance.job.request?.work;
+  return work?.case === 'image' && work.value.sources.some((source) => source.from.value === key);
+}
+
+async function takeBody(request: FastifyRequest, intake: Intake): Promise<ImageOptionsQuery> {
+  await intake.take(request.raw);
+  return {};
+}
+
+/** Takes every file of the form in order and reads the other parts as options. */
+async function takeParts(request: FastifyRequest, intake: Intake): Promise<ImageOptionsQuery> {
+  const fields: Record<string, unknown> = {};
+  let files = 0;
+  try {
+    for await (const part of request.parts()) {
+      if (part.type === 'file') {
+        files += 1;
+        await intake.take(part.file);
+      } else if (part.valueTruncated || typeof part.value !== 'string') {
+        throw new GatewayError('invalid_request', `The field ${part.fieldname} is too long.`);
+      } else {
+        fields[part.fieldname] = part.value;
+      }
+    }
+  } catch (error) {
+    throw isBrokenForm(error)
+      ? new GatewayError('invalid_request', `The form: ${error.message}.`, { cause: error })
+      : error;
+  }
+  if (files === 0) {
+    const errors = [{ pointer: '/file', detail: 'is missing' }];
+    throw new GatewayError('invalid_request', 'The form has no file.', { errors });
+  }
+  acceptSnakeCase(fields, optionNames);
+  const validate = request.compileValidationSchema(ImageOptionsQuery, 'querystring');
+  if (!validate(fields)) {
+    throw validationProblem(validate.errors ?? [], undefined);
+  }
+  return fields;
+}
+
+/** What the parser of forms says of one that it cannot read: a bare `Error`, which nothing else on this road throws. */
+const isBrokenForm = (error: unknown): error is Error =>
+  error instanceof Error && Object.getPrototypeOf(error) === Error.prototype && !('code' in error);
+
+/** What the text of the options shows to be wrong is refused before a byte of the body is stored. */
+function checkOptions(query: ImageOptionsQuery): void {
+  notifyAddress(query.notify);
+  callbackUrl(query.callbackUrl);
+}
+
+/** The order for sources that were taken in with these options. */
+export function orderOf(
+  query: ImageOptionsQuery,
+  sources: readonly TakenSource[],
+  context: Pick<JobOrder, 'account' | 'trace'>,
+): JobOrder {
+  const options = imageOptions({
+    quality: qualities[query.quality ?? 'auto'],
+    pageSize: pageSizes[query.pageSize ?? 'image'],
+    maxWidth: query.maxWidth ?? 0,
+    maxHeight: query.maxHeight ?? 0,
+    stripMetadata: query.stripMetadata ?? false,
+  });
+  const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
+  const { callbackUrl, notify } = query;
+  return imageOrder({ sources, options, priority, callbackUrl, notify }, context);
+}
+
+/** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */
+function dropRest(body: IncomingMessage): void {
+  let left = 4 * 1024 * 1024;
+  body.unpipe();
+  // An iterator that was left behind listens for 'readable', and while anybody does, nothing flows.
+  body.removeAllListeners('readable');
+  body.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) body.destroy();
+  });
+  body.resume();
+}
+
+function refuseDeclaredSize(request: FastifyRequest, maxBytes: number): void {
+  // A form adds its boundaries and headers to the files it carries.
+  const declared = Number(request.headers['content-length'] ?? 0);
+  if (declared > maxBytes + 64 * 1024) {
+    throw new GatewayError('payload_too_large', `A request may carry ${maxBytes} bytes of images.`);
+  }
+}

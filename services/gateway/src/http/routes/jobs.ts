@@ -1,0 +1,181 @@
+import type { Readable } from 'node:stream';
+import type { Job } from '@sluice/contracts';
+import { cancel, isTerminal } from '@sluice/jobs';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { ownJob, progressOfJob } from '../../jobs/own-job.ts';
+import type { App } from '../app.ts';
+import type { RouteDeps } from '../deps.ts';
+import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
+import { jobView } from '../../jobs/job-view.ts';
+import { GatewayError } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+import { TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
+import { cursorOf, hasMore, jobEventStream } from '../../jobs/timeline/event-stream.ts';
+import { jobTimeline } from '../../jobs/timeline/timeline.ts';
+
+const JobPath = Type.Object({ id: Type.String({ maxLength: 64, description: 'The id of a job.' }) });
+const PDF_LINK_MS = 5 * 60_000;
+const tags = ['jobs'];
+
+/** Everything about one job: state, timeline, live stream, result, cancellation. */
+export function jobRoutes(app: App, deps: RouteDeps): void {
+  app.addSchema(TimelineEntrySchema);
+  const { jobs, bus, store } = deps;
+
+  const own = (request: FastifyRequest<{ Params: { id: string } }>, from: 'any' | 'leader' = 'any'): Promise<Job> =>
+    ownJob(jobs, request.account.id, request.params.id, from);
+
+  app.get(
+    '/v1/jobs/:id',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'getJob',
+        summary: 'A job as it stands',
+        tags,
+        params: JobPath,
+        headers: conditionalHeaders,
+        response: {
+          200: { description: 'The job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          ...notModified,
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      return unlessKnown(request, reply, jobView(job, await progressOfJob(bus, job)));
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/events',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'getJobEvents',
+        summary: 'What happened to a job, oldest first',
+        tags,
+        params: JobPath,
+        headers: conditionalHeaders,
+        response: {
+          ...notModified,
+          200: Type.Object({ events: Type.Array(Type.Ref('TimelineEntry')) }, { description: 'The timeline.' }),
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      const events = (await jobTimeline(bus, job.id)).map((placed) => placed.entry);
+      return unlessKnown(request, reply, { events });
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/stream',
+    {
+      config: { scope: 'jobs:read' },
+      // Asked for its head alone, a stream would be opened and read by nobody until its job has ended.
+      exposeHeadRoute: false,
+      schema: {
+        operationId: 'streamJob',
+        summary: 'What happens to a job, live, as server-sent events',
+        description:
+          'Events named `state` and `lifecycle`, each a timeline entry. Ends after the state that ends the job.',
+        tags,
+        params: JobPath,
+        headers: Type.Object({
+          'last-event-id': Type.Optional(Type.String({ maxLength: 64, description: 'Resume behind this event.' })),
+        }),
+        response: {
+          200: {
+            description: 'The stream.',
+            content: { 'text/event-stream': { schema: Type.Unsafe<Readable>(Type.String()) } },
+          },
+          204: {
+            description: 'The job has ended and nothing is after `Last-Event-ID`: there is nothing to come back for.',
+          },
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      const cursor = cursorOf(request.headers['last-event-id']);
+      // An EventSource comes back whenever a stream ends, for ever, unless it is told that this was all.
+      if (isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(bus, job.id, cursor))) {
+        return reply.code(204).send();
+      }
+      return reply
+        .type('text/event-stream')
+        .header('cache-control', 'no-store')
+        .header('x-accel-buffering', 'no')
+        .send(jobEventStream(deps, job.id, cursor));
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id/pdf',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'getJobPdf',
+        summary: 'Where the PDF of an image job can be fetched for the next five minutes',
+        tags,
+        params: JobPath,
+        response: {
+          302: {
+            description: 'A short-lived URL of the PDF.',
+            headers: { Location: { type: 'string', description: 'Good for five minutes.' } },
+          },
+          ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const job = await own(request);
+      const work = job.result?.work;
+      if (work?.case !== 'image') {
+        if (job.error !== undefined) {
+          const code = job.error.code === 'corrupt_image' ? 'corrupt_image' : 'job_failed';
+          throw new GatewayError(code, `${job.error.code}: ${job.error.detail}`, { jobId: job.id });
+        }
+        if (isTerminal(job.state)) throw new GatewayError('not_found', 'This job has no PDF.', { jobId: job.id });
+        throw new GatewayError('job_not_finished', 'The PDF is not there yet.', {
+          jobId: job.id,
+          retryAfterSeconds: 1,
+        });
+      }
+      const url = await store.presignGet(work.value.key, PDF_LINK_MS, `${job.id}.pdf`);
+      return reply.header('cache-control', 'no-store').redirect(url, 302);
+    },
+  );
+
+  app.delete(
+    '/v1/jobs/:id',
+    {
+      config: { scope: 'jobs:write' },
+      schema: {
+        operationId: 'cancelJob',
+        summary: 'Cancel a job that has not ended',
+        tags,
+        params: JobPath,
+        response: {
+          202: { description: 'The cancelled job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          ...problemResponses('not_found', 'job_finished'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = await own(request, 'leader');
+      const moved = await jobs.transition(id, cancel);
+      if (moved?.moved !== true) {
+        throw new GatewayError('job_finished', 'The job has ended; there is nothing to cancel.', { jobId: id });
+      }
+      reply.code(202);
+      return jobView(moved.job);
+    },
+  );
+}

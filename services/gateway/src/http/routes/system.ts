@@ -1,0 +1,69 @@
+import { Type } from 'typebox';
+import type { App } from '../app.ts';
+import { problemPage } from '../problem-page.ts';
+import { GatewayError } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+
+/** Whether the process lives, whether it can take work, and what it offers. */
+export function systemRoutes(
+  app: App,
+  deps: { readonly reasons: () => Promise<readonly string[]> | readonly string[] },
+): void {
+  const tags = ['system'];
+  app.get(
+    '/healthz',
+    {
+      config: { scope: 'public' },
+      schema: {
+        operationId: 'health',
+        summary: 'The process is alive',
+        tags,
+        response: { 200: Type.Object({ status: Type.String() }, { description: 'Alive.' }) },
+      },
+    },
+    async () => ({ status: 'ok' }),
+  );
+  const ReadyView = Type.Object({ status: Type.String(), reasons: Type.Array(Type.String()) });
+  app.get(
+    '/readyz',
+    {
+      config: { scope: 'public' },
+      schema: {
+        operationId: 'ready',
+        summary: 'Ready to take work, or why not',
+        tags,
+        response: {
+          200: { description: 'Ready.', content: { 'application/json': { schema: ReadyView } } },
+          503: { description: 'Not ready.', content: { 'application/json': { schema: ReadyView } } },
+        },
+      },
+    },
+    async (_request, reply) => {
+      const reasons = await deps.reasons();
+      reply.code(reasons.length === 0 ? 200 : 503);
+      return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons] };
+    },
+  );
+  app.get(
+    '/problems/:code',
+    {
+      config: { scope: 'public' },
+      schema: {
+        operationId: 'explainProblem',
+        summary: 'What a problem means and what to do about it',
+        tags,
+        params: Type.Object({ code: Type.String({ maxLength: 64 }) }),
+        response: {
+          200: { description: 'A page.', content: { 'text/html': { schema: Type.String() } } },
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const page = problemPage(request.params.code);
+      if (page === undefined) throw new GatewayError('not_found', 'There is no such kind of problem.');
+      return reply.type('text/html; charset=utf-8').send(page);
+    },
+  );
+  app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto';
+import { imageMediaTypes, type ImageMediaType } from '@sluice/contracts';
+import { newJobId } from '@sluice/jobs';
+import { Type } from 'typebox';
+import { acceptJob } from '../../jobs/accept/accept-job.ts';
+import { recipientCounter } from '../access.ts';
+import { answerAccepted } from '../answer.ts';
+import { traceOf, type App } from '../app.ts';
+import type { RouteDeps } from '../deps.ts';
+import { DateTime } from '../../jobs/job-view.ts';
+import { GatewayError, invalidField } from '../../errors.ts';
+import { problemResponses } from '../problem.ts';
+import { storedSource } from '../../uploads/stored-source.ts';
+import { laneOf } from '../../admission/backpressure.ts';
+import { acceptedResponses } from './accepted.ts';
+import { ImageOptionsQuery, orderOf } from './images.ts';
+
+const UPLOAD_MS = 10 * 60_000;
+
+/** The job that an upload is for. Each upload makes one job, so repeating the request meets it. */
+const jobOf = (uploadId: string): string => uploadId.replace(/^upl_/, 'job_');
+
+/** The account is in the key: another one that learns the id finds nothing there. */
+function keyOf(uploadId: string, account: string): string {
+  const owner = createHash('sha256').update(account).digest('hex').slice(0, 16);
+  return `uploads/${jobOf(uploadId)}/${owner}-0`;
+}
+
+/** Direct uploads: the client puts the bytes into the store itself. */
+export function uploadRoutes(app: App, deps: RouteDeps): void {
+  const { store, jobs, limits, now, gate } = deps;
+  app.post(
+    '/v1/uploads',
+    {
+      config: { scope: 'jobs:write', limited: true },
+      schema: {
+        operationId: 'createUpload',
+        summary: 'A short-lived URL that takes exactly one image',
+        description:
+          'PUT the bytes to `url` with `headers`, then `POST /v1/images:fromUpload`. What is not used within the hour is deleted.',
+        tags: ['jobs'],
+        body: Type.Object(
+          {
+            contentType: Type.Unsafe<ImageMediaType>(Type.String({ enum: Object.values(imageMediaTypes) })),
+            sizeBytes: Type.Integer({
+              minimum: 1,
+              maximum: Number.MAX_SAFE_INTEGER,
+              description: 'Exactly as many are taken.',
+            }),
+          },
+          { additionalProperties: false },
+        ),
+        response: {
+          201: Type.Object(
+            {
+              uploadId: Type.String(),
+              url: Type.String(),
+              headers: Type.Record(Type.String(), Type.String()),
+              expiresAt: DateTime,
+            },
+            { description: 'Where to put it.' },
+          ),
+          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { contentType, sizeBytes } = request.body;
+      if (sizeBytes > limits.maxBytes) {
+        throw new GatewayError('payload_too_large', `A request may carry ${limits.maxBytes} bytes of images.`);
+      }
+      const uploadId = newJobId().replace(/^job_/, 'upl_');
+      const url = await store.presignPut(keyOf(uploadId, request.account.id), UPLOAD_MS, contentType, sizeBytes);
+      reply.code(201).header('cache-control', 'no-store');
+      return {
+        uploadId,
+        url,
+        headers: { 'content-type': contentType, 'content-length': String(sizeBytes) },
+        expiresAt: new Date(now() + UPLOAD_MS).toISOString(),
+      };
+    },
+  );
+
+  app.post(
+    '/v1/images::fromUpload',
+    {
+      config: { scope: 'jobs:write', limited: true },
+      schema: {
+        operationId: 'convertUpload',
+        summary: 'The PDF of an image that was uploaded directly',
+        tags: ['jobs'],
+        body: Type.Object(
+          { uploadId: Type.String({ maxLength: 64 }), ...ImageOptionsQuery.properties },
+          { additionalProperties: false },
+        ),
+        response: {
+          ...acceptedResponses,
+          ...problemResponses(
+            'not_found',
+            'payload_too_large',
+            'unsupported_media_type',
+            'corrupt_image',
+            'image_too_large',
+            'idempotency_key_reused',
+            'insufficient_credits',
+            'overloaded',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { uploadId, ...options } = request.body;
+      if (!/^upl_[a-z2-7]{26}$/.test(uploadId)) throw invalidField('/uploadId', 'is no id of an upload');
+      gate.check(laneOf('image', options.priority === 'express'));
+      const jobId = jobOf(uploadId);
+      const key = keyOf(uploadId, request.account.id);
+      const existing = await jobs.read(jobId, 'leader');
+      // Once its job has run, the upload itself is gone.
+      const source =
+        existing?.job.account === request.account.id ? repeated(key) : await storedSource(store, key, limits);
+      const order = orderOf(options, [source], { account: request.account.id, trace: traceOf(request) });
+      const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
+      const acceptance = await acceptJob(counted, order, { jobId, existing });
+      return answerAccepted(deps, request, reply, acceptance);
+    },
+  );
+
+  const repeated = (key: string): Awaited<ReturnType<typeof storedSource>> => ({
+    sha256: `key:${key}`,
+    source: { $typeName: 'sluice.v1.ImageSource', from: { case: 'key', value: key }, sizeBytes: 0n, mediaType: '' },
+  });
+}

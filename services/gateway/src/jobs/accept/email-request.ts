@@ -1,0 +1,94 @@
+import { create, type JsonObject } from '@bufbuild/protobuf';
+import { EmailRequestSchema, parseEmailAddress, Priority } from '@sluice/contracts';
+import { invalidField } from '../../errors.ts';
+import type { JobOrder } from './accept-job.ts';
+import { callbackUrl } from './callback-url.ts';
+import { requestHash, type Canonical } from './request-hash.ts';
+
+/** The templates that are shipped. Callers choose one and fill it in; text of their own is never sent. */
+export const templates = ['welcome', 'notification', 'image-ready'] as const;
+export type Template = (typeof templates)[number];
+
+/** A mail as it was asked for, before it is trusted. */
+export interface EmailAsk {
+  readonly to: string;
+  readonly template: string;
+  readonly variables?: JsonObject | undefined;
+  readonly priority?: Priority | undefined;
+  readonly callbackUrl?: string | undefined;
+  readonly attachmentKey?: string;
+}
+
+type Context = Pick<JobOrder, 'account' | 'trace'>;
+
+const VARIABLES_MAX_BYTES = 16 * 1024;
+/**
+ * Levels of lists and objects. Protobuf refuses to read what is nested over a hundred messages deep, and each level here
+ * is two or three of them: deeper variables could be written into a job that nobody could read again.
+ */
+const VARIABLES_MAX_DEPTH = 16;
+
+/**
+ * Turns a wish for a mail into an order.
+ *
+ * @throws {GatewayError} `invalid_request`.
+ */
+export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder {
+  const to = parseEmailAddress(ask.to);
+  if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
+  if (!templates.includes(ask.template as Template))
+    throw invalidField('/template', `must be one of ${templates.join(', ')}`);
+  const variables = ask.variables ?? {};
+  // Before anything that walks all the way down: that takes the stack with it.
+  if (isDeeper(variables, VARIABLES_MAX_DEPTH))
+    throw invalidField('/variables', `must be nested at most ${VARIABLES_MAX_DEPTH} levels deep`);
+  if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
+    throw invalidField('/variables', 'must be at most 16 KiB of JSON');
+  const callback = callbackUrl(ask.callbackUrl);
+  // Unspecified on the wire is normal: leaving it out and naming it are the same request.
+  const priority = ask.priority || Priority.NORMAL;
+  const attachmentKey = ask.attachmentKey ?? '';
+  return {
+    account,
+    trace,
+    priority,
+    callbackUrl: callback,
+    work: {
+      case: 'email',
+      value: create(EmailRequestSchema, { to, template: ask.template, variables, attachmentKey }),
+    },
+    requestHash: requestHash({
+      kind: 'email',
+      to,
+      template: ask.template,
+      variables: variables as Canonical,
+      priority,
+      callback,
+      attachmentKey,
+    }),
+  };
+}
+
+/** Whether a value has more levels of lists and objects than allowed; looks no further down than that. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((entry) => isDeeper(entry, levels - 1));
+}
+
+/**
+ * A new user is a welcome mail: users have no store of their own here.
+ *
+ * @throws {GatewayError} `invalid_request`.
+ */
+export function userOrder(
+  ask: { readonly name: string; readonly email: string; readonly priority?: Priority | undefined },
+  context: Context,
+): JobOrder {
+  const name = ask.name.trim();
+  // Control characters in a name become header lines in a mail.
+  if (name === '' || name.length > 100 || /\p{Cc}/u.test(name)) {
+    throw invalidField('/name', 'must be 1 to 100 characters without control characters');
+  }
+  if (parseEmailAddress(ask.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
+  return emailOrder({ to: ask.email, template: 'welcome', variables: { name }, priority: ask.priority }, context);
+}

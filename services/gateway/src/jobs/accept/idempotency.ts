@@ -1,0 +1,83 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { jobIdFor, newJobId, type JobLog, type JobRecord } from '@sluice/jobs';
+import { GatewayError, invalidField } from '../../errors.ts';
+
+/** How long a key is honoured. After that it is as new. */
+export const KEY_LIFE_MS = 24 * 60 * 60_000;
+// JOBS keeps a week, so a key can be found in at most this many lives before it is new.
+const GENERATIONS = 9;
+
+/** Where a request with a key stands before it is carried out. */
+export interface Admission {
+  readonly jobId: string;
+  /** The job that an earlier request with this key made. */
+  readonly existing: JobRecord | undefined;
+}
+
+/**
+ * The id of the job a request is to make, and the job that is there already when its key was used within the last day.
+ * Without a key the id is random and nothing is looked up.
+ */
+export async function admit(log: JobLog, account: string, key: string | undefined, nowMs: number): Promise<Admission> {
+  if (key === undefined) return { jobId: newJobId(), existing: undefined };
+  for (let generation = 0; generation < GENERATIONS; generation += 1) {
+    const jobId = jobIdFor(account, key, generation);
+    // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
+    const existing = await log.read(jobId);
+    if (existing === undefined || isFresh(existing, nowMs)) return { jobId, existing };
+  }
+  throw new Error('an Idempotency-Key has more past lives than JOBS can remember');
+}
+
+const isFresh = ({ job }: JobRecord, nowMs: number): boolean =>
+  job.createdAt === undefined || nowMs - timestampMs(job.createdAt) < KEY_LIFE_MS;
+
+/** Refuses a key that belongs to another request. */
+export function assertSameRequest(existing: JobRecord, requestHash: string): void {
+  if (existing.job.requestHash === requestHash) return;
+  throw new GatewayError('idempotency_key_reused', 'This Idempotency-Key was used for another request.', {
+    jobId: existing.job.id,
+  });
+}
+
+/**
+ * The keys whose requests are being answered by this process. A second request meets 409 instead of uploading the same
+ * again; between replicas the compare-and-set on the job decides, so there it is merely wasteful.
+ */
+export class KeysInProgress {
+  readonly #keys = new Set<string>();
+
+  async hold<R>(account: string, key: string | undefined, run: () => Promise<R>): Promise<R> {
+    if (key === undefined) return run();
+    const held = `${account}\0${key}`;
+    if (this.#keys.has(held)) {
+      throw new GatewayError(
+        'request_in_progress',
+        'The first request with this Idempotency-Key is not answered yet.',
+        {
+          retryAfterSeconds: 1,
+        },
+      );
+    }
+    this.#keys.add(held);
+    try {
+      return await run();
+    } finally {
+      this.#keys.delete(held);
+    }
+  }
+}
+
+/**
+ * The key of an `Idempotency-Key` header. The draft (draft-ietf-httpapi-idempotency-key-header-07) has it as a quoted
+ * string; most clients send it bare, so both are taken.
+ */
+export function keyOf(header: string | readonly string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const text = typeof header === 'string' ? header.trim() : header.join(',');
+  const key = /^"((?:[^"\\]|\\.)*)"$/.exec(text)?.[1]?.replace(/\\(.)/g, '$1') ?? text;
+  if (!/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw invalidField('/headers/idempotency-key', 'must be 1 to 255 printable ASCII characters');
+  }
+  return key;
+}

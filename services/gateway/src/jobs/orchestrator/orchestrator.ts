@@ -1,0 +1,119 @@
+import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
+import { announceCancellation, derivedJobId, type JobLog } from '@sluice/jobs';
+import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
+import { definePipeline, PublishError, type Context, type Outcome } from '@sluice/pipeline';
+import type { ObjectStore } from '@sluice/storage';
+import { acceptSystemJob } from '../accept/accept-job.ts';
+import { emailOrder } from '../accept/email-request.ts';
+import type { Credits } from '../../credits/credits.ts';
+import { isRetryable } from './retryable.ts';
+import { callbackOf, uploadsOf, webhookOf, workOf, type Step } from './work.ts';
+
+export interface OrchestratorDeps {
+  readonly bus: Bus;
+  readonly jobs: JobLog;
+  readonly store: ObjectStore;
+  readonly now: () => number;
+  readonly credits: Credits;
+  /** Tells that a job's work was published. */
+  readonly report: Lifecycle;
+}
+
+const STREAM_FULL = 10_077;
+
+/**
+ * Reacts to every transition of every job: the work of one that was accepted, the clean-up and the callbacks of one
+ * that ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives
+ * from the job, so reacting twice changes nothing.
+ */
+export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
+  name: 'orchestrator',
+  sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
+  decode: decoder(channels.job),
+  flow: { concurrency: 64 },
+  lease: { handlerTimeoutMs: 20_000 },
+  // A failure that a repeat cannot change ends at once. Any other one is tried for about 25 minutes: each message that
+  // waits for its retry holds one of the consumer's ack-pending slots, and when all are held no job is dispatched.
+  retry: { maxAttempts: 100, baseMs: 200, maxMs: 30_000, retryable: isRetryable },
+  handle: (message, context) => react(message.data, context),
+});
+
+async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promise<Outcome | void> {
+  const { job } = event;
+  if (job === undefined) return { kind: 'deadLetter', reason: 'a job event without a job' };
+  switch (job.state) {
+    case JobState.ACCEPTED:
+    case JobState.QUEUED:
+      return dispatch(job, context);
+    case JobState.SUCCEEDED:
+    case JobState.FAILED:
+    case JobState.CANCELLED:
+      return conclude(job, event.cause, context);
+    default:
+      return { kind: 'skip', reason: 'nothing to do in this state' };
+  }
+}
+
+async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
+  const step = workOf(job.replays === 0 ? job : await withContent(job, deps.jobs));
+  if (step === undefined) return { kind: 'deadLetter', reason: 'a job of a kind that is not known' };
+  await publish(deps.bus, step);
+  deps.report(job.id, { event: 'published', detail: step.channel.template, traceId: job.traceId });
+}
+
+/** Only the first event of a job carries the bytes that travelled inside the request. */
+async function withContent(job: Job, jobs: JobLog): Promise<Job> {
+  for await (const first of jobs.history(job.id)) {
+    const request = first.data.job?.request;
+    return request === undefined ? job : { ...job, request };
+  }
+  return job;
+}
+
+async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
+  if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
+  await deps.credits.settle(job);
+  await publish(deps.bus, callbackOf(job));
+  const webhook = webhookOf(job);
+  if (webhook !== undefined) {
+    await publish(deps.bus, webhook).catch((error: unknown) => {
+      if (!(error instanceof PublishError) || error.apiCode !== STREAM_FULL) throw error;
+      // So many receivers are down that nobody's call fits any more. Waiting would hold up every other job's end.
+      log.error({ err: error, job_id: job.id }, 'a webhook was dropped: WEBHOOKS is full');
+    });
+  }
+  if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
+  // A job that was given up can be sent on its way again by an operator, who needs its pictures.
+  if (job.state === JobState.FAILED && cause === 'dead-letter') return;
+  for (const key of uploadsOf(job)) {
+    await deps.store.delete(key).catch((error: unknown) => {
+      // The sweeper finds it. Holding up the callbacks of jobs that ended would be worse.
+      log.warn({ err: error, job_id: job.id }, 'an upload could not be deleted');
+    });
+  }
+}
+
+/** The mail that says a PDF is ready: a job of its own. Its id derives from the image job, so it is made once. */
+async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
+  const pdf = job.result?.work.case === 'image' ? job.result.work.value : undefined;
+  if (pdf === undefined) return;
+  const order = emailOrder(
+    {
+      to: job.notify,
+      template: 'image-ready',
+      variables: { jobId: job.id, pages: pdf.pages },
+      priority: job.priority,
+      attachmentKey: pdf.key,
+    },
+    { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
+  );
+  await acceptSystemJob(deps.jobs, order, derivedJobId('notify', job.id));
+}
+
+async function publish(bus: Bus, step: Step): Promise<void> {
+  const { id } = step;
+  // One call per kind of message: a channel and its message belong together, and a union of pairs has lost that.
+  if (step.kind === 'convert') await bus.publish(step.channel, step.message, { id });
+  else if (step.kind === 'send') await bus.publish(step.channel, step.message, { id });
+  else await bus.publish(step.channel, step.message, { id });
+}

@@ -1,0 +1,25 @@
+import { channels, type Job } from '@sluice/contracts';
+import { isJobId, isTerminal, type JobLog } from '@sluice/jobs';
+import type { Bus } from '@sluice/messaging';
+import { progressOf, workerOf, type Progress } from './job-view.ts';
+import { GatewayError } from '../errors.ts';
+
+/**
+ * A job of the account. Somebody else's is as absent as one that never was.
+ *
+ * @throws {GatewayError} `not_found`.
+ */
+export async function ownJob(jobs: JobLog, account: string, id: string, from: 'any' | 'leader' = 'any'): Promise<Job> {
+  const found = isJobId(id) ? await jobs.read(id, from) : undefined;
+  if (found === undefined || found.job.account !== account) {
+    throw new GatewayError('not_found', 'There is no such job.');
+  }
+  return found.job;
+}
+
+/** What the worker of a job that has not ended last said about it. */
+export async function progressOfJob(bus: Bus, job: Job): Promise<Progress | undefined> {
+  if (isTerminal(job.state)) return undefined;
+  const said = await bus.last(channels.event, { appId: workerOf(job.kind), messageId: job.id });
+  return progressOf(said?.data);
+}

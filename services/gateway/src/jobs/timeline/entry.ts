@@ -1,0 +1,66 @@
+import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
+import type { JobEvent, LifecycleEvent } from '@sluice/contracts';
+import { stateName } from '@sluice/jobs';
+import { Type, type Static } from 'typebox';
+import { DateTime, StateSchema } from '../job-view.ts';
+
+/** One thing that happened to a job or message, as the API shows it. */
+export const TimelineEntrySchema = Type.Object(
+  {
+    at: DateTime,
+    event: Type.String({ description: 'A state of the job, or what a service says it did.' }),
+    app: Type.String({ description: 'Who says so.' }),
+    state: Type.Optional(StateSchema),
+    cause: Type.Optional(Type.String({ description: 'What moved the job.' })),
+    attempt: Type.Optional(Type.Integer()),
+    detail: Type.Optional(Type.String()),
+    pipeline: Type.Optional(Type.String()),
+    instance: Type.Optional(Type.String()),
+    durationMs: Type.Optional(Type.Number()),
+    traceId: Type.Optional(Type.String()),
+  },
+  { $id: 'TimelineEntry', additionalProperties: false },
+);
+export type TimelineEntry = Static<typeof TimelineEntrySchema>;
+
+/**
+ * A time as the API shows it, the beginning of time when there is none. Systems publish their events themselves, too, and
+ * protobuf carries times that no calendar has.
+ */
+function shown(time: Timestamp | undefined): string {
+  const date = new Date(time === undefined ? 0 : timestampMs(time));
+  return (Number.isNaN(date.getTime()) ? new Date(0) : date).toISOString();
+}
+
+/** A transition of a job as an entry. */
+export function entryOfJob(event: JobEvent): TimelineEntry {
+  const name = stateName(event.job?.state ?? 0);
+  const state = name === 'unspecified' ? 'accepted' : name;
+  const { attempt = 0, traceId = '' } = event.job ?? {};
+  return {
+    at: shown(event.at),
+    event: state,
+    app: 'gateway',
+    state,
+    cause: event.cause,
+    ...(attempt === 0 ? {} : { attempt }),
+    ...(event.job?.error === undefined ? {} : { detail: event.job.error.code }),
+    ...(traceId === '' ? {} : { traceId }),
+  };
+}
+
+/** A lifecycle event as an entry. */
+export function entryOfLifecycle(event: LifecycleEvent): TimelineEntry {
+  const { attempt, detail, pipeline, instance, durationMs, traceId } = event;
+  return {
+    at: shown(event.createdAt),
+    event: event.event,
+    app: event.appId,
+    ...(attempt === 0 ? {} : { attempt }),
+    ...(detail === '' ? {} : { detail }),
+    ...(pipeline === '' ? {} : { pipeline }),
+    ...(instance === '' ? {} : { instance }),
+    ...(durationMs === 0 || !Number.isFinite(durationMs) ? {} : { durationMs }),
+    ...(traceId === '' ? {} : { traceId }),
+  };
+}

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { fromBinary } from '@bufbuild/protobuf';
+import {
+  ConvertImageRequestSchema,
+  CreateUserRequestSchema,
+  SendEmailRequestSchema,
+  channels,
+  detectFileType,
+  imageMediaTypes,
+  type ConvertImageRequest,
+  type CreateUserRequest,
+  type ImageSource,
+  type SendEmailRequest,
+} from '@sluice/contracts';
+import { definePipeline, PermanentError, type Message } from '@sluice/pipeline';
+import { acceptJob, type AcceptDeps, type JobOrder } from '../jobs/accept/accept-job.ts';
+import { emailOrder, userOrder } from '../jobs/accept/email-request.ts';
+import { imageOptions, imageOrder, type TakenSource } from '../jobs/accept/image-request.ts';
+import { localAccount } from '../accounts/account.ts';
+import { GatewayError, invalidField } from '../errors.ts';
+import { dimensions } from '../uploads/dimensions.ts';
+import type { IntakeLimits } from '../uploads/take-source.ts';
+
+/** A command of a client, as it came over NATS or RPC. */
+export type Command = CreateUserRequest | SendEmailRequest | ConvertImageRequest;
+
+export interface CommandDeps {
+  readonly accept: AcceptDeps;
+  readonly limits: IntakeLimits;
+}
+
+/** The order behind a command. Both doors that speak protobuf, NATS and RPC, come through here. */
+export function orderOfCommand(
+  command: Command,
+  context: Pick<JobOrder, 'account' | 'trace'>,
+  limits: IntakeLimits,
+): JobOrder {
+  if (command.$typeName === 'sluice.v1.CreateUserRequest') return userOrder(command, context);
+  const { priority, callbackUrl } = command;
+  if (command.$typeName === 'sluice.v1.SendEmailRequest') {
+    if (command.email === undefined) throw invalidField('/email', 'is missing');
+    const { to, template, variables } = command.email;
+    return emailOrder({ to, template, variables, priority, callbackUrl }, context);
+  }
+  if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
+  if (command.sources.length > limits.maxFiles) {
+    throw invalidField('/sources', `has more than ${limits.maxFiles} entries`);
+  }
+  const sources = command.sources.map((source, index) => checkedSource(source, index, limits));
+  const { notify } = command;
+  return imageOrder({ sources, options: imageOptions(command.options ?? {}), priority, callbackUrl, notify }, context);
+}
+
+/** A source that a client names: bytes of an accepted kind, or an upload's key. No other object can be named. */
+function checkedSource(source: ImageSource, index: number, limits: IntakeLimits): TakenSource {
+  const { from } = source;
+  if (from.case === 'key') {
+    if (!/^uploads\/[A-Za-z0-9_-]{1,64}\/[A-Za-z0-9_-]{1,64}$/.test(from.value)) {
+      throw invalidField(`/sources/${index}/key`, 'must be the key of an upload');
+    }
+    return { source, sha256: `key:${from.value}` };
+  }
+  const content = Buffer.from(from.value ?? []);
+  const found = detectFileType(content);
+  if (found.kind !== 'image') throw invalidField(`/sources/${index}/content`, found.message);
+  const mediaType = imageMediaTypes[found.format];
+  const size = dimensions(mediaType, content);
+  if (size !== undefined && size.width * size.height > limits.maxPixels) {
+    throw invalidField(`/sources/${index}/content`, 'has too many pixels');
+  }
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  return { sha256, source: { ...source, mediaType, sizeBytes: BigInt(content.length) } };
+}
+
+/**
+ * Commands over NATS: `user.create`, `user.send.email`, `user.convert.image`. A command without an idempotency key has
+ * its message id for one, so a redelivery meets the job of the first delivery.
+ */
+export const commands = definePipeline<Command, CommandDeps>({
+  name: 'commands',
+  sources: [{ stream: 'USERS', consumer: 'commands' }],
+  decode: decodeCommand,
+  flow: { concurrency: 32 },
+  retry: { maxAttempts: 20, baseMs: 200, maxMs: 30_000 },
+  handle: async (message, { deps }) => {
+    try {
+      const order = orderOfCommand(message.data, { account: localAccount.id, trace: traceOf(message) }, deps.limits);
+      await acceptJob(deps.accept, order, message.data.idempotencyKey || `nats:${message.id}`);
+    } catch (error) {
+      // What a client would be told with a 4xx, no repeat mends.
+      if (error instanceof GatewayError && error.isCallerFault)
+        throw new PermanentError(error.message, { cause: error });
+      throw error;
+    }
+  },
+});
+
+function decodeCommand(bytes: Uint8Array, subject: string): Command {
+  switch (subject) {
+    case channels.createUser.template:
+      return fromBinary(CreateUserRequestSchema, bytes);
+    case channels.sendEmail.template:
+      return fromBinary(SendEmailRequestSchema, bytes);
+    case channels.convertImage.template:
+      return fromBinary(ConvertImageRequestSchema, bytes);
+    default:
+      throw new Error(`no command comes on ${subject}`);
+  }
+}
+
+/** The publisher's trace, or one that begins with the message. */
+function traceOf(message: Message<Command>): { traceId: string; traceparent: string } {
+  const sent = message.headers.get('traceparent')?.[0] ?? '';
+  const known = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(sent);
+  if (known !== null) return { traceId: known[1]!, traceparent: sent };
+  const derived = createHash('sha256').update(message.id).digest('hex');
+  return { traceId: derived.slice(0, 32), traceparent: `00-${derived.slice(0, 32)}-${derived.slice(32, 48)}-00` };
+}
