@@ -20,17 +20,17 @@ await place('pay', { id: 'a', customer: 'c' });
 await workedOff();
 broken = false;
 // #region shown
-import { readDeadLetters, replayDeadLetters } from '@sluice/pipeline';
+import { readDeadLetters, redriveDeadLetters } from '@sluice/pipeline';
 
 for await (const letter of readDeadLetters(nats, { stream: 'dlq', subject: 'dlq.orders.pay' })) {
   console.log(`${letter.reason}: ${letter.detail} (${letter.origin.subject})`);
 }
-const report = await replayDeadLetters(nats, {
+const report = await redriveDeadLetters(nats, {
   stream: 'dlq',
   subject: 'dlq.orders.pay',
-  to: 'orders.pay-again', // the pipeline's own lane: the original subject may have other readers
+  to: 'orders.pay-again', // a subject only this pipeline reads: the original subject may have other readers
   ratePerSecond: 50,
-  maxReplays: 3, // dryRun: true only reports
+  maxRedrives: 3, // dryRun: true only reports
 });
 console.log(`${report.replayed} replayed, ${report.skipped.length} left`);
 // #endregion

@@ -3,7 +3,7 @@ const { nats, manager, place, workedOff, close } = await setUp('charge');
 await manager.streams.delete('KV_charged').catch(() => false);
 await manager.streams.add({ name: 'KV_charged', subjects: ['$KV.charged.>'], max_msgs_per_subject: 1 });
 // #region shown
-import { definePipeline, kvDedupe } from '@sluice/pipeline';
+import { definePipeline, kvIdempotencyStore } from '@sluice/pipeline';
 
 const charge = definePipeline({
   name: 'charge',
@@ -11,7 +11,7 @@ const charge = definePipeline({
   decode: decodeOrder,
   idempotency: {
     key: ({ data }) => data.id, // what makes two messages the same work
-    store: kvDedupe(nats, { bucket: 'charged' }), // shared by all replicas; memoryDedupe() for one process
+    store: kvIdempotencyStore(nats, { bucket: 'charged' }), // shared by all replicas; memoryIdempotencyStore() for one process
     ttlMs: 24 * 3600_000,
   },
   handle: async ({ data }, { fence }) =>

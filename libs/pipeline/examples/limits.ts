@@ -12,7 +12,7 @@ const mail = definePipeline({
   sources: [{ stream: 'orders', consumer: 'mail' }],
   decode: decodeOrder,
   flow: { concurrency: 4, rate: { limit: 50, perMs: 1000, burst: 10 } }, // running.setRate(...) changes it
-  lease: { handlerTimeoutMs: 5000 }, // context.signal is aborted then
+  timeout: { handlerMs: 5000 }, // context.signal is aborted then
   retry: { maxAttempts: 100, baseMs: 10, maxMs: 50 },
   breaker: { minSamples: 5, failureRatio: 0.5, coolDownMs: 200 }, // stop pulling, probe with one message
   handle: async ({ data }) => send(data.id),

@@ -1,11 +1,11 @@
 import { setUp } from './setup.ts';
 const { nats, close } = await setUp('legacy');
 // #region shown
-import { startBackstop } from '@sluice/pipeline';
+import { startStrandedMessageScanner } from '@sluice/pipeline';
 
-const backstop = startBackstop({ nats, stream: 'orders', consumer: 'legacy', pipeline: 'legacy' });
-console.log(`${await backstop.scan()} stranded`);
+const scanner = startStrandedMessageScanner({ nats, stream: 'orders', consumer: 'legacy', pipeline: 'legacy' });
+console.log(`${await scanner.scan()} stranded`);
 // #endregion
-backstop.stop();
+scanner.stop();
 await close();
 // prints: 0 stranded

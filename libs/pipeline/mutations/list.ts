@@ -74,7 +74,7 @@ export const mutations: readonly Mutation[] = [
     survives:
       'sent as an ordinary ack it reaches a healthy server just as well; the difference is seen only when a leader dies between',
   },
-  // verdict and retry
+  // decision and retry
   {
     file: 'process/retry-decision',
     rule: 'a PermanentError is not retried',
@@ -91,13 +91,13 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/retry-decision',
     rule: 'an asked-for delay is clamped',
-    from: 'Math.min(policy.maxMs, Math.round(afterMs))',
-    to: 'Math.round(afterMs)',
+    from: 'Math.min(policy.maxAfterMs, asked)',
+    to: 'asked',
   },
   {
     file: 'process/retry-decision',
     rule: 'a RetryAfterError names its delay',
-    from: 'error instanceof RetryAfterError ? error.afterMs : undefined',
+    from: 'isInstance(error, RetryAfterError) ? error.afterMs : undefined',
     to: 'undefined',
   },
   { file: 'process/backoff', rule: 'the delay grows', from: 'policy.factor ** Math.max(0, attempt - 1)', to: '1' },
@@ -105,7 +105,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/backoff',
     rule: 'the delay is never 0',
-    from: 'Math.max(1, Math.round(full * random()))',
+    from: 'Math.max(1, Math.round(full * part))',
     to: 'Math.round(full * random())',
   },
   // processor
@@ -118,8 +118,8 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'bytes that do not decode are dead letters',
-    from: "return this.#bury(delivery, { kind: 'deadLetter', why: 'decode'",
-    to: "return this.#fail(delivery, error) ?? this.#bury(delivery, { kind: 'deadLetter', why: 'decode'",
+    from: "return this.#deadLetter(delivery, { kind: 'deadLetter', why: 'decode'",
+    to: "return this.#fail(delivery, error) ?? this.#deadLetter(delivery, { kind: 'deadLetter', why: 'decode'",
   },
   {
     file: 'process/processor',
@@ -142,13 +142,13 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a key is completed before the ack',
-    from: 'if (await this.claims.complete(delivery)) await this.#ack(delivery, verdict.kind);',
-    to: 'await this.#ack(delivery, verdict.kind); if (await this.claims.complete(delivery)) return;',
+    from: 'if (await this.claims.complete(delivery)) await this.#ack(delivery, decision.kind);',
+    to: 'await this.#ack(delivery, decision.kind); if (await this.claims.complete(delivery)) return;',
   },
   {
     file: 'process/processor',
     rule: 'a failed attempt gives its key back',
-    from: "case 'retry':\n        await this.claims.abandon(delivery);",
+    from: "case 'retry':\n        await this.claims.release(delivery);",
     to: "case 'retry':",
   },
   {
@@ -166,7 +166,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a failed dead letter keeps its reason',
-    from: 'this.#rememberFailure(delivery, verdict);\n',
+    from: 'this.#rememberFailure(delivery, decision);\n',
     to: '',
   },
   {
@@ -244,8 +244,8 @@ export const mutations: readonly Mutation[] = [
     from: '(this.#credit[index] ?? 0) + weight',
     to: '(this.#credit[index] ?? 0) + 1',
   },
-  { file: 'schedule/scheduler', rule: 'no more handlers than slots', from: 'work.slots < this.#slots', to: 'true' },
-  { file: 'schedule/scheduler', rule: 'a reserve is used', from: 'work.slotsOf(source) <', to: '0 *' },
+  { file: 'schedule/scheduler', rule: 'no more handlers than slots', from: 'inFlight.slots < this.#slots', to: 'true' },
+  { file: 'schedule/scheduler', rule: 'a reserve is used', from: 'inFlight.slotsOf(source) <', to: '0 *' },
   {
     file: 'schedule/scheduler',
     rule: 'a delivery joins the one that is running',
@@ -269,7 +269,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'schedule/scheduler',
     rule: 'batches that fill the buffer are closed',
-    from: "work.batcher.closeOldest('demand');",
+    from: "inFlight.batcher.closeOldest('demand');",
     to: '',
   },
   {
@@ -316,19 +316,19 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'settle/heartbeat',
     rule: 'a handler out of time is aborted',
-    from: 'if (ageMs >= spec.lease.handlerTimeoutMs) this.#timeOut(run, now);',
+    from: 'if (ageMs >= spec.timeout.handlerMs) this.#timeOut(run, now);',
     to: '',
   },
   {
     file: 'settle/heartbeat',
     rule: 'a handler that ignores it is given up',
-    from: 'now - run.abortedAt >= spec.lease.graceMs',
+    from: 'now - run.abortedAt >= spec.timeout.graceMs',
     to: 'false',
   },
   {
     file: 'settle/heartbeat',
     rule: 'all slots stuck is a fault',
-    from: 'if (work.zombies >= spec.flow.concurrency) this.#parts.stuck();',
+    from: 'if (inFlight.hungHandlers >= spec.flow.concurrency) this.#deps.allHung();',
     to: '',
   },
   { file: 'settle/heartbeat', rule: 'silence is watched', from: 'sources[index]?.watch();', to: '{}' },
@@ -361,7 +361,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'engine',
     rule: 'a reconnect replays settlements',
-    from: 'const replayed = this.#settlements.replay();',
+    from: 'const replayed = this.#settlements.resend();',
     to: 'const replayed = 0;',
   },
   {
@@ -392,14 +392,14 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: 'shutdown',
-    rule: 'a drain gives back what waits',
-    from: 'await this.#closeInboxes();\n    this.returnWaiting();',
+    rule: 'a drain releases what waits',
+    from: 'await this.#closeInboxes();\n    this.releaseWaiting();',
     to: 'await this.#closeInboxes();',
   },
   {
     file: 'shutdown',
     rule: 'a drain waits for handlers',
-    from: 'await Promise.race([work.whenIdle(), this.#sleep(deadline - clock.now())]);',
+    from: 'await Promise.race([inFlight.whenIdle(), this.#sleep(deadline - clock.now())]);',
     to: '',
   },
   {
@@ -408,6 +408,6 @@ export const mutations: readonly Mutation[] = [
     from: "run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
     to: "void (new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
   },
-  { file: 'shutdown', rule: 'a drain handles open batches', from: "work.batcher?.closeAll('drain');", to: '' },
+  { file: 'shutdown', rule: 'a drain handles open batches', from: "inFlight.batcher?.closeAll('drain');", to: '' },
   { file: 'engine', rule: 'a pause starts nothing', from: 'this.#paused = reason;', to: '' },
 ];

@@ -1,4 +1,4 @@
-import { Admission } from './schedule/scheduler.ts';
+import { Scheduler } from './schedule/scheduler.ts';
 import { Batcher } from './schedule/batcher.ts';
 import { Breaker } from './schedule/breaker.ts';
 import type { Clock } from './clock.ts';
@@ -7,7 +7,7 @@ import type { LiveConsumer } from './pull/consumer-check.ts';
 import type { Delivery } from './process/delivery.ts';
 import { Demand } from './pull/demand.ts';
 import { errorMessage } from './process/describe-error.ts';
-import { Ending } from './shutdown.ts';
+import { Shutdown } from './shutdown.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
 import type { Observer } from './events.ts';
 import { guardLogger } from './log.ts';
@@ -25,10 +25,10 @@ import type { Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';
 import { Settlements } from './settle/settlements.ts';
 import { SourceHealth } from './pull/source-health.ts';
-import { Sweeper } from './settle/heartbeat.ts';
-import { Workload } from './schedule/in-flight.ts';
+import { Heartbeat } from './settle/heartbeat.ts';
+import { InFlight } from './schedule/in-flight.ts';
 
-const MOST_PREFETCH = 1024;
+const MAX_PREFETCH = 1024;
 
 /** What a pipeline may do besides handling: a replay of history has no effects of its own. */
 export interface EngineEffects {
@@ -38,7 +38,7 @@ export interface EngineEffects {
 
 const DROPPED = Promise.resolve({ stream: '', sequence: 0, duplicate: false });
 
-/** A pipeline at work: wires pulling, admission, handling and settling together and keeps the state in `State`. */
+/** A pipeline at work: wires pulling, scheduling, handling and settling together and keeps the state in `State`. */
 export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly done: Promise<void>;
   readonly #spec: ResolvedSpec<T, D>;
@@ -48,12 +48,12 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly #log: Logger;
   readonly #observe: Observer | undefined;
   readonly #ackWaitMs: number;
-  readonly #work: Workload<T, D>;
+  readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
   readonly #processor: Processor<T, D>;
-  readonly #admission: Admission<T, D>;
-  readonly #sweeper: Sweeper<T, D>;
-  readonly #ending: Ending<T, D>;
+  readonly #scheduler: Scheduler<T, D>;
+  readonly #heartbeat: Heartbeat<T, D>;
+  readonly #shutdown: Shutdown<T, D>;
   readonly #pullers: readonly Puller[];
   readonly #sources: readonly SourceHealth[];
   readonly #demand: Demand;
@@ -66,7 +66,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #paused: string | undefined;
   #draining: Promise<DrainReport> | undefined;
   #final: 'stopped' | undefined;
-  #epoch = 1;
+  #connections = 1;
   #lostAt = 0;
 
   constructor(
@@ -87,36 +87,36 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#observe = observe;
     this.#ackWaitMs = Math.min(...live.map((consumer) => consumer.ackWaitMs));
     const weights = spec.sources.map((source) => source.weight);
-    const work = new Workload<T, D>(weights);
-    this.#work = work;
-    this.#settlements = new Settlements(this.#port, clock, spec.lease.confirm);
+    const inFlight = new InFlight<T, D>(weights);
+    this.#inFlight = inFlight;
+    this.#settlements = new Settlements(this.#port, clock, spec.ack.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
     const { deps, instrument, inject, random = Math.random } = runtime;
     const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject };
     this.#processor = new Processor(spec, processing, this, this.#ackWaitMs);
     this.#pullers = spec.sources.map((source, index) => this.#makePuller(source, index, live[index]?.maxBatch));
     this.#sources = this.#pullers.map((puller, index) => this.#makeHealth(puller, index));
-    const wake = (): void => this.#admission.pump();
+    const wake = (): void => this.#scheduler.advance();
     this.#demand = new Demand(this.#pullers, weights, spec.rate, clock, { pipeline: spec.name, observe, wake });
     if (spec.work.kind === 'batch') {
-      work.batcher = new Batcher(spec.work.batch, clock, (items, closedBy, waitedMs, bytes) => {
-        work.batches.add({ items, closedBy, waitedMs, bytes });
-        this.#admission.startBatches();
+      inFlight.batcher = new Batcher(spec.work.batch, clock, (items, closedBy, waitedMs, bytes) => {
+        inFlight.batches.add({ items, closedBy, waitedMs, bytes });
+        this.#scheduler.startBatches();
       });
     } else if (spec.flow.prefetch === undefined) {
-      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, mostPrefetch(live, spec.flow.concurrency));
+      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, maxPrefetch(live, spec.flow.concurrency));
     }
     const shared = {
       spec,
       clock,
       log: guardedLog,
       observe,
-      work,
+      inFlight,
       processor: this.#processor,
       settlements: this.#settlements,
       prefetch: this.#prefetch,
     };
-    this.#admission = new Admission<T, D>({
+    this.#scheduler = new Scheduler<T, D>({
       ...shared,
       demand: this.#demand,
       breaker: this.#breaker,
@@ -124,24 +124,27 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
     });
-    this.#sweeper = new Sweeper<T, D>({
+    this.#heartbeat = new Heartbeat<T, D>({
       ...shared,
       pullers: this.#pullers,
       sources: this.#sources,
-      heartbeatMs: spec.lease.heartbeatMs ?? this.#ackWaitMs / 3,
+      heartbeatMs: spec.ack.heartbeatMs ?? this.#ackWaitMs / 3,
       connected: () => this.#port.connected && this.#final === undefined,
-      ask: () => this.#admission.ask(),
-      stuck: () => {
+      request: () => this.#scheduler.request(),
+      allHung: () => {
         if (this.#draining !== undefined) return;
-        this.#fault('ZOMBIES', `all ${work.zombies} slots are taken by handlers that ignore their abort signal`);
+        this.#fault(
+          'ALL_HANDLERS_HUNG',
+          `all ${inFlight.hungHandlers} slots are taken by handlers that ignore their abort signal`,
+        );
       },
     });
-    this.#ending = new Ending<T, D>({
+    this.#shutdown = new Shutdown<T, D>({
       ...shared,
       port: this.#port,
-      sweeper: this.#sweeper,
+      heartbeat: this.#heartbeat,
       pullers: this.#pullers,
-      giveBack: (delivery) => this.giveBack(delivery, false),
+      release: (delivery) => this.release(delivery, false),
     });
     this.done = new Promise<void>((resolve, reject) => {
       this.#resolveDone = resolve;
@@ -150,7 +153,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#stopListening = this.#port.onConnection((event) => this.#connection(event));
     for (const puller of this.#pullers) puller.open();
     this.#refresh('started');
-    this.#admission.pump();
+    this.#scheduler.advance();
   }
 
   // --- what the user sees --------------------------------------------------------------------------------------------
@@ -165,29 +168,29 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       rate === undefined ? undefined : resolve(rateFields, rate, 'rate', problems);
     if (problems[0] !== undefined) throw new RangeError(`${problems[0].path} ${problems[0].message}`);
     this.#demand.setRate(resolved);
-    this.#admission.pump();
+    this.#scheduler.advance();
   }
 
   async pause(reason: string): Promise<void> {
     if (this.#draining !== undefined || this.#final !== undefined) return;
     this.#paused = reason;
     this.#refresh(reason);
-    await this.#ending.pullsEnded();
+    await this.#shutdown.pullsEnded();
     if (this.#paused === undefined || this.#draining !== undefined) return;
-    this.#ending.returnWaiting();
-    await this.#work.whenIdle();
+    this.#shutdown.releaseWaiting();
+    await this.#inFlight.whenIdle();
   }
 
   resume(): void {
     if (this.#paused === undefined) return;
     this.#paused = undefined;
     this.#refresh('resumed');
-    this.#admission.pump();
+    this.#scheduler.advance();
   }
 
   drain(options: { timeoutMs?: number } = {}): Promise<DrainReport> {
     if (this.#final !== undefined && this.#draining === undefined) {
-      return Promise.resolve({ settled: 0, returned: 0, abandoned: 0 });
+      return Promise.resolve({ settled: 0, released: 0, abandoned: 0 });
     }
     this.#draining ??= this.#drain(options.timeoutMs ?? this.#spec.drainTimeoutMs);
     return this.#draining;
@@ -198,20 +201,20 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   snapshot(): Snapshot {
-    const work = this.#work;
-    const { inHandlers } = work;
+    const inFlight = this.#inFlight;
+    const { inHandlers } = inFlight;
     return {
       state: this.#state,
-      inFlight: inHandlers + (this.#spec.work.kind === 'single' ? work.gating : 0),
-      buffered: work.intake.heldCount() - inHandlers - work.gating,
+      inFlight: inHandlers + (this.#spec.work.kind === 'single' ? inFlight.admitting : 0),
+      buffered: inFlight.buffer.heldCount() - inHandlers - inFlight.admitting,
       requested: this.#pullers.reduce((sum, puller) => sum + puller.requested, 0),
       prefetch: this.#prefetch?.current ?? this.#spec.flow.prefetch ?? 0,
       unconfirmedAcks: this.#settlements.unconfirmed,
       heldSettlements: this.#settlements.held,
-      zombies: work.zombies,
-      parked: work.parked(this.#clock.now()),
+      hungHandlers: inFlight.hungHandlers,
+      parked: inFlight.parked(this.#clock.now()),
       lag: this.#pullers.reduce((sum, puller) => sum + puller.lag, 0),
-      epoch: this.#epoch,
+      connections: this.#connections,
     };
   }
 
@@ -224,7 +227,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       const index = this.#sources.findIndex((source) => source.trouble !== undefined);
       const source = this.#spec.sources[index];
       reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${this.#sources[index]?.trouble ?? 'unreachable'}`;
-    } else if (this.#work.zombies >= this.#spec.flow.concurrency)
+    } else if (this.#inFlight.hungHandlers >= this.#spec.flow.concurrency)
       reason = 'every slot is taken by a handler that does not return';
     return { ok: reason === undefined, reason, silentMs };
   }
@@ -240,59 +243,59 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   ack(delivery: Delivery<T>): Promise<void> | undefined {
-    this.#admission.askSoon();
+    this.#scheduler.requestSoon();
     const confirmed = this.#settlements.ack(delivery);
-    this.#ending.tally.settled++;
+    this.#shutdown.tally.settled++;
     if (confirmed === undefined) {
-      this.#work.intake.remove(delivery);
+      this.#inFlight.buffer.remove(delivery);
       return undefined;
     }
-    return confirmed.then(() => this.#work.intake.remove(delivery));
+    return confirmed.then(() => this.#inFlight.buffer.remove(delivery));
   }
 
   retry(delivery: Delivery<T>, delayMs: number): void {
-    this.#ending.tally.settled++;
+    this.#shutdown.tally.settled++;
     if (delivery.key !== undefined && this.#final === undefined && this.#draining === undefined) {
       // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
-      // bring it back. It keeps its lease and waits here.
+      // bring it back. Heartbeats keep it here while it waits.
       delivery.phase = 'waiting';
       delivery.attempt++;
       const timer = this.#clock.after(delayMs, () => {
-        this.#work.retryingHere.delete(delivery);
-        this.#work.intake.queue(delivery);
-        this.#admission.pump();
+        this.#inFlight.retryingHere.delete(delivery);
+        this.#inFlight.buffer.queue(delivery);
+        this.#scheduler.advance();
       });
-      this.#work.retryingHere.set(delivery, timer);
+      this.#inFlight.retryingHere.set(delivery, timer);
       return;
     }
     this.#settlements.nak(delivery, delayMs);
-    this.#work.sentAway(this.#clock.now() + delayMs);
-    this.#work.intake.remove(delivery);
+    this.#inFlight.sentAway(this.#clock.now() + delayMs);
+    this.#inFlight.buffer.remove(delivery);
   }
 
-  giveBack(delivery: Delivery<T>, silently: boolean): void {
+  release(delivery: Delivery<T>, silently: boolean): void {
     if (!silently) {
       this.#settlements.nak(delivery, undefined);
-      this.#ending.tally.returned++;
+      this.#shutdown.tally.released++;
     }
-    this.#work.intake.remove(delivery);
+    this.#inFlight.buffer.remove(delivery);
   }
 
   runStarted(run: Run<T, D>): void {
-    this.#work.runs.add(run);
+    this.#inFlight.runs.add(run);
   }
 
   runEnded(run: Run<T, D>): void {
-    this.#work.runs.delete(run);
-    if (run.countedAsZombie) {
-      this.#work.zombies--;
-      this.#work.zombieMessages -= run.deliveries.length;
-      const { zombies } = this.#work;
+    this.#inFlight.runs.delete(run);
+    if (run.countedAsHung) {
+      this.#inFlight.hungHandlers--;
+      this.#inFlight.hungMessages -= run.deliveries.length;
+      const { hungHandlers } = this.#inFlight;
       const [message] = run.deliveries;
-      this.#observe?.({ type: 'handler.zombieEnded', pipeline: this.#spec.name, message, zombies });
+      this.#observe?.({ type: 'handler.hungReturned', pipeline: this.#spec.name, message, hungHandlers });
     }
     this.#prefetch?.learn(run.endedAt - run.startedAt);
-    this.#admission.freed();
+    this.#scheduler.slotFreed();
   }
 
   sample(failed: boolean, error: unknown): void {
@@ -308,7 +311,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this.#clock.after(coolDownMs, () => {
         breaker.probe();
         this.#observe?.({ type: 'breaker.probing', pipeline: this.#spec.name });
-        this.#admission.pump();
+        this.#scheduler.advance();
       });
       this.#refresh('too many failures');
     }
@@ -333,22 +336,27 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this.#refresh('connection lost');
       return;
     }
-    this.#epoch++;
+    this.#connections++;
     if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();
     for (const source of this.#sources) source.reset();
-    const replayed = this.#settlements.replay();
+    const replayed = this.#settlements.resend();
     this.#afterOutage();
-    this.#observe?.({ type: 'connection.restored', pipeline: this.#spec.name, epoch: this.#epoch, replayed });
+    this.#observe?.({
+      type: 'connection.restored',
+      pipeline: this.#spec.name,
+      connections: this.#connections,
+      replayed,
+    });
     this.#refresh('connection restored');
-    this.#admission.pump();
+    this.#scheduler.advance();
   }
 
-  /** What was held through an outage: either the lease is extended now, or it has run out and the server acts. */
+  /** What was held through an outage: either ack_wait starts again now, or it has run out and the server redelivers. */
   #afterOutage(): void {
     if (this.#clock.now() - this.#lostAt > this.#ackWaitMs) {
-      for (const delivery of this.#work.takeWaiting()) this.giveBack(delivery, true);
+      for (const delivery of this.#inFlight.takeWaiting()) this.release(delivery, true);
     }
-    this.#sweeper.beat(true);
+    this.#heartbeat.extend(true);
   }
 
   // --- ending --------------------------------------------------------------------------------------------------------
@@ -357,7 +365,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     // Let `#draining` be set before anything looks at it.
     await Promise.resolve();
     this.#refresh('draining');
-    const report = await this.#ending.drain(timeoutMs);
+    const report = await this.#shutdown.drain(timeoutMs);
     this.#observe?.({ type: 'drain.finished', pipeline: this.#spec.name, report });
     this.#stop('drained');
     this.#resolveDone();
@@ -368,22 +376,22 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const fault = new PipelineFault(code, `pipeline ${this.#spec.name}: ${message}`, options);
     this.#log.error({ pipeline: this.#spec.name, code }, fault.message);
     const now = this.#clock.now();
-    for (const run of this.#work.runs) run.abort(new HandlerAborted('DRAIN_FORCED', message), now);
+    for (const run of this.#inFlight.runs) run.abort(new HandlerAborted('DRAIN_FORCED', message), now);
     this.#stop(message);
     this.#rejectDone(fault);
   }
 
   #stop(reason: string): void {
     this.#final = 'stopped';
-    this.#sweeper.close();
+    this.#heartbeat.close();
     this.#stopListening();
     this.#settlements.close();
     this.#demand.close();
     for (const source of this.#sources) source.close();
     for (const puller of this.#pullers) puller.close();
-    this.#work.cancelRetries();
+    this.#inFlight.cancelRetries();
     this.#refresh(reason);
-    this.#work.wakeIdle(true);
+    this.#inFlight.wakeIdle(true);
   }
 
   // --- state ---------------------------------------------------------------------------------------------------------
@@ -414,8 +422,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const { expiresMs, idleHeartbeatMs } = this.#spec.flow;
     const options = { stream: source.stream, consumer: source.consumer, expiresMs, idleHeartbeatMs };
     const puller: Puller = new Puller(this.#port, this.#clock, options, {
-      message: (raw) => this.#admission.receive(index, raw, puller),
-      ended: () => this.#admission.askSoon(),
+      message: (raw) => this.#scheduler.receive(index, raw, puller),
+      ended: () => this.#scheduler.requestSoon(),
       refused: (description) => this.#sources[index]?.refused(description),
       missing: (description) => this.#sources[index]?.missing(description),
       alive: () => this.#sources[index]?.alive(),
@@ -433,7 +441,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       pipeline: this.#spec.name,
       observe: this.#observe,
       log: this.#log,
-      retry: () => this.#admission.ask(),
+      retry: () => this.#scheduler.request(),
       changed: () => this.#refresh(this.#sources[index]?.trouble ?? 'source is back'),
       recheck: async () => {
         const { problems } = await checkConsumer(this.#port, this.#spec, index);
@@ -444,9 +452,9 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 }
 
 /** Half of what the consumer hands out at most: the rest is for other replicas and for retries that are parked. */
-function mostPrefetch(live: readonly LiveConsumer[], concurrency: number): number {
+function maxPrefetch(live: readonly LiveConsumer[], concurrency: number): number {
   const pending = Math.min(...live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
-  return Math.max(0, Math.min(MOST_PREFETCH, Math.floor(pending / 2) - concurrency));
+  return Math.max(0, Math.min(MAX_PREFETCH, Math.floor(pending / 2) - concurrency));
 }
 
 /** An observer that throws must not take a message with it. */

@@ -39,7 +39,7 @@ export class PipelineConfigError extends Error {
 /** The pipeline cannot go on and the process should be restarted: `done` rejects with this. */
 export class PipelineFault extends Error {
   override readonly name: string = 'PipelineFault';
-  readonly code: 'CONNECTION_CLOSED' | 'ZOMBIES' | 'INTERNAL';
+  readonly code: 'CONNECTION_CLOSED' | 'ALL_HANDLERS_HUNG' | 'INTERNAL';
   constructor(code: PipelineFault['code'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
@@ -49,7 +49,7 @@ export class PipelineFault extends Error {
 /** `signal.reason` of a handler that has to stop, and the failure counted for one that did not in time. */
 export class HandlerAborted extends Error {
   override readonly name: string = 'HandlerAborted';
-  readonly code: 'HANDLER_TIMEOUT' | 'LEASE_LOST' | 'DRAIN_FORCED';
+  readonly code: 'HANDLER_TIMEOUT' | 'CLAIM_LOST' | 'DRAIN_FORCED';
   constructor(code: HandlerAborted['code'], message: string) {
     super(message);
     this.code = code;

@@ -2,7 +2,7 @@ import type { DeliveryInfo } from './process/message.ts';
 import type { DrainReport, State } from './running.ts';
 
 /** How a delivery ended. The first four are the handler's outcome; the rest never ran it (to the end). */
-export type SettledAs = 'ack' | 'skip' | 'retry' | 'deadLetter' | 'duplicate' | 'busy' | 'returned';
+export type SettledAs = 'ack' | 'skip' | 'retry' | 'deadLetter' | 'duplicate' | 'busy' | 'released';
 
 /** Why a message went to the dead letters. */
 export type DeadLetterReason = 'rejected' | 'permanent' | 'exhausted' | 'decode' | 'crashLoop' | 'stranded';
@@ -21,7 +21,7 @@ interface BySource {
  */
 export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'message.received' } & ByMessage)
-  | ({ readonly type: 'message.joined' } & ByMessage)
+  | ({ readonly type: 'message.alreadyHeld' } & ByMessage)
   | ({ readonly type: 'message.started'; readonly waitedMs: number } & ByMessage)
   | ({
       readonly type: 'message.handled';
@@ -48,13 +48,13 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'emit.published'; readonly count: number } & ByMessage)
   | ({ readonly type: 'emit.failed'; readonly error: unknown } & ByMessage)
   | ({
-      readonly type: 'dedupe.failed';
-      readonly step: 'begin' | 'renew' | 'complete' | 'abandon';
+      readonly type: 'idempotency.failed';
+      readonly step: 'begin' | 'renew' | 'complete' | 'release';
       readonly error: unknown;
     } & ByMessage)
-  | ({ readonly type: 'lease.lost' } & ByMessage)
-  | ({ readonly type: 'handler.zombie'; readonly zombies: number } & ByMessage)
-  | ({ readonly type: 'handler.zombieEnded'; readonly zombies: number } & ByMessage)
+  | ({ readonly type: 'claim.lost' } & ByMessage)
+  | ({ readonly type: 'handler.hung'; readonly hungHandlers: number } & ByMessage)
+  | ({ readonly type: 'handler.hungReturned'; readonly hungHandlers: number } & ByMessage)
   | { readonly type: 'heartbeats.sent'; readonly count: number }
   | {
       readonly type: 'batch.started';
@@ -71,7 +71,7 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'source.drifted'; readonly problems: readonly string[]; readonly retryMs: number } & BySource)
   | ({ readonly type: 'source.recovered' } & BySource)
   | { readonly type: 'connection.lost' }
-  | { readonly type: 'connection.restored'; readonly epoch: number; readonly replayed: number }
+  | { readonly type: 'connection.restored'; readonly connections: number; readonly replayed: number }
   | { readonly type: 'connection.closed' }
   | {
       readonly type: 'breaker.tripped';

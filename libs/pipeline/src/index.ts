@@ -9,7 +9,8 @@ export type {
   FlowOptions,
   Handler,
   IdempotencyOptions,
-  LeaseOptions,
+  AckOptions,
+  TimeoutOptions,
   Middleware,
   PipelineSpec,
   Rate,
@@ -22,14 +23,14 @@ export type { Context, EmitOptions } from './process/context.ts';
 export type { Outcome, Settlement } from './process/outcome.ts';
 export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
-export type { Claim, DedupeStore } from './idempotency/store.ts';
-export { memoryDedupe } from './idempotency/memory-store.ts';
-export { kvDedupe } from './idempotency/kv-store.ts';
+export type { Claim, IdempotencyStore } from './idempotency/store.ts';
+export { memoryIdempotencyStore } from './idempotency/memory-store.ts';
+export { kvIdempotencyStore } from './idempotency/kv-store.ts';
 export { DEAD_LETTER } from './dead-letter/record.ts';
-export { readDeadLetters, replayDeadLetters } from './dead-letter/redrive.ts';
-export type { DeadLetter, DeadLetterReplay, DeadLetterReplayReport } from './dead-letter/redrive.ts';
-export { startBackstop } from './dead-letter/stranded-messages.ts';
-export type { Backstop, BackstopOptions } from './dead-letter/stranded-messages.ts';
+export { readDeadLetters, redriveDeadLetters } from './dead-letter/redrive.ts';
+export type { DeadLetter, Redrive, RedriveReport } from './dead-letter/redrive.ts';
+export { startStrandedMessageScanner } from './dead-letter/stranded-messages.ts';
+export type { StrandedMessageScanner, StrandedMessageScannerOptions } from './dead-letter/stranded-messages.ts';
 export type { Replay, ReplayOptions, ReplayProgress } from './replay.ts';
 export {
   HandlerAborted,

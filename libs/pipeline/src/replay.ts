@@ -85,7 +85,7 @@ export async function startReplay<T, D>(
       options.onProgress?.(progress());
       if (done >= total && target !== Number.POSITIVE_INFINITY) finished.resolve();
     } else if (event.type === 'source.missing') {
-      // The server forgot the consumer while nobody was connected: go on where we were.
+      // The consumer was removed while this process was not connected: go on after the last message handled.
       const from = Math.min(reached + 1, ...open);
       create(
         nats,

@@ -15,8 +15,8 @@ export type State = 'starting' | 'running' | 'paused' | 'tripped' | 'disconnecte
 export interface DrainReport {
   /** Handled to the end (or settled without running). */
   readonly settled: number;
-  /** Given back to the server untouched or aborted; other replicas have them at once. */
-  readonly returned: number;
+  /** Nak'ed without a delay, not started or aborted; other replicas get them at once. */
+  readonly released: number;
   /** Neither: the server did not hear from us (unreachable), it redelivers them after ack_wait. */
   readonly abandoned: number;
 }
@@ -37,13 +37,13 @@ export interface Snapshot {
   /** Settlements waiting for the connection to come back. */
   readonly heldSettlements: number;
   /** Handlers that timed out, were told to stop and have not returned. */
-  readonly zombies: number;
-  /** Messages this pipeline sent away to retry that are not due yet: they occupy the consumer's max_ack_pending. */
+  readonly hungHandlers: number;
+  /** Messages this pipeline nak'ed with a delay that are not due yet: they occupy the consumer's max_ack_pending. */
   readonly parked: number;
   /** Messages waiting in the stream for these consumers, as of the newest delivery of each. */
   readonly lag: number;
   /** Connections so far: grows by one per reconnect. */
-  readonly epoch: number;
+  readonly connections: number;
 }
 
 /** Whether the pipeline makes progress, which a live connection alone does not prove. */

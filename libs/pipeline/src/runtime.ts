@@ -5,7 +5,7 @@ import type { Message } from './process/message.ts';
 import type { HeaderInput, NatsPort } from './nats/port.ts';
 
 /**
- * Runs the handler inside whatever context tracing needs. `messages` has one entry, or the whole batch. Must call `run`
+ * Runs the handler inside the context that tracing needs. `messages` has one entry, or the whole batch. Must call `run`
  * once and give its result through, failures included.
  */
 export type Instrument = <R>(

@@ -8,74 +8,74 @@ import type { Puller } from './pull/puller.ts';
 import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { DrainReport } from './running.ts';
 import type { Settlements } from './settle/settlements.ts';
-import type { Sweeper } from './settle/heartbeat.ts';
-import type { Workload } from './schedule/in-flight.ts';
+import type { Heartbeat } from './settle/heartbeat.ts';
+import type { InFlight } from './schedule/in-flight.ts';
 
 const FLUSH_TIMEOUT_MS = 2000;
 
-export interface EndingParts<T, D> {
+export interface ShutdownDeps<T, D> {
   readonly spec: ResolvedSpec<T, D>;
   readonly clock: Clock;
   readonly port: NatsPort;
   readonly observe: Observer | undefined;
-  readonly work: Workload<T, D>;
+  readonly inFlight: InFlight<T, D>;
   readonly processor: Processor<T, D>;
   readonly settlements: Settlements;
-  readonly sweeper: Sweeper<T, D>;
+  readonly heartbeat: Heartbeat<T, D>;
   readonly pullers: readonly Puller[];
   /** Gives a message back to the server. */
-  readonly giveBack: (delivery: Delivery<T>) => void;
+  readonly release: (delivery: Delivery<T>) => void;
 }
 
-/** How a pipeline lets go of what it holds, for a pause and for good, and the count of it. */
-export class Ending<T, D> {
+/** Releases what a pipeline holds, for a pause or for good, and counts what became of it. */
+export class Shutdown<T, D> {
   /** What became of messages since the drain began. */
-  readonly tally = { settled: 0, returned: 0 };
-  readonly #parts: EndingParts<T, D>;
+  readonly tally = { settled: 0, released: 0 };
+  readonly #deps: ShutdownDeps<T, D>;
 
-  constructor(parts: EndingParts<T, D>) {
-    this.#parts = parts;
+  constructor(deps: ShutdownDeps<T, D>) {
+    this.#deps = deps;
   }
 
   /** Resolves when no pull is open: what the server still sends is received until then, not lost. */
   async pullsEnded(): Promise<void> {
-    await Promise.all(this.#parts.pullers.map((puller) => puller.idle()));
+    await Promise.all(this.#deps.pullers.map((puller) => puller.idle()));
   }
 
-  /** Gives back everything that has not started. Not before the pulls have ended: it would come straight back here. */
-  returnWaiting(): void {
-    for (const delivery of this.#parts.work.takeWaiting()) this.#return(delivery);
+  /** Releases everything that has not started. Not before the pulls have ended: the server would deliver it here again. */
+  releaseWaiting(): void {
+    for (const delivery of this.#deps.inFlight.takeWaiting()) this.#release(delivery);
   }
 
   /** The order that strands nothing; see the diagram in the README. */
   async drain(timeoutMs: number): Promise<DrainReport> {
-    const { clock, work } = this.#parts;
+    const { clock, inFlight } = this.#deps;
     const deadline = clock.now() + timeoutMs;
     this.tally.settled = 0;
-    this.tally.returned = 0;
-    work.batcher?.closeAll('drain');
+    this.tally.released = 0;
+    inFlight.batcher?.closeAll('drain');
     await Promise.race([this.pullsEnded(), this.#sleep(timeoutMs)]);
     await this.#closeInboxes();
-    this.returnWaiting();
-    await Promise.race([work.whenIdle(), this.#sleep(deadline - clock.now())]);
+    this.releaseWaiting();
+    await Promise.race([inFlight.whenIdle(), this.#sleep(deadline - clock.now())]);
     await this.#forceEnd();
     return await this.#account();
   }
 
   /** Aborts what still runs, gives it the grace, and gives its messages back. */
   async #forceEnd(): Promise<void> {
-    const { clock, work, spec, sweeper } = this.#parts;
-    if (work.idle) return;
+    const { clock, inFlight, spec, heartbeat } = this.#deps;
+    if (inFlight.idle) return;
     const now = clock.now();
-    for (const { items } of work.batches.takeAll()) {
-      for (const delivery of items) this.#return(delivery);
+    for (const { items } of inFlight.batches.takeAll()) {
+      for (const delivery of items) this.#release(delivery);
     }
-    for (const run of work.runs) {
+    for (const run of inFlight.runs) {
       run.abort(new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping and its drain timeout is over'), now);
     }
-    await Promise.race([work.whenIdle(), this.#sleep(spec.lease.graceMs)]);
-    for (const run of work.runs) {
-      if (run.phase === 'aborting') sweeper.giveUp(run);
+    await Promise.race([inFlight.whenIdle(), this.#sleep(spec.timeout.graceMs)]);
+    for (const run of inFlight.runs) {
+      if (run.phase === 'aborting') heartbeat.markHung(run);
     }
     // The settlements of what was given up are queued by now or never.
     await new Promise<void>((resolve) => {
@@ -84,36 +84,36 @@ export class Ending<T, D> {
   }
 
   async #account(): Promise<DrainReport> {
-    const { settlements, work } = this.#parts;
-    const { settled, returned } = this.tally;
+    const { settlements, inFlight } = this.#deps;
+    const { settled, released } = this.tally;
     const proven = await settlements.flush(FLUSH_TIMEOUT_MS);
-    const unsent = proven ? 0 : Math.min(settled + returned, settlements.held);
-    const fromReturned = Math.min(returned, unsent);
+    const unsent = proven ? 0 : Math.min(settled + released, settlements.held);
+    const fromReleased = Math.min(released, unsent);
     return {
-      settled: settled - (unsent - fromReturned),
-      returned: returned - fromReturned,
-      abandoned: unsent + work.intake.heldCount(),
+      settled: settled - (unsent - fromReleased),
+      released: released - fromReleased,
+      abandoned: unsent + inFlight.buffer.heldCount(),
     };
   }
 
   async #closeInboxes(): Promise<void> {
-    const { port, pullers } = this.#parts;
+    const { port, pullers } = this.#deps;
     if (!port.connected) return;
     const closing = Promise.all(pullers.map((puller) => puller.drain()));
     await Promise.race([closing.catch(() => undefined), this.#sleep(FLUSH_TIMEOUT_MS)]);
   }
 
-  #return(delivery: Delivery<T>): void {
-    const { giveBack, processor, observe, spec, clock } = this.#parts;
-    giveBack(delivery);
-    void processor.claims.abandon(delivery);
+  #release(delivery: Delivery<T>): void {
+    const { release, processor, observe, spec, clock } = this.#deps;
+    release(delivery);
+    void processor.claims.release(delivery);
     const heldMs = clock.now() - delivery.receivedAt;
-    observe?.({ type: 'message.settled', pipeline: spec.name, message: delivery, as: 'returned', heldMs });
+    observe?.({ type: 'message.settled', pipeline: spec.name, message: delivery, as: 'released', heldMs });
   }
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#parts.clock.after(Math.max(0, ms), resolve);
+      this.#deps.clock.after(Math.max(0, ms), resolve);
     });
   }
 }

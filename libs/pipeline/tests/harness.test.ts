@@ -19,7 +19,7 @@ const pipeline = definePipeline<Job, { rate: number }>({
   sources: [{ stream: 'ORDERS', consumer: 'price' }],
   decode: decodeJson,
   retry: { maxAttempts: 3, baseMs: 100, maxMs: 1000, jitter: 'none' },
-  lease: { handlerTimeoutMs: 50, graceMs: 10 },
+  timeout: { handlerMs: 50, graceMs: 10 },
   use: [layer('outer'), layer('inner')],
   handle: async ({ data }, context) => {
     if (data.n === 1) throw new Error('flaky');

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { headers } from '@nats-io/transport-node';
-import { kvDedupe, memoryDedupe } from '../src/index.ts';
-import type { Clock, DedupeStore } from '../src/index.ts';
+import { kvIdempotencyStore, memoryIdempotencyStore } from '../src/index.ts';
+import type { Clock, IdempotencyStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import { fakeClock } from './fake-clock.ts';
 import { natsSource } from './nats-source.ts';
@@ -22,10 +22,11 @@ beforeAll(async () => {
 afterAll(() => source.close());
 
 describe.each([
-  ['memory', (clock: Clock): DedupeStore => memoryDedupe({ clock })],
+  ['memory', (clock: Clock): IdempotencyStore => memoryIdempotencyStore({ clock })],
   [
     'JetStream key-value',
-    (clock: Clock): DedupeStore => kvDedupe(natsPort(source.admin, { headers }), { bucket: 'done', clock }),
+    (clock: Clock): IdempotencyStore =>
+      kvIdempotencyStore(natsPort(source.admin, { headers }), { bucket: 'done', clock }),
   ],
 ])('an idempotency store in %s', (name, make) => {
   /** A clock of which only the reading is moved: the store's own requests run in real time. */
@@ -50,7 +51,7 @@ describe.each([
   test('an abandoned claim is new for the retry', async () => {
     const store = make(makeClock());
     const claim = await store.begin(`${name}-2`, 1000);
-    if (claim.state === 'new') await store.abandon(`${name}-2`, claim.fence);
+    if (claim.state === 'new') await store.release(`${name}-2`, claim.fence);
     expect(await store.begin(`${name}-2`, 1000)).toMatchObject({ state: 'new' });
   });
 
@@ -74,7 +75,7 @@ describe.each([
     expect(quick.fence).toBeGreaterThan(slow.fence);
     expect(await store.renew(`${name}-4`, slow.fence, 1000)).toBe(false);
     expect(await store.complete(`${name}-4`, slow.fence, 1000)).toBe(false);
-    await store.abandon(`${name}-4`, slow.fence);
+    await store.release(`${name}-4`, slow.fence);
     expect(await store.begin(`${name}-4`, 1000)).toMatchObject({ state: 'busy' });
     expect(await store.complete(`${name}-4`, quick.fence, 1000)).toBe(true);
   });

@@ -60,8 +60,8 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
     restoreDeadLetters: () => pack(addDeadLetters),
     cut: () => pack(() => port.disconnect()),
     mend: () => pack(() => port.reconnect()),
-    mute(on) {
-      port.muted = on;
+    partition(on) {
+      port.partitioned = on;
     },
     closeConnection: () => pack(() => port.close()),
     deleteConsumer: () => pack(() => server.deleteConsumer(stream, consumer)),

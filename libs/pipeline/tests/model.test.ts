@@ -16,7 +16,7 @@ type Act = { readonly do: 'succeed' | 'throw' | 'permanent' | 'hang'; readonly a
 type Step =
   | { readonly step: 'publish'; readonly script: readonly Act[]; readonly key: string }
   | { readonly step: 'wait'; readonly ms: number }
-  | { readonly step: 'disconnect' | 'reconnect' | 'mute' | 'unmute' | 'pause' | 'resume' };
+  | { readonly step: 'disconnect' | 'reconnect' | 'partition' | 'unmute' | 'pause' | 'resume' };
 
 const act: fc.Arbitrary<Act> = fc.record({
   do: fc.constantFrom('succeed', 'succeed', 'succeed', 'throw', 'permanent', 'hang'),
@@ -29,7 +29,7 @@ const publish = fc.record({
 });
 const wait = fc.record({ step: fc.constant('wait' as const), ms: fc.constantFrom(1, 20, 150, 700, 2500) });
 const trouble = fc
-  .constantFrom('disconnect', 'reconnect', 'mute', 'unmute', 'pause', 'resume')
+  .constantFrom('disconnect', 'reconnect', 'partition', 'unmute', 'pause', 'resume')
   .map((step) => ({ step }));
 const steps = (more: fc.Arbitrary<Step>): fc.Arbitrary<Step[]> =>
   fc.array(
@@ -73,7 +73,7 @@ async function world(ordered: boolean) {
       ...(ordered ? { orderBy: ({ data }) => data.key } : {}),
     },
     retry: { maxAttempts: MAX_ATTEMPTS, baseMs: 10, maxMs: 40 },
-    lease: { handlerTimeoutMs: 2000, graceMs: 100 },
+    timeout: { handlerMs: 2000, graceMs: 100 },
     handle: async ({ data, attempt }, { signal }) => {
       inHandlers++;
       mostInHandlers = Math.max(mostInHandlers, inHandlers);
@@ -126,9 +126,9 @@ async function take(step: Step, { clock, port, running, ...rest }: World): Promi
     case 'reconnect':
       port.reconnect();
       break;
-    case 'mute':
+    case 'partition':
     case 'unmute':
-      port.muted = step.step === 'mute';
+      port.partitioned = step.step === 'partition';
       break;
     case 'pause':
       void running.pause('model');
@@ -142,7 +142,7 @@ async function take(step: Step, { clock, port, running, ...rest }: World): Promi
 
 /** Everything heals, and time enough passes. */
 async function comeToRest({ clock, port, running, server }: World): Promise<void> {
-  port.muted = false;
+  port.partitioned = false;
   port.reconnect();
   running.resume();
   for (let rounds = 0; rounds < 60 && server.messages('W').length > 0; rounds++) await clock.advance(1000);
@@ -181,8 +181,8 @@ describe('whatever happens', () => {
       const it = await world(false);
       for (const step of story) {
         await take(step, it);
-        const { requested, buffered, inFlight, zombies } = it.running.snapshot();
-        expect(requested + buffered + inFlight + zombies).toBeLessThanOrEqual(SLOTS);
+        const { requested, buffered, inFlight, hungHandlers } = it.running.snapshot();
+        expect(requested + buffered + inFlight + hungHandlers).toBeLessThanOrEqual(SLOTS);
       }
       await comeToRest(it);
     });

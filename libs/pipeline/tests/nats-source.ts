@@ -112,7 +112,7 @@ async function makePlace(
     restoreDeadLetters: addDeadLetters,
     cut: () => wire.down(),
     mend: () => wire.up(),
-    mute: (on) => wire.set(on ? { both: { blackhole: true } } : undefined),
+    partition: (on) => wire.set(on ? { both: { blackhole: true } } : undefined),
     async closeConnection() {
       await connections[0]?.close();
     },

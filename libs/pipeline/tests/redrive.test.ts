@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { definePipeline, PermanentError, readDeadLetters, replayDeadLetters } from '../src/index.ts';
+import { definePipeline, PermanentError, readDeadLetters, redriveDeadLetters } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
 import { base } from './source.ts';
@@ -38,11 +38,11 @@ describe('replaying dead letters', () => {
     const dlq = { stream: `DLQ_${place.stream}`, subject: `dlq.${place.stream}.>` };
     const to = `${place.stream}.again`;
 
-    const rehearsal = await replayDeadLetters(place.port, { ...dlq, to, dryRun: true });
+    const rehearsal = await redriveDeadLetters(place.port, { ...dlq, to, dryRun: true });
     expect(rehearsal).toEqual({ seen: 2, replayed: 2, skipped: [] });
     expect(await place.deadLetters()).toHaveLength(2);
 
-    const report = await replayDeadLetters(place.port, { ...dlq, to, ratePerSecond: 1000 });
+    const report = await redriveDeadLetters(place.port, { ...dlq, to, ratePerSecond: 1000 });
     expect(report).toEqual({ seen: 2, replayed: 2, skipped: [] });
     await expect.poll(() => state.seen.length).toBe(2);
     expect(state.seen[0]).toMatch(/^1 replay:DLQ_\w+:1:1 acme$/);
@@ -58,10 +58,10 @@ describe('replaying dead letters', () => {
     const dlq = { stream: `DLQ_${place.stream}`, subject: `dlq.${place.stream}.>`, to: `${place.stream}.again` };
     for (let round = 0; round < 3; round++) {
       await expect.poll(() => place.deadLetters()).toHaveLength(1);
-      expect(await replayDeadLetters(place.port, { ...dlq, keep: false })).toMatchObject({ replayed: 1 });
+      expect(await redriveDeadLetters(place.port, { ...dlq, keep: false })).toMatchObject({ replayed: 1 });
     }
     await expect.poll(() => place.deadLetters()).toHaveLength(1);
-    const report = await replayDeadLetters(place.port, dlq);
+    const report = await redriveDeadLetters(place.port, dlq);
     expect(report).toMatchObject({ replayed: 0, skipped: [{ reason: 'replayed 3 times already' }] });
     await running.drain();
     await place.close();
@@ -89,7 +89,7 @@ describe('replaying dead letters', () => {
       false,
       'permanent',
     ]);
-    const report = await replayDeadLetters(place.port, {
+    const report = await redriveDeadLetters(place.port, {
       stream: `DLQ_${place.stream}`,
       subject: `dlq.${place.stream}.>`,
       to: ({ origin }) => `${origin.stream}.again`,

@@ -6,7 +6,7 @@ import { Breaker } from '../src/schedule/breaker.ts';
 import { parseAckSubject } from '../src/process/delivery.ts';
 import { Fifo } from '../src/schedule/fifo.ts';
 import type { Message } from '../src/index.ts';
-import { Lanes } from '../src/schedule/key-order.ts';
+import { KeyOrder } from '../src/schedule/key-order.ts';
 import { Prefetch } from '../src/pull/prefetch.ts';
 import { TokenBucket } from '../src/schedule/token-bucket.ts';
 import { WeightedTurn } from '../src/schedule/weighted-turn.ts';
@@ -147,7 +147,7 @@ describe('the prefetch', () => {
 
 describe('lanes', () => {
   test('let one message of a key out at a time, in order', () => {
-    const lanes = new Lanes<number>();
+    const lanes = new KeyOrder<number>();
     expect(lanes.enter('a', 1)).toBe(true);
     expect(lanes.enter('a', 2)).toBe(false);
     expect(lanes.enter('b', 3)).toBe(true);

@@ -28,7 +28,7 @@ describe('settlements', () => {
     port.send('$JS.API.CONSUMER.MSG.NEXT.W.worker', '{"batch":1,"expires":10000000000}', { reply: '_INBOX.test' });
     await clock.settle();
     const settlements = new Settlements(port, clock, 'flush');
-    port.muted = true;
+    port.partitioned = true;
     void settlements.ack({ reply: (await delivered.promise).reply ?? '', source: 0, sequence: 1 });
     // The link is half-open for longer than a confirmation may take.
     await clock.advance(5000);
@@ -36,9 +36,9 @@ describe('settlements', () => {
     expect(settlements.ackedHere(0, 1)).toBe(true);
     expect(settlements.ackedHere(0, 2)).toBe(false);
     port.disconnect();
-    port.muted = false;
+    port.partitioned = false;
     port.reconnect();
-    expect(settlements.replay()).toBe(1);
+    expect(settlements.resend()).toBe(1);
     await clock.advance(1000);
     expect(server.messages('W')).toEqual([]);
     expect(settlements.unconfirmed).toBe(0);
@@ -53,7 +53,7 @@ describe('settlements', () => {
     void settlements.ack({ reply: '$JS.ACK.W.worker.1.2.2.1.0', source: 0, sequence: 2 });
     expect(settlements.held).toBe(1);
     port.reconnect();
-    expect(settlements.replay()).toBe(1);
+    expect(settlements.resend()).toBe(1);
   });
 });
 
@@ -76,7 +76,7 @@ describe('while a dead letter is on its way', () => {
     const running = await starting;
     await clock.advance(4500);
     expect(events.of('heartbeats.sent').length).toBeGreaterThan(8);
-    expect(events.of('message.joined')).toEqual([]);
+    expect(events.of('message.alreadyHeld')).toEqual([]);
     expect(events.of('message.received')).toHaveLength(1);
     await clock.advance(1000);
     expect(events.of('message.deadLetterFailed')).toHaveLength(1);

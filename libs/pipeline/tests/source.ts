@@ -46,7 +46,7 @@ export interface Place {
   cut(): Promise<void>;
   mend(): Promise<void>;
   /** Lets nothing through without breaking the connection. */
-  mute(on: boolean): void;
+  partition(on: boolean): void;
   closeConnection(): Promise<void>;
   deleteConsumer(): Promise<void>;
   /** Makes the consumer (again), with another ack_wait if given. */
@@ -80,16 +80,16 @@ export type Job = { readonly n: number; readonly key?: string };
 
 export const decodeJson = (bytes: Uint8Array): Job => JSON.parse(new TextDecoder().decode(bytes)) as Job;
 
-/** The parts of a spec most tests share: four slots, quick pulls and quick retries. */
+/** The deps of a spec most tests share: four slots, quick pulls and quick retries. */
 export const base = (
   place: Pick<Place, 'stream' | 'consumer'>,
-): Required<Pick<PipelineSpec<Job, undefined>, 'name' | 'sources' | 'decode' | 'flow' | 'retry' | 'lease'>> => ({
+): Required<Pick<PipelineSpec<Job, undefined>, 'name' | 'sources' | 'decode' | 'flow' | 'retry' | 'timeout'>> => ({
   name: 'conformance',
   sources: [{ stream: place.stream, consumer: place.consumer }],
   decode: decodeJson,
   flow: { concurrency: 4, prefetch: 0, expiresMs: 400, idleHeartbeatMs: 100 },
   retry: { maxAttempts: 3, baseMs: 20, maxMs: 100 },
-  lease: { handlerTimeoutMs: 10_000, graceMs: 100 },
+  timeout: { handlerMs: 10_000, graceMs: 100 },
 });
 
 /** Events of a pipeline, kept to be asked. */
@@ -132,13 +132,13 @@ export async function wasteDeliveries(place: Place, times: number): Promise<void
       if (message.reply === undefined) return;
       port.send(message.reply, '-NAK');
       seen++;
-      if (seen < times) ask();
+      if (seen < times) request();
       else {
         subscription.unsubscribe();
         resolve();
       }
     });
-    const ask = (): void =>
+    const request = (): void =>
       port.send(
         `${port.apiPrefix}.CONSUMER.MSG.NEXT.${place.stream}.${place.consumer}`,
         '{"batch":1,"expires":5000000000}',
@@ -146,7 +146,7 @@ export async function wasteDeliveries(place: Place, times: number): Promise<void
           reply: inbox,
         },
       );
-    ask();
+    request();
   });
   await port.flush();
 }

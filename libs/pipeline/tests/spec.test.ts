@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { optionsPage } from '../options-page.ts';
-import { definePipeline, memoryDedupe, PipelineConfigError } from '../src/index.ts';
+import { definePipeline, memoryIdempotencyStore, PipelineConfigError } from '../src/index.ts';
 import type { PipelineSpec } from '../src/index.ts';
 import { decodeJson } from './source.ts';
 import type { Job } from './source.ts';
@@ -36,7 +36,7 @@ describe('the spec is checked when it is defined', () => {
       sources: [{ stream: 'a.b', consumer: 'c', weight: 0 }],
       decode: 'json',
       flow: { concurrency: 0, prefetch: -1, rate: { limit: 5 }, expiresMs: 1000, idleHeartbeatMs: 800 },
-      lease: { ackWaitMs: 3000, heartbeatMs: 1500, confirm: 'maybe' },
+      ack: { waitMs: 3000, heartbeatMs: 1500, confirm: 'maybe' },
       retry: { baseMs: 500, maxMs: 100, jiter: 'full' },
       breaker: { failureRatio: 2 },
       idempotency: { key: () => 'k' },
@@ -54,8 +54,8 @@ describe('the spec is checked when it is defined', () => {
         'flow.prefetch',
         'flow.rate.perMs',
         'flow.expiresMs',
-        'lease.confirm',
-        'lease.heartbeatMs',
+        'ack.confirm',
+        'ack.heartbeatMs',
         'retry.jiter',
         'retry.maxMs',
         'breaker.failureRatio',
@@ -63,7 +63,7 @@ describe('the spec is checked when it is defined', () => {
       ]),
     );
     expect(() => define(spec)).toThrow('retry.jiter: is not an option; known: maxAttempts, baseMs');
-    expect(() => define(spec)).toThrow('lease.confirm: must be one of flush, each, none, got "maybe"');
+    expect(() => define(spec)).toThrow('ack.confirm: must be one of flush, each, none, got "maybe"');
   });
 
   test('one kind of handler, and what belongs to it', () => {
@@ -75,7 +75,7 @@ describe('the spec is checked when it is defined', () => {
     expect(pathsOf({ ...good, batch: { maxSize: 1, maxWaitMs: 1 } })).toContain('batch');
     expect(pathsOf({ ...good, use: 'logging' })).toContain('use');
     const batched = { ...rest, handleBatch, batch: { maxSize: 5, maxWaitMs: 40_000 } };
-    expect(pathsOf({ ...batched, lease: { ackWaitMs: 30_000 } })).toEqual(['batch.maxWaitMs']);
+    expect(pathsOf({ ...batched, ack: { waitMs: 30_000 } })).toEqual(['batch.maxWaitMs']);
     expect(pathsOf({ ...batched, flow: { prefetch: 5, orderBy: () => 'a' }, use: [] })).toEqual([
       'use',
       'flow.orderBy',
@@ -94,7 +94,7 @@ describe('the spec is checked when it is defined', () => {
 
   test('a store needs the shape of one', () => {
     expect(pathsOf({ ...good, idempotency: { key: () => 'k', store: {} } })).toEqual(['idempotency.store']);
-    expect(pathsOf({ ...good, idempotency: { key: () => 'k', store: memoryDedupe() } })).toEqual([]);
+    expect(pathsOf({ ...good, idempotency: { key: () => 'k', store: memoryIdempotencyStore() } })).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startBackstop } from '../src/index.ts';
+import { startStrandedMessageScanner } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
 import { wasteDeliveries } from './source.ts';
@@ -24,7 +24,7 @@ describe.each([
   test('an advisory moves one to the dead letters at once', async () => {
     const place = await source.place({ maxDeliver: 2, ackWaitMs: 200 });
     const moved: [number, string][] = [];
-    const backstop = startBackstop({
+    const scanner = startStrandedMessageScanner({
       nats: place.port,
       stream: place.stream,
       consumer: place.consumer,
@@ -45,7 +45,7 @@ describe.each([
       'Nats-Msg-Id': `dlq:${place.stream}:worker:1`,
       tenant: 'acme',
     });
-    backstop.stop();
+    scanner.stop();
     await place.close();
   });
 
@@ -55,17 +55,17 @@ describe.each([
     await wasteDeliveries(place, 1);
     await expect.poll(() => lookAgain(place).then(() => place.ackPending())).toBe(0);
     await place.send({ n: 2 });
-    const backstop = startBackstop({
+    const scanner = startStrandedMessageScanner({
       nats: place.port,
       stream: place.stream,
       consumer: place.consumer,
       pipeline: 'mailer',
     });
-    expect(await backstop.scan()).toBe(1);
-    expect(await backstop.scan()).toBe(0);
+    expect(await scanner.scan()).toBe(1);
+    expect(await scanner.scan()).toBe(0);
     expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}']);
     expect(await place.left()).toBe(1);
-    backstop.stop();
+    scanner.stop();
     await place.close();
   });
 });

@@ -60,14 +60,18 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   const deadLetterFailures = counter(metricNames.deadLetterFailures, 'Dead letters that could not be stored yet.');
   const emitted = counter(metricNames.emitted, 'Messages emitted by handlers.');
   const emitFailures = counter(metricNames.emitFailures, 'Emits that could not be stored; the message is retried.');
-  const dedupeFailures = counter(metricNames.dedupeFailures, 'Calls to the dedupe store that failed.', 'step');
-  const leasesLost = counter(metricNames.leasesLost, 'Claims taken over by another replica while working.');
+  const idempotencyFailures = counter(
+    metricNames.idempotencyFailures,
+    'Calls to the idempotency store that failed.',
+    'step',
+  );
+  const claimsLost = counter(metricNames.claimsLost, 'Claims taken over by another replica while working.');
   const rateWait = counter(metricNames.rateWait, 'Time the rate limit held messages back.');
   const stalls = counter(metricNames.stalls, 'Times the server went silent on a pull.', 'stream', 'consumer');
   const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
   const trips = counter(metricNames.breakerTrips, 'Times the breaker stopped pulling.');
 
-  const zombies = gauge(metricNames.zombies, 'Handlers that timed out and have not returned.');
+  const hungHandlers = gauge(metricNames.hungHandlers, 'Handlers that timed out and have not returned.');
   const prefetch = gauge(metricNames.prefetch, 'Messages held beyond concurrency, adapted to their speed.');
   const missing = gauge(metricNames.sourceMissing, '1 while a consumer is missing.', 'stream', 'consumer');
   const breaker = gauge(metricNames.breakerOpen, '1 while the breaker keeps the pipeline from pulling.');
@@ -129,15 +133,15 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       case 'emit.failed':
         emitFailures.inc({ pipeline });
         return;
-      case 'dedupe.failed':
-        dedupeFailures.inc({ pipeline, step: event.step });
+      case 'idempotency.failed':
+        idempotencyFailures.inc({ pipeline, step: event.step });
         return;
-      case 'lease.lost':
-        leasesLost.inc({ pipeline });
+      case 'claim.lost':
+        claimsLost.inc({ pipeline });
         return;
-      case 'handler.zombie':
-      case 'handler.zombieEnded':
-        zombies.set({ pipeline }, event.zombies);
+      case 'handler.hung':
+      case 'handler.hungReturned':
+        hungHandlers.set({ pipeline }, event.hungHandlers);
         return;
       case 'batch.started':
         batch.observe({ pipeline, closed_by: event.closedBy }, event.size);
@@ -171,7 +175,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       case 'state.changed':
         for (const name of states) state.set({ pipeline, state: name }, name === event.to ? 1 : 0);
         return;
-      case 'message.joined':
+      case 'message.alreadyHeld':
       case 'heartbeats.sent':
       case 'pull.requested':
       case 'connection.restored':
@@ -194,17 +198,17 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         timeouts,
         deadLetterFailures,
         emitFailures,
-        leasesLost,
+        claimsLost,
         losses,
         trips,
       ]) {
         each.inc({ pipeline }, 0);
       }
-      for (const each of [zombies, breaker]) each.inc({ pipeline }, 0);
+      for (const each of [hungHandlers, breaker]) each.inc({ pipeline }, 0);
       for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'stranded']) {
         deadLettered.inc({ pipeline, reason }, 0);
       }
-      for (const as of ['ack', 'skip', 'retry', 'deadLetter', 'duplicate', 'busy', 'returned']) {
+      for (const as of ['ack', 'skip', 'retry', 'deadLetter', 'duplicate', 'busy', 'released']) {
         settled.inc({ pipeline, as }, 0);
       }
     },

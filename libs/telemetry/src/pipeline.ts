@@ -218,8 +218,8 @@ function noteOnSpan(span: Span, event: PipelineEvent & { readonly message: Deliv
     case 'emit.failed':
       failSpan(span, event.error);
       return;
-    case 'lease.lost':
-      span.addEvent('lease lost');
+    case 'claim.lost':
+      span.addEvent('claim lost');
       return;
     case 'message.settled':
       span.addEvent('settled', { 'sluice.as': event.as });

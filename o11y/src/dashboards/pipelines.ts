@@ -32,7 +32,8 @@ export const pipelines: Dashboard = {
         {
           kind: 'timeseries',
           title: 'Settled, by how',
-          about: 'ack: done. skip: nothing to do. retry: comes back. returned: given back untouched by a drain.',
+          about:
+            'ack: done. skip: nothing to do. retry: comes back. released: returned to the queue untouched by a drain.',
           unit: 'ops',
           width: 12,
           queries: [
@@ -149,14 +150,14 @@ export const pipelines: Dashboard = {
         },
         {
           kind: 'timeseries',
-          title: 'Timeouts and zombies',
+          title: 'Timeouts and hung handlers',
           about: 'Handlers that ran out of time, and those that did not even stop then: each holds a slot.',
           queries: [
             {
               expr: `sum by (pipeline) (increase(pipeline_handler_timeouts_total${P}[$__rate_interval]))`,
               legend: '{{pipeline}} timeouts',
             },
-            { expr: `sum by (pipeline) (pipeline_handler_zombies${P})`, legend: '{{pipeline}} zombies' },
+            { expr: `sum by (pipeline) (pipeline_hung_handlers${P})`, legend: '{{pipeline}} hung' },
           ],
         },
         {
@@ -194,8 +195,8 @@ export const pipelines: Dashboard = {
               legend: '{{pipeline}} dead letter not stored',
             },
             {
-              expr: `sum by (pipeline) (increase(pipeline_leases_lost_total${P}[$__rate_interval]))`,
-              legend: '{{pipeline}} lease lost',
+              expr: `sum by (pipeline) (increase(pipeline_claims_lost_total${P}[$__rate_interval]))`,
+              legend: '{{pipeline}} claim lost',
             },
           ],
         },

@@ -47,7 +47,8 @@ export const callbacksPipeline: Pipeline<JobFinished, CallbackDeps> = definePipe
   sources: [{ stream: channels.clientImageConverted.stream, consumer: 'callbacks' }],
   decode: decoder(channels.clientImageConverted),
   flow: { concurrency: 16 },
-  lease: { ackWaitMs: 30_000, handlerTimeoutMs: 10_000 },
+  ack: { waitMs: 30_000 },
+  timeout: { handlerMs: 10_000 },
   retry: { maxAttempts: 5, baseMs: 500, maxMs: 30_000 },
   handle: ({ data: { job }, subject }, { deps, log }) => {
     if (job === undefined) return Promise.resolve({ kind: 'deadLetter', reason: 'a callback without a job' });

@@ -14,7 +14,9 @@ const SUBJECT = /^[^\s*>]+$/;
 
 export const topFields = {
   name: text('Name of the pipeline: in events, derived message ids and dead letters.', NAME, NAME_SHAPE),
-  decode: call<unknown>('Turns the body into `data`. A throw dead-letters the message at once: bytes do not heal.'),
+  decode: call<unknown>(
+    'Turns the body into `data`. A throw dead-letters the message at once: the same bytes fail again.',
+  ),
   drainTimeoutMs: numberOr(30_000, 'How long a drain waits for running handlers before it aborts them.', { min: 0 }),
 } as const;
 
@@ -47,7 +49,7 @@ export const flowFields = {
   }),
   idleHeartbeatMs: numberOr(
     1000,
-    'The server speaks at least this often while a pull is open; two missed beats are a stall.',
+    'The server speaks at least this often while a pull is open; two missed heartbeats are a stall.',
     {
       min: 100,
       max: 30_000,
@@ -61,15 +63,13 @@ export const rateFields = {
   burst: maybeNumber('Starts that may be saved up; `limit` (at least 1) when absent.', { min: 1, integer: false }),
 } as const;
 
-export const leaseFields = {
-  ackWaitMs: maybeNumber(
+export const ackFields = {
+  waitMs: maybeNumber(
     'The ack_wait the consumer is expected to have; `start` refuses another. Absent: read from the consumer.',
     {
       min: 100,
     },
   ),
-  handlerTimeoutMs: numberOr(60_000, 'A handler is aborted after this; heartbeats for it end too.', { min: 1 }),
-  graceMs: numberOr(1000, 'Time an aborted handler has to return before it counts as a zombie.', { min: 0 }),
   heartbeatMs: maybeNumber(
     'How often `+WPI` is sent for everything held. Absent: a third of ack_wait, which is also the most allowed.',
     {
@@ -81,6 +81,17 @@ export const leaseFields = {
     "`flush`: acks are kept until a round trip after them and sent again after a reconnect. `each`: every ack waits for the server's answer. `none`: sent and forgotten.",
     ['flush', 'each', 'none'],
   ),
+} as const;
+
+export const timeoutFields = {
+  handlerMs: numberOr(60_000, 'A handler is aborted after this; heartbeats for it end too.', {
+    min: 1,
+    max: MAX_TIMER_MS,
+  }),
+  graceMs: numberOr(1000, 'Time an aborted handler has to return before it counts as hung.', {
+    min: 0,
+    max: MAX_TIMER_MS,
+  }),
 } as const;
 
 export const retryFields = {
@@ -108,7 +119,7 @@ export const deadLetterFields = {
 export const idempotencyFields = {
   key: call<unknown>('What makes two messages the same piece of work.'),
   ttlMs: numberOr(86_400_000, 'How long a processed key is remembered.', { min: 1 }),
-  leaseMs: maybeNumber('How long a claim lives without renewal. Absent: ack_wait.', { min: 100 }),
+  claimMs: maybeNumber('How long a claim lives without renewal. Absent: ack_wait.', { min: 100 }),
 } as const;
 
 export const breakerFields = {

@@ -6,7 +6,8 @@ import {
   deadLetterFields,
   flowFields,
   idempotencyFields,
-  leaseFields,
+  ackFields,
+  timeoutFields,
   rateFields,
   retryFields,
   sourceFields,
@@ -28,7 +29,8 @@ export interface ResolvedSpec<T, D> {
   readonly flow: Omit<Resolved<typeof flowFields>, 'orderBy'>;
   readonly orderBy: ((message: Message<T>) => string | undefined) | undefined;
   readonly rate: ResolvedRate | undefined;
-  readonly lease: Resolved<typeof leaseFields>;
+  readonly ack: Resolved<typeof ackFields>;
+  readonly timeout: Resolved<typeof timeoutFields>;
   readonly retry: Resolved<typeof retryFields>;
   readonly deadLetter: Resolved<typeof deadLetterFields>;
   readonly idempotency:
@@ -45,7 +47,7 @@ export interface ResolvedSpec<T, D> {
       };
 }
 
-const GROUPS = ['sources', 'flow', 'lease', 'retry', 'deadLetter', 'idempotency', 'breaker'] as const;
+const GROUPS = ['sources', 'flow', 'ack', 'timeout', 'retry', 'deadLetter', 'idempotency', 'breaker'] as const;
 const WORK = ['handle', 'handleBatch', 'batch', 'use'] as const;
 
 /** Fills in the defaults, or throws one `PipelineConfigError` with every problem. */
@@ -68,7 +70,8 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   if (raw['flow'] !== undefined && !isRecord(raw['flow']))
     problems.push({ path: 'flow', message: 'must be an object' });
   const rate = rawRate === undefined ? undefined : resolve(rateFields, rawRate, 'flow.rate', problems);
-  const lease = resolve(leaseFields, raw['lease'], 'lease', problems);
+  const ack = resolve(ackFields, raw['ack'], 'ack', problems);
+  const timeout = resolve(timeoutFields, raw['timeout'], 'timeout', problems);
   const retry = resolve(retryFields, raw['retry'], 'retry', problems);
   const deadLetter = resolve(deadLetterFields, raw['deadLetter'], 'deadLetter', problems);
   const breaker =
@@ -87,7 +90,8 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     flow,
     orderBy: flow.orderBy as ResolvedSpec<T, D>['orderBy'],
     rate,
-    lease,
+    ack,
+    timeout,
     retry,
     deadLetter,
     idempotency,
@@ -98,12 +102,9 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
 
   function crossCheck(): void {
     const say = (path: string, message: string): void => void problems.push({ path, message });
-    const { ackWaitMs, heartbeatMs } = lease;
-    if (heartbeatMs !== undefined && ackWaitMs !== undefined && heartbeatMs > ackWaitMs / 3) {
-      say(
-        'lease.heartbeatMs',
-        `must be at most a third of ackWaitMs (${Math.floor(ackWaitMs / 3)}), got ${heartbeatMs}`,
-      );
+    const { waitMs, heartbeatMs } = ack;
+    if (heartbeatMs !== undefined && waitMs !== undefined && heartbeatMs > waitMs / 3) {
+      say('ack.heartbeatMs', `must be at most a third of waitMs (${Math.floor(waitMs / 3)}), got ${heartbeatMs}`);
     }
     if (retry.maxMs < retry.baseMs) say('retry.maxMs', `must be at least baseMs (${retry.baseMs}), got ${retry.maxMs}`);
     if (flow.expiresMs <= 2 * flow.idleHeartbeatMs) {
@@ -114,8 +115,8 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     }
     if (work.kind === 'batch') {
       if (flow.orderBy !== undefined) say('flow.orderBy', 'cannot be combined with batches; use batch.by');
-      if (ackWaitMs !== undefined && work.batch.maxWaitMs >= ackWaitMs) {
-        say('batch.maxWaitMs', `must be less than ackWaitMs (${ackWaitMs}), got ${work.batch.maxWaitMs}`);
+      if (waitMs !== undefined && work.batch.maxWaitMs >= waitMs) {
+        say('batch.maxWaitMs', `must be less than waitMs (${waitMs}), got ${work.batch.maxWaitMs}`);
       }
       if (sources.some(({ reserve }) => reserve > 0))
         say('sources', 'cannot reserve slots for a source with batches: a batch may hold messages of several');
@@ -144,7 +145,7 @@ function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): Resolve
   const { store, ...rest } = isRecord(raw) ? raw : {};
   const fields = resolve(idempotencyFields, isRecord(raw) ? rest : raw, 'idempotency', problems);
   if (!isRecord(store) || typeof store['begin'] !== 'function') {
-    problems.push({ path: 'idempotency.store', message: 'must be a DedupeStore' });
+    problems.push({ path: 'idempotency.store', message: 'must be a IdempotencyStore' });
   }
   return { ...fields, store, key: fields.key } as ResolvedSpec<T, never>['idempotency'];
 }

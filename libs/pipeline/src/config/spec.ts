@@ -1,5 +1,5 @@
 import type { Context } from '../process/context.ts';
-import type { DedupeStore } from '../idempotency/store.ts';
+import type { IdempotencyStore } from '../idempotency/store.ts';
 import type { Message } from '../process/message.ts';
 import type {
   batchFields,
@@ -7,7 +7,8 @@ import type {
   deadLetterFields,
   flowFields,
   idempotencyFields,
-  leaseFields,
+  ackFields,
+  timeoutFields,
   rateFields,
   retryFields,
   sourceFields,
@@ -32,7 +33,8 @@ export type Source = Input<typeof sourceFields>;
 export type Rate = Input<typeof rateFields>;
 export type RetryPolicy = Input<typeof retryFields>;
 export type DeadLetterPolicy = Input<typeof deadLetterFields>;
-export type LeaseOptions = Input<typeof leaseFields>;
+export type AckOptions = Input<typeof ackFields>;
+export type TimeoutOptions = Input<typeof timeoutFields>;
 export type BreakerOptions = Input<typeof breakerFields>;
 export type FlowOptions<T> = Omit<Input<typeof flowFields>, 'orderBy'> & {
   readonly orderBy?: (message: Message<T>) => string | undefined;
@@ -40,7 +42,7 @@ export type FlowOptions<T> = Omit<Input<typeof flowFields>, 'orderBy'> & {
 };
 export type IdempotencyOptions<T> = Omit<Input<typeof idempotencyFields>, 'key'> & {
   readonly key: (message: Message<T>) => string;
-  readonly store: DedupeStore;
+  readonly store: IdempotencyStore;
 };
 export type BatchOptions<T> = Omit<Input<typeof batchFields>, 'by'> & { readonly by?: (message: Message<T>) => string };
 
@@ -50,7 +52,8 @@ interface Base<T> {
   readonly sources: readonly [Source, ...Source[]];
   readonly decode: (bytes: Uint8Array, subject: string) => T;
   readonly flow?: FlowOptions<T>;
-  readonly lease?: LeaseOptions;
+  readonly ack?: AckOptions;
+  readonly timeout?: TimeoutOptions;
   readonly retry?: RetryPolicy;
   readonly deadLetter?: DeadLetterPolicy;
   readonly idempotency?: IdempotencyOptions<T>;

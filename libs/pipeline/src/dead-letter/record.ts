@@ -20,7 +20,7 @@ export const DEAD_LETTER = {
   publishedAt: 'Dlq-Published-At',
   failedAt: 'Dlq-Failed-At',
   messageId: 'Dlq-Message-Id',
-  replays: 'Dlq-Replays',
+  redrives: 'Dlq-Redrives',
   /** `true` when the message's own headers were left out because the record would have been too large with them. */
   headersOmitted: 'Dlq-Headers-Omitted',
   /** Full size of a body that was cut. */
@@ -81,7 +81,7 @@ export function deadLetterRecord(
       headers[name] = values;
     }
   }
-  const replays = delivery.headers.get(DEAD_LETTER.replays)?.[0] ?? '0';
+  const redrives = delivery.headers.get(DEAD_LETTER.redrives)?.[0] ?? '0';
   const cut = delivery.bytes > size.bodyBytes;
   const { publishedAt } = delivery;
   Object.assign(headers, extra, {
@@ -97,7 +97,7 @@ export function deadLetterRecord(
     ...(Number.isNaN(publishedAt.getTime()) ? {} : { [DEAD_LETTER.publishedAt]: publishedAt.toISOString() }),
     [DEAD_LETTER.failedAt]: failedAt.toISOString(),
     [DEAD_LETTER.messageId]: oneLine(delivery.id),
-    [DEAD_LETTER.replays]: replays,
+    [DEAD_LETTER.redrives]: redrives,
     ...(size.headers ? {} : { [DEAD_LETTER.headersOmitted]: 'true' }),
     ...(cut ? { [DEAD_LETTER.fullBytes]: String(delivery.bytes) } : {}),
   });

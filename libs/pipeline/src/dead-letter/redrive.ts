@@ -33,19 +33,19 @@ export interface DeadLetter {
   readonly storedAt: Date;
 }
 
-export interface DeadLetterReplay {
+export interface Redrive {
   /** The dead-letter stream. */
   readonly stream: string;
   /** Which records: a subject, wildcards allowed. */
   readonly subject: string;
   /**
-   * Where they go: the lane of the pipeline that failed, a subject only one of its sources reads. The original subject
+   * Where they go: a subject that only a source of the failed pipeline reads. The original subject
    * would hand the message to every other consumer of the stream again.
    */
   readonly to: string | ((letter: DeadLetter) => string);
   readonly select?: (letter: DeadLetter) => boolean;
   /** Loop guard: a message replayed this often stays. 3 when absent. */
-  readonly maxReplays?: number;
+  readonly maxRedrives?: number;
   readonly ratePerSecond?: number;
   /** Only says what would happen. */
   readonly dryRun?: boolean;
@@ -56,7 +56,7 @@ export interface DeadLetterReplay {
   readonly clock?: Clock;
 }
 
-export interface DeadLetterReplayReport {
+export interface RedriveReport {
   readonly seen: number;
   readonly replayed: number;
   readonly skipped: readonly { readonly sequence: number; readonly reason: string }[];
@@ -80,7 +80,7 @@ export async function* readDeadLetters(
  * dropped by the stream's duplicate window) and with its replay count raised. A copy is stored before its record is
  * removed, so that stopping anywhere loses nothing.
  */
-export async function replayDeadLetters(port: NatsPort, replay: DeadLetterReplay): Promise<DeadLetterReplayReport> {
+export async function redriveDeadLetters(port: NatsPort, replay: Redrive): Promise<RedriveReport> {
   const clock = replay.clock ?? systemClock;
   const bucket = new TokenBucket({ limit: replay.ratePerSecond ?? DEFAULT_RATE, perMs: 1000, burst: 1 }, clock.now());
   const skipped: { sequence: number; reason: string }[] = [];
@@ -106,20 +106,20 @@ export async function replayDeadLetters(port: NatsPort, replay: DeadLetterReplay
   return { seen, replayed, skipped };
 }
 
-function obstacleFor(letter: DeadLetter, { maxReplays = DEFAULT_MAX_REPLAYS }: DeadLetterReplay): string | undefined {
-  if (letter.replays >= maxReplays) return `replayed ${letter.replays} times already`;
+function obstacleFor(letter: DeadLetter, { maxRedrives = DEFAULT_MAX_REPLAYS }: Redrive): string | undefined {
+  if (letter.replays >= maxRedrives) return `replayed ${letter.replays} times already`;
   if (!letter.complete) return 'the record holds only a part of the body';
   if (letter.origin.stream === '') return 'not a record of this engine';
   return undefined;
 }
 
-async function sendAgain(port: NatsPort, letter: DeadLetter, replay: DeadLetterReplay): Promise<void> {
+async function sendAgain(port: NatsPort, letter: DeadLetter, replay: Redrive): Promise<void> {
   const own = new Set<string>(Object.values(DEAD_LETTER));
   const kept = [...letter.headers].filter(([name]) => !own.has(name) && !/^nats-/i.test(name));
   const count = letter.replays + 1;
   await port.publish(typeof replay.to === 'string' ? replay.to : replay.to(letter), letter.data, {
     id: `replay:${replay.stream}:${letter.sequence}:${count}`,
-    headers: { ...Object.fromEntries(kept), [DEAD_LETTER.replays]: String(count) },
+    headers: { ...Object.fromEntries(kept), [DEAD_LETTER.redrives]: String(count) },
   });
   if (replay.keep !== true) await deleteMessage(port, replay.stream, letter.sequence);
 }
@@ -143,7 +143,7 @@ function toDeadLetter({ sequence, subject, storedAt, message }: Read): DeadLette
       subject: text(DEAD_LETTER.subject),
     },
     messageId: text(DEAD_LETTER.messageId),
-    replays: Number(text(DEAD_LETTER.replays)),
+    replays: Number(text(DEAD_LETTER.redrives)),
     complete: !headers.has(DEAD_LETTER.fullBytes),
     storedAt,
   };

@@ -10,7 +10,7 @@ import { deleteMessage, readStream } from '../nats/stored-message.ts';
 import type { Read } from '../nats/stored-message.ts';
 import { errorMessage } from '../process/describe-error.ts';
 
-export interface BackstopOptions {
+export interface StrandedMessageScannerOptions {
   readonly nats: NatsPort;
   readonly stream: string;
   readonly consumer: string;
@@ -25,7 +25,7 @@ export interface BackstopOptions {
   readonly clock?: Clock;
 }
 
-export interface Backstop {
+export interface StrandedMessageScanner {
   /** Reconciles now; resolves with how many messages were moved. */
   scan(): Promise<number>;
   stop(): void;
@@ -42,12 +42,12 @@ const MAX_PAYLOAD_BYTES = 1_000_000;
  * and reconciles the stream now and then. The record has the id the engine would have given it, so a message found
  * twice, or by both, is one dead letter; it is removed only after that is stored.
  */
-export function startBackstop(options: BackstopOptions): Backstop {
+export function startStrandedMessageScanner(options: StrandedMessageScannerOptions): StrandedMessageScanner {
   const { nats, stream, consumer } = options;
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
   const warn = (error: unknown): void =>
-    log.warn({ stream, consumer, error: errorMessage(error) }, 'backstop failed, it tries again');
+    log.warn({ stream, consumer, error: errorMessage(error) }, 'the scan for stranded messages failed, it tries again');
 
   const move = async (read: Read, deliveries: number, found: 'advisory' | 'scan'): Promise<void> => {
     const reply = `$JS.ACK.${stream}.${consumer}.${deliveries}.${read.sequence}.0.${read.storedAt.getTime()}000000.0`;

@@ -15,40 +15,40 @@ interface ClaimsRuntime {
 }
 
 /** What became of an attempt to claim a message's idempotency key. */
-export type Claimed = Exclude<Claim['state'], 'busy'> | { readonly waitMs: number } | 'storeFailed';
+export type ClaimResult = Exclude<Claim['state'], 'busy'> | { readonly waitMs: number } | 'storeFailed';
 
-/** The idempotency keys of the messages held here: claimed before the handler, renewed, then completed or given back. */
-export class Claims<T, D> {
+/** The idempotency keys of the messages held here: claimed before the handler, renewed, then completed or released. */
+export class IdempotencyClaims<T, D> {
   readonly #spec: ResolvedSpec<T, D>;
   readonly #runtime: ClaimsRuntime;
-  readonly #leaseMs: number;
+  readonly #claimMs: number;
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ClaimsRuntime, ackWaitMs: number) {
     this.#spec = spec;
     this.#runtime = runtime;
-    this.#leaseMs = spec.idempotency?.leaseMs ?? ackWaitMs;
+    this.#claimMs = spec.idempotency?.claimMs ?? ackWaitMs;
   }
 
   /** Throws what the `key` function throws. */
-  async take(delivery: Delivery<T>): Promise<Claimed> {
+  async claim(delivery: Delivery<T>): Promise<ClaimResult> {
     const { idempotency } = this.#spec;
     if (idempotency === undefined) return 'new';
     const key = idempotency.key(delivery);
     let claim: Claim;
     try {
-      claim = await idempotency.store.begin(key, this.#leaseMs);
+      claim = await idempotency.store.begin(key, this.#claimMs);
     } catch (error) {
       this.#failed(delivery, 'begin', error);
       return 'storeFailed';
     }
-    if (claim.state === 'busy') return { waitMs: claim.retryAfterMs ?? this.#leaseMs / 2 };
+    if (claim.state === 'busy') return { waitMs: claim.retryAfterMs ?? this.#claimMs / 2 };
     if (claim.state === 'new') {
       delivery.claim = { key, fence: claim.fence, renewedAt: this.#runtime.clock.now() };
     }
     return claim.state;
   }
 
-  /** Extends the claims that are due. A claim taken over by somebody else aborts the handler. */
+  /** Extends the claims that are due. A claim taken over by another worker aborts the handler. */
   renew(runs: Iterable<Run<T, D>>): void {
     const { idempotency } = this.#spec;
     if (idempotency === undefined) return;
@@ -56,14 +56,14 @@ export class Claims<T, D> {
     for (const run of runs) {
       for (const delivery of run.deliveries) {
         const { claim } = delivery;
-        if (run.phase !== 'running' || claim === undefined || now - claim.renewedAt < this.#leaseMs / 3) continue;
+        if (run.phase !== 'running' || claim === undefined || now - claim.renewedAt < this.#claimMs / 3) continue;
         claim.renewedAt = now;
-        idempotency.store.renew(claim.key, claim.fence, this.#leaseMs).then(
+        idempotency.store.renew(claim.key, claim.fence, this.#claimMs).then(
           (kept) => {
             if (kept || delivery.claim !== claim || delivery.phase !== 'running') return;
             delivery.claim = undefined;
             this.#lost(delivery);
-            run.abort(new HandlerAborted('LEASE_LOST', 'another worker took the key over'), this.#runtime.clock.now());
+            run.abort(new HandlerAborted('CLAIM_LOST', 'another worker took the key over'), this.#runtime.clock.now());
           },
           (error: unknown) => this.#failed(delivery, 'renew', error),
         );
@@ -82,30 +82,30 @@ export class Claims<T, D> {
       this.#lost(delivery);
       return false;
     } catch (error) {
-      // The work is done; not acking would repeat it for certain, acking risks a repeat only if a twin exists.
+      // The work is done; not acking would repeat it for certain, acking risks a repeat only if a duplicate exists.
       this.#failed(delivery, 'complete', error);
       return true;
     }
   }
 
   /** Gives the claim of a message that was not handled to the end back. */
-  async abandon(delivery: Delivery<T>): Promise<void> {
+  async release(delivery: Delivery<T>): Promise<void> {
     const { claim } = delivery;
     if (claim === undefined) return;
     delivery.claim = undefined;
     try {
-      await this.#spec.idempotency?.store.abandon(claim.key, claim.fence);
+      await this.#spec.idempotency?.store.release(claim.key, claim.fence);
     } catch (error) {
-      this.#failed(delivery, 'abandon', error);
+      this.#failed(delivery, 'release', error);
     }
   }
 
   #lost(delivery: Delivery<T>): void {
-    this.#runtime.observe?.({ type: 'lease.lost', pipeline: this.#spec.name, message: delivery });
+    this.#runtime.observe?.({ type: 'claim.lost', pipeline: this.#spec.name, message: delivery });
   }
 
-  #failed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'abandon', error: unknown): void {
-    this.#runtime.observe?.({ type: 'dedupe.failed', pipeline: this.#spec.name, message: delivery, step, error });
+  #failed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'release', error: unknown): void {
+    this.#runtime.observe?.({ type: 'idempotency.failed', pipeline: this.#spec.name, message: delivery, step, error });
     this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: errorMessage(error) }, 'idempotency store failed');
   }
 }

@@ -1,6 +1,6 @@
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
-import type { Claim, DedupeStore } from './store.ts';
+import type { Claim, IdempotencyStore } from './store.ts';
 import { PublishError, RequestError } from '../errors.ts';
 import { API_ERROR, call } from '../nats/jetstream-api.ts';
 import type { StoredMessage } from '../nats/jetstream-api.ts';
@@ -16,7 +16,7 @@ interface Held {
 }
 interface Seen {
   readonly revision: number;
-  /** Undefined: never there, given back, or deleted. */
+  /** Undefined: never claimed, released, or deleted. */
   readonly held: Held | undefined;
 }
 
@@ -25,10 +25,13 @@ interface Seen {
  *
  * Every step is a compare-and-set on the key's revision, so of two that claim a key one wins, and a holder whose claim
  * was taken over cannot complete it. The fence is the revision of the claim: it only ever grows. The bucket must exist;
- * give it a `ttl` of at least `ttlMs`, or it keeps every key for ever. Claims end by wall clock: keep the clocks of the
- * replicas within a small part of `leaseMs`.
+ * give it a `ttl` of at least `ttlMs`, or it keeps every key for ever. IdempotencyClaims end by wall clock: keep the clocks of the
+ * replicas within a small part of `claimMs`.
  */
-export function kvDedupe(port: NatsPort, options: { bucket: string; clock?: Clock; timeoutMs?: number }): DedupeStore {
+export function kvIdempotencyStore(
+  port: NatsPort,
+  options: { bucket: string; clock?: Clock; timeoutMs?: number },
+): IdempotencyStore {
   const clock = options.clock ?? systemClock;
   const { bucket, timeoutMs = 2000 } = options;
   /** Newest revision of the claims made here, by key and fence. */
@@ -63,8 +66,8 @@ export function kvDedupe(port: NatsPort, options: { bucket: string; clock?: Cloc
       throw error;
     }
   };
-  const claim = async (key: string, leaseMs: number, expected: number): Promise<Claim | undefined> => {
-    const revision = await write(key, { state: 'claimed', until: clock.wall() + leaseMs }, expected);
+  const claim = async (key: string, claimMs: number, expected: number): Promise<Claim | undefined> => {
+    const revision = await write(key, { state: 'claimed', until: clock.wall() + claimMs }, expected);
     if (revision === undefined) return undefined;
     revisions.set(`${revision}:${key}`, revision);
     return { state: 'new', fence: revision };
@@ -81,21 +84,21 @@ export function kvDedupe(port: NatsPort, options: { bucket: string; clock?: Cloc
   };
 
   return {
-    async begin(key, leaseMs) {
+    async begin(key, claimMs) {
       // Most keys are new: one round trip for them.
-      const first = await claim(key, leaseMs, 0);
+      const first = await claim(key, claimMs, 0);
       if (first !== undefined) return first;
       const { revision, held } = await read(key);
       const now = clock.wall();
       if (held !== undefined && held.until > now) {
         return held.state === 'done' ? { state: 'done' } : { state: 'busy', retryAfterMs: held.until - now };
       }
-      // Somebody else may be faster; then they have it for a whole lease.
-      return (await claim(key, leaseMs, revision)) ?? { state: 'busy', retryAfterMs: leaseMs };
+      // Another process may be faster; then it holds the claim for `claimMs`.
+      return (await claim(key, claimMs, revision)) ?? { state: 'busy', retryAfterMs: claimMs };
     },
-    renew: (key, fence, leaseMs) => replace(key, fence, { state: 'claimed', until: clock.wall() + leaseMs }, true),
+    renew: (key, fence, claimMs) => replace(key, fence, { state: 'claimed', until: clock.wall() + claimMs }, true),
     complete: (key, fence, ttlMs) => replace(key, fence, { state: 'done', until: clock.wall() + ttlMs }, false),
-    async abandon(key, fence) {
+    async release(key, fence) {
       await replace(key, fence, undefined, false);
     },
   };

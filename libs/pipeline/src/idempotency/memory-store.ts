@@ -1,6 +1,6 @@
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
-import type { DedupeStore } from './store.ts';
+import type { IdempotencyStore } from './store.ts';
 
 type Entry =
   | { readonly state: 'claimed'; readonly fence: number; until: number }
@@ -10,9 +10,9 @@ const SWEEP_EVERY = 1024;
 
 /**
  * Remembers keys in this process: for tests, and for work whose duplicates always meet the same process. Forgets
- * everything on a restart and knows nothing of other replicas; `kvDedupe` does.
+ * everything on a restart and knows nothing of other replicas; `kvIdempotencyStore` does.
  */
-export function memoryDedupe(options: { clock?: Clock } = {}): DedupeStore {
+export function memoryIdempotencyStore(options: { clock?: Clock } = {}): IdempotencyStore {
   const clock = options.clock ?? systemClock;
   const entries = new Map<string, Entry>();
   let lastFence = 0;
@@ -31,19 +31,19 @@ export function memoryDedupe(options: { clock?: Clock } = {}): DedupeStore {
     for (const [key, entry] of entries) if (entry.until <= now) entries.delete(key);
   };
   return {
-    async begin(key, leaseMs) {
+    async begin(key, claimMs) {
       forgetExpired();
       const entry = live(key);
       if (entry?.state === 'done') return { state: 'done' };
       if (entry !== undefined) return { state: 'busy', retryAfterMs: entry.until - clock.now() };
       const fence = ++lastFence;
-      entries.set(key, { state: 'claimed', fence, until: clock.now() + leaseMs });
+      entries.set(key, { state: 'claimed', fence, until: clock.now() + claimMs });
       return { state: 'new', fence };
     },
-    async renew(key, fence, leaseMs) {
+    async renew(key, fence, claimMs) {
       const claim = mine(key, fence);
       if (claim === undefined) return false;
-      claim.until = clock.now() + leaseMs;
+      claim.until = clock.now() + claimMs;
       return true;
     },
     async complete(key, fence, ttlMs) {
@@ -51,7 +51,7 @@ export function memoryDedupe(options: { clock?: Clock } = {}): DedupeStore {
       entries.set(key, { state: 'done', until: clock.now() + ttlMs });
       return true;
     },
-    async abandon(key, fence) {
+    async release(key, fence) {
       if (mine(key, fence) !== undefined) entries.delete(key);
     },
   };

@@ -24,7 +24,7 @@ export interface MemoryPort extends NatsPort {
   /** The connection ends for good. */
   close(): void;
   /** While true nothing passes and nobody notices: a half-open link. What is sent meanwhile arrives when it is over. */
-  muted: boolean;
+  partitioned: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -118,12 +118,12 @@ export class MemoryJetStream {
     const announce = (event: ConnectionEvent): void => {
       for (const listener of listeners) listener(event);
     };
-    /** What waits on a muted link, in both directions: TCP delays bytes, it does not lose them while it lives. */
+    /** What waits on a partitioned link, in both directions: TCP delays bytes, it does not lose them while it lives. */
     let stuck: (() => void)[] = [];
-    let muted = false;
+    let partitioned = false;
     const pass = (move: () => void): void => {
       if (state !== 'up') return;
-      if (muted) stuck.push(move);
+      if (partitioned) stuck.push(move);
       else move();
     };
     const drop = (): void => {
@@ -131,11 +131,11 @@ export class MemoryJetStream {
     };
     const port: MemoryPort = {
       apiPrefix: API,
-      get muted() {
-        return muted;
+      get partitioned() {
+        return partitioned;
       },
-      set muted(on) {
-        muted = on;
+      set partitioned(on) {
+        partitioned = on;
         if (on) return;
         const moves = stuck;
         stuck = [];
@@ -191,7 +191,8 @@ export class MemoryJetStream {
           const subscription = port.subscribe(reply, (message) => {
             timer.cancel();
             subscription.unsubscribe();
-            if (message.headers?.code === 503) reject(new RequestError('NO_RESPONDERS', `nobody answers ${subject}`));
+            if (message.headers?.code === 503)
+              reject(new RequestError('NO_RESPONDERS', `no responders for ${subject}`));
             else resolve(message);
           });
           port.send(subject, data, { reply });

@@ -53,7 +53,7 @@ export interface NatsPortOptions {
   readonly onListenerError?: (subject: string, error: unknown) => void;
 }
 
-/** A port that can be given back: `close` ends its subscriptions and timer, not the connection. */
+/** A port that can be closed: `close` ends its subscriptions and timer, not the connection. */
 export interface ClosableNatsPort extends NatsPort {
   close(): void;
 }
@@ -215,7 +215,7 @@ async function request(
       timer.cancel();
       subscription.unsubscribe();
       if (message.data.length === 0 && message.headers?.code === 503) {
-        reject(new RequestError('NO_RESPONDERS', `nobody answers ${subject}`));
+        reject(new RequestError('NO_RESPONDERS', `no responders for ${subject}`));
       } else resolve(message);
     });
     const timer = clock.after(timeoutMs, () => {

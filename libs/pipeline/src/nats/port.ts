@@ -70,7 +70,7 @@ export interface NatsPort {
   /** False between `disconnected` and `reconnected`, and after `closed`. */
   readonly connected: boolean;
   readonly closed: boolean;
-  /** A fresh inbox subject nobody else has. */
+  /** A fresh inbox subject that no other subscriber has. */
   inbox(): string;
   /** Throws when the connection is closed. */
   subscribe(subject: string, onMessage: (message: NatsMessage) => void): NatsSubscription;

@@ -130,7 +130,7 @@ function settle(entry: Waiting, message: NatsMessage): void {
   if (reply.error !== undefined) {
     entry.reject(new PublishError('REJECTED', reply.error.description, reply.error.err_code));
   } else if (reply.stream === undefined || reply.seq === undefined) {
-    entry.reject(new PublishError('REJECTED', 'somebody other than JetStream answered'));
+    entry.reject(new PublishError('REJECTED', 'the answer comes from a subscriber that is not JetStream'));
   } else {
     entry.resolve({ stream: reply.stream, sequence: reply.seq, duplicate: reply.duplicate === true });
   }

@@ -7,7 +7,7 @@ export interface Context<D> {
   /** Logs with the pipeline, message id and attempt attached. */
   readonly log: Logger;
   /**
-   * Aborted when the handler's time is up, its lease was taken over or a drain is forced; `signal.reason` says which.
+   * Aborted when the handler's time is up, its claim was taken over or a drain is forced; `signal.reason` says which.
    * Made on first use: a handler that never asks pays nothing.
    */
   readonly signal: AbortSignal;

@@ -78,7 +78,7 @@ const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
 /**
  * One message of the stream while this process holds it. It is also the `Message` a handler sees.
  *
- * - `waiting`: received, not started (in a buffer, a lane or an open batch).
+ * - `waiting`: received, not started (in the buffer, behind its key or in an open batch).
  * - `running`: a handler has it, or its outcome is being carried out.
  * - `settled`: this process is through with it.
  */
@@ -91,7 +91,7 @@ export class Delivery<T> implements Message<T> {
   phase: 'waiting' | 'running' | 'settled' = 'waiting';
   key: string | undefined = undefined;
   /** When the server last heard that we still hold it. */
-  beatAt: number;
+  heartbeatAt: number;
   /** Claim on the idempotency key, once there is one. */
   claim: { readonly key: string; readonly fence: number; renewedAt: number } | undefined = undefined;
   /** A failure found before the handler could run, e.g. in `orderBy`. */
@@ -110,7 +110,7 @@ export class Delivery<T> implements Message<T> {
     this.attempt = meta.attempt;
     this.sequence = meta.sequence;
     this.receivedAt = receivedAt;
-    this.beatAt = receivedAt;
+    this.heartbeatAt = receivedAt;
   }
 
   get stream(): string {

@@ -1,5 +1,5 @@
-import { Claims } from '../idempotency/claims.ts';
-import type { Claimed } from '../idempotency/claims.ts';
+import { IdempotencyClaims } from '../idempotency/claims.ts';
+import type { ClaimResult } from '../idempotency/claims.ts';
 import type { Clock } from '../clock.ts';
 import { deadLetterRecord, smallerRecord } from '../dead-letter/record.ts';
 import type { DeadLetterRecord, RecordSize } from '../dead-letter/record.ts';
@@ -15,10 +15,10 @@ import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import { encodeEmit, Run } from './run.ts';
 import type { RunOwner } from './run.ts';
 import type { Instrument } from '../runtime.ts';
-import { judge } from './retry-decision.ts';
-import type { HandlerResult, Verdict } from './retry-decision.ts';
+import { decide } from './retry-decision.ts';
+import type { HandlerResult, Decision } from './retry-decision.ts';
 
-/** What the processor needs to act: the engine gives it a server, the harness a notebook. */
+/** What the processor needs to act: the engine settles on the server, the test harness records. */
 export interface ProcessorHost<T, D> {
   publish(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
   publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
@@ -26,8 +26,8 @@ export interface ProcessorHost<T, D> {
   ack(delivery: Delivery<T>): Promise<void> | undefined;
   /** Sends the message away for a while. */
   retry(delivery: Delivery<T>, delayMs: number): void;
-  /** Gives the message back untouched, or, with `silently`, just lets go of it. */
-  giveBack(delivery: Delivery<T>, silently: boolean): void;
+  /** Naks the message without a delay, or, with `silently`, forgets it without telling the server. */
+  release(delivery: Delivery<T>, silently: boolean): void;
   /** The handler began. */
   runStarted(run: Run<T, D>): void;
   /** The handler has returned and everything is carried out: its slot is free. */
@@ -48,66 +48,72 @@ export interface ProcessorRuntime<D> {
 
 /** How a handler call ended, its value not looked at yet. */
 type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
-type DeadLetter = Extract<Verdict, { kind: 'deadLetter' }>;
+type DeadLetter = Extract<Decision, { kind: 'deadLetter' }>;
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
 
 /** Failures whose record could not be published: remembered so that the next delivery keeps the true reason. */
 const REMEMBERED_FAILURES = 1000;
 
 /**
- * What happens to a message from the moment it may start until it is settled: gate (crash loop, decode, idempotency),
- * handler, verdict, and carrying the verdict out in an order that cannot lose the message.
+ * What happens to a message from the moment it may start until it is settled: admission (crash loop, decode,
+ * idempotency), handler, decision, and settling in an order that cannot lose the message.
  */
 export class Processor<T, D> {
-  readonly claims: Claims<T, D>;
+  readonly claims: IdempotencyClaims<T, D>;
   readonly #spec: ResolvedSpec<T, D>;
   readonly #runtime: ProcessorRuntime<D>;
   readonly #host: ProcessorHost<T, D>;
   readonly #owner: RunOwner;
-  readonly #undelivered = new Map<string, DeadLetter>();
+  readonly #unstored = new Map<string, DeadLetter>();
   #warnedOfValue = false;
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
     this.#spec = spec;
     this.#runtime = runtime;
     this.#host = host;
-    this.claims = new Claims(spec, runtime, ackWaitMs);
+    this.claims = new IdempotencyClaims(spec, runtime, ackWaitMs);
     this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
   }
 
   /**
    * Decides whether the handler may run. False (or a promise of it): it may not, and the message has been settled.
    */
-  gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+  admit(delivery: Delivery<T>): boolean | Promise<boolean> {
     try {
-      const passed = this.#gate(delivery);
-      return typeof passed === 'boolean' ? passed : passed.catch((error: unknown) => this.#giveUpOn(delivery, error));
+      const passed = this.#admit(delivery);
+      return typeof passed === 'boolean'
+        ? passed
+        : passed.catch((error: unknown) => this.#retryAfterFault(delivery, error));
     } catch (error) {
-      return this.#giveUpOn(delivery, error);
+      return this.#retryAfterFault(delivery, error);
     }
   }
 
-  #gate(delivery: Delivery<T>): boolean | Promise<boolean> {
+  #admit(delivery: Delivery<T>): boolean | Promise<boolean> {
     const { retry, idempotency, decode } = this.#spec;
-    if (this.#undelivered.size > 0) {
-      const earlier = this.#undelivered.get(keyOf(delivery));
-      if (earlier !== undefined) return this.#bury(delivery, earlier, undefined);
+    if (this.#unstored.size > 0) {
+      const earlier = this.#unstored.get(keyOf(delivery));
+      if (earlier !== undefined) return this.#deadLetter(delivery, earlier, undefined);
     }
-    // With idempotency a message may be delivered often because its twin is being worked on: asked after the claim.
+    // With idempotency a message may be delivered often while a duplicate of it is processed: asked after the claim.
     const tooOften = delivery.attempt > retry.maxAttempts;
     if (tooOften && (idempotency === undefined || delivery.attempt > 4 * retry.maxAttempts)) {
-      return this.#bury(delivery, crashLoop(delivery), undefined);
+      return this.#deadLetter(delivery, crashLoop(delivery), undefined);
     }
     const { headerFault } = delivery;
     if (headerFault !== undefined) {
       const { error } = headerFault;
       const reason = `its headers cannot be read: ${errorMessage(error)}`;
-      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason, error }, undefined);
+      return this.#deadLetter(delivery, { kind: 'deadLetter', why: 'decode', reason, error }, undefined);
     }
     try {
       delivery.decode(decode);
     } catch (error) {
-      return this.#bury(delivery, { kind: 'deadLetter', why: 'decode', reason: errorMessage(error), error }, undefined);
+      return this.#deadLetter(
+        delivery,
+        { kind: 'deadLetter', why: 'decode', reason: errorMessage(error), error },
+        undefined,
+      );
     }
     if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
     return idempotency === undefined ? true : this.#claim(delivery, tooOften);
@@ -139,16 +145,16 @@ export class Processor<T, D> {
         (value) => this.#returned(run, { ok: true, value }),
         (error: unknown) => this.#returned(run, { ok: false, error }),
       )
-      .catch((error: unknown) => this.#salvage(run, error));
+      .catch((error: unknown) => this.#containFault(run, error));
   }
 
   /** The grace is over and the handler has not returned: settles its messages without it. The slot stays taken. */
-  giveUp(run: Run<T, D>): void {
+  settleHung(run: Run<T, D>): void {
     if (run.phase !== 'aborting') return;
-    run.phase = 'zombie';
+    run.phase = 'hung';
     run.endedAt = this.#runtime.clock.now();
     this.#conclude(run, { ok: false, error: run.abortReason })?.catch((error: unknown) =>
-      this.#returnUnsettled(run, error),
+      this.#retryUnsettled(run, error),
     );
   }
 
@@ -180,7 +186,7 @@ export class Processor<T, D> {
   }
 
   #returned(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
-    if (run.phase === 'zombie') {
+    if (run.phase === 'hung') {
       run.phase = 'ended';
       this.#host.runEnded(run);
       return undefined;
@@ -196,23 +202,23 @@ export class Processor<T, D> {
   }
 
   /** Something failed that is no failure of the handler. It must not reach further than the messages of this run. */
-  #salvage(run: Run<T, D>, error: unknown): void {
+  #containFault(run: Run<T, D>, error: unknown): void {
     run.phase = 'ended';
-    this.#returnUnsettled(run, error);
+    this.#retryUnsettled(run, error);
     this.#host.runEnded(run);
   }
 
-  #returnUnsettled(run: Run<T, D>, error: unknown): void {
+  #retryUnsettled(run: Run<T, D>, error: unknown): void {
     for (const delivery of run.deliveries) {
-      if (delivery.phase === 'running') void this.#giveUpOn(delivery, error);
+      if (delivery.phase === 'running') void this.#retryAfterFault(delivery, error);
     }
   }
 
   /** The engine itself failed on this message: it comes back after a delay. Resolves to false and never rejects. */
-  async #giveUpOn(delivery: Delivery<T>, error: unknown): Promise<false> {
+  async #retryAfterFault(delivery: Delivery<T>, error: unknown): Promise<false> {
     const { log, retry, name } = { ...this.#runtime, ...this.#spec };
     log.error({ pipeline: name, sequence: delivery.sequence, error: errorMessage(error) }, 'processing failed');
-    await this.claims.abandon(delivery);
+    await this.claims.release(delivery);
     if (delivery.phase !== 'settled') {
       const delayMs = backoffMs(retry, delivery.attempt, Math.random);
       this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
@@ -224,23 +230,23 @@ export class Processor<T, D> {
   #conclude(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
     const { abortReason } = run;
     if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
-      return this.#letGo(run, abortReason.code === 'LEASE_LOST');
+      return this.#releaseRun(run, abortReason.code === 'CLAIM_LOST');
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
       const results = this.#spread(run, returned);
       for (const one of results) this.#sample(one);
-      return this.#carryOut(run, results);
+      return this.#settleAll(run, results);
     }
     const [delivery] = run.deliveries;
     const result = returned.ok ? this.#read(returned.value) : returned;
     this.#sample(result);
-    const verdict = this.#verdict(delivery, result);
-    this.#reportHandled(run, delivery, verdict);
-    if (verdict.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
-    return this.#settle(run, delivery, verdict);
+    const decision = this.#decision(delivery, result);
+    this.#reportHandled(run, delivery, decision);
+    if (decision.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
+    return this.#settle(run, delivery, decision);
   }
 
-  async #carryOut(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
+  async #settleAll(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
     let final = results;
     const [first] = run.deliveries;
     const succeeded = results.some(
@@ -269,9 +275,9 @@ export class Processor<T, D> {
     }
     await Promise.all(
       run.deliveries.map((delivery, index) => {
-        const verdict = this.#verdict(delivery, final[index] as HandlerResult);
-        this.#reportHandled(run, delivery, verdict);
-        return this.#settle(run, delivery, verdict);
+        const decision = this.#decision(delivery, final[index] as HandlerResult);
+        this.#reportHandled(run, delivery, decision);
+        return this.#settle(run, delivery, decision);
       }),
     );
   }
@@ -312,53 +318,53 @@ export class Processor<T, D> {
     }
   }
 
-  #verdict(delivery: Delivery<T>, result: HandlerResult): Verdict {
-    return judge(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
+  #decision(delivery: Delivery<T>, result: HandlerResult): Decision {
+    return decide(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
   }
 
-  async #settle(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): Promise<void> {
-    switch (verdict.kind) {
+  async #settle(run: Run<T, D>, delivery: Delivery<T>, decision: Decision): Promise<void> {
+    switch (decision.kind) {
       case 'ack':
       case 'skip':
-        if (await this.claims.complete(delivery)) await this.#ack(delivery, verdict.kind);
-        else this.#settled(delivery, 'busy', () => this.#host.giveBack(delivery, true));
+        if (await this.claims.complete(delivery)) await this.#ack(delivery, decision.kind);
+        else this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));
         return;
       case 'retry':
-        await this.claims.abandon(delivery);
-        this.#retry(delivery, verdict.delayMs, verdict.reason, verdict.error);
+        await this.claims.release(delivery);
+        this.#retry(delivery, decision.delayMs, decision.reason, decision.error);
         return;
       case 'deadLetter':
-        await this.#bury(delivery, verdict, run.failureHeaders);
+        await this.#deadLetter(delivery, decision, run.failureHeaders);
     }
   }
 
   /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
-  async #letGo(run: Run<T, D>, silently: boolean): Promise<void> {
+  async #releaseRun(run: Run<T, D>, silently: boolean): Promise<void> {
     for (const delivery of run.deliveries) {
-      await this.claims.abandon(delivery);
-      this.#settled(delivery, silently ? 'busy' : 'returned', () => this.#host.giveBack(delivery, silently));
+      await this.claims.release(delivery);
+      this.#settled(delivery, silently ? 'busy' : 'released', () => this.#host.release(delivery, silently));
     }
   }
 
-  /** Publishes the dead letter, and only when that is stored lets go of the message. Always resolves to false. */
-  async #bury(delivery: Delivery<T>, verdict: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
+  /** Publishes the dead letter, and acknowledges the message only when that is stored. Always resolves to false. */
+  async #deadLetter(delivery: Delivery<T>, decision: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
     const { observe, log, random } = this.#runtime;
     const { name, retry } = this.#spec;
-    const base = { pipeline: name, message: delivery, error: verdict.error };
+    const base = { pipeline: name, message: delivery, error: decision.error };
     try {
-      const { record, duplicate } = await this.#storeDeadLetter(delivery, verdict, extra);
-      this.#undelivered.delete(keyOf(delivery));
-      await this.claims.abandon(delivery);
-      observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: verdict.why, duplicate });
+      const { record, duplicate } = await this.#storeDeadLetter(delivery, decision, extra);
+      this.#unstored.delete(keyOf(delivery));
+      await this.claims.release(delivery);
+      observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: decision.why, duplicate });
       log.warn(
-        { pipeline: name, messageId: delivery.id, why: verdict.why, reason: verdict.reason },
+        { pipeline: name, messageId: delivery.id, why: decision.why, reason: decision.reason },
         'message dead-lettered',
       );
       await this.#ack(delivery, 'deadLetter');
     } catch (error) {
       const delayMs = backoffMs(retry, delivery.attempt, random);
-      this.#rememberFailure(delivery, verdict);
-      await this.claims.abandon(delivery);
+      this.#rememberFailure(delivery, decision);
+      await this.claims.release(delivery);
       observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
       log.error(
         { pipeline: name, messageId: delivery.id, error: errorMessage(error) },
@@ -375,14 +381,14 @@ export class Processor<T, D> {
    */
   async #storeDeadLetter(
     delivery: Delivery<T>,
-    verdict: DeadLetter,
+    decision: DeadLetter,
     extra: HeaderInput | undefined,
   ): Promise<{ readonly record: DeadLetterRecord; readonly duplicate: boolean }> {
     const { name, deadLetter } = this.#spec;
     const failedAt = new Date(this.#runtime.clock.wall());
     let size: RecordSize = { headers: true, bodyBytes: deadLetter.maxPayloadBytes };
     for (;;) {
-      const record = deadLetterRecord(delivery, verdict, name, deadLetter, failedAt, extra, size);
+      const record = deadLetterRecord(delivery, decision, name, deadLetter, failedAt, extra, size);
       try {
         const { id, headers } = record;
         const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, { id, headers });
@@ -395,13 +401,13 @@ export class Processor<T, D> {
     }
   }
 
-  #rememberFailure(delivery: Delivery<T>, verdict: DeadLetter): void {
-    // Only what is final whatever the next run would say: a permanent failure may be judged anew.
-    if (this.#undelivered.size >= REMEMBERED_FAILURES) {
-      const [oldest] = this.#undelivered.keys();
-      if (oldest !== undefined) this.#undelivered.delete(oldest);
+  #rememberFailure(delivery: Delivery<T>, decision: DeadLetter): void {
+    // Only what is final whatever the next run would say: a permanent failure may turn out otherwise.
+    if (this.#unstored.size >= REMEMBERED_FAILURES) {
+      const [oldest] = this.#unstored.keys();
+      if (oldest !== undefined) this.#unstored.delete(oldest);
     }
-    this.#undelivered.set(keyOf(delivery), verdict);
+    this.#unstored.set(keyOf(delivery), decision);
   }
 
   #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
@@ -416,28 +422,28 @@ export class Processor<T, D> {
     this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
   }
 
-  /** A failure before the handler: judged as if the handler had thrown it. */
+  /** A failure before the handler: decided as if the handler had thrown it. */
   async #fail(delivery: Delivery<T>, error: unknown): Promise<false> {
-    const verdict = this.#verdict(delivery, { ok: false, error });
-    if (verdict.kind === 'deadLetter') return this.#bury(delivery, verdict, undefined);
-    if (verdict.kind === 'retry') this.#retry(delivery, verdict.delayMs, verdict.reason, error);
+    const decision = this.#decision(delivery, { ok: false, error });
+    if (decision.kind === 'deadLetter') return this.#deadLetter(delivery, decision, undefined);
+    if (decision.kind === 'retry') this.#retry(delivery, decision.delayMs, decision.reason, error);
     return false;
   }
 
   async #claim(delivery: Delivery<T>, tooOften: boolean): Promise<boolean> {
     const { retry } = this.#spec;
-    let claimed: Claimed;
+    let claimed: ClaimResult;
     try {
-      claimed = await this.claims.take(delivery);
+      claimed = await this.claims.claim(delivery);
     } catch (error) {
       return this.#fail(delivery, error);
     }
-    if (claimed === 'new') return tooOften ? this.#bury(delivery, crashLoop(delivery), undefined) : true;
+    if (claimed === 'new') return tooOften ? this.#deadLetter(delivery, crashLoop(delivery), undefined) : true;
     if (claimed === 'done') {
       await this.#ack(delivery, 'duplicate');
       return false;
     }
-    // Its twin is being worked on; or, without the store, it cannot be told from its twin. It waits.
+    // A duplicate is being processed; or the store failed and it is not known whether one is. It waits.
     const delayMs =
       claimed === 'storeFailed'
         ? backoffMs(retry, delivery.attempt, this.#runtime.random)
@@ -471,15 +477,15 @@ export class Processor<T, D> {
     });
   }
 
-  #reportHandled(run: Run<T, D>, delivery: Delivery<T>, verdict: Verdict): void {
+  #reportHandled(run: Run<T, D>, delivery: Delivery<T>, decision: Decision): void {
     const { observe } = this.#runtime;
     observe?.({
       type: 'message.handled',
       pipeline: this.#spec.name,
       message: delivery,
-      outcome: verdict.kind,
+      outcome: decision.kind,
       durationMs: run.endedAt - run.startedAt,
-      error: verdict.kind === 'retry' || verdict.kind === 'deadLetter' ? verdict.error : undefined,
+      error: decision.kind === 'retry' || decision.kind === 'deadLetter' ? decision.error : undefined,
     });
   }
 

@@ -12,21 +12,21 @@ export type HandlerResult =
   | { readonly ok: false; readonly error: unknown };
 
 /** What is to be done with the message. */
-export type Verdict =
+export type Decision =
   | { readonly kind: 'ack' }
   | { readonly kind: 'skip'; readonly reason: string }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly reason: string; readonly error: unknown }
   | { readonly kind: 'deadLetter'; readonly why: DeadLetterReason; readonly reason: string; readonly error: unknown };
 
-const ACK: Verdict = { kind: 'ack' };
+const ACK: Decision = { kind: 'ack' };
 
 /** The whole retry policy: a pure function of the result, the attempt and chance. */
-export function judge(
+export function decide(
   result: HandlerResult,
   attempt: number,
   policy: Resolved<typeof retryFields>,
   random: () => number,
-): Verdict {
+): Decision {
   if (result.ok) {
     const { outcome } = result;
     if (outcome === undefined || outcome.kind === 'ack') return ACK;
@@ -43,7 +43,7 @@ export function judge(
   }
   return again(reason, error, isInstance(error, RetryAfterError) ? error.afterMs : undefined);
 
-  function again(why: string, cause: unknown, afterMs: number | undefined): Verdict {
+  function again(why: string, cause: unknown, afterMs: number | undefined): Decision {
     if (attempt >= policy.maxAttempts) return { kind: 'deadLetter', why: 'exhausted', reason: why, error: cause };
     // A delay that is no number or in the past (a Retry-After read with `Number`) says nothing: with 0 in its place all
     // attempts would be used up within milliseconds.
@@ -53,7 +53,7 @@ export function judge(
   }
 }
 
-/** A policy function that throws must not leave the message without a verdict: a retry is the careful answer. */
+/** A policy function that throws must not leave the message without a decision: a retry is the careful answer. */
 function mayRetry({ retryable }: Resolved<typeof retryFields>, error: unknown): boolean {
   try {
     return retryable?.(error) !== false;

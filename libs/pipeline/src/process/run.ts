@@ -24,14 +24,14 @@ export interface BufferedEmit {
  *
  * - `running`: the handler has not returned.
  * - `aborting`: told to stop; whatever it returns within the grace counts as a failure.
- * - `zombie`: it did not return within the grace. Its messages are settled without it, its slot stays taken.
+ * - `hung`: it did not return within the grace. Its messages are settled without it, its slot stays taken.
  * - `ended`: it returned.
  */
 export class Run<T, D> implements Context<D> {
   readonly deliveries: readonly [Delivery<T>, ...Delivery<T>[]];
   readonly deps: D;
   readonly startedAt: number;
-  phase: 'running' | 'aborting' | 'zombie' | 'ended' = 'running';
+  phase: 'running' | 'aborting' | 'hung' | 'ended' = 'running';
   abortedAt = 0;
   /** When the handler returned, or was given up. */
   endedAt = 0;
@@ -40,7 +40,7 @@ export class Run<T, D> implements Context<D> {
   /** Trace headers of a failed handler's context, for the dead letter. */
   failureHeaders: HeaderInput | undefined = undefined;
   /** Given up on while it was running: its slot is taken until it returns after all. */
-  countedAsZombie = false;
+  countedAsHung = false;
   readonly #owner: RunOwner;
   #controller: AbortController | undefined = undefined;
 

@@ -57,7 +57,7 @@ export async function checkConsumer<T, D>(
 
 function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: LiveConsumer): string[] {
   const problems: string[] = [];
-  const { flow, lease, retry, work } = spec;
+  const { flow, ack, retry, work } = spec;
   const capacity =
     work.kind === 'batch' ? flow.concurrency * work.batch.maxSize : flow.concurrency + (flow.prefetch ?? 0);
   const maxAckPending = config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING;
@@ -65,11 +65,11 @@ function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: L
     problems.push('is a push consumer; a pull consumer is needed');
   }
   if (config.ack_policy !== 'explicit') problems.push(`ack_policy is ${config.ack_policy ?? 'none'}, must be explicit`);
-  if (lease.ackWaitMs !== undefined && lease.ackWaitMs !== live.ackWaitMs) {
-    problems.push(`ack_wait is ${live.ackWaitMs} ms, lease.ackWaitMs says ${lease.ackWaitMs}`);
+  if (ack.waitMs !== undefined && ack.waitMs !== live.ackWaitMs) {
+    problems.push(`ack_wait is ${live.ackWaitMs} ms, ack.waitMs says ${ack.waitMs}`);
   }
-  if (lease.heartbeatMs !== undefined && lease.heartbeatMs > live.ackWaitMs / 3) {
-    problems.push(`ack_wait ${live.ackWaitMs} ms is less than three times lease.heartbeatMs ${lease.heartbeatMs}`);
+  if (ack.heartbeatMs !== undefined && ack.heartbeatMs > live.ackWaitMs / 3) {
+    problems.push(`ack_wait ${live.ackWaitMs} ms is less than three times ack.heartbeatMs ${ack.heartbeatMs}`);
   }
   if (work.kind === 'batch' && work.batch.maxWaitMs >= live.ackWaitMs) {
     problems.push(`ack_wait ${live.ackWaitMs} ms is not more than batch.maxWaitMs ${work.batch.maxWaitMs}`);

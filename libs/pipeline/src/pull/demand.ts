@@ -62,7 +62,7 @@ export class Demand {
   }
 
   /** Sends the pulls that the load leaves room for; `usable` leaves out sources that are in trouble. */
-  ask(load: Load, usable: (source: number) => boolean): void {
+  request(load: Load, usable: (source: number) => boolean): void {
     this.#askForSlots(load, usable);
     // Reserves are for when everything else is taken, so they are asked for whatever is held.
     if (this.#bucket !== undefined) return;

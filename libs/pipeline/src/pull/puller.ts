@@ -29,7 +29,7 @@ const EXPIRY_SLACK_MS = 1000;
 /**
  * The conversation with one durable consumer: pull requests out, messages and status lines in.
  *
- * Each connection has its own inbox (an epoch): what an older one still delivers cannot be taken for an answer to a
+ * Each connection has its own inbox (an connections): what an older one still delivers cannot be taken for an answer to a
  * newer pull. `requested` is how many messages have been asked for and neither delivered nor given up by the server.
  */
 export class Puller {
@@ -180,7 +180,9 @@ export class Puller {
     this.requested = this.#pulls.size === 0 ? 0 : Math.max(0, this.requested - left);
     if (this.requested === 0) this.#wakeIdle();
     if (code === 503 || code === 404) {
-      this.#events.missing(code === 503 ? 'nobody answers the pull: no such stream or consumer' : description);
+      this.#events.missing(
+        code === 503 ? 'no responders for the pull: the stream or the consumer does not exist' : description,
+      );
     } else if (code === 400 || (code === 409 && /^exceeded/i.test(description))) this.#events.refused(description);
     else if (code === 409 && /(deleted|push based)/i.test(description)) this.#events.missing(description);
     else if (code === 409) this.#events.refused(description);

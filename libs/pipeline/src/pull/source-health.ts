@@ -23,7 +23,7 @@ export interface SourceHealthEvents {
  * Whether one source can be asked, and how trouble is got out of.
  *
  * - no trouble: asked as slots become free.
- * - `stalled`: two beats were missed while a pull was open, twice in a row. Asked again on a fresh inbox each time.
+ * - `stalled`: two heartbeats were missed while a pull was open, twice in a row. Pulled again on a fresh inbox each time.
  * - `missing`: the server says there is no such stream or consumer. Asked again with backoff; nothing is created.
  * - `drifted`: it came back with a configuration that does not fit. Looked at again with backoff, not pulled from.
  *
@@ -49,7 +49,7 @@ export class SourceHealth {
     return this.#resting === undefined && this.trouble !== 'drifted';
   }
 
-  /** Looks for a stall; called by the sweeper, and not right after this process itself was blocked. */
+  /** Looks for a stall; called by the heartbeat, and not right after this process itself was blocked. */
   watch(): void {
     const silentMs = this.#puller.silentMs();
     if (silentMs <= 2 * this.#puller.options.idleHeartbeatMs + WATCHDOG_SLACK_MS) return;

@@ -18,7 +18,7 @@ interface OpenBatch<I> {
 
 /**
  * Collects messages into batches, one open batch per key; a batch closes by size, bytes or time. A message on its
- * second or later attempt travels alone, so that one poisonous item cannot sink its neighbours twice.
+ * second or later attempt travels alone, so that one item that always fails makes its neighbours fail once at most.
  */
 export class Batcher<T, I extends Batchable<T>> {
   readonly #options: Pick<BatchOptions<T>, 'maxSize' | 'maxWaitMs' | 'by'> & { readonly maxBytes: number };

@@ -1,14 +1,14 @@
 import type { Delivery } from '../process/delivery.ts';
 import { Fifo } from './fifo.ts';
-import { Lanes } from './key-order.ts';
+import { KeyOrder } from './key-order.ts';
 import { WeightedTurn } from './weighted-turn.ts';
 
 /**
- * Every message this process holds, and which of them may start next: one queue per source, keyed lanes across them,
- * turns by weight.
+ * Every message this process holds, and which of them may start next: one queue per source, order per
+ * key across them, turns by weight.
  */
-export class Intake<T> {
-  readonly lanes = new Lanes<Delivery<T>>();
+export class MessageBuffer<T> {
+  readonly keyOrder = new KeyOrder<Delivery<T>>();
   readonly #held: readonly Map<number, Delivery<T>>[];
   readonly #ready: readonly Fifo<Delivery<T>>[];
   readonly #turn: WeightedTurn;
@@ -44,7 +44,7 @@ export class Intake<T> {
   /** Takes a message in; behind another of its key it waits, otherwise it is ready. */
   add(delivery: Delivery<T>): void {
     this.#held[delivery.source]?.set(delivery.sequence, delivery);
-    if (delivery.key === undefined || this.lanes.enter(delivery.key, delivery)) this.queue(delivery);
+    if (delivery.key === undefined || this.keyOrder.enter(delivery.key, delivery)) this.queue(delivery);
   }
 
   /** Makes a held message ready (again). */
@@ -67,20 +67,20 @@ export class Intake<T> {
     return delivery;
   }
 
-  /** Lets go of a message; the next of its key becomes ready. */
+  /** Forgets a settled message; the next of its key becomes ready. */
   remove(delivery: Delivery<T>): void {
     delivery.phase = 'settled';
     const held = this.#held[delivery.source];
     if (held?.get(delivery.sequence) === delivery) held.delete(delivery.sequence);
     if (delivery.key === undefined) return;
-    const next = this.lanes.leave(delivery.key);
+    const next = this.keyOrder.leave(delivery.key);
     if (next !== undefined) this.queue(next);
   }
 
-  /** Takes everything that has not started out of the queues and lanes, in no particular order. */
+  /** Takes everything that has not started out of all queues, in no particular order. */
   takeWaiting(): Delivery<T>[] {
-    const behind = this.lanes.takeWaiting();
-    // They never had their lane, so removing them must not free it under the message that does.
+    const behind = this.keyOrder.takeWaiting();
+    // They wait behind the message in front of their key: removing them must not let another one start beside it.
     for (const delivery of behind) delivery.key = undefined;
     const ready = this.#ready.flatMap((queue) => queue.takeAll());
     this.#readyCount = 0;

@@ -2,7 +2,7 @@ import type { Batcher } from './batcher.ts';
 import type { Timer } from '../clock.ts';
 import type { Delivery } from '../process/delivery.ts';
 import { Fifo } from './fifo.ts';
-import { Intake } from './buffer.ts';
+import { MessageBuffer } from './buffer.ts';
 import type { Run } from '../process/run.ts';
 
 export type Items<T> = readonly [Delivery<T>, ...Delivery<T>[]];
@@ -16,48 +16,48 @@ export interface ReadyBatch<T> {
 }
 
 /** Everything a pipeline holds and runs at this moment, and the counts that follow from it. */
-export class Workload<T, D> {
-  readonly intake: Intake<T>;
+export class InFlight<T, D> {
+  readonly buffer: MessageBuffer<T>;
   readonly runs = new Set<Run<T, D>>();
   readonly batches = new Fifo<ReadyBatch<T>>();
   /** Ordered messages waiting here for their retry, with the timer that brings them back. */
   readonly retryingHere = new Map<Delivery<T>, Timer>();
   batcher: Batcher<T, Delivery<T>> | undefined;
   /** Handlers given up on that have not returned, and the messages they were given. */
-  zombies = 0;
-  zombieMessages = 0;
-  /** Messages at the gate, which may need a round trip. */
-  gating = 0;
-  /** When messages sent away to retry are due again. */
+  hungHandlers = 0;
+  hungMessages = 0;
+  /** Messages being admitted, which may need a round trip to the idempotency store. */
+  admitting = 0;
+  /** When messages that were nak'ed with a delay are due again. */
   #awayUntil: number[] = [];
   #idleWaiters: (() => void)[] = [];
 
   constructor(weights: readonly number[]) {
-    this.intake = new Intake<T>(weights);
+    this.buffer = new MessageBuffer<T>(weights);
   }
 
-  /** Places taken: messages held, and those a zombie still has its hands on. */
+  /** Places taken: messages held, and those a hung handler still works on. */
   get held(): number {
-    return this.intake.heldCount() + this.zombieMessages;
+    return this.buffer.heldCount() + this.hungMessages;
   }
   /** Slots taken. */
   get slots(): number {
-    return this.runs.size + this.gating;
+    return this.runs.size + this.admitting;
   }
-  /** Slots taken by messages of one source; what is at the gate may be anybody's. */
+  /** Slots taken by messages of one source; a message being admitted may be of any source. */
   slotsOf(source: number): number {
-    let count = this.gating;
+    let count = this.admitting;
     for (const run of this.runs) if (run.deliveries[0].source === source) count += 1;
     return count;
   }
   /** Nothing runs that is going to end by itself. */
   get idle(): boolean {
-    return this.runs.size - this.zombies + this.gating === 0 && this.batches.size === 0;
+    return this.runs.size - this.hungHandlers + this.admitting === 0 && this.batches.size === 0;
   }
-  /** Messages in handlers, zombies not counted. */
+  /** Messages in handlers, hungHandlers not counted. */
   get inHandlers(): number {
     let count = 0;
-    for (const run of this.runs) if (run.phase !== 'zombie') count += run.deliveries.length;
+    for (const run of this.runs) if (run.phase !== 'hung') count += run.deliveries.length;
     return count;
   }
 
@@ -65,7 +65,7 @@ export class Workload<T, D> {
     this.#awayUntil.push(dueAt);
   }
 
-  /** Messages sent away to retry and not due yet. */
+  /** Messages that wait for their retry. */
   parked(now: number): number {
     this.#awayUntil = this.#awayUntil.filter((dueAt) => dueAt > now);
     return this.#awayUntil.length + this.retryingHere.size;
@@ -89,7 +89,7 @@ export class Workload<T, D> {
   takeWaiting(): Delivery<T>[] {
     const retrying = [...this.retryingHere.keys()];
     this.cancelRetries();
-    return [...this.intake.takeWaiting(), ...retrying, ...(this.batcher?.takeAll() ?? [])];
+    return [...this.buffer.takeWaiting(), ...retrying, ...(this.batcher?.takeAll() ?? [])];
   }
 
   cancelRetries(): void {

@@ -1,11 +1,11 @@
 import { Fifo } from './fifo.ts';
 
 /**
- * Keyed lanes: of the messages with one key only one is out at a time, the others wait in stream order. Messages with
+ * One queue per key: of the messages with one key one is processed at a time, the others wait in stream order. Messages with
  * different keys do not wait for each other (a partition by hash would let one slow key stall its neighbours).
  */
-export class Lanes<T> {
-  readonly #lanes = new Map<string, Fifo<T>>();
+export class KeyOrder<T> {
+  readonly #queues = new Map<string, Fifo<T>>();
   #waiting = 0;
 
   /** Messages waiting behind another one of their key. */
@@ -13,11 +13,11 @@ export class Lanes<T> {
     return this.#waiting;
   }
 
-  /** True: the lane was free and is this message's now. False: it waits. */
+  /** True: no other message of the key is held, this one may start. False: it waits. */
   enter(key: string, item: T): boolean {
-    const lane = this.#lanes.get(key);
+    const lane = this.#queues.get(key);
     if (lane === undefined) {
-      this.#lanes.set(key, new Fifo());
+      this.#queues.set(key, new Fifo());
       return true;
     }
     lane.add(item);
@@ -25,18 +25,18 @@ export class Lanes<T> {
     return false;
   }
 
-  /** The message in front is through: returns the next of its key, which has the lane now. */
+  /** The message in front is settled: returns the next of its key, which may start. */
   leave(key: string): T | undefined {
-    const lane = this.#lanes.get(key);
+    const lane = this.#queues.get(key);
     const next = lane?.take();
-    if (next === undefined) this.#lanes.delete(key);
+    if (next === undefined) this.#queues.delete(key);
     else this.#waiting--;
     return next;
   }
 
-  /** Empties all lanes; returns what was waiting. */
+  /** Empties all queues; returns what was waiting. */
   takeWaiting(): T[] {
-    const waiting = [...this.#lanes.values()].flatMap((lane) => lane.takeAll());
+    const waiting = [...this.#queues.values()].flatMap((lane) => lane.takeAll());
     this.#waiting = 0;
     return waiting;
   }

@@ -11,18 +11,18 @@ import type { Processor } from '../process/processor.ts';
 import type { Puller } from '../pull/puller.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Settlements } from '../settle/settlements.ts';
-import type { Workload } from './in-flight.ts';
+import type { InFlight } from './in-flight.ts';
 
-/** With ordered lanes, messages that wait behind their key do not use up the room of others, up to this many per slot. */
-const LANE_ROOM_PER_SLOT = 3;
+/** Messages that wait behind another of their key do not use up the room of other keys, up to this many per slot. */
+const KEY_ROOM_PER_SLOT = 3;
 const NONE: readonly number[] = [];
 
-export interface AdmissionParts<T, D> {
+export interface SchedulerDeps<T, D> {
   readonly spec: ResolvedSpec<T, D>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly observe: Observer | undefined;
-  readonly work: Workload<T, D>;
+  readonly inFlight: InFlight<T, D>;
   readonly processor: Processor<T, D>;
   readonly settlements: Settlements;
   readonly demand: Demand;
@@ -30,25 +30,25 @@ export interface AdmissionParts<T, D> {
   readonly breaker: Breaker | undefined;
   /** Whether new work may be taken and started now. */
   readonly open: () => boolean;
-  /** Whether a drain or a pause has begun: what is at the gate goes back to wait. */
+  /** Whether a drain or a pause has begun: a message that was just admitted goes back to the buffer. */
   readonly closing: () => boolean;
   readonly usable: (source: number) => boolean;
 }
 
 /** From the wire to a handler: takes messages in, starts those that may start, and asks for as many as have room. */
-export class Admission<T, D> {
-  readonly #parts: AdmissionParts<T, D>;
+export class Scheduler<T, D> {
+  readonly #deps: SchedulerDeps<T, D>;
   readonly #origins: readonly DeliverySource[];
   /** Overwritten for every message: what is needed of it goes into the delivery at once. */
   readonly #meta: DeliveryMeta = { attempt: 0, sequence: 0, pending: 0 };
   /** The sources that have slots of their own. */
   readonly #reserves: readonly number[];
   #starting = false;
-  #asking = false;
+  #requesting = false;
 
-  constructor(parts: AdmissionParts<T, D>) {
-    this.#parts = parts;
-    const { spec } = parts;
+  constructor(deps: SchedulerDeps<T, D>) {
+    this.#deps = deps;
+    const { spec } = deps;
     this.#origins = spec.sources.map(({ stream, consumer }, index) => ({
       index,
       stream,
@@ -61,7 +61,7 @@ export class Admission<T, D> {
 
   /** A message arrived. */
   receive(source: number, raw: NatsMessage, puller: Puller): void {
-    const { spec, clock, log, observe, work, settlements } = this.#parts;
+    const { spec, clock, log, observe, inFlight, settlements } = this.#deps;
     const from = this.#origins[source];
     const reply = raw.reply ?? '';
     const meta = this.#meta;
@@ -71,62 +71,62 @@ export class Admission<T, D> {
     }
     puller.lag = meta.pending;
     // Before any ack of this turn is queued: then the next pull leaves in the same socket write.
-    this.askSoon();
-    const running = work.intake.find(source, meta.sequence);
+    this.requestSoon();
+    const running = inFlight.buffer.find(source, meta.sequence);
     if (running !== undefined) {
-      // The server thinks our lease ran out. One settlement, on the newest delivery, covers both.
+      // ack_wait ran out on the server. One settlement, on the newest delivery, covers both.
       running.reply = reply;
       running.attempt = Math.max(running.attempt, meta.attempt);
-      running.beatAt = clock.now();
-      observe?.({ type: 'message.joined', pipeline: spec.name, message: running });
+      running.heartbeatAt = clock.now();
+      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: running });
       return;
     }
     const delivery = new Delivery<T>(raw, reply, meta, from, clock.now());
     if (meta.attempt > 1 && settlements.ackedHere(source, meta.sequence)) {
       void settlements.ack(delivery);
-      observe?.({ type: 'message.joined', pipeline: spec.name, message: delivery });
+      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery });
       return;
     }
     this.#findKey(delivery);
-    work.intake.add(delivery);
+    inFlight.buffer.add(delivery);
     observe?.({ type: 'message.received', pipeline: spec.name, message: delivery });
     this.startReady();
   }
 
   /** Starts what may start and asks for what has room. */
-  pump(): void {
+  advance(): void {
     this.startBatches();
     this.startReady();
-    this.ask();
+    this.request();
   }
 
   /** A slot is free: start what is here, ask for what is not. */
-  freed(): void {
+  slotFreed(): void {
     this.startBatches();
     this.startReady();
-    this.askSoon();
-    this.#parts.work.wakeIdle();
+    this.requestSoon();
+    this.#deps.inFlight.wakeIdle();
   }
 
   startReady(): void {
-    const { work, demand, processor, open } = this.#parts;
+    const { inFlight, demand, processor, open } = this.#deps;
     if (this.#starting || !open()) return;
     this.#starting = true;
     // Batches take their slots when they close, not while they fill.
-    while (work.intake.ready > 0) {
-      const free = work.batcher !== undefined || work.slots < this.#slots;
+    while (inFlight.buffer.ready > 0) {
+      const free = inFlight.batcher !== undefined || inFlight.slots < this.#slots;
       if (!free && !this.#reserves.some(this.#mayUseReserve)) break;
       if (!demand.mayStart()) break;
-      const delivery = free ? work.intake.take() : work.intake.take(this.#mayUseReserve);
+      const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
-      const passed = processor.gate(delivery);
+      const passed = processor.admit(delivery);
       if (passed === true) this.#pass(delivery);
       else if (passed !== false) {
-        work.gating++;
+        inFlight.admitting++;
         void passed.then((ok) => {
-          work.gating--;
+          inFlight.admitting--;
           if (ok) this.#pass(delivery);
-          else this.freed();
+          else this.slotFreed();
         });
       }
     }
@@ -134,9 +134,9 @@ export class Admission<T, D> {
   }
 
   startBatches(): void {
-    const { work, observe, spec, processor } = this.#parts;
-    while (work.batches.size > 0 && work.runs.size < this.#slots) {
-      const batch = work.batches.take();
+    const { inFlight, observe, spec, processor } = this.#deps;
+    while (inFlight.batches.size > 0 && inFlight.runs.size < this.#slots) {
+      const batch = inFlight.batches.take();
       if (batch === undefined) return;
       const { items, bytes, waitedMs, closedBy } = batch;
       observe?.({ type: 'batch.started', pipeline: spec.name, size: items.length, bytes, waitedMs, closedBy });
@@ -145,65 +145,71 @@ export class Admission<T, D> {
   }
 
   /** Many slots become free in one turn of the event loop: one pull for all of them. */
-  askSoon(): void {
-    if (this.#asking) return;
-    this.#asking = true;
-    this.#parts.clock.soon(() => {
-      this.#asking = false;
-      this.ask();
+  requestSoon(): void {
+    if (this.#requesting) return;
+    this.#requesting = true;
+    this.#deps.clock.soon(() => {
+      this.#requesting = false;
+      this.request();
     });
   }
 
-  ask(): void {
-    const { work, demand, open, usable } = this.#parts;
+  request(): void {
+    const { inFlight, demand, open, usable } = this.#deps;
     if (!open()) return;
     const capacity = this.#capacity();
-    const { held } = work;
-    const waiting = work.intake.ready + work.intake.lanes.waiting;
-    demand.ask({ capacity, held, waiting, reserved: this.#freeReserves() }, usable);
-    if (work.batcher !== undefined && held >= capacity && work.runs.size < this.#slots && work.batches.size === 0) {
+    const { held } = inFlight;
+    const waiting = inFlight.buffer.ready + inFlight.buffer.keyOrder.waiting;
+    demand.request({ capacity, held, waiting, reserved: this.#freeReserves() }, usable);
+    if (
+      inFlight.batcher !== undefined &&
+      held >= capacity &&
+      inFlight.runs.size < this.#slots &&
+      inFlight.batches.size === 0
+    ) {
       // Every place is taken by batches that wait for more: there is no more, until one of them goes.
-      work.batcher.closeOldest('demand');
+      inFlight.batcher.closeOldest('demand');
     }
   }
 
   /** All slots are taken: whether this source has one of its own left, and a message for it. */
   readonly #mayUseReserve = (source: number): boolean => {
-    const { breaker, spec, work } = this.#parts;
+    const { breaker, spec, inFlight } = this.#deps;
     if (breaker !== undefined && breaker.phase !== 'closed') return false;
-    return work.intake.readyOf(source) && work.slotsOf(source) < (spec.sources[source]?.reserve ?? 0);
+    return inFlight.buffer.readyOf(source) && inFlight.slotsOf(source) < (spec.sources[source]?.reserve ?? 0);
   };
 
   /** By source: slots of its own that nothing is at and nothing waits for. */
   #freeReserves(): readonly number[] {
-    const { breaker, spec, work } = this.#parts;
+    const { breaker, spec, inFlight } = this.#deps;
     if (this.#reserves.length === 0 || (breaker !== undefined && breaker.phase !== 'closed')) return NONE;
-    return spec.sources.map(({ reserve }, source) => reserve - work.intake.heldOf(source));
+    return spec.sources.map(({ reserve }, source) => reserve - inFlight.buffer.heldOf(source));
   }
 
   /** Slots there are: one while the breaker probes, none while it is open. */
   get #slots(): number {
-    const { breaker, spec } = this.#parts;
+    const { breaker, spec } = this.#deps;
     if (breaker === undefined || breaker.phase === 'closed') return spec.flow.concurrency;
     return breaker.phase === 'probing' ? 1 : 0;
   }
 
   #capacity(): number {
-    const { spec, work, prefetch, breaker } = this.#parts;
+    const { spec, inFlight, prefetch, breaker } = this.#deps;
     if (breaker?.phase === 'probing') return 1;
     const slots = spec.flow.concurrency;
     if (spec.work.kind === 'batch') return slots * spec.work.batch.maxSize;
-    const behind = spec.orderBy === undefined ? 0 : Math.min(work.intake.lanes.waiting, LANE_ROOM_PER_SLOT * slots);
+    const behind =
+      spec.orderBy === undefined ? 0 : Math.min(inFlight.buffer.keyOrder.waiting, KEY_ROOM_PER_SLOT * slots);
     return slots + (prefetch?.current ?? spec.flow.prefetch ?? 0) + behind;
   }
 
   #findKey(delivery: Delivery<T>): void {
-    const { orderBy, decode } = this.#parts.spec;
+    const { orderBy, decode } = this.#deps.spec;
     if (orderBy === undefined) return;
     try {
       delivery.decode(decode);
     } catch {
-      // The gate meets the same failure and dead-letters the message.
+      // `admit` meets the same failure and dead-letters the message.
       return;
     }
     try {
@@ -213,23 +219,23 @@ export class Admission<T, D> {
     }
   }
 
-  /** The gate let it through: to its handler, or into a batch. */
+  /** Admitted: to its handler, or into a batch. */
   #pass(delivery: Delivery<T>): void {
-    const { work, processor, closing } = this.#parts;
+    const { inFlight, processor, closing } = this.#deps;
     if (delivery.phase === 'settled') return;
-    if (work.batcher === undefined) {
+    if (inFlight.batcher === undefined) {
       processor.execute([delivery]);
       return;
     }
     if (closing()) {
-      work.intake.queue(delivery);
+      inFlight.buffer.queue(delivery);
       return;
     }
     try {
-      work.batcher.add(delivery);
+      inFlight.batcher.add(delivery);
     } catch (error) {
       delivery.fault = { error };
-      void processor.gate(delivery);
+      void processor.admit(delivery);
     }
   }
 }

@@ -11,7 +11,7 @@ export class WeightedTurn {
     this.#credit = weights.map(() => 0);
   }
 
-  /** Whose turn it is among those that `may` take one; -1 when nobody may. */
+  /** Whose turn it is among those that `may` take one; -1 when none may. */
   next(may: (index: number) => boolean): number {
     if (this.#weights.length === 1) return may(0) ? 0 : -1;
     let best = -1;

@@ -8,13 +8,13 @@ import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Run } from '../process/run.ts';
 import type { Settlements } from './settlements.ts';
 import type { SourceHealth } from '../pull/source-health.ts';
-import type { Workload } from '../schedule/in-flight.ts';
+import type { InFlight } from '../schedule/in-flight.ts';
 
-export interface SweeperParts<T, D> {
+export interface HeartbeatDeps<T, D> {
   readonly spec: ResolvedSpec<T, D>;
   readonly clock: Clock;
   readonly observe: Observer | undefined;
-  readonly work: Workload<T, D>;
+  readonly inFlight: InFlight<T, D>;
   readonly processor: Processor<T, D>;
   readonly settlements: Settlements;
   readonly prefetch: Prefetch | undefined;
@@ -23,9 +23,9 @@ export interface SweeperParts<T, D> {
   readonly heartbeatMs: number;
   readonly connected: () => boolean;
   /** Slots turned out to be free. */
-  readonly ask: () => void;
-  /** Every slot is a zombie's. */
-  readonly stuck: () => void;
+  readonly request: () => void;
+  /** Every slot is taken by a hung handler. */
+  readonly allHung: () => void;
 }
 
 const LONGEST_TICK_MS = 250;
@@ -36,40 +36,40 @@ const SHORTEST_GRACE_TICK_MS = 20;
  * Everything that happens because time passed, in one timer: heartbeats for all that is held, handler timeouts, claims,
  * the prefetch, the stall watchdog. A timer per message would cost more than the message.
  */
-export class Sweeper<T, D> {
-  readonly #parts: SweeperParts<T, D>;
+export class Heartbeat<T, D> {
+  readonly #deps: HeartbeatDeps<T, D>;
   readonly #tickMs: number;
   readonly #timer: Timer;
-  #sweptAt: number;
+  #tickedAt: number;
 
-  constructor(parts: SweeperParts<T, D>) {
-    this.#parts = parts;
-    const { handlerTimeoutMs, graceMs } = parts.spec.lease;
+  constructor(deps: HeartbeatDeps<T, D>) {
+    this.#deps = deps;
+    const { handlerMs, graceMs } = deps.spec.timeout;
     const tick = Math.min(
       LONGEST_TICK_MS,
-      parts.heartbeatMs / 2,
-      parts.spec.flow.idleHeartbeatMs / 2,
-      handlerTimeoutMs / 4,
+      deps.heartbeatMs / 2,
+      deps.spec.flow.idleHeartbeatMs / 2,
+      handlerMs / 4,
       Math.max(SHORTEST_GRACE_TICK_MS, graceMs / 2),
     );
     this.#tickMs = Math.max(SHORTEST_TICK_MS, tick);
-    this.#sweptAt = parts.clock.now();
-    this.#timer = parts.clock.every(this.#tickMs, () => this.#sweep());
+    this.#tickedAt = deps.clock.now();
+    this.#timer = deps.clock.every(this.#tickMs, () => this.#tick());
   }
 
   close(): void {
     this.#timer.cancel();
   }
 
-  /** Extends the lease of everything held that was not heard of for a heartbeat, or of everything. */
-  beat(everything = false): void {
-    const { work, settlements, observe, spec, heartbeatMs, clock, connected } = this.#parts;
+  /** Sends `+WPI` for everything held whose last heartbeat is due, or for everything: its ack_wait starts again. */
+  extend(everything = false): void {
+    const { inFlight, settlements, observe, spec, heartbeatMs, clock, connected } = this.#deps;
     if (!connected()) return;
     const now = clock.now();
     let count = 0;
-    for (const delivery of work.intake.held()) {
-      if (!everything && now - delivery.beatAt < heartbeatMs) continue;
-      delivery.beatAt = now;
+    for (const delivery of inFlight.buffer.held()) {
+      if (!everything && now - delivery.heartbeatAt < heartbeatMs) continue;
+      delivery.heartbeatAt = now;
       settlements.working(delivery);
       count++;
     }
@@ -77,31 +77,36 @@ export class Sweeper<T, D> {
   }
 
   /** Stops waiting for a handler that was told to stop. */
-  giveUp(run: Run<T, D>): void {
-    const { work, observe, spec, processor } = this.#parts;
-    work.zombies++;
-    work.zombieMessages += run.deliveries.length;
-    run.countedAsZombie = true;
-    observe?.({ type: 'handler.zombie', pipeline: spec.name, message: run.deliveries[0], zombies: work.zombies });
-    processor.giveUp(run);
-    if (work.zombies >= spec.flow.concurrency) this.#parts.stuck();
+  markHung(run: Run<T, D>): void {
+    const { inFlight, observe, spec, processor } = this.#deps;
+    inFlight.hungHandlers++;
+    inFlight.hungMessages += run.deliveries.length;
+    run.countedAsHung = true;
+    observe?.({
+      type: 'handler.hung',
+      pipeline: spec.name,
+      message: run.deliveries[0],
+      hungHandlers: inFlight.hungHandlers,
+    });
+    processor.settleHung(run);
+    if (inFlight.hungHandlers >= spec.flow.concurrency) this.#deps.allHung();
   }
 
-  #sweep(): void {
-    const { clock, work, processor, prefetch, observe, spec, connected } = this.#parts;
+  #tick(): void {
+    const { clock, inFlight, processor, prefetch, observe, spec, connected } = this.#deps;
     const now = clock.now();
-    const lateMs = now - this.#sweptAt - this.#tickMs;
-    this.#sweptAt = now;
-    this.beat();
+    const lateMs = now - this.#tickedAt - this.#tickMs;
+    this.#tickedAt = now;
+    this.extend();
     let oldestMs = 0;
-    for (const run of work.runs) {
+    for (const run of inFlight.runs) {
       const ageMs = now - run.startedAt;
       if (run.phase === 'running') {
         oldestMs = Math.max(oldestMs, ageMs);
-        if (ageMs >= spec.lease.handlerTimeoutMs) this.#timeOut(run, now);
-      } else if (run.phase === 'aborting' && now - run.abortedAt >= spec.lease.graceMs) this.giveUp(run);
+        if (ageMs >= spec.timeout.handlerMs) this.#timeOut(run, now);
+      } else if (run.phase === 'aborting' && now - run.abortedAt >= spec.timeout.graceMs) this.markHung(run);
     }
-    processor.claims.renew(work.runs);
+    processor.claims.renew(inFlight.runs);
     if (prefetch !== undefined) {
       const before = prefetch.current;
       const after = prefetch.retune(oldestMs);
@@ -111,21 +116,21 @@ export class Sweeper<T, D> {
   }
 
   #timeOut(run: Run<T, D>, now: number): void {
-    const { observe, spec } = this.#parts;
-    const timeoutMs = spec.lease.handlerTimeoutMs;
+    const { observe, spec } = this.#deps;
+    const timeoutMs = spec.timeout.handlerMs;
     run.abort(new HandlerAborted('HANDLER_TIMEOUT', `the handler did not finish within ${timeoutMs} ms`), now);
     for (const message of run.deliveries)
       observe?.({ type: 'message.timedOut', pipeline: spec.name, message, timeoutMs });
   }
 
   #watch(lateMs: number): void {
-    const { pullers, sources, ask } = this.#parts;
+    const { pullers, sources, request } = this.#deps;
     let freed = false;
     for (const [index, puller] of pullers.entries()) {
       if (puller.expire()) freed = true;
-      // After a pause of this very process the silence is ours, not the server's.
+      // A tick that comes late means that this process did not run: the silence says nothing about the server.
       else if (lateMs < puller.options.idleHeartbeatMs) sources[index]?.watch();
     }
-    if (freed) ask();
+    if (freed) request();
   }
 }

@@ -101,7 +101,7 @@ export class Settlements {
   }
 
   /** Sends again what may have been lost and what was held. Returns how many. */
-  replay(): number {
+  resend(): number {
     const naks = this.#heldNaks;
     const held = this.#held;
     this.#heldNaks = [];

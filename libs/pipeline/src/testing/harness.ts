@@ -79,7 +79,7 @@ async function deliverOnce<T, D>(
     retry(_, ms) {
       delayMs = ms;
     },
-    giveBack: () => undefined,
+    release: () => undefined,
     sample: () => undefined,
     runStarted(run) {
       current = run;
@@ -98,17 +98,17 @@ async function deliverOnce<T, D>(
       inject: undefined,
     },
     host,
-    spec.lease.ackWaitMs ?? 30_000,
+    spec.ack.waitMs ?? 30_000,
   );
-  if (await processor.gate(delivery)) {
+  if (await processor.admit(delivery)) {
     processor.execute([delivery]);
-    const { handlerTimeoutMs, graceMs } = spec.lease;
-    const timeout = systemClock.after(handlerTimeoutMs, () => {
-      const reason = `the handler did not finish within ${handlerTimeoutMs} ms`;
+    const { handlerMs, graceMs } = spec.timeout;
+    const timeout = systemClock.after(handlerMs, () => {
+      const reason = `the handler did not finish within ${handlerMs} ms`;
       current?.abort(new HandlerAborted('HANDLER_TIMEOUT', reason), systemClock.now());
     });
-    const grace = systemClock.after(handlerTimeoutMs + graceMs, () => {
-      if (current !== undefined) processor.giveUp(current);
+    const grace = systemClock.after(handlerMs + graceMs, () => {
+      if (current !== undefined) processor.settleHung(current);
       systemClock.soon(ended);
     });
     await end;

@@ -139,7 +139,7 @@ export function batchRows(row: Row): void {
         handleBatch: async (messages) => void handled.push(...messages.map(({ data }) => data.n)),
       });
       await expect.poll(() => running.snapshot().buffered).toBe(2);
-      expect(await running.drain()).toEqual({ settled: 2, returned: 0, abandoned: 0 });
+      expect(await running.drain()).toEqual({ settled: 2, released: 0, abandoned: 0 });
       expect(handled).toEqual([0, 1]);
     });
 
@@ -151,7 +151,7 @@ export function batchRows(row: Row): void {
         {
           ...base(place),
           flow: { concurrency: 2, expiresMs: 400, idleHeartbeatMs: 100 },
-          lease: { handlerTimeoutMs: 50, graceMs: 20 },
+          timeout: { handlerMs: 50, graceMs: 20 },
           batch: { maxSize: 2, maxWaitMs: 1_000 },
           handleBatch: async (messages) => {
             if (messages.length > 1) await never.opened;

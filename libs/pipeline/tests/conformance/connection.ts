@@ -42,7 +42,7 @@ export function connectionRows(row: Row): void {
         await place.mend();
         await expect.poll(() => place.left()).toBe(0);
         expect(calls).toBe(3);
-        expect(events.of('connection.restored')).toMatchObject([{ epoch: 2, replayed: 3 }]);
+        expect(events.of('connection.restored')).toMatchObject([{ connections: 2, replayed: 3 }]);
       },
     );
 
@@ -63,7 +63,7 @@ export function connectionRows(row: Row): void {
         await place.send({ n: round });
         await expect.poll(() => seen.length).toBe(round);
       }
-      expect(running.snapshot().epoch).toBe(4);
+      expect(running.snapshot().connections).toBe(4);
       // At once, not after the watchdog found the old inbox silent.
       expect(events.of('source.stalled')).toEqual([]);
       await expect.poll(() => place.left()).toBe(0);
@@ -82,12 +82,12 @@ export function connectionRows(row: Row): void {
       });
       await expect.poll(() => calls).toBe(1);
       // Half-open: the ack is written, nothing fails, and nobody receives it.
-      place.mute(true);
+      place.partition(true);
       working.open();
       await expect.poll(() => running.snapshot().unconfirmedAcks).toBe(1);
       await place.cut();
       await expect.poll(() => running.state).toBe('disconnected');
-      place.mute(false);
+      place.partition(false);
       await place.mend();
       await expect.poll(() => place.left()).toBe(0);
       expect(calls).toBe(1);
@@ -156,11 +156,11 @@ export function connectionRows(row: Row): void {
           events.observe,
         );
         await expect.poll(() => running.snapshot().requested).toBe(4);
-        place.mute(true);
+        place.partition(true);
         await expect.poll(() => events.of('source.stalled').length).toBeGreaterThan(1);
         expect(running.state).toBe('disconnected');
         expect(running.health().reason).toContain('stalled');
-        place.mute(false);
+        place.partition(false);
         await expect.poll(() => running.state).toBe('running');
         await place.send({ n: 1 });
         await expect.poll(() => seen).toEqual([1]);
@@ -181,7 +181,7 @@ export function connectionRows(row: Row): void {
             { stream: place.stream, consumer: 'nobody' },
           ],
           flow: { ...base(place).flow, concurrency: 50 },
-          lease: { ackWaitMs: 20_000 },
+          ack: { waitMs: 20_000 },
           retry: { maxAttempts: 9 },
           handle: async () => undefined,
         });
@@ -190,7 +190,7 @@ export function connectionRows(row: Row): void {
           () => 'started',
           (error: unknown) => String(error),
         );
-        expect(message).toContain('ack_wait is 10000 ms, lease.ackWaitMs says 20000');
+        expect(message).toContain('ack_wait is 10000 ms, ack.waitMs says 20000');
         expect(message).toContain('max_deliver is 5');
         expect(message).toContain('max_ack_pending 10 is less than the 50');
         expect(message).toContain('sources[1]');
@@ -227,16 +227,14 @@ export function connectionRows(row: Row): void {
         const events = recordEvents();
         const seen: number[] = [];
         const running = await start(
-          { ...base(place), lease: { ackWaitMs: 30_000 }, handle: async ({ data }) => void seen.push(data.n) },
+          { ...base(place), ack: { waitMs: 30_000 }, handle: async ({ data }) => void seen.push(data.n) },
           events.observe,
         );
         await place.deleteConsumer();
         await expect.poll(() => events.of('source.missing').length).toBeGreaterThan(0);
         await place.makeConsumer(5000);
         await expect.poll(() => events.of('source.drifted').length).toBeGreaterThan(0);
-        expect(events.of('source.drifted')[0]?.problems[0]).toContain(
-          'ack_wait is 5000 ms, lease.ackWaitMs says 30000',
-        );
+        expect(events.of('source.drifted')[0]?.problems[0]).toContain('ack_wait is 5000 ms, ack.waitMs says 30000');
         expect(running.state).toBe('disconnected');
         await place.deleteConsumer();
         await place.makeConsumer();

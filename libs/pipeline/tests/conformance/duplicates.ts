@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { memoryDedupe } from '../../src/index.ts';
-import type { DedupeStore } from '../../src/index.ts';
+import { memoryIdempotencyStore } from '../../src/index.ts';
+import type { IdempotencyStore } from '../../src/index.ts';
 import { base, gate, recordEvents, redeliver } from '../source.ts';
 import type { Row } from '../source.ts';
 
@@ -15,7 +15,7 @@ export function duplicateRows(row: Row): void {
         {
           ...base(place),
           flow: { ...base(place).flow, concurrency: 1 },
-          idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+          idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryIdempotencyStore() },
           handle: async () => {
             calls++;
           },
@@ -30,11 +30,11 @@ export function duplicateRows(row: Row): void {
     row('of work in progress is sent away and comes back to find it done', async ({ place, start, expect }) => {
       const events = recordEvents();
       const working = gate();
-      const inner = memoryDedupe();
-      const store: DedupeStore = {
+      const inner = memoryIdempotencyStore();
+      const store: IdempotencyStore = {
         ...inner,
-        begin: async (key, leaseMs) => {
-          const claim = await inner.begin(key, leaseMs);
+        begin: async (key, claimMs) => {
+          const claim = await inner.begin(key, claimMs);
           return claim.state === 'busy' ? { ...claim, retryAfterMs: 30 } : claim;
         },
       };
@@ -65,7 +65,7 @@ export function duplicateRows(row: Row): void {
       await place.send({ n: 1 });
       await start({
         ...base(place),
-        idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+        idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryIdempotencyStore() },
         handle: async () => {
           calls++;
           if (calls === 1) throw new Error('once');
@@ -79,14 +79,14 @@ export function duplicateRows(row: Row): void {
       'a worker whose claim was taken over is aborted and leaves the message to the new holder',
       async ({ place, start, expect }) => {
         const events = recordEvents();
-        const inner = memoryDedupe();
-        const store: DedupeStore = { ...inner, renew: async () => false };
+        const inner = memoryIdempotencyStore();
+        const store: IdempotencyStore = { ...inner, renew: async () => false };
         const reasons: unknown[] = [];
         await place.send({ n: 1 });
         await start(
           {
             ...base(place),
-            idempotency: { key: ({ data }) => `job-${data.n}`, store, leaseMs: 100 },
+            idempotency: { key: ({ data }) => `job-${data.n}`, store, claimMs: 100 },
             handle: async ({ attempt }, { signal }) => {
               if (attempt > 1) return;
               await new Promise<void>((resolve) => {
@@ -97,29 +97,29 @@ export function duplicateRows(row: Row): void {
           },
           events.observe,
         );
-        await expect.poll(() => reasons).toMatchObject([{ code: 'LEASE_LOST' }]);
+        await expect.poll(() => reasons).toMatchObject([{ code: 'CLAIM_LOST' }]);
         // Neither acked nor given back by us: it comes again when ack_wait is over.
         await expect.poll(() => place.left()).toBe(0);
         expect(events.of('message.settled').map(({ as }) => as)).toEqual(['busy', 'ack']);
-        expect(events.of('lease.lost')).toHaveLength(1);
+        expect(events.of('claim.lost')).toHaveLength(1);
       },
       { ackWaitMs: 600 },
     );
 
     row('without its store a message waits: it is neither run nor lost', async ({ place, start, expect }) => {
       const events = recordEvents();
-      const inner = memoryDedupe();
+      const inner = memoryIdempotencyStore();
       let broken = true;
-      const store: DedupeStore = {
+      const store: IdempotencyStore = {
         ...inner,
-        begin: (key, leaseMs) => (broken ? Promise.reject(new Error('store down')) : inner.begin(key, leaseMs)),
+        begin: (key, claimMs) => (broken ? Promise.reject(new Error('store down')) : inner.begin(key, claimMs)),
       };
       await place.send({ n: 1 });
       await start(
         { ...base(place), idempotency: { key: () => 'one', store }, handle: async () => undefined },
         events.observe,
       );
-      await expect.poll(() => events.of('dedupe.failed').length).toBeGreaterThan(1);
+      await expect.poll(() => events.of('idempotency.failed').length).toBeGreaterThan(1);
       expect(events.of('message.started')).toEqual([]);
       broken = false;
       await expect.poll(() => place.left()).toBe(0);
@@ -144,7 +144,7 @@ export function duplicateRows(row: Row): void {
       );
       await expect.poll(() => calls).toBe(1);
       await redeliver(place, sequence);
-      await expect.poll(() => events.of('message.joined').length).toBe(1);
+      await expect.poll(() => events.of('message.alreadyHeld').length).toBe(1);
       working.open();
       await expect.poll(() => place.left()).toBe(0);
       expect(await place.ackPending()).toBe(0);
@@ -174,7 +174,7 @@ export function duplicateRows(row: Row): void {
         await expect.poll(() => place.left()).toBe(0);
         expect(calls).toBe(1);
         expect(events.of('heartbeats.sent').length).toBeGreaterThan(3);
-        expect(events.of('message.joined')).toEqual([]);
+        expect(events.of('message.alreadyHeld')).toEqual([]);
       },
       { ackWaitMs: 1_600 },
     );

@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { memoryDedupe, PermanentError, RetryAfterError } from '../../src/index.ts';
-import type { DedupeStore } from '../../src/index.ts';
+import { memoryIdempotencyStore, PermanentError, RetryAfterError } from '../../src/index.ts';
+import type { IdempotencyStore } from '../../src/index.ts';
 import { base, decodeJson, gate, recordEvents, wasteDeliveries } from '../source.ts';
 import type { Row } from '../source.ts';
 
@@ -11,8 +11,8 @@ export function handlerRows(row: Row): void {
       'what it emitted is stored, then its key is completed, then the message is acknowledged',
       async ({ place, start, expect }) => {
         const order: string[] = [];
-        const inner = memoryDedupe();
-        const store: DedupeStore = {
+        const inner = memoryIdempotencyStore();
+        const store: IdempotencyStore = {
           ...inner,
           complete: async (key, fence, ttlMs) => {
             // Time enough for an ack that was sent too early to arrive.
@@ -46,7 +46,7 @@ export function handlerRows(row: Row): void {
         await place.send({ n: 1 }, { n: 2 });
         const running = await start({
           ...base(place),
-          lease: { confirm: 'each' },
+          ack: { confirm: 'each' },
           handle: async () => undefined,
         });
         await expect.poll(() => place.left()).toBe(0);
@@ -93,7 +93,7 @@ export function handlerRows(row: Row): void {
           {
             ...base(place),
             retry: { maxAttempts: 3, baseMs: 40, maxMs: 60, jitter: 'equal' },
-            idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryDedupe() },
+            idempotency: { key: ({ data }) => `job-${data.n}`, store: memoryIdempotencyStore() },
             handle: async ({ attempt }, context) => {
               attempts.push(attempt);
               context.emit(`out.${place.stream}.done`, { attempt });
@@ -141,7 +141,7 @@ export function handlerRows(row: Row): void {
           'Dlq-Sequence': String(sequence),
           'Dlq-Subject': `${place.stream}.${place.consumer}`,
           'Dlq-Deliveries': '2',
-          'Dlq-Replays': '0',
+          'Dlq-Redrives': '0',
           'Nats-Msg-Id': `dlq:${place.stream}:${place.consumer}:${sequence}`,
           traceparent: '00-aa-bb-01',
         });
@@ -333,7 +333,7 @@ export function handlerRows(row: Row): void {
         await start(
           {
             ...base(place),
-            lease: { handlerTimeoutMs: 60, graceMs: 500 },
+            timeout: { handlerMs: 60, graceMs: 500 },
             handle: async ({ attempt }, { signal }) => {
               if (attempt > 1) return;
               await new Promise<void>((resolve) => {
@@ -360,7 +360,7 @@ export function handlerRows(row: Row): void {
         const running = await start(
           {
             ...base(place),
-            lease: { handlerTimeoutMs: 40, graceMs: 40 },
+            timeout: { handlerMs: 40, graceMs: 40 },
             handle: async ({ attempt }) => {
               if (attempt === 1) await stuck.opened;
             },
@@ -368,10 +368,10 @@ export function handlerRows(row: Row): void {
           events.observe,
         );
         await expect.poll(() => place.left()).toBe(0);
-        expect(running.snapshot().zombies).toBe(1);
+        expect(running.snapshot().hungHandlers).toBe(1);
         stuck.open();
-        await expect.poll(() => running.snapshot().zombies).toBe(0);
-        expect(events.of('handler.zombieEnded')).toHaveLength(1);
+        await expect.poll(() => running.snapshot().hungHandlers).toBe(0);
+        expect(events.of('handler.hungReturned')).toHaveLength(1);
       },
     );
 
@@ -383,10 +383,10 @@ export function handlerRows(row: Row): void {
         const running = await start({
           ...base(place),
           flow: { ...base(place).flow, concurrency: 2 },
-          lease: { handlerTimeoutMs: 40, graceMs: 20 },
+          timeout: { handlerMs: 40, graceMs: 20 },
           handle: () => never.opened,
         });
-        await expect(running.done).rejects.toMatchObject({ name: 'PipelineFault', code: 'ZOMBIES' });
+        await expect(running.done).rejects.toMatchObject({ name: 'PipelineFault', code: 'ALL_HANDLERS_HUNG' });
         expect(running.state).toBe('stopped');
         expect(running.health()).toMatchObject({ ok: false });
         never.open();

@@ -44,7 +44,7 @@ export function shutdownRows(row: Row): void {
         await expect.poll(() => events.of('heartbeats.sent').length).toBeGreaterThan(before + 1);
         expect(running.state).toBe('draining');
         working.open();
-        expect(await drained).toEqual({ settled: 2, returned: 0, abandoned: 0 });
+        expect(await drained).toEqual({ settled: 2, released: 0, abandoned: 0 });
         await running.done;
         expect(running.state).toBe('stopped');
         await expect.poll(() => place.left()).toBe(0);
@@ -73,7 +73,7 @@ export function shutdownRows(row: Row): void {
         );
         await expect.poll(() => seen.length).toBe(4);
         working.open();
-        expect(await drained).toEqual({ settled: 2, returned: 4, abandoned: 0 });
+        expect(await drained).toEqual({ settled: 2, released: 4, abandoned: 0 });
         await expect.poll(() => place.left()).toBe(0);
       },
     );
@@ -106,7 +106,7 @@ export function shutdownRows(row: Row): void {
           },
         });
         await expect.poll(() => running.snapshot().inFlight).toBe(1);
-        expect(await running.drain({ timeoutMs: 50 })).toEqual({ settled: 0, returned: 1, abandoned: 0 });
+        expect(await running.drain({ timeoutMs: 50 })).toEqual({ settled: 0, released: 1, abandoned: 0 });
         expect(reasons).toMatchObject([{ code: 'DRAIN_FORCED' }]);
         await start({ ...base(place), handle: async () => undefined }, undefined, await place.connect());
         await expect.poll(() => place.left()).toBe(0);
@@ -118,7 +118,7 @@ export function shutdownRows(row: Row): void {
       await place.send({ n: 1 });
       const running = await start({ ...base(place), handle: () => never.opened });
       await expect.poll(() => running.snapshot().inFlight).toBe(1);
-      expect(await running.drain({ timeoutMs: 50 })).toEqual({ settled: 0, returned: 1, abandoned: 0 });
+      expect(await running.drain({ timeoutMs: 50 })).toEqual({ settled: 0, released: 1, abandoned: 0 });
       await start({ ...base(place), handle: async () => undefined }, undefined, await place.connect());
       await expect.poll(() => place.left()).toBe(0);
       never.open();
@@ -133,7 +133,7 @@ export function shutdownRows(row: Row): void {
       await expect.poll(() => running.state).toBe('disconnected');
       const drained = running.drain({ timeoutMs: 1000 });
       working.open();
-      expect(await drained).toEqual({ settled: 0, returned: 0, abandoned: 2 });
+      expect(await drained).toEqual({ settled: 0, released: 0, abandoned: 2 });
       expect(running.state).toBe('stopped');
       await place.mend();
     });
@@ -141,7 +141,7 @@ export function shutdownRows(row: Row): void {
 
   describe('pause', () => {
     row(
-      'stops pulling, resolves when nothing runs, gives back what waits; resume goes on',
+      'stops pulling, resolves when nothing runs, releases what waits; resume goes on',
       async ({ place, start, expect }) => {
         const working = gate();
         const seen: number[] = [];

@@ -56,7 +56,7 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
           ? {}
           : { expiresMs: settings.pullExpiresMs, idleHeartbeatMs: Math.floor(settings.pullExpiresMs / 4) }),
       },
-      lease: { handlerTimeoutMs: settings.handlerTimeoutMs },
+      timeout: { handlerMs: settings.handlerTimeoutMs },
       retry: { ...settings.retry, factor: 3, jitter: 'equal' },
       handle: sendMail,
     }),

@@ -133,7 +133,7 @@ async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promis
   if (!/^(image|email|user|client|webhook)\./.test(subject)) {
     throw new GatewayError('not_replayable', 'Messages of this stream are facts, which do not happen twice.');
   }
-  const replays = (Number(letter.header(DEAD_LETTER.replays)) || 0) + 1;
+  const replays = (Number(letter.header(DEAD_LETTER.redrives)) || 0) + 1;
   const original = letter.header(DEAD_LETTER.messageId).replace(/\.r\d+$/, '');
   const id = isJobId(original.split('.')[0] ?? '') ? `${original}.r${replays}` : `${original}:r${replays}`;
   // The second life belongs to the operator's trace, and is linked to the one in which the message died.
@@ -142,7 +142,7 @@ async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promis
   await publishSpan(publication, (traced) =>
     bus.port.publish(subject, letter.data, {
       id,
-      headers: { ...letter.headers, ...traced, [DEAD_LETTER.replays]: String(replays) },
+      headers: { ...letter.headers, ...traced, [DEAD_LETTER.redrives]: String(replays) },
     }),
   );
 }

@@ -98,7 +98,7 @@ export function viewOf(letter: DeadLetter): DeadLetterView {
     subject: header(DEAD_LETTER.subject),
     messageId: header(DEAD_LETTER.messageId),
     ...(jobId === undefined ? {} : { jobId }),
-    replays: Number(header(DEAD_LETTER.replays)) || 0,
+    replays: Number(header(DEAD_LETTER.redrives)) || 0,
     ...(publishedAt === '' ? {} : { publishedAt }),
     failedAt: header(DEAD_LETTER.failedAt) || letter.storedAt.toISOString(),
     ...(traceId === undefined ? {} : { traceId }),

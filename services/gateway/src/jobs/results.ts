@@ -26,7 +26,7 @@ interface Run {
 
 const settings = {
   flow: { concurrency: 64 },
-  lease: { handlerTimeoutMs: 20_000 },
+  timeout: { handlerMs: 20_000 },
   // A result that is not recorded leaves a job open for ever: it waits for the broker as long as it takes.
   retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
 };

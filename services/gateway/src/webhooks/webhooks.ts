@@ -50,7 +50,7 @@ export function webhooksPipeline(settings: WebhookSettings): Pipeline<JobFinishe
     sources: [{ stream: channels.webhook.stream, consumer: 'webhooks' }],
     decode: decoder(channels.webhook),
     flow: { concurrency: 64 },
-    lease: { handlerTimeoutMs: settings.timeoutMs + DRAIN_MARGIN_MS },
+    timeout: { handlerMs: settings.timeoutMs + DRAIN_MARGIN_MS },
     retry: settings.retry,
     handle: async ({ data: { job }, attempt }, context) =>
       job === undefined

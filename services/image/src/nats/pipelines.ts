@@ -36,7 +36,7 @@ export function imagePipelines(settings: ImagePipelineSettings): Pipeline<Conver
       decode: decodeConvertImage,
       flow: { concurrency: settings.slots },
       // The conversion ends itself in time; the engine's limit is for what should never happen.
-      lease: { handlerTimeoutMs: settings.convertTimeoutMs + 30_000 },
+      timeout: { handlerMs: settings.convertTimeoutMs + 30_000 },
       retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
       use: settings.use ?? [],
       handle: convertJob,

@@ -31,7 +31,7 @@ export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
   sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
   decode: decoder(channels.job),
   flow: { concurrency: 64 },
-  lease: { handlerTimeoutMs: 20_000 },
+  timeout: { handlerMs: 20_000 },
   // A failure that a repeat cannot change ends at once. Any other one is tried for about 25 minutes: each message that
   // waits for its retry holds one of the consumer's ack-pending slots, and when all are held no job is dispatched.
   retry: { maxAttempts: 100, baseMs: 200, maxMs: 30_000, retryable: isRetryable },
