@@ -5,16 +5,20 @@ import {
   CreateUserRequestSchema,
   SendEmailRequestSchema,
 } from '@sluice/contracts';
-import type { Bus } from '@sluice/messaging';
+import type { Bus, PublishSettings } from '@sluice/messaging';
 
-/** What the commands need: a key that makes a repeat the same command. */
-type Keyed<T> = T & { readonly idempotencyKey: string };
+/** What every command carries besides its work. */
+type Keyed<T> = T & {
+  /** Makes a repeat the same command. */
+  readonly idempotencyKey: string;
+  /** The API key of the account that the command is for. Without one the gateway takes it in `dev` alone. */
+  readonly apiKey?: string | undefined;
+};
 
 /** Asks for a user and their welcome mail, over NATS. Resolves when the command is stored. */
 export async function createUser(bus: Bus, command: Keyed<{ name: string; email: string }>): Promise<void> {
-  await bus.publish(channels.createUser, create(CreateUserRequestSchema, command), {
-    id: commandId('create', command),
-  });
+  const { apiKey: _, ...request } = command;
+  await bus.publish(channels.createUser, create(CreateUserRequestSchema, request), settingsOf('create', command));
 }
 
 /** Asks for one mail, over NATS. Resolves when the command is stored. */
@@ -22,7 +26,8 @@ export async function sendEmail(
   bus: Bus,
   command: Keyed<MessageInitShape<typeof SendEmailRequestSchema>>,
 ): Promise<void> {
-  await bus.publish(channels.sendEmail, create(SendEmailRequestSchema, command), { id: commandId('email', command) });
+  const { apiKey: _, ...request } = command;
+  await bus.publish(channels.sendEmail, create(SendEmailRequestSchema, request), settingsOf('email', command));
 }
 
 /** Asks for images to be made one PDF, over NATS. The pictures travel inside: 256 KiB together at most. */
@@ -36,7 +41,10 @@ export async function convertImage(
     sizeBytes: BigInt(content.length),
   }));
   const message = create(ConvertImageRequestSchema, { sources, idempotencyKey, notify });
-  await bus.publish(channels.convertImage, message, { id: commandId('image', command) });
+  await bus.publish(channels.convertImage, message, settingsOf('image', command));
 }
 
-const commandId = (step: string, { idempotencyKey }: Keyed<unknown>): string => `${idempotencyKey}.${step}`;
+const settingsOf = (step: string, { idempotencyKey, apiKey }: Keyed<unknown>): PublishSettings => ({
+  id: `${idempotencyKey}.${step}`,
+  ...(apiKey === undefined ? {} : { headers: { Authorization: `Bearer ${apiKey}` } }),
+});

@@ -2,16 +2,14 @@ import type { AddressInfo } from 'node:net';
 import { buckets, openBucket, openSwitchboard } from '@sluice/messaging';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
-import { openKeyRing } from './accounts/api-keys.ts';
 import { accountRoutes } from './http/routes/credits.ts';
-import { useAccess, type AccessSettings } from './http/access.ts';
+import { useAccess } from './http/access.ts';
 import { createApp, type App } from './http/app.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
 import { openFlowBook } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { BodyWatch } from './admission/body-watch.ts';
-import { RateLimiter } from './accounts/rate-limiter.ts';
 import type { GatewayParts, Ground } from './dependencies.ts';
 import { startProjection } from './history/projection.ts';
 import { openReadModel } from './history/read-model.ts';
@@ -47,18 +45,15 @@ export interface Api {
   stop(): Promise<void>;
 }
 
-const HOUR_MS = 3_600_000;
-
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready. */
 export async function startApi(
   parts: GatewayParts,
-  { jobs, credits, now, watch, gate }: Ground,
+  { jobs, credits, now, watch, gate, access }: Ground,
   alsoReady: () => readonly string[] = () => [],
 ): Promise<Api> {
   const { bus, store, log, settings } = parts;
   const closing = new AbortController();
   const live = liveJobs(bus, log);
-  const access = await openAccess(parts, now);
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
   parts.metrics?.watchOpen(() => model.open());
@@ -127,26 +122,10 @@ export async function startApi(
       closing.abort();
       await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
       bodies.watch.close();
-      access.keys?.close();
       flows.close();
       await projection.close();
       model.close();
       await live.close();
-    },
-  };
-}
-
-async function openAccess({ bus, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
-  const rates = await openBucket(bus.nc, buckets.rates);
-  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, buckets.apiKeys));
-  const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
-  return {
-    keys,
-    limiter: new RateLimiter(rates, now),
-    limits: {
-      global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },
-      account: { name: 'account', limit: accountPerSecond, windowMs: 1_000 },
-      recipient: { name: 'recipient', limit: recipientPerHour, windowMs: HOUR_MS },
     },
   };
 }

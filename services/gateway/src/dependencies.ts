@@ -1,10 +1,13 @@
 import { pictureLimits } from '@sluice/contracts';
 import { jobLog, type JobLog } from '@sluice/jobs';
-import type { Bus, PipelineHostSettings } from '@sluice/messaging';
+import { buckets, openBucket, type Bus, type PipelineHostSettings } from '@sluice/messaging';
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
+import type { AccessSettings } from './accounts/access.ts';
+import { openKeyRing } from './accounts/api-keys.ts';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
+import { RateLimiter } from './accounts/rate-limiter.ts';
 import type { BodySettings } from './http/bodies.ts';
 import type { IntakeLimits } from './uploads/take-source.ts';
 import type { GatewayMetrics } from './metrics.ts';
@@ -71,13 +74,17 @@ export interface Ground {
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
   readonly gate: Gate;
+  /** Keys and rates, the same for HTTP, RPC and commands over NATS. */
+  readonly access: AccessSettings;
   close(): Promise<void>;
 }
 
 /** Beyond this, taking in more makes every answer late. */
 const MAX_LOOP_LAG_MS = 500;
 
-export async function openGround({ bus, log, settings, metrics, now = Date.now }: GatewayParts): Promise<Ground> {
+export async function openGround(parts: GatewayParts): Promise<Ground> {
+  const { bus, log, settings, metrics, now = Date.now } = parts;
+  const access = await openAccess(parts, now);
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.
@@ -92,7 +99,9 @@ export async function openGround({ bus, log, settings, metrics, now = Date.now }
     now,
     watch,
     gate,
+    access,
     async close() {
+      access.keys?.close();
       watch.close();
       lag.close();
     },
@@ -106,3 +115,20 @@ export const defaultLimits: IntakeLimits = {
 };
 
 export const noRates: RateSettings = { globalPerSecond: 0, accountPerSecond: 0, recipientPerHour: 0 };
+
+const HOUR_MS = 3_600_000;
+
+async function openAccess({ bus, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
+  const rates = await openBucket(bus.nc, buckets.rates);
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, buckets.apiKeys));
+  const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
+  return {
+    keys,
+    limiter: new RateLimiter(rates, now),
+    limits: {
+      global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },
+      account: { name: 'account', limit: accountPerSecond, windowMs: 1_000 },
+      recipient: { name: 'recipient', limit: recipientPerHour, windowMs: HOUR_MS },
+    },
+  };
+}

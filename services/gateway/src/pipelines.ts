@@ -32,7 +32,7 @@ export interface GatewayPipelines {
 /** Starts pulling. */
 export async function startPipelines(parts: GatewayParts, ground: Ground): Promise<GatewayPipelines> {
   const { bus, store, log, settings } = parts;
-  const { jobs, credits, now, gate } = ground;
+  const { jobs, credits, now, gate, access } = ground;
   const report = createLifecycle(bus.port, { app: 'gateway', instance: parts.instance });
   const host = createPipelineHost({
     nats: bus.port,
@@ -53,7 +53,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   await host.start(emailSent, { jobs });
   await host.start(deadLetters, { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, now });
-  await host.start(commands, { accept, limits: settings.limits });
+  await host.start(commands, { access, accept, limits: settings.limits });
   const stopCharges = startUnclaimedCharges({
     bus,
     credits,

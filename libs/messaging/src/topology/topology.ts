@@ -36,6 +36,12 @@ const work = (
   consumers,
 });
 
+/** The subjects of a stream, as the catalogue has them. */
+const subjectsOf = (stream: StreamName): readonly string[] =>
+  Object.values(channels)
+    .filter((channel) => channel.stream === stream)
+    .map(({ template }) => template);
+
 const log = (
   name: StreamName,
   about: string,
@@ -67,50 +73,35 @@ export const topology: Topology = {
     work(
       'USERS',
       'commands of clients and results of work',
-      ['user.>'],
+      // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
+      subjectsOf('USERS'),
       [
-        consumer('commands', [
-          channels.createUser.template,
-          channels.sendEmail.template,
-          channels.convertImage.template,
-        ]),
+        // Commands of an account that is over its rate wait: room for them must not be everybody's.
+        consumer(
+          'commands',
+          [channels.createUser.template, channels.sendEmail.template, channels.convertImage.template],
+          50_000,
+        ),
         consumer('image_converted', [channels.imageConverted.template]),
         consumer('email_sent', [channels.emailSent.template]),
       ],
     ),
-    work(
-      'IMAGES',
-      'images to convert',
-      ['image.convert.*'],
-      [consumer('url_to_pdf', [convertUrl.template]), consumer('binary_to_pdf', [convertBinary.template])],
-    ),
-    work(
-      'IMAGES_EXPRESS',
-      'images to convert first',
-      ['image.express.*'],
-      [
-        consumer('url_to_pdf', [convertUrlExpress.template]),
-        consumer('binary_to_pdf', [convertBinaryExpress.template]),
-      ],
-    ),
-    work(
-      'EMAILS',
-      'mails to send',
-      ['email.send.*'],
-      [
-        consumer('welcome_mailer', [sendWelcome.template]),
-        consumer('notification_mailer', [sendNotification.template]),
-      ],
-    ),
-    work(
-      'EMAILS_EXPRESS',
-      'mails to send first',
-      ['email.express.*'],
-      [
-        consumer('welcome_mailer', [sendWelcomeExpress.template]),
-        consumer('notification_mailer', [sendNotificationExpress.template]),
-      ],
-    ),
+    work('IMAGES', 'images to convert', subjectsOf('IMAGES'), [
+      consumer('url_to_pdf', [convertUrl.template]),
+      consumer('binary_to_pdf', [convertBinary.template]),
+    ]),
+    work('IMAGES_EXPRESS', 'images to convert first', subjectsOf('IMAGES_EXPRESS'), [
+      consumer('url_to_pdf', [convertUrlExpress.template]),
+      consumer('binary_to_pdf', [convertBinaryExpress.template]),
+    ]),
+    work('EMAILS', 'mails to send', subjectsOf('EMAILS'), [
+      consumer('welcome_mailer', [sendWelcome.template]),
+      consumer('notification_mailer', [sendNotification.template]),
+    ]),
+    work('EMAILS_EXPRESS', 'mails to send first', subjectsOf('EMAILS_EXPRESS'), [
+      consumer('welcome_mailer', [sendWelcomeExpress.template]),
+      consumer('notification_mailer', [sendNotificationExpress.template]),
+    ]),
     work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
     // A receiver that is down has its calls wait here for hours: room for them must not be room for nobody else's.
     work('WEBHOOKS', 'URLs to call when a job ended', ['webhook.>'], [consumer('webhooks', ['webhook.>'], 50_000)]),

@@ -5,7 +5,7 @@ import { EventService, JobService, UserService } from '@sluice/contracts';
 import { currentSpan, currentTraceparent, extractContext, withSpan, type Logger } from '@sluice/telemetry';
 import type { Scope } from '../accounts/api-keys.ts';
 import { type Account } from '../accounts/account.ts';
-import { admitAccount, countRequest, type AccessSettings, type HeaderTarget } from '../http/access.ts';
+import { admitAccount, countRequest, type AccessSettings, type HeaderTarget } from '../accounts/access.ts';
 import { toGatewayError } from '../http/app.ts';
 import { rpcError } from './problem-codes.ts';
 

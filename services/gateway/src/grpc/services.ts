@@ -7,7 +7,7 @@ import { admit, keyOf } from '../jobs/accept/idempotency.ts';
 import { imageOptions, imageOrder } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { orderOfCommand } from '../nats/commands.ts';
-import { recipientCounter, type HeaderTarget } from '../http/access.ts';
+import { recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import type { Progress } from '../jobs/job-view.ts';
 import { GatewayError, invalidField } from '../errors.ts';

@@ -5,7 +5,7 @@ import type { Logger } from '@sluice/telemetry';
 import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
 import type { KeysInProgress } from '../jobs/accept/idempotency.ts';
 import type { Gate } from '../admission/backpressure.ts';
-import type { AccessSettings } from './access.ts';
+import type { AccessSettings } from '../accounts/access.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 import type { LiveJobs } from '../jobs/timeline/live.ts';
 

@@ -12,12 +12,20 @@ import {
   type ImageSource,
   type SendEmailRequest,
 } from '@sluice/contracts';
+import { isBrokerFault } from '@sluice/messaging';
 import { definePipeline, PermanentError, type Message } from '@sluice/pipeline';
+import {
+  admitAccount,
+  countRequest,
+  recipientCounter,
+  type AccessSettings,
+  type HeaderTarget,
+} from '../accounts/access.ts';
+import type { Account } from '../accounts/account.ts';
+import { GatewayError, invalidField } from '../errors.ts';
 import { acceptJob, type AcceptDeps, type JobOrder } from '../jobs/accept/accept-job.ts';
 import { emailOrder, userOrder } from '../jobs/accept/email-request.ts';
 import { imageOptions, imageOrder, type TakenSource } from '../jobs/accept/image-request.ts';
-import { localAccount } from '../accounts/account.ts';
-import { GatewayError, invalidField } from '../errors.ts';
 import { dimensions } from '../uploads/dimensions.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 
@@ -25,6 +33,7 @@ import type { IntakeLimits } from '../uploads/take-source.ts';
 export type Command = CreateUserRequest | SendEmailRequest | ConvertImageRequest;
 
 export interface CommandDeps {
+  readonly access: AccessSettings;
   readonly accept: AcceptDeps;
   readonly limits: IntakeLimits;
 }
@@ -72,28 +81,65 @@ function checkedSource(source: ImageSource, index: number, limits: IntakeLimits)
   return { sha256, source: { ...source, mediaType, sizeBytes: BigInt(content.length) } };
 }
 
+/** A command has no answer whose headers could tell how much of a limit is left. */
+const noHeaders: HeaderTarget = { getHeader: () => undefined, header: () => undefined };
+
+/** Refusals that end by themselves: the command waits in its stream until then. */
+const PASSING = new Set(['overloaded', 'unavailable', 'request_in_progress', 'rate_limited']);
+/** Deliveries of a command that fails for a reason of its own, and of one whose account is over its rate. */
+const ATTEMPTS = 20;
+
 /**
- * Commands over NATS: `user.create`, `user.send.email`, `user.convert.image`. A command without an idempotency key has
- * its message id for one, so a redelivery meets the job of the first delivery.
+ * Commands over NATS: `user.create`, `user.send.email`, `user.convert.image`. A command carries an API key in its
+ * `Authorization` header, as a request over HTTP does, and is refused without one when keys are on: who may publish a
+ * command says nothing of whose account it is for. A command without an idempotency key has its message id for one, so a
+ * redelivery meets the job of the first delivery.
  */
 export const commands = definePipeline<Command, CommandDeps>({
   name: 'commands',
   sources: [{ stream: 'USERS', consumer: 'commands' }],
   decode: decodeCommand,
   flow: { concurrency: 32 },
-  retry: { maxAttempts: 20, baseMs: 200, maxMs: 30_000 },
+  // An overload lasts as long as it lasts: what has to end sooner is ended below.
+  retry: { maxAttempts: 1_000_000, baseMs: 200, maxMs: 30_000 },
+  // Dead letters are kept for a month, and keys are kept nowhere.
+  deadLetter: { redact: (header) => header.toLowerCase() === 'authorization' },
   handle: async (message, { deps }) => {
     try {
-      const order = orderOfCommand(message.data, { account: localAccount.id, trace: traceOf(message) }, deps.limits);
-      await acceptJob(deps.accept, order, message.data.idempotencyKey || `nats:${message.id}`);
+      const account = await admit(message, deps.access);
+      const order = orderOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
+      const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, noHeaders) };
+      await acceptJob(accept, order, message.data.idempotencyKey || `nats:${message.id}`);
     } catch (error) {
-      // What a client would be told with a 4xx, no repeat mends.
+      const limited = error instanceof GatewayError && error.code === 'rate_limited';
+      if (error instanceof GatewayError && PASSING.has(error.code) && !(limited && message.attempt >= ATTEMPTS)) {
+        const { retryAfterSeconds } = error.options;
+        const reason = error.message;
+        return { kind: 'retry', reason, ...(limited ? { afterMs: (retryAfterSeconds ?? 1) * 1000 } : {}) };
+      }
+      // What a client would be told with a 4xx is the same on every attempt.
       if (error instanceof GatewayError && error.isCallerFault)
         throw new PermanentError(error.message, { cause: error });
-      throw error;
+      // The broker being away is an outage, not a fault of the command.
+      if (isBrokerFault(error) || message.attempt < ATTEMPTS) throw error;
+      throw new PermanentError('The command failed on every attempt.', { cause: error });
     }
+    return undefined;
   },
 });
+
+/** The account that a command is for, counted against its rate. */
+async function admit(message: Message<Command>, access: AccessSettings): Promise<Account> {
+  const account = admitAccount(access.keys, headerOf(message, 'authorization'), 'jobs:write', noHeaders);
+  await countRequest(access, account, noHeaders);
+  return account;
+}
+
+/** NATS keeps the case of header names: clients write `Authorization` or `authorization`. */
+function headerOf(message: Message<Command>, wanted: string): string | undefined {
+  for (const [name, values] of message.headers) if (name.toLowerCase() === wanted) return values[0];
+  return undefined;
+}
 
 function decodeCommand(bytes: Uint8Array, subject: string): Command {
   switch (subject) {

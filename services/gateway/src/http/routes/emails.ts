@@ -4,7 +4,7 @@ import { Type } from 'typebox';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
 import { emailOrder, templates, userOrder } from '../../jobs/accept/email-request.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
-import { recipientCounter } from '../access.ts';
+import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';

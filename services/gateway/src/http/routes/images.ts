@@ -16,7 +16,7 @@ import {
   qualities,
   type TakenSource,
 } from '../../jobs/accept/image-request.ts';
-import { recipientCounter, type HeaderTarget } from '../access.ts';
+import { recipientCounter, type HeaderTarget } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';

@@ -3,7 +3,7 @@ import { imageMediaTypes, type ImageMediaType } from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
-import { recipientCounter } from '../access.ts';
+import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';

@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { GatewayError } from '../errors.ts';
+import { localAccount, type Account } from './account.ts';
+import type { KeyRing, Scope } from './api-keys.ts';
+import type { RateLimiter, RatePolicy, RateVerdict } from './rate-limiter.ts';
+
+export interface AccessSettings {
+  /** Undefined: keys are off, and everybody is the local account. */
+  readonly keys: KeyRing | undefined;
+  readonly limiter: RateLimiter;
+  readonly limits: AccessLimits;
+}
+
+export interface AccessLimits {
+  /** Requests that make jobs, of everybody together. */
+  readonly global: RatePolicy;
+  /** The same of one account. */
+  readonly account: RatePolicy;
+  /** Mails to one recipient. */
+  readonly recipient: RatePolicy;
+}
+
+/** Where headers of an answer go: a Fastify reply, the headers of an RPC, or nowhere. */
+export interface HeaderTarget {
+  getHeader(name: string): unknown;
+  header(name: string, value: string): unknown;
+}
+
+/**
+ * The account behind an `Authorization` header, if it may do what `scope` names.
+ *
+ * @throws {GatewayError} `unauthenticated` or `forbidden`.
+ */
+export function admitAccount(
+  keys: KeyRing | undefined,
+  authorization: string | undefined,
+  scope: Scope,
+  reply: HeaderTarget,
+): Account {
+  const account = keys === undefined ? localAccount : accountOf(authorization, keys, reply);
+  if (!account.scopes.has('*') && !account.scopes.has(scope)) {
+    throw new GatewayError('forbidden', `This needs a key with the scope ${scope}.`);
+  }
+  return account;
+}
+
+/**
+ * Counts one request that makes a job, against the limit of all together and that of its account.
+ *
+ * @throws {GatewayError} `rate_limited`.
+ */
+export async function countRequest(
+  { limiter, limits }: Pick<AccessSettings, 'limiter' | 'limits'>,
+  account: Account,
+  reply: HeaderTarget,
+): Promise<void> {
+  report(reply, await limiter.take(limits.global, 'all'));
+  report(reply, await limiter.take(limits.account, account.id));
+}
+
+/** Counts mails to recipients, whose names are stored as digests alone, and tells the client of it in its answer. */
+export function recipientCounter(
+  { limiter, limits }: Pick<AccessSettings, 'limiter' | 'limits'>,
+  reply: HeaderTarget,
+): (address: string) => Promise<void> {
+  return async (address) => {
+    if (limits.recipient.limit <= 0) return;
+    const who = createHash('sha256').update(address.toLowerCase()).digest('hex').slice(0, 32);
+    report(reply, await limiter.take(limits.recipient, who));
+  };
+}
+
+function accountOf(authorization: string | undefined, keys: KeyRing, reply: HeaderTarget): Account {
+  const given = /^Bearer +([A-Za-z0-9_.~+/=-]{1,256})$/i.exec(authorization ?? '')?.[1];
+  const record = given === undefined ? undefined : keys.find(given);
+  if (record === undefined) {
+    reply.header('www-authenticate', 'Bearer realm="sluice"');
+    throw new GatewayError(
+      'unauthenticated',
+      given === undefined ? 'Send a key: Authorization: Bearer <key>.' : 'This key is not known.',
+    );
+  }
+  return { id: record.account, scopes: new Set(record.scopes) };
+}
+
+/** Tells the client where it stands (draft-ietf-httpapi-ratelimit-headers-10), and refuses what is over. */
+function report(reply: HeaderTarget, { policy, allowed, remaining, resetMs }: RateVerdict): void {
+  if (policy.limit <= 0) return;
+  const seconds = Math.ceil(resetMs / 1000);
+  append(reply, 'RateLimit-Policy', `"${policy.name}";q=${policy.limit};w=${Math.ceil(policy.windowMs / 1000)}`);
+  append(reply, 'RateLimit', `"${policy.name}";r=${remaining};t=${seconds}`);
+  if (allowed) return;
+  throw new GatewayError('rate_limited', `More than ${policy.limit} requests in ${policy.windowMs / 1000} s.`, {
+    retryAfterSeconds: seconds,
+  });
+}
+
+function append(reply: HeaderTarget, name: string, item: string): void {
+  const before = reply.getHeader(name);
+  reply.header(name, typeof before === 'string' ? `${before}, ${item}` : item);
+}
