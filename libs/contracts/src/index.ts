@@ -7,6 +7,18 @@ export {
   type ImageFormat,
   type ImageMediaType,
 } from './file-type.ts';
+export {
+  jobKindEntries,
+  jobKindName,
+  jobKindNames,
+  jobKinds,
+  lanes,
+  type JobKindName,
+  type JobKindSpec,
+  type Lane,
+  type RequestOf,
+  type ResultOf,
+} from './job-kinds.ts';
 export { pictureLimits } from './picture-limits.ts';
 export { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.ts';
 export {

@@ -1,8 +1,19 @@
-import { pictureLimits } from '@sluice/contracts';
+import { jobKindNames, pictureLimits, type JobKindName } from '@sluice/contracts';
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
+import { kindRules } from './jobs/kinds/index.ts';
 
 const natural = z.coerce.number().int().min(0);
+
+type PriceField<Name extends JobKindName> = `CREDIT_PRICE_${Uppercase<Name>}`;
+
+/** The setting with the price of a kind of job: `CREDIT_PRICE_IMAGE`. */
+export const priceField = <Name extends JobKindName>(name: Name): PriceField<Name> =>
+  `CREDIT_PRICE_${name.toUpperCase()}` as PriceField<Name>;
+
+const priceFields = Object.fromEntries(
+  jobKindNames.map((name) => [priceField(name), natural.default(kindRules[name].defaultPrice)]),
+) as { readonly [Name in JobKindName as PriceField<Name>]: z.ZodDefault<typeof natural> };
 
 /** The gateway's own settings, besides those of every service. */
 export const gatewayFields = {
@@ -33,8 +44,7 @@ export const gatewayFields = {
   MAX_WAIT_MS: fields.ms.default(300_000),
   /** `on` charges accounts for their jobs: `pnpm credits grant` gives them what to pay with. */
   CREDITS: z.enum(['on', 'off']).default('off'),
-  CREDIT_PRICE_IMAGE: natural.default(1),
-  CREDIT_PRICE_EMAIL: natural.default(1),
+  ...priceFields,
   /** `public`: webhooks go over https to public addresses alone. `any` is for one's own machine, and default in `dev`. */
   WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
   /** Where the read model lies: a file that survives restarts, or memory, filled again from the streams at each start. */

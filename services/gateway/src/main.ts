@@ -4,7 +4,8 @@ import { connectService, createBus, describeDifference, provision, topology, wat
 import { runService } from '@sluice/service';
 import { createStore, startSweeper } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
-import { gatewayFields } from './config.ts';
+import { gatewayFields, priceField } from './config.ts';
+import { pricesFrom } from './jobs/kinds/index.ts';
 import { defaultCredits } from './credits/credits.ts';
 import { startRole } from './gateway.ts';
 import { defaultBodies } from './http/bodies.ts';
@@ -65,7 +66,7 @@ await runService({
         credits:
           config.CREDITS === 'off'
             ? undefined
-            : { ...defaultCredits, prices: { image: config.CREDIT_PRICE_IMAGE, email: config.CREDIT_PRICE_EMAIL } },
+            : { ...defaultCredits, prices: pricesFrom((name) => config[priceField(name)]) },
         webhooks: {
           ...defaultWebhooks,
           targets: config.WEBHOOK_TARGETS ?? (config.SLUICE_ENV === 'dev' ? 'any' : 'public'),

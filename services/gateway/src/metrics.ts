@@ -1,4 +1,4 @@
-import { JobKind, JobState, Priority, type Job } from '@sluice/contracts';
+import { jobKindName, jobKindNames, JobState, Priority, type Job } from '@sluice/contracts';
 import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
@@ -73,7 +73,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
   sweptAt.setToCurrentTime();
 
   const labelsOf = (job: Job) => ({
-    kind: job.kind === JobKind.IMAGE ? 'image' : 'email',
+    kind: jobKindName(job.kind) ?? 'unknown',
     priority: job.priority === Priority.EXPRESS ? 'express' : 'normal',
   });
 
@@ -99,7 +99,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         registers,
         collect() {
           this.reset();
-          for (const kind of ['image', 'email']) this.set({ kind }, 0);
+          for (const kind of jobKindNames) this.set({ kind }, 0);
           for (const { kind, count: open } of read()) this.set({ kind }, open);
         },
       });
@@ -110,7 +110,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         registers,
         collect() {
           this.reset();
-          for (const kind of ['image', 'email']) this.set({ kind }, 0);
+          for (const kind of jobKindNames) this.set({ kind }, 0);
           for (const { kind, oldestMs } of read()) this.set({ kind }, Math.max(0, (Date.now() - oldestMs) / 1000));
         },
       });

@@ -14,7 +14,7 @@ import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
 import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
 import type { GatewayParts, Ground } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
-import { emailSent, imageConverted } from './jobs/results.ts';
+import { resultPipelines } from './jobs/results.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { createWebhookAgent } from './webhooks/target.ts';
 import { defaultWebhooks, webhooksPipeline } from './webhooks/webhooks.ts';
@@ -49,8 +49,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   const accept = { log: jobs, now, gate, targets: calls.targets, credits };
 
   await host.start(orchestrator, { bus, jobs, store, now, report, credits });
-  await host.start(imageConverted, { jobs });
-  await host.start(emailSent, { jobs });
+  for (const pipeline of resultPipelines) await host.start(pipeline, { jobs });
   await host.start(deadLetters, { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, now });
   await host.start(commands, { access, accept, limits: settings.limits });

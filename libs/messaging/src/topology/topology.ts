@@ -1,4 +1,4 @@
-import { channels, type StreamName } from '@sluice/contracts';
+import { channels, jobKindEntries, type JobKindSpec, type StreamName } from '@sluice/contracts';
 import { bucketList } from './buckets.ts';
 import type { ConsumerSpec, StreamSpec as AnyStreamSpec, Topology as AnyTopology } from '../provision/specs.ts';
 
@@ -59,8 +59,17 @@ const log = (
   consumers,
 });
 
-const { convertUrl, convertBinary, convertUrlExpress, convertBinaryExpress } = channels;
-const { sendWelcome, sendNotification, sendWelcomeExpress, sendNotificationExpress } = channels;
+/** The work queues of a kind of job. */
+function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] {
+  const lane = (name: StreamName, suffix: string, which: 'normal' | 'express'): StreamSpec =>
+    work(
+      name,
+      `${about}${suffix}`,
+      subjectsOf(name),
+      sources.map((source) => consumer(source.consumer, [source[which].template])),
+    );
+  return [lane(lanes.normal, '', 'normal'), lane(lanes.express, ' first', 'express')];
+}
 
 /**
  * The streams and durable consumers of the system. Every subject of a work queue has a consumer: one without would
@@ -82,26 +91,10 @@ export const topology: Topology = {
           [channels.createUser.template, channels.sendEmail.template, channels.convertImage.template],
           50_000,
         ),
-        consumer('image_converted', [channels.imageConverted.template]),
-        consumer('email_sent', [channels.emailSent.template]),
+        ...jobKindEntries.map(([, { result }]) => consumer(result.consumer, [result.channel.template])),
       ],
     ),
-    work('IMAGES', 'images to convert', subjectsOf('IMAGES'), [
-      consumer('url_to_pdf', [convertUrl.template]),
-      consumer('binary_to_pdf', [convertBinary.template]),
-    ]),
-    work('IMAGES_EXPRESS', 'images to convert first', subjectsOf('IMAGES_EXPRESS'), [
-      consumer('url_to_pdf', [convertUrlExpress.template]),
-      consumer('binary_to_pdf', [convertBinaryExpress.template]),
-    ]),
-    work('EMAILS', 'mails to send', subjectsOf('EMAILS'), [
-      consumer('welcome_mailer', [sendWelcome.template]),
-      consumer('notification_mailer', [sendNotification.template]),
-    ]),
-    work('EMAILS_EXPRESS', 'mails to send first', subjectsOf('EMAILS_EXPRESS'), [
-      consumer('welcome_mailer', [sendWelcomeExpress.template]),
-      consumer('notification_mailer', [sendNotificationExpress.template]),
-    ]),
+    ...jobKindEntries.flatMap(([, kind]) => lanesOf(kind)),
     work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
     // A receiver that is down has its calls wait here for hours: room for them must not be room for nobody else's.
     work('WEBHOOKS', 'URLs to call when a job ended', ['webhook.>'], [consumer('webhooks', ['webhook.>'], 50_000)]),

@@ -1,13 +1,10 @@
-import type { StreamName } from '@sluice/contracts';
+import { jobKinds, lanes, type JobKindName, type Lane, type StreamName } from '@sluice/contracts';
 import { GatewayError } from '../errors.ts';
 import type { BrokerState } from './broker-watch.ts';
 
-/** A queue that work waits in. Express and normal work never share one. */
-export type Lane = 'IMAGES' | 'IMAGES_EXPRESS' | 'EMAILS' | 'EMAILS_EXPRESS';
-export const lanes: readonly Lane[] = ['IMAGES', 'IMAGES_EXPRESS', 'EMAILS', 'EMAILS_EXPRESS'];
-
-export const laneOf = (kind: 'image' | 'email', express: boolean): Lane =>
-  `${kind === 'image' ? 'IMAGES' : 'EMAILS'}${express ? '_EXPRESS' : ''}`;
+/** The queue that work of a kind waits in. Express and normal work never share one. */
+export const laneOf = (kind: JobKindName, express: boolean): Lane =>
+  jobKinds[kind].lanes[express ? 'express' : 'normal'];
 
 export interface GateSettings {
   /** Jobs that may wait in one lane. Not one more is accepted. */

@@ -2,10 +2,8 @@ import { CreditEntryKind, JobState, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import { JOB_KEPT_MS, type Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
+import { kindRules, pricesFrom, type Prices } from '../jobs/kinds/index.ts';
 import { openLedger, type Posted } from './ledger.ts';
-
-/** What a job costs, by its kind. */
-export type Prices = Readonly<Record<'image' | 'email', number>>;
 
 export interface CreditSettings {
   readonly prices: Prices;
@@ -16,10 +14,13 @@ export interface CreditSettings {
   readonly graceMs: number;
 }
 
-export const defaultCredits: CreditSettings = { prices: { image: 1, email: 1 }, graceMs: 10 * 60_000 };
+export const defaultCredits: CreditSettings = {
+  prices: pricesFrom((name) => kindRules[name].defaultPrice),
+  graceMs: 10 * 60_000,
+};
 
 /** Nothing is charged; jobs that were charged before are still refunded when they fail. */
-export const creditsOff: CreditSettings = { ...defaultCredits, prices: { image: 0, email: 0 } };
+export const creditsOff: CreditSettings = { ...defaultCredits, prices: pricesFrom(() => 0) };
 
 /**
  * What was found about a charge. `unverifiable`: its job is gone from JOBS or never was, and nobody can tell which any

@@ -5,7 +5,8 @@ import type { ObjectStore } from '@sluice/storage';
 import { linkTo, publishSpan } from '@sluice/telemetry';
 import { audit } from '../audit/audit.ts';
 import { GatewayError } from '../errors.ts';
-import { uploadsOf } from '../jobs/orchestrator/work.ts';
+import { lanes } from '@sluice/contracts';
+import { uploadsOf } from '../jobs/kinds/index.ts';
 import { deadLetterOf, type DeadLetter } from './record.ts';
 
 export interface DeadLetterDeps {
@@ -81,7 +82,7 @@ export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter,
     },
     deps.now,
   );
-  if (letter.jobId !== undefined && /^(JOBS|IMAGES|EMAILS)/.test(stream)) await reopenJob(deps, letter.jobId);
+  if (letter.jobId !== undefined && isJobStream(stream)) await reopenJob(deps, letter.jobId);
   else await publishAgain(deps, letter);
   await takeOut(deps, letter);
 }
@@ -158,3 +159,8 @@ const about = (letter: DeadLetter): Record<string, unknown> => ({
   consumer: letter.header(DEAD_LETTER.consumer),
   reason: letter.header(DEAD_LETTER.reason),
 });
+
+const jobStreams: ReadonlySet<string> = new Set(['JOBS', ...lanes]);
+
+/** Whether a message of the stream moves a job on. */
+const isJobStream = (stream: string): boolean => jobStreams.has(stream);

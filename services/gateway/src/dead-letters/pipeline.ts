@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { FailureSchema } from '@sluice/contracts';
+import { FailureSchema, lanes } from '@sluice/contracts';
 import { fail, isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
 import { DEAD_LETTER, definePipeline, type Message, type Outcome } from '@sluice/pipeline';
@@ -28,7 +28,7 @@ export const deadLetters = definePipeline<Uint8Array, SettleDeps>({
   handle: async (message, { deps }) => settleDeadLetter(message, deps),
 });
 
-const WORK = /^(IMAGES|EMAILS)(_EXPRESS)?$/;
+const workStreams: ReadonlySet<string> = new Set(lanes);
 
 /**
  * Whether the message ids of a consumer's messages are the system's own, so that one names the job whose step was given
@@ -36,7 +36,7 @@ const WORK = /^(IMAGES|EMAILS)(_EXPRESS)?$/;
  * has ended by then. Read from the subject, which NATS permissions guard, and not from a header, which they do not.
  */
 const endsJobs = (stream: string, consumer: string): boolean =>
-  WORK.test(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
+  workStreams.has(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
 
 async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDeps): Promise<Outcome | void> {
   const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
@@ -49,7 +49,7 @@ async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDe
   // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.
   const run = Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);
   const record = await jobs.transition(jobId, (job) =>
-    fail(job, { failure, attempt, replays: WORK.test(stream) ? run : job.replays, cause: 'dead-letter' }),
+    fail(job, { failure, attempt, replays: workStreams.has(stream) ? run : job.replays, cause: 'dead-letter' }),
   );
   return record?.moved === true
     ? undefined

@@ -2,8 +2,16 @@ import { createHash } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { JobKind, JobSchema, type Job, type JobEvent, type LifecycleEvent } from '@sluice/contracts';
+import {
+  jobKindName,
+  JobSchema,
+  type Job,
+  type JobEvent,
+  type JobKindName,
+  type LifecycleEvent,
+} from '@sluice/contracts';
 import { isJobId, stateName } from '@sluice/jobs';
+import { recipientOf as addressOf } from '../jobs/kinds/index.ts';
 import { ownApps } from '../jobs/timeline/timeline.ts';
 import { jobView, progressOf, type JobView, type Progress } from '../jobs/job-view.ts';
 
@@ -17,7 +25,7 @@ export interface Projected<T> {
 export interface JobFilter {
   readonly account: string;
   readonly state?: string | undefined;
-  readonly kind?: 'image' | 'email' | undefined;
+  readonly kind?: JobKindName | undefined;
   readonly recipient?: string | undefined;
   readonly sinceMs?: number | undefined;
   readonly untilMs?: number | undefined;
@@ -111,7 +119,7 @@ export function openReadModel(path: string): ReadModel {
     const createdMs = job.createdAt === undefined ? storedMs : timestampMs(job.createdAt);
     const updatedMs = job.updatedAt === undefined ? storedMs : timestampMs(job.updatedAt);
     const { request: _, ...rest } = job;
-    const kind = job.kind === JobKind.IMAGE ? 'image' : 'email';
+    const kind = jobKindName(job.kind) ?? 'unknown';
     const snapshot = toBinary(JobSchema, rest as Job);
     putJob.run(
       job.id,
@@ -245,7 +253,6 @@ const recipientHash = (address: string): string =>
   createHash('sha256').update(address.toLowerCase()).digest('base64url');
 
 function recipientOf(job: Job): string | null {
-  const work = job.request?.work;
-  const address = work?.case === 'email' ? work.value.to : job.notify;
+  const address = addressOf(job.request?.work) ?? job.notify;
   return address === '' ? null : recipientHash(address);
 }

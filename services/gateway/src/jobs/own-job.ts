@@ -1,7 +1,7 @@
-import { channels, type Job } from '@sluice/contracts';
+import { channels, jobKindName, jobKinds, type Job } from '@sluice/contracts';
 import { isJobId, isTerminal, type JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
-import { progressOf, workerOf, type Progress } from './job-view.ts';
+import { progressOf, type Progress } from './job-view.ts';
 import { GatewayError } from '../errors.ts';
 
 /**
@@ -20,6 +20,8 @@ export async function ownJob(jobs: JobLog, account: string, id: string, from: 'a
 /** What the worker of a job that has not ended last said about it. */
 export async function progressOfJob(bus: Bus, job: Job): Promise<Progress | undefined> {
   if (isTerminal(job.state)) return undefined;
-  const said = await bus.last(channels.event, { appId: workerOf(job.kind), messageId: job.id });
+  const kind = jobKindName(job.kind);
+  if (kind === undefined) return undefined;
+  const said = await bus.last(channels.event, { appId: jobKinds[kind].service, messageId: job.id });
   return progressOf(said?.data);
 }

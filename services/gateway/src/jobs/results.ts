@@ -1,15 +1,8 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  channels,
-  JobResultSchema,
-  type EmailSent,
-  type Failure,
-  type ImageConverted,
-  type JobResult,
-} from '@sluice/contracts';
+import { jobKindEntries, JobResultSchema, type Failure, type JobResult } from '@sluice/contracts';
 import { fail, succeed, type JobLog } from '@sluice/jobs';
 import { decoder } from '@sluice/messaging';
-import { definePipeline, type Outcome } from '@sluice/pipeline';
+import { definePipeline, type Outcome, type Pipeline } from '@sluice/pipeline';
 
 export interface SettleDeps {
   readonly jobs: JobLog;
@@ -31,37 +24,33 @@ const settings = {
   retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
 };
 
-/** Appends the end of image jobs. */
-export const imageConverted = definePipeline<ImageConverted, SettleDeps>({
-  name: 'image_converted',
-  sources: [{ stream: 'USERS', consumer: 'image_converted' }],
-  decode: decoder(channels.imageConverted),
-  ...settings,
-  handle: async ({ data: { jobId, attempt, replays, outcome } }, { deps }) => {
-    const result =
-      outcome.case === 'succeeded'
-        ? create(JobResultSchema, { work: { case: 'image', value: outcome.value } })
-        : undefined;
-    const failure = outcome.case === 'failed' ? outcome.value : undefined;
-    return settle(deps.jobs, { jobId, attempt, replays, result, failure });
-  },
-});
+/** The result message of any kind: the kinds differ in what `succeeded` holds. */
+interface ResultMessage {
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly replays: number;
+  readonly outcome:
+    | { readonly case: 'succeeded'; readonly value: unknown }
+    | { readonly case: 'failed'; readonly value: Failure }
+    | { readonly case: undefined; readonly value?: undefined };
+}
 
-/** Appends the end of e-mail jobs. */
-export const emailSent = definePipeline<EmailSent, SettleDeps>({
-  name: 'email_sent',
-  sources: [{ stream: 'USERS', consumer: 'email_sent' }],
-  decode: decoder(channels.emailSent),
-  ...settings,
-  handle: async ({ data: { jobId, attempt, replays, outcome } }, { deps }) => {
-    const result =
-      outcome.case === 'succeeded'
-        ? create(JobResultSchema, { work: { case: 'email', value: outcome.value } })
-        : undefined;
-    const failure = outcome.case === 'failed' ? outcome.value : undefined;
-    return settle(deps.jobs, { jobId, attempt, replays, result, failure });
-  },
-});
+/** Appends the end of jobs, one pipeline per kind. */
+export const resultPipelines: readonly Pipeline<ResultMessage, SettleDeps>[] = jobKindEntries.map(
+  ([name, { result: from }]) =>
+    definePipeline<ResultMessage, SettleDeps>({
+      name: from.consumer,
+      sources: [{ stream: from.channel.stream, consumer: from.consumer }],
+      decode: decoder(from.channel) as unknown as (bytes: Uint8Array) => ResultMessage,
+      ...settings,
+      handle: async ({ data: { jobId, attempt, replays, outcome } }, { deps }) => {
+        const work = { case: name, value: outcome.value } as JobResult['work'];
+        const result = outcome.case === 'succeeded' ? create(JobResultSchema, { work }) : undefined;
+        const failure = outcome.case === 'failed' ? outcome.value : undefined;
+        return settle(deps.jobs, { jobId, attempt, replays, result, failure });
+      },
+    }),
+);
 
 /** One end per run: a late or repeated result finds the job ended, or on a newer run, and changes nothing. */
 async function settle(jobs: JobLog, { jobId, result, failure, ...run }: Run): Promise<Outcome | void> {

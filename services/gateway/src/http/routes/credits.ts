@@ -1,5 +1,5 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { CreditEntryKind, type CreditEntry } from '@sluice/contracts';
+import { CreditEntryKind, jobKindNames, type CreditEntry } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
@@ -26,7 +26,9 @@ const AccountView = Type.Object(
         {
           balance: Type.Integer({ description: 'Below zero after a run that an operator started again.' }),
           prices: Type.Object(
-            { image: Type.Integer({ description: 'For a job.' }), email: Type.Integer() },
+            Object.fromEntries(
+              jobKindNames.map((name) => [name, Type.Integer({ description: `For a job of ${name}.` })]),
+            ),
             { additionalProperties: false },
           ),
         },

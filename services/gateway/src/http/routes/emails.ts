@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Priority } from '@sluice/contracts';
 import { Type } from 'typebox';
+import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
 import { emailOrder, templates, userOrder } from '../../jobs/accept/email-request.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
@@ -43,7 +44,7 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
   const config = { scope: 'jobs:write', limited: true } as const;
   // The priority is in the body: before it is read, only a door that is shut for both can be.
   const onRequest = async (): Promise<void> => {
-    if (!gate.isOpen('EMAILS_EXPRESS')) gate.check('EMAILS');
+    if (!gate.isOpen(laneOf('email', true))) gate.check(laneOf('email', false));
   };
   app.post(
     '/v1/emails',

@@ -83,7 +83,7 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
     },
     async (request) => {
       const { appId } = request.params;
-      if (!isSubjectToken(appId) || ownApps.includes(appId as never)) {
+      if (!isSubjectToken(appId) || ownApps.includes(appId)) {
         throw invalidField('/path/appId', 'must be an app of your own: letters, digits, "-" and "_"');
       }
       const { events, withinMs = 60_000 } = request.body;
@@ -125,7 +125,7 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
       const { appId, messageId } = request.params;
       const absent = new GatewayError('not_found', 'Nothing is known of this message.');
       const flow = flows.find(appId);
-      const own = ownApps.includes(appId as never);
+      const own = ownApps.includes(appId);
       // Our own services speak of jobs, which belong to accounts.
       const owner = own ? (isJobId(messageId) ? (await jobs.read(messageId))?.job.account : undefined) : flow?.account;
       if (owner !== request.account.id) throw absent;

@@ -1,18 +1,17 @@
 import { create } from '@bufbuild/protobuf';
-import { JobKind, JobRequestSchema, Priority, type EmailRequest, type ImageRequest, type Job } from '@sluice/contracts';
+import { jobKinds, JobRequestSchema, Priority, type Job, type JobRequest } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { laneOf, type Gate } from '../../admission/backpressure.ts';
 import { refusalOf, type Targets } from '../../webhooks/target.ts';
+import { recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 
 /** Work as its door handed it in: validated, its uploads stored. */
 export interface JobOrder {
   readonly account: string;
-  readonly work:
-    | { readonly case: 'image'; readonly value: ImageRequest }
-    | { readonly case: 'email'; readonly value: EmailRequest };
+  readonly work: Exclude<JobRequest['work'], { case: undefined }>;
   readonly priority: Priority;
   readonly callbackUrl?: string | undefined;
   readonly notify?: string | undefined;
@@ -49,7 +48,7 @@ export interface AcceptDeps {
 function newJob(order: JobOrder, jobId: string, credits: number): Parameters<JobLog['accept']>[0] {
   return {
     id: jobId,
-    kind: order.work.case === 'image' ? JobKind.IMAGE : JobKind.EMAIL,
+    kind: jobKinds[order.work.case].value,
     priority: order.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
     traceId: order.trace.traceId,
     traceparent: order.trace.traceparent,
@@ -97,7 +96,7 @@ export async function acceptJob(
   const refusal =
     order.callbackUrl === undefined ? undefined : refusalOf(new URL(order.callbackUrl), deps.targets ?? 'any');
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
-  const recipient = order.work.case === 'email' ? order.work.value.to : order.notify;
+  const recipient = recipientOf(order.work) ?? order.notify;
   if (recipient !== undefined) await deps.countRecipient?.(recipient);
   const express = order.priority === Priority.EXPRESS;
   const leave = deps.gate?.enter(laneOf(order.work.case, express));

@@ -7,7 +7,8 @@ import { acceptSystemJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { isRetryable } from './retryable.ts';
-import { callbackOf, uploadsOf, webhookOf, workOf, type Step } from './work.ts';
+import { uploadsOf, workOf } from '../kinds/index.ts';
+import { callbackOf, webhookOf } from './announcements.ts';
 
 export interface OrchestratorDeps {
   readonly bus: Bus;
@@ -57,7 +58,7 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
 async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
   const step = workOf(job.replays === 0 ? job : await withContent(job, deps.jobs));
   if (step === undefined) return { kind: 'deadLetter', reason: 'a job of a kind that is not known' };
-  await publish(deps.bus, step);
+  await step.publish(deps.bus);
   deps.report(job.id, { event: 'published', detail: step.channel.template, traceId: job.traceId });
 }
 
@@ -73,10 +74,10 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
   if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
   await deps.credits.settle(job);
-  await publish(deps.bus, callbackOf(job));
+  await callbackOf(job)?.publish(deps.bus);
   const webhook = webhookOf(job);
   if (webhook !== undefined) {
-    await publish(deps.bus, webhook).catch((error: unknown) => {
+    await webhook.publish(deps.bus).catch((error: unknown) => {
       if (!(error instanceof PublishError) || error.apiCode !== STREAM_FULL) throw error;
       // So many receivers are down that nobody's call fits any more. Waiting would hold up every other job's end.
       log.error({ err: error, job_id: job.id }, 'a webhook was dropped: WEBHOOKS is full');
@@ -108,12 +109,4 @@ async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
     { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
   );
   await acceptSystemJob(deps.jobs, order, derivedJobId('notify', job.id));
-}
-
-async function publish(bus: Bus, step: Step): Promise<void> {
-  const { id } = step;
-  // One call per kind of message: a channel and its message belong together, and a union of pairs has lost that.
-  if (step.kind === 'convert') await bus.publish(step.channel, step.message, { id });
-  else if (step.kind === 'send') await bus.publish(step.channel, step.message, { id });
-  else await bus.publish(step.channel, step.message, { id });
 }

@@ -1,9 +1,11 @@
-import { channels, isSubjectToken } from '@sluice/contracts';
+import { channels, isSubjectToken, jobKindEntries } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
 import { entryOfJob, entryOfLifecycle, type TimelineEntry } from './entry.ts';
 
 /** The services whose words about a job make up its timeline. */
-export const ownApps = ['gateway', 'email', 'image', 'client'] as const;
+export const ownApps: readonly string[] = [
+  ...new Set(['gateway', ...jobKindEntries.map(([, { service }]) => service), 'client']),
+];
 
 /** An entry with where it lies: which stream, and at which sequence there. */
 export interface PlacedEntry {

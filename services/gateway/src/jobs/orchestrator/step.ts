@@ -1,0 +1,20 @@
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import type { Channel, Job } from '@sluice/contracts';
+import { stepId, type Bus } from '@sluice/messaging';
+import type { PubAck } from '@sluice/pipeline';
+
+/** A message to publish for a job, with the id that makes its repeat harmless. */
+export interface Step {
+  readonly id: string;
+  readonly channel: Channel;
+  /** @throws {PublishError} when the broker did not confirm; publishing it again is harmless. */
+  publish(bus: Bus): Promise<PubAck>;
+}
+
+/** Ties a channel to a message of its type. */
+export function step<Desc extends DescMessage>(channel: Channel<Desc>, message: MessageShape<Desc>, id: string): Step {
+  return { id, channel, publish: (bus) => bus.publish(channel, message, { id }) };
+}
+
+/** The id of a job's work: one per run. */
+export const workId = ({ id, replays }: Job): string => stepId(id, 'work', replays);
