@@ -74,6 +74,7 @@ module.exports = {
       source('libs/worker'),
       'joins a service to the bus with its telemetry',
       lib('worker'),
+      lib('cli'),
       lib('contracts'),
       lib('messaging'),
       lib('pipeline'),

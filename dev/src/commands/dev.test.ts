@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, describe, expect, test } from 'vitest';
 import { assertPortFree } from '../free-port.ts';
 import { portsWithOffset } from '../stack.ts';
@@ -23,14 +24,26 @@ function dev(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  const until = async (text: string): Promise<void> => {
-    while (!output.includes(text)) {
+  const until = async (wanted: string): Promise<void> => {
+    while (!output.includes(wanted)) {
       const ended = await Promise.race([once(child.stdout, 'data'), exitCode]);
-      if (!Array.isArray(ended) && !output.includes(text))
-        throw new Error(`ended with ${ended} before "${text}":\n${output}`);
+      if (!Array.isArray(ended) && !output.includes(wanted))
+        throw new Error(`ended with ${ended} before "${wanted}":\n${output}`);
     }
   };
   return { child, exitCode, until, output: () => output };
+}
+
+const ADA = ['--name', 'Ada', '--email', 'ada@example.com'] as const;
+
+/** A root script, without NATS_URL: it has to find the system by itself. */
+async function command(script: string, ...args: readonly string[]) {
+  const env = { ...process.env };
+  delete env['NATS_URL'];
+  const child = spawn(process.execPath, [join(REPOSITORY, script), ...args], { env });
+  const [stdout, stderr] = [text(child.stdout), text(child.stderr)];
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, stdout: await stdout, stderr: await stderr };
 }
 
 /** An offset with every port free: other runs may be on this machine. */
@@ -72,6 +85,29 @@ describe.skipIf(process.platform === 'win32')('pnpm dev', () => {
       await b.until('Ready after');
       expect(pidsAt(first)).toEqual(pids);
       expect(await isReady(first)).toBe(true);
+
+      // Every command finds the one it means, and says how to when that is not clear.
+      for (const offset of [first, second]) {
+        const place = ['--port-offset', String(offset)];
+        const sent = await command('services/client/src/command.ts', 'create-user', ...ADA, ...place);
+        expect(sent).toMatchObject({ code: 0, stderr: '' });
+        const keys = await command('services/gateway/src/cli/keys.ts', 'list', ...place);
+        expect(keys).toEqual({ code: 0, stdout: '0 live keys\n', stderr: '' });
+        expect((await command('dev/src/commands/trace.ts', '0'.repeat(32), ...place)).stdout).toMatch(
+          /^no trace of 0+/,
+        );
+      }
+      for (const [script, ...args] of [
+        ['services/client/src/command.ts', 'create-user', ...ADA],
+        ['services/gateway/src/cli/keys.ts', 'list'],
+        ['services/gateway/src/cli/credits.ts', 'balance', 'acme'],
+        ['services/gateway/src/cli/replay.ts', '--stream', 'EVENTS', '--from', '1'],
+        ['dev/src/commands/trace.ts', '0'.repeat(32)],
+      ] as const) {
+        const { code, stderr } = await command(script, ...args);
+        expect({ script, code }).toEqual({ script, code: 1 });
+        for (const offset of [first, second]) expect(stderr).toContain(`--port-offset ${offset} `);
+      }
 
       // A third one on the offset of the first is refused.
       const again = dev(['--port-offset', String(first)]);

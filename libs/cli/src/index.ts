@@ -1,4 +1,4 @@
-export { errorText, parseCommand, UsageError, type Command } from './parse-command.ts';
+export { errorText, parseCommand, UsageError, type Command, type Options, type Parsed } from './parse-command.ts';
 export { hasExited, isAlive, isSameProcess, processIdentity, type ProcessIdentity } from './process-identity.ts';
 export {
   findRunningStack,

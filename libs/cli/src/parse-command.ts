@@ -1,8 +1,10 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-type Options = NonNullable<ParseArgsConfig['options']>;
+/** Options as `parseArgs` of node:util takes them. */
+export type Options = NonNullable<ParseArgsConfig['options']>;
 type WithHelp<T extends Options> = T & { readonly help: { readonly type: 'boolean'; readonly short: 'h' } };
-type Parsed<T extends Options> = ReturnType<
+/** What was typed, by option. */
+export type Parsed<T extends Options> = ReturnType<
   typeof parseArgs<{ readonly options: WithHelp<T>; readonly allowPositionals: true }>
 >;
 

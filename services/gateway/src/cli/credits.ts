@@ -1,25 +1,27 @@
 /**
  * Credits, from the command line: `pnpm credits grant ACCOUNT AMOUNT [NOTE]`, `balance ACCOUNT`, `list ACCOUNT`. Reads
- * the NATS settings of a service from the environment.
+ * the NATS settings of a service from the environment, or finds the system that `pnpm dev` runs.
  */
+import { UsageError } from '@sluice/cli';
 import { isSubjectToken } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
+import { runBusCommand } from '@sluice/worker/bus-command';
 import { audit } from '../audit/audit.ts';
-import { runCommand, UsageError } from './command-line.ts';
 import { grant, standingOf, statement } from '../credits/ledger.ts';
 
-const usage = `usage: grant ACCOUNT AMOUNT [NOTE]   give credits, or take some with a negative amount
-       balance ACCOUNT               what is left
-       list ACCOUNT                  the last hundred entries, newest first`;
+const usage = `usage: pnpm credits grant ACCOUNT AMOUNT [NOTE]   give credits, or take some with a negative amount
+       pnpm credits balance ACCOUNT               what is left
+       pnpm credits list ACCOUNT                  the last hundred entries, newest first`;
 const LISTED = 100;
 
-await runCommand('credits', usage, () => {
-  const [command, account = '', amountText, ...note] = process.argv.slice(2);
-  if (!isSubjectToken(account)) throw new UsageError('');
+await runBusCommand({ name: 'pnpm credits', usage, options: {}, maxPositionals: Infinity }, ({ positionals }) => {
+  const [command, account = '', amountText, ...note] = positionals;
+  if (!isSubjectToken(account)) throw new UsageError('grant, balance or list is wanted, and an account');
   if (command === 'balance') return (bus) => balance(bus, account);
   if (command === 'list') return (bus) => list(bus, account);
   const amount = Number(amountText);
-  if (command !== 'grant' || !Number.isSafeInteger(amount) || amount === 0) throw new UsageError('');
+  if (command !== 'grant') throw new UsageError(`"${command}" is not grant, balance or list`);
+  if (!Number.isSafeInteger(amount) || amount === 0) throw new UsageError('AMOUNT is a whole number other than 0');
   return (bus) => give(bus, account, amount, note.join(' '));
 });
 

@@ -1,25 +1,29 @@
 /**
  * API keys, from the command line: `pnpm keys create ACCOUNT [SCOPE...]`, `pnpm keys list`, `pnpm keys revoke PREFIX`.
- * Reads the NATS settings of a service from the environment.
+ * Reads the NATS settings of a service from the environment, or finds the system that `pnpm dev` runs.
  */
+import { UsageError } from '@sluice/cli';
 import { buckets, openBucket, type Bus } from '@sluice/messaging';
+import { runBusCommand } from '@sluice/worker/bus-command';
 import { audit } from '../audit/audit.ts';
-import { runCommand, UsageError } from './command-line.ts';
 import { createKey, listKeys, revokeKey, scopes } from '../accounts/api-keys.ts';
 
-const usage = `usage: create ACCOUNT [SCOPE...]   make a key and show it, once (scopes: ${scopes.join(', ')}; all but admin by default)
-       list                        every live key
-       revoke PREFIX               take the key back that begins so`;
+const usage = `usage: pnpm keys create ACCOUNT [SCOPE...]   make a key and show it, once
+       pnpm keys list                        every live key
+       pnpm keys revoke PREFIX               take back the key that begins so
+
+  SCOPE             ${scopes.join(', ')}; all but admin when none is named`;
 
 const writeDown = (bus: Bus, action: string, target: string, detail: Record<string, unknown>): Promise<void> =>
   audit(bus.port, { action, by: 'operator', target, traceId: '', detail }, Date.now);
 
-await runCommand('keys', usage, () => {
-  const [command, first, ...rest] = process.argv.slice(2);
+const maxPositionals = 2 + scopes.length;
+await runBusCommand({ name: 'pnpm keys', usage, options: {}, maxPositionals }, ({ positionals }) => {
+  const [command, first, ...rest] = positionals;
   if (command === 'create' && first !== undefined) return (bus) => make(bus, first, rest);
   if (command === 'list') return list;
   if (command === 'revoke' && first !== undefined) return (bus) => revoke(bus, first);
-  throw new UsageError('');
+  throw new UsageError('create ACCOUNT, list or revoke PREFIX is wanted');
 });
 
 async function make(bus: Bus, account: string, asked: readonly string[]): Promise<void> {

@@ -1,42 +1,50 @@
 /**
  * `pnpm replay --into FILE` rebuilds a read model from the streams; `pnpm replay --stream NAME --from SEQ|TIME` publishes
- * a stretch of a stream again. Both show how far they are. Reads the NATS settings of a service from the environment.
+ * a stretch of a stream again. Both show how far they are. Reads the NATS settings of a service from the environment, or
+ * finds the system that `pnpm dev` runs.
  */
-import { rmSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { UsageError } from '@sluice/cli';
 import type { Bus } from '@sluice/messaging';
+import { runBusCommand } from '@sluice/worker/bus-command';
+import { rmSync } from 'node:fs';
 import { pino } from 'pino';
-import { runCommand, UsageError } from './command-line.ts';
 import { startProjection } from '../history/projection.ts';
 import { openReadModel } from '../history/read-model.ts';
 import { republish, type RepublishSettings } from '../history/republish.ts';
 
-const usage = `usage: --into FILE [--keep]             rebuild the read model in FILE (--keep: go on from where it stands)
-       --stream NAME --from SEQ|TIME   publish messages of a stream again
-         [--to SEQ] [--filter SUBJECT] [--subject SUBJECT] [--name NAME] [--rate PER_SECOND] [--dry-run]`;
+const usage = `usage: pnpm replay --into FILE [--keep]             rebuild the read model in FILE
+       pnpm replay --stream NAME --from SEQ|TIME   publish messages of a stream again
+
+  --keep            go on from where the read model in FILE stands
+  --to SEQ          the last message; the newest one if absent
+  --filter SUBJECT  only messages of this subject
+  --subject SUBJECT publish to this subject instead of the original one
+  --name NAME       tells this replay from others: the same name publishes nothing twice
+  --rate N          messages a second (default 500)
+  --dry-run         count only`;
 
 const show = (text: string): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 };
 
-await runCommand('replay', usage, () => {
-  const { values } = parseArgs({
-    options: {
-      into: { type: 'string' },
-      keep: { type: 'boolean', default: false },
-      stream: { type: 'string' },
-      from: { type: 'string' },
-      to: { type: 'string' },
-      filter: { type: 'string' },
-      subject: { type: 'string' },
-      name: { type: 'string' },
-      rate: { type: 'string', default: '500' },
-      'dry-run': { type: 'boolean', default: false },
-    },
-  });
+const options = {
+  into: { type: 'string' },
+  keep: { type: 'boolean', default: false },
+  stream: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  filter: { type: 'string' },
+  subject: { type: 'string' },
+  name: { type: 'string' },
+  rate: { type: 'string', default: '500' },
+  'dry-run': { type: 'boolean', default: false },
+} as const;
+
+await runBusCommand({ name: 'pnpm replay', usage, options }, ({ values }) => {
   const { into, keep, stream, from, to, filter, subject, rate } = values;
   if (into !== undefined) return (bus) => rebuild(bus, into, keep);
-  if (stream === undefined || from === undefined) throw new UsageError('');
+  if (stream === undefined || from === undefined)
+    throw new UsageError('--into FILE, or --stream NAME and --from SEQ|TIME, is wanted');
   const settings = {
     stream,
     filter,
@@ -58,7 +66,7 @@ function startOf(from: string): number | Date {
 
 function count(option: string, text: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
-  throw new UsageError(`${option} ${text} is no number from 1 on`);
+  throw new UsageError(`${option} ${text} is not a number from 1 on`);
 }
 
 async function rebuild(bus: Bus, path: string, keep: boolean): Promise<void> {
