@@ -55,7 +55,7 @@ beforeAll(async () => {
   });
   bus = await createBus(await connectNats({ url: stack.nats.url, name: 'gateway-kills' }));
   for (const [account, credits] of Object.entries(grants)) {
-    const [key = ''] = (await operator('accounts', 'create', account)).split('\n');
+    const [key = ''] = (await operator('keys', 'create', account)).split('\n');
     keys.set(account, key);
     await operator('credits', 'grant', account, `${credits}`);
   }
@@ -67,8 +67,8 @@ afterAll(async () => {
 });
 
 /** What an operator types: `pnpm keys ...` and `pnpm credits ...`. */
-async function operator(command: 'accounts' | 'credits', ...args: readonly string[]): Promise<string> {
-  const cli = join(ROOT, 'services/gateway/src', command, 'cli.ts');
+async function operator(command: 'keys' | 'credits', ...args: readonly string[]): Promise<string> {
+  const cli = join(ROOT, 'services/gateway/src/cli', `${command}.ts`);
   const env = { ...process.env, NATS_URL: stack.nats.url };
   return (await promisify(execFile)(process.execPath, [cli, ...args], { env })).stdout;
 }

@@ -13,10 +13,9 @@ interface Ended {
   readonly stdout: string;
   readonly stderr: string;
 }
-const commands = { keys: 'accounts', credits: 'credits', replay: 'replay' } as const;
 /** A command as a person types it. Never a stack: what went wrong is a sentence. */
-function run(command: keyof typeof commands, args: readonly string[], url = rig.nats.url): Promise<Ended> {
-  const file = new URL(`../src/${commands[command]}/cli.ts`, import.meta.url).pathname;
+function run(command: 'keys' | 'credits' | 'replay', args: readonly string[], url = rig.nats.url): Promise<Ended> {
+  const file = new URL(`../src/cli/${command}.ts`, import.meta.url).pathname;
   const env = { ...process.env, NATS_URL: url };
   return new Promise((resolve) => {
     execFile(process.execPath, [file, ...args], { env, timeout: 20_000 }, (error, stdout, stderr) => {
