@@ -18,6 +18,7 @@ const faults = {
   payload_too_large: 'caller',
   unsupported_media_type: 'caller',
   corrupt_image: 'caller',
+  unsupported_image: 'caller',
   image_too_large: 'caller',
   idempotency_key_reused: 'caller',
   rate_limited: 'caller',

@@ -18,7 +18,7 @@ let directory: string;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sluice-read-model-'));
   rig = await startRig({ settings: { readModelPath: join(directory, 'one.sqlite') } });
-  await rig.workers({ convert: async ({ options }) => (options?.maxWidth === 13 ? 'corrupt' : undefined) });
+  await rig.workers({ convert: async ({ options }) => (options?.maxWidth === 13 ? 'corrupt_image' : undefined) });
   for (let i = 0; i < 6; i += 1) {
     await rig.call('/v1/emails', { json: { to: `person-${i % 2}@example.com`, template: 'welcome' } });
   }

@@ -8,7 +8,11 @@ let rig: Rig;
 beforeAll(async () => {
   rig = await startRig();
   // A width of 13 stands for a picture that turns out to be broken.
-  await rig.workers({ convert: async ({ options }) => (options?.maxWidth === 13 ? 'corrupt' : undefined) });
+  const failures: Record<number, 'corrupt_image' | 'unsupported_image'> = {
+    13: 'corrupt_image',
+    14: 'unsupported_image',
+  };
+  await rig.workers({ convert: async ({ options }) => failures[options?.maxWidth ?? 0] });
 });
 afterAll(() => rig?.stop());
 
@@ -113,6 +117,15 @@ describe('an image', () => {
     const { body } = await rig.call<JobView>('/v1/images?maxWidth=13', { body: png() });
     expect(await ended(body.id)).toMatchObject({ state: 'failed', attempt: 1, error: { code: 'corrupt_image' } });
     expect(await rig.call(`/v1/jobs/${body.id}/pdf`)).toMatchObject({ status: 422, body: { code: 'corrupt_image' } });
+  });
+
+  test('that is sound and cannot be converted fails once, and is not called corrupt', async () => {
+    const { body } = await rig.call<JobView>('/v1/images?maxWidth=14', { body: png() });
+    expect(await ended(body.id)).toMatchObject({ state: 'failed', attempt: 1, error: { code: 'unsupported_image' } });
+    expect(await rig.call(`/v1/jobs/${body.id}/pdf`)).toMatchObject({
+      status: 422,
+      body: { code: 'unsupported_image' },
+    });
   });
 });
 

@@ -55,7 +55,11 @@ export interface Rig {
 }
 
 export interface Behaviour {
-  readonly convert?: (work: ConvertImage, attempt: number, signal: AbortSignal) => Promise<Outcome | 'corrupt' | void>;
+  readonly convert?: (
+    work: ConvertImage,
+    attempt: number,
+    signal: AbortSignal,
+  ) => Promise<Outcome | 'corrupt_image' | 'unsupported_image' | void>;
   readonly send?: (work: SendEmail, attempt: number) => Promise<Outcome | void>;
 }
 
@@ -181,13 +185,13 @@ async function startWorkers(bus: Bus, store: ObjectStore, behaviour: Behaviour):
       flow: { expiresMs: 1_000, idleHeartbeatMs: 400 },
       handle: async ({ data, attempt }, { signal }) => {
         const asked = await behaviour.convert?.(data, attempt, signal);
-        if (asked !== undefined && asked !== 'corrupt') return asked;
+        if (asked !== undefined && typeof asked !== 'string') return asked;
         if (asked === undefined)
           await store.put(data.outputKey, Buffer.from('%PDF-1.7 a page'), { contentType: 'application/pdf' });
         const { jobId, outputKey, replays } = data;
         const outcome =
-          asked === 'corrupt'
-            ? ({ case: 'failed', value: { code: 'corrupt_image', detail: 'The image ends early.' } } as const)
+          asked !== undefined
+            ? ({ case: 'failed', value: { code: asked, detail: 'The image ends early.' } } as const)
             : ({
                 case: 'succeeded',
                 value: { key: outputKey, pages: data.sources.length, width: 8, height: 6, sha256: 'ab' },

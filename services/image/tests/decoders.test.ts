@@ -118,7 +118,13 @@ describe('a decoder', () => {
 
   it('is killed when the caller aborts', async () => {
     const decoders = pool({ start: broken('setInterval(() => {}, 1000)') });
-    const request = { format: 'webp', flatten: false, maxPixels: 1e6, maxPages: 1 } as const;
+    const request = {
+      format: 'webp',
+      quality: 'lossless',
+      stripMetadata: false,
+      maxPixels: 1e6,
+      maxPages: 1,
+    } as const;
     const late = AbortSignal.timeout(100);
     const events = decoders.decode([webp][Symbol.iterator]() as never, request, late);
     await expect(events.next()).rejects.toThrow();
@@ -127,7 +133,13 @@ describe('a decoder', () => {
 
   it('is not killed when a caller that still waits aborts', async () => {
     const decoders = pool({ start: broken('setInterval(() => {}, 1000)') });
-    const request = { format: 'webp', flatten: false, maxPixels: 1e6, maxPages: 1 } as const;
+    const request = {
+      format: 'webp',
+      quality: 'lossless',
+      stripMetadata: false,
+      maxPixels: 1e6,
+      maxPages: 1,
+    } as const;
     const decode = (signal: AbortSignal): Promise<unknown> =>
       decoders.decode([webp][Symbol.iterator]() as never, request, signal).next();
     const [patient, hasty] = [new AbortController(), new AbortController()];

@@ -124,7 +124,8 @@ async function tryOne(
         kind: 'fault',
         what: `${path}: the PDF differs from sharp by ${difference}${strict ? '' : ' (damaged)'}`,
       };
-    return { kind: 'drawn', damaged: strict === undefined };
+    // A file that was repaired stops sharp, but the JPEG in its PDF does not.
+    return { kind: 'drawn', damaged: strict === undefined && !(await isSound(pdf)) };
   } catch (error) {
     return { kind: 'fault', what: `${path}: the PDF cannot be read: ${String(error)}` };
   }
@@ -136,6 +137,13 @@ function stopsSharp(pdf: Buffer): Promise<boolean> {
     () => false,
     (error: unknown) => String(error).includes('VipsJpeg'),
   );
+}
+
+/** Whether the picture in a PDF is none that is copied, or a JPEG that sharp reads without a warning. */
+async function isSound(pdf: Buffer): Promise<boolean> {
+  const [soi, eoi] = [pdf.indexOf(Buffer.from([0xff, 0xd8, 0xff])), pdf.lastIndexOf(Buffer.from([0xff, 0xd9]))];
+  if (!pdf.includes('/DCTDecode')) return true;
+  return (await reading(pdf.subarray(soi, eoi + 2), 'warning')) !== undefined;
 }
 
 async function reading(

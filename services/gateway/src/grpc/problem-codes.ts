@@ -27,6 +27,7 @@ export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {
   payload_too_large: Code.ResourceExhausted,
   unsupported_media_type: Code.InvalidArgument,
   corrupt_image: Code.InvalidArgument,
+  unsupported_image: Code.InvalidArgument,
   image_too_large: Code.InvalidArgument,
   idempotency_key_reused: Code.AlreadyExists,
   rate_limited: Code.ResourceExhausted,

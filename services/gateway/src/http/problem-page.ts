@@ -17,6 +17,8 @@ const advice: Readonly<Record<ErrorCode, string>> = {
   payload_too_large: 'Send less, or send it in several requests.',
   unsupported_media_type: 'Send one of the kinds that `detail` names. The bytes decide, not the declared type.',
   corrupt_image: 'Send the whole file: what arrived is not a complete image.',
+  unsupported_image:
+    'The file is sound, but of a form that is not decoded. Save it as `detail` says and send it again.',
   image_too_large: 'Send the image with fewer pixels.',
   idempotency_key_reused: 'Use a new key for a new request. The job of the first one is named by `jobId`.',
   rate_limited: 'Wait as long as `Retry-After` says. `RateLimit` tells what is left.',

@@ -18,6 +18,7 @@ export const problems = {
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The content is of a kind that is not accepted' },
   corrupt_image: { status: 422, title: 'The image is damaged and cannot be read' },
+  unsupported_image: { status: 422, title: 'The image is of a form that cannot be converted' },
   image_too_large: { status: 422, title: 'The image has too many pixels' },
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   rate_limited: { status: 429, title: 'Too many requests' },

@@ -2,6 +2,7 @@
 export type ConversionErrorCode =
   | 'unsupported_media_type'
   | 'corrupt_image'
+  | 'unsupported_image'
   | 'image_too_large'
   | 'payload_too_large'
   | 'timeout'
@@ -31,6 +32,14 @@ export class CorruptImageError extends ConversionError {
   override readonly name = 'CorruptImageError';
   constructor(message: string, options?: ErrorOptions) {
     super('corrupt_image', message, options);
+  }
+}
+
+/** The file is sound and of an accepted format, but of a form of it that is not decoded. */
+export class UnsupportedImageError extends ConversionError {
+  override readonly name = 'UnsupportedImageError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('unsupported_image', message, options);
   }
 }
 
@@ -69,6 +78,7 @@ export class DecoderCrashedError extends ConversionError {
 const classes = {
   unsupported_media_type: UnsupportedMediaTypeError,
   corrupt_image: CorruptImageError,
+  unsupported_image: UnsupportedImageError,
   image_too_large: ImageTooLargeError,
   payload_too_large: PayloadTooLargeError,
   timeout: ConversionTimeoutError,

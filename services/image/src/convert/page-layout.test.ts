@@ -1,23 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { credibleDensity, layOut } from './page-layout.ts';
-
-describe('density', () => {
-  it('is taken in whole pixels per inch', () => {
-    expect(credibleDensity({ x: 299.9994, y: 149.6 })).toEqual({ x: 300, y: 150 });
-  });
-
-  it('below 30 is a placeholder, and 96 as browsers have it', () => {
-    for (const density of [
-      undefined,
-      { x: 0, y: 0 },
-      { x: 1, y: 1 },
-      { x: 25.4, y: 25.4 },
-      { x: 300, y: Number.NaN },
-    ]) {
-      expect(credibleDensity(density)).toEqual({ x: 96, y: 96 });
-    }
-  });
-});
+import { layOut } from './page-layout.ts';
 
 describe('a page', () => {
   const at = (x: number, y = x) => ({ x, y });

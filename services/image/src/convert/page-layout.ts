@@ -1,10 +1,5 @@
+import type { Density } from './metadata/density.ts';
 import type { PageSize } from './options.ts';
-
-/** Pixels per inch across and down. */
-export interface Density {
-  readonly x: number;
-  readonly y: number;
-}
 
 /** EXIF's orientation: how the stored picture is to be turned before it is seen. 5 to 8 swap width and height. */
 export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
@@ -16,20 +11,6 @@ export interface PageLayout {
   /** How many points one unit of the page stands for: 1, but for pages beyond 200 inches. */
   readonly userUnit: number;
   readonly picture: { readonly x: number; readonly y: number; readonly width: number; readonly height: number };
-}
-
-/** What browsers assume of a picture that does not say. */
-const assumedDensity = 96;
-// Encoders write placeholders such as 1, or 25.4 for "none" (1,000 pixels per metre): a photo would be metres wide.
-const leastCredibleDensity = 30;
-const mostCredibleDensity = 20_000;
-
-/** A density worth believing, in whole pixels per inch; 96 in place of any other. */
-export function credibleDensity(density: Density | undefined): Density {
-  const x = Math.round(density?.x ?? 0);
-  const y = Math.round(density?.y ?? 0);
-  const credible = (value: number): boolean => value >= leastCredibleDensity && value <= mostCredibleDensity;
-  return credible(x) && credible(y) ? { x, y } : { x: assumedDensity, y: assumedDensity };
 }
 
 const paper: Record<Exclude<PageSize, 'image'>, { short: number; long: number }> = {

@@ -7,6 +7,10 @@ export interface DrawnPicture {
   readonly height: number;
   readonly rgba: Buffer;
   readonly page: { readonly width: number; readonly height: number; readonly userUnit: number };
+  /** As its dictionary names it, and of ICCBased the profile itself. */
+  readonly colourSpace: string;
+  readonly profile: Buffer | undefined;
+  readonly bits: number;
 }
 
 interface PdfObject {
@@ -31,7 +35,13 @@ export async function readPictures(pdf: Buffer): Promise<DrawnPicture[]> {
     const resources = get(reference(page.text, 'Resources'));
     const picture = get(Number(/\/I\d+ (\d+) 0 R/.exec(resources.text)?.[1]));
     const box = /\/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]/.exec(page.text);
+    const profileId = Number(/\/ICCBased (\d+) 0 R/.exec(picture.text)?.[1] ?? 0);
+    const profile = profileId > 0 ? get(profileId) : undefined;
     pictures.push({
+      colourSpace: /\/ColorSpace (?:\[\s*)?\/(\w+)/.exec(picture.text)?.[1] ?? '',
+      bits: Number(number(picture.text, 'BitsPerComponent')),
+      profile:
+        profile?.text.includes('/FlateDecode') && profile.stream ? zlib.inflateSync(profile.stream) : profile?.stream,
       ...(await turn(await drawPicture(picture, get), placement(get(reference(page.text, 'Contents'))))),
       page: { width: Number(box?.[1]), height: Number(box?.[2]), userUnit: Number(number(page.text, 'UserUnit') ?? 1) },
     });
@@ -158,6 +168,11 @@ function drawSamples(
       if (key) keyed &&= sample >= (key[k * 2] ?? 0) && sample <= (key[k * 2 + 1] ?? 0);
     }
     for (let k = 0; k < 3; k++) {
+      if (channels === 4) {
+        const [ink = 0, black = 0] = [samples[i * 4 + k], samples[i * 4 + 3]].map((value) => to8(value ?? 0, bits));
+        rgba[i * 4 + k] = Math.round(((255 - ink) * (255 - black)) / 255);
+        continue;
+      }
       const sample = samples[i * channels + (channels === 1 ? 0 : k)] ?? 0;
       rgba[i * 4 + k] = colours ? (colours[Math.min(sample, colours.length / 3 - 1) * 3 + k] ?? 0) : to8(sample, bits);
     }

@@ -130,7 +130,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
             description: 'A short-lived URL of the PDF.',
             headers: { Location: { type: 'string', description: 'Good for five minutes.' } },
           },
-          ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image'),
+          ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image', 'unsupported_image'),
         },
       },
     },
@@ -139,7 +139,8 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
       const work = job.result?.work;
       if (work?.case !== 'image') {
         if (job.error !== undefined) {
-          const code = job.error.code === 'corrupt_image' ? 'corrupt_image' : 'job_failed';
+          const { code: reason } = job.error;
+          const code = reason === 'corrupt_image' || reason === 'unsupported_image' ? reason : 'job_failed';
           throw new GatewayError(code, `${job.error.code}: ${job.error.detail}`, { jobId: job.id });
         }
         if (isTerminal(job.state)) throw new GatewayError('not_found', 'This job has no PDF.', { jobId: job.id });

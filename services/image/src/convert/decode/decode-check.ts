@@ -1,6 +1,6 @@
 import sharp from 'sharp';
 import { CorruptImageError } from '../errors.ts';
-import { DamageReport } from './jpeg-damage.ts';
+import { DamageReport } from './libvips-warnings.ts';
 import type { VerifyRequest } from './decoder-protocol.ts';
 
 // sharp decodes at an eighth only what it is asked to make smaller than that.

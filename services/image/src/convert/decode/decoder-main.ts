@@ -41,6 +41,7 @@ async function answer(file: Buffer, request: DecodeRequest | VerifyRequest): Pro
     if ('verify' in request) await verifyJpeg(file, request);
     else {
       await rasterise(file, request, {
+        profile: (bytes) => writeFrame(pipe, frameType.profile, bytes),
         image: (image) => writeJson(pipe, frameType.image, image),
         colour: (bytes) => writeFrame(pipe, frameType.colour, bytes),
         alpha: (bytes) => writeFrame(pipe, frameType.alpha, bytes),

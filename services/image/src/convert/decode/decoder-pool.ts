@@ -294,6 +294,8 @@ function asEvent({ type, payload }: Frame): DecodeEvent {
   switch (type) {
     case frameType.image:
       return { kind: 'image', image: asImage(JSON.parse(payload.toString()) as DecodedImage) };
+    case frameType.profile:
+      return { kind: 'profile', bytes: payload };
     case frameType.colour:
       return { kind: 'colour', bytes: payload };
     case frameType.alpha:
@@ -307,6 +309,11 @@ function asEvent({ type, payload }: Frame): DecodeEvent {
   }
 }
 
+function isDensity(value: DecodedImage['density']): boolean {
+  if (value === undefined) return true;
+  return typeof value.x === 'number' && typeof value.y === 'number' && ['inch', 'ratio'].includes(value.unit);
+}
+
 // What a decoder says goes into a document: one that was taken over could say anything.
 function asImage(value: DecodedImage): DecodedImage {
   const side = (pixels: unknown): boolean => Number.isInteger(pixels) && (pixels as number) > 0;
@@ -314,9 +321,12 @@ function asImage(value: DecodedImage): DecodedImage {
     side(value.width) &&
     side(value.height) &&
     [1, 8, 16].includes(value.bits) &&
-    ['gray', 'rgb'].includes(value.colour) &&
+    ['gray', 'rgb', 'cmyk'].includes(value.colour) &&
     ['jpeg', 'rows'].includes(value.encoding) &&
-    (value.density === undefined || typeof value.density === 'number');
+    Number.isInteger(value.orientation) &&
+    value.orientation >= 1 &&
+    value.orientation <= 8 &&
+    isDensity(value.density);
   if (!sane) throw new DecoderCrashedError('the decoder sent an impossible picture');
   return value;
 }

@@ -1,16 +1,21 @@
 import type { Duplex } from 'node:stream';
 import type { ImageFormat } from '@sluice/contracts';
 import type { ConversionErrorCode } from '../errors.ts';
+import type { StatedDensity } from '../metadata/density.ts';
+import type { Quality } from '../options.ts';
+import type { Orientation } from '../page-layout.ts';
 
 /** What the service asks of a decoder process. The file's bytes follow. */
 export interface DecodeRequest {
   readonly format: ImageFormat;
-  /** JPEG quality and chroma, or undefined to keep every pixel as it is. */
-  readonly jpeg?: { readonly quality: number; readonly fullChroma: boolean } | undefined;
-  /** Lay what is transparent over white instead of keeping the alpha. */
-  readonly flatten: boolean;
+  readonly quality: Quality;
+  /** Apply a colour profile instead of sending it. */
+  readonly stripMetadata: boolean;
+  /** Of the picture as it is seen. */
   readonly maxWidth?: number | undefined;
   readonly maxHeight?: number | undefined;
+  /** How the picture is turned, where the service has read it already and the file that follows does not say. */
+  readonly orientation?: Orientation | undefined;
   readonly maxPixels: number;
   readonly maxPages: number;
 }
@@ -23,22 +28,28 @@ export interface VerifyRequest {
   readonly height: number;
 }
 
-/** One decoded picture, upright and in sRGB or gray, ready to be drawn by a PDF. */
+/** One decoded picture as it is stored, not turned, in the colours of its profile: ready to be drawn by a PDF. */
 export interface DecodedImage {
   readonly width: number;
   readonly height: number;
   readonly bits: 1 | 8 | 16;
-  readonly colour: 'gray' | 'rgb';
+  readonly colour: 'gray' | 'rgb' | 'cmyk';
   /** `jpeg`: a JPEG file. `rows`: a zlib stream of rows with PNG filters. */
   readonly encoding: 'jpeg' | 'rows';
   /** Whether rows of alpha follow those of colour, of the same size and depth but for JPEG, whose alpha has 8 bits. */
   readonly alpha: boolean;
-  /** Pixels per inch. */
-  readonly density?: number | undefined;
+  readonly density?: StatedDensity | undefined;
+  readonly orientation: Orientation;
+  /** Bytes of the colour profile, which has been sent before the picture; 0 for none. */
+  readonly profileBytes: number;
 }
 
-/** What comes back: for each picture `image`, `colour`s, then `alpha`s if it has any; at the end `done` or `failed`. */
+/**
+ * What comes back: for each picture its `profile` if it has one, `image`, `colour`s, then `alpha`s if it has any; at the
+ * end `done` or `failed`.
+ */
 export type DecodeEvent =
+  | { readonly kind: 'profile'; readonly bytes: Buffer }
   | { readonly kind: 'image'; readonly image: DecodedImage }
   | { readonly kind: 'colour'; readonly bytes: Buffer }
   | { readonly kind: 'alpha'; readonly bytes: Buffer }
@@ -57,6 +68,7 @@ export const frameType = {
   inputEnd: 0x45,
   // Instead of the end: the rest of the file will not come.
   drop: 0x58,
+  profile: 0x4d,
   image: 0x50,
   colour: 0x43,
   alpha: 0x41,

@@ -1,30 +1,32 @@
-import { FILE_TYPE_BYTES, type ImageFormat } from '@sluice/contracts';
+import { ByteReader } from '../byte-reader.ts';
+import { CorruptImageError, DecoderCrashedError, UnsupportedImageError } from '../errors.ts';
+import { decodableJpeg } from '../jpeg/decodable-jpeg.ts';
+import { readJpegHeader } from '../jpeg/jpeg-header.ts';
+import { pageDensity, type StatedDensity } from '../metadata/density.ts';
+import { profileFor, profileOfIccp, type IccProfile } from '../metadata/icc.ts';
+import { layOut, orientedSize, type Orientation } from '../page-layout.ts';
 import type { DrawnPage, PageJob } from '../page-job.ts';
-import { CorruptImageError, DecoderCrashedError } from '../errors.ts';
-import type { ConvertOptions } from '../options.ts';
-import { credibleDensity, layOut } from '../page-layout.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import { checkedPng } from '../png/checked-png.ts';
-import { ByteReader } from '../byte-reader.ts';
+import { decodablePng } from '../png/decodable-png.ts';
+import { readPngMetadata } from '../png/png-metadata.ts';
 import type { DecodedImage, DecodeRequest } from './decoder-protocol.ts';
 
-/** Draws what cannot be copied: a decoder process decodes it, scaled and turned as asked. */
+/** Draws what cannot be copied: a decoder process decodes it, scaled as asked. */
 export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
-  const { context, options, format } = job;
+  const { context, format } = job;
   const reader = job.reader.untouched ? job.reader : await reopen(job);
   try {
-    const lossySource = await isLossy(reader, format);
-    const request = decodeRequest(job, lossySource);
+    const input = await decoderInput(job, reader);
     const drawn: DrawnPage[] = [];
-    const page = new OpenPage(job);
-    const file = format === 'png' ? checkedPng(reader) : reader.rest();
-    for await (const event of context.decoders.decode(file, request, context.signal)) {
+    const page = new OpenPage(job, input.facts);
+    for await (const event of context.decoders.decode(input.file, requestFor(job, input), context.signal)) {
       if (event.kind === 'image') {
         await page.end();
-        await page.begin(event.image, options);
-        drawn.push({ path: 'decode', format, width: event.image.width, height: event.image.height });
-      } else await page.write(event.kind, event.bytes);
+        await page.begin(event.image);
+        drawn.push({ path: 'decode', format, ...orientedSize(event.image, event.image.orientation) });
+      } else if (event.kind === 'profile') page.profile(event.bytes);
+      else await page.write(event.kind, event.bytes);
     }
     await page.end();
     if (drawn.length === 0) throw new CorruptImageError('no picture in the file');
@@ -39,26 +41,84 @@ async function reopen({ source, reader, context }: PageJob): Promise<ByteReader>
   return ByteReader.open(source, context.limits.maxInputBytes);
 }
 
-/** The page that is being drawn: its colour comes first, its alpha after. */
+/** What was read of a file before its decoder sees it. Of formats that are not read here, the decoder tells. */
+interface HeaderFacts {
+  readonly density: StatedDensity | undefined;
+  readonly orientation: Orientation;
+  readonly profile: IccProfile | undefined;
+}
+
+interface DecoderInput {
+  readonly file: AsyncIterable<Uint8Array>;
+  readonly facts?: HeaderFacts;
+}
+
+async function decoderInput(job: PageJob, reader: ByteReader): Promise<DecoderInput> {
+  const { stripMetadata } = job.options;
+  if (job.format === 'png') {
+    const metadata = await readPngMetadata(reader);
+    const { iccp, orientation, density } = metadata;
+    const profile = iccp && (await profileOfIccp(iccp, metadata.profileComponents));
+    const file = decodablePng(reader, metadata, stripMetadata && profile !== undefined);
+    return { file, facts: { density, orientation, profile } };
+  }
+  if (job.format === 'jpeg') {
+    const header = await readJpegHeader(reader);
+    if (header.notDecoded !== undefined) throw new UnsupportedImageError(header.notDecoded);
+    const { density, orientation, profile } = header;
+    return { file: decodableJpeg(reader, header, stripMetadata), facts: { density, orientation, profile } };
+  }
+  return { file: reader.rest() };
+}
+
+function requestFor({ options, format, context }: PageJob, { facts }: DecoderInput): DecodeRequest {
+  const { quality, stripMetadata, maxWidth, maxHeight } = options;
+  const { maxDecodedPixels: maxPixels, maxPages } = context.limits;
+  return { format, quality, stripMetadata, maxWidth, maxHeight, orientation: facts?.orientation, maxPixels, maxPages };
+}
+
+/** The page that is being drawn: its profile comes first, then its colour, its alpha after. */
 class OpenPage {
   readonly #job: PageJob;
+  readonly #facts: HeaderFacts | undefined;
+  #profile: Buffer | undefined;
   #page: PagePicture | undefined;
   #stream: PictureStream | undefined;
   #image: DecodedImage | undefined;
   #inAlpha = false;
 
-  constructor(job: PageJob) {
+  constructor(job: PageJob, facts: HeaderFacts | undefined) {
     this.#job = job;
+    this.#facts = facts;
   }
 
-  async begin(image: DecodedImage, options: ConvertOptions): Promise<void> {
-    const stated = options.stripMetadata || image.density === undefined ? undefined : image.density;
-    const density = credibleDensity(stated === undefined ? undefined : { x: stated, y: stated });
-    const layout = layOut(image, density, 1, options.pageSize);
+  profile(bytes: Buffer): void {
+    this.#profile = bytes;
+  }
+
+  async begin(image: DecodedImage): Promise<void> {
+    const { options, document } = this.#job;
+    const { density, orientation } = this.#facts ?? image;
+    const layout = layOut(
+      image,
+      pageDensity(options.stripMetadata ? undefined : density),
+      orientation,
+      options.pageSize,
+    );
     this.#image = image;
     this.#inAlpha = false;
-    this.#page = await this.#job.document.addPage(layout, 1, colourImage(image), image.alpha);
+    const colour = colourImage(image, this.#profileOf(image));
+    this.#page = await document.addPage(layout, orientation, colour, image.alpha);
     this.#stream = this.#page.picture;
+  }
+
+  #profileOf(image: DecodedImage): IccProfile | undefined {
+    const sent = this.#profile;
+    this.#profile = undefined;
+    if (this.#job.options.stripMetadata) return undefined;
+    const known = this.#facts?.profile;
+    if (known) return known.components === componentsOf[image.colour] ? known : undefined;
+    return sent && profileFor(sent, componentsOf[image.colour]);
   }
 
   async write(kind: 'colour' | 'alpha', bytes: Buffer): Promise<void> {
@@ -85,44 +145,24 @@ class OpenPage {
   }
 }
 
-function colourImage(image: DecodedImage): PdfImage {
-  const components = image.colour === 'gray' ? 1 : 3;
+const componentsOf = { gray: 1, rgb: 3, cmyk: 4 } as const;
+const deviceOf = { gray: 'DeviceGray', rgb: 'DeviceRGB', cmyk: 'DeviceCMYK' } as const;
+
+function colourImage(image: DecodedImage, profile: IccProfile | undefined): PdfImage {
+  const { width, height, bits, colour, encoding } = image;
   return {
-    width: image.width,
-    height: image.height,
-    bits: image.bits,
-    colour: image.colour === 'gray' ? 'DeviceGray' : 'DeviceRGB',
-    ...(image.encoding === 'jpeg' ? { filter: 'DCTDecode' } : { filter: 'FlateDecode', predictorColours: components }),
+    width,
+    height,
+    bits,
+    colour: deviceOf[colour],
+    profile,
+    // libjpeg writes CMYK as Adobe does, counting down.
+    ...(encoding === 'jpeg'
+      ? { filter: 'DCTDecode', inverted: colour === 'cmyk' }
+      : { filter: 'FlateDecode', predictorColours: componentsOf[colour] }),
   };
 }
 
 function alphaImage({ width, height, bits }: DecodedImage): PdfImage {
   return { width, height, bits, colour: 'DeviceGray', filter: 'FlateDecode', predictorColours: 1 };
-}
-
-// Transparent parts of a picture that was asked for as JPEG are laid over white; otherwise its alpha is kept.
-const lowQuality = { jpeg: { quality: 80, fullChroma: false }, flatten: true };
-const highQuality = { jpeg: { quality: 90, fullChroma: true }, flatten: true };
-const lossyAlready = { jpeg: { quality: 90, fullChroma: false }, flatten: false };
-const lossless = { jpeg: undefined, flatten: false };
-
-function decodeRequest({ options, format, context }: PageJob, lossySource: boolean): DecodeRequest {
-  const coding = { low: lowQuality, high: highQuality, auto: lossySource ? lossyAlready : lossless, lossless };
-  return {
-    format,
-    ...coding[options.quality],
-    maxWidth: options.maxWidth,
-    maxHeight: options.maxHeight,
-    maxPixels: context.limits.maxDecodedPixels,
-    maxPages: context.limits.maxPages,
-  };
-}
-
-/** Whether the source has lost detail to compression already, so that JPEG 90 costs little and saves much. */
-async function isLossy(reader: ByteReader, format: ImageFormat): Promise<boolean> {
-  if (format === 'avif' || format === 'jpeg') return true;
-  if (format !== 'webp') return false;
-  // An extended file names its coding in a later chunk.
-  const coding = (await reader.peek(FILE_TYPE_BYTES)).toString('latin1', 12, 16);
-  return coding === 'VP8X' ? !(await reader.peek(64 * 1024)).includes('VP8L') : coding === 'VP8 ';
 }

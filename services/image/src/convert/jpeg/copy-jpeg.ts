@@ -1,9 +1,10 @@
 import type { DrawnPage, PageJob } from '../page-job.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
-import { credibleDensity, layOut, orientedSize } from '../page-layout.ts';
+import { pageDensity } from '../metadata/density.ts';
+import { layOut, orientedSize } from '../page-layout.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
-import type { ByteReader } from '../byte-reader.ts';
+import { ByteReader } from '../byte-reader.ts';
 import { readJpegHeader, type JpegHeader } from './jpeg-header.ts';
 import { readScans } from './jpeg-scans.ts';
 import { verifyOnTheWay } from './verify-while-copying.ts';
@@ -23,23 +24,38 @@ export async function copyJpeg(job: PageJob): Promise<DrawnPage | undefined> {
   }
   const seen = orientedSize(frame, orientation);
   const change = !fits(seen, options) || (options.stripMetadata && header.hasProfile);
-  if (!header.copyable || change) return undefined;
+  if (!header.huffman || header.notDecoded !== undefined || change) return undefined;
 
-  const density = credibleDensity(options.stripMetadata ? undefined : header.density);
+  const density = pageDensity(options.stripMetadata ? undefined : header.density);
   const layout = layOut(frame, density, orientation, options.pageSize);
   const { picture } = await document.addPage(layout, orientation, pdfImage(header), false);
-  const verified = job.context.verifyJpeg ?? false;
-  const pieces = readPieces(reader, header);
+  let verified = job.context.verifyJpeg ?? false;
+  let endMissing = false;
+  const pieces = readPieces(reader, header, () => (endMissing = true));
   if (verified) await verifyOnTheWay(pieces, job, frame, (piece) => picture.write(piece));
   else for await (const piece of pieces) await picture.write(piece);
   await picture.end();
+  if ((endMissing || header.tablesAssumed) && !verified) {
+    await verifyAgain(job, frame);
+    verified = true;
+  }
   return { path: 'passthrough', format: 'jpeg', ...seen, verified };
 }
 
 /** What is copied of the file, in pieces that are valid until the next is asked for. */
-async function* readPieces(reader: ByteReader, header: JpegHeader): AsyncGenerator<Buffer> {
+async function* readPieces(reader: ByteReader, header: JpegHeader, onMissingEnd?: () => void): AsyncGenerator<Buffer> {
   yield* header.segments;
-  yield* readScans(reader, header);
+  yield* readScans(reader, header, onMissingEnd);
+}
+
+/** Reads the picture a second time, through a decoder: whether a file that was repaired has all of its data. */
+async function verifyAgain(job: PageJob, frame: JpegHeader['frame']): Promise<void> {
+  const reader = await ByteReader.open(job.source, job.context.limits.maxInputBytes);
+  try {
+    await verifyOnTheWay(readPieces(reader, await readJpegHeader(reader)), job, frame, async () => {});
+  } finally {
+    await reader.close();
+  }
 }
 
 function pdfImage({ frame, profile, adobe }: JpegHeader): PdfImage {

@@ -1,21 +1,29 @@
 import { CorruptImageError } from '../errors.ts';
 import { readExif } from '../metadata/exif.ts';
 import { profileFor, type IccProfile } from '../metadata/icc.ts';
-import type { Density, Orientation } from '../page-layout.ts';
+import { jfifDensity, preferredDensity, type StatedDensity } from '../metadata/density.ts';
+import type { Orientation } from '../page-layout.ts';
 import type { ByteReader } from '../byte-reader.ts';
 import { JpegTables, readFrame, type JpegFrame } from './jpeg-tables.ts';
+import { readMarker } from './read-marker.ts';
+import { wholeScanHeader } from './scan-header.ts';
+import { standardHuffmanTables } from './standard-huffman-tables.ts';
 
 /** Everything of a JPEG before its first scan: what it means, and what of it is worth copying. */
 export interface JpegHeader {
   readonly frame: JpegFrame;
-  readonly density?: Density;
+  readonly density?: StatedDensity;
   readonly orientation: Orientation;
   readonly profile?: IccProfile;
   readonly hasProfile: boolean;
   /** Adobe's marker was there: four-component samples count down. */
   readonly adobe: boolean;
-  /** Whether PDF's DCTDecode takes it as it is. */
-  readonly copyable: boolean;
+  /** Coded with Huffman tables, in sequence or progressively: what PDF's DCTDecode takes. */
+  readonly huffman: boolean;
+  /** It has no Huffman tables and was given the standard ones: only a decoder can tell whether they are the right ones. */
+  readonly tablesAssumed: boolean;
+  /** Why it can be neither copied nor decoded, where that is so. */
+  readonly notDecoded?: string;
   /** The tables so far: scans to come may use them and add to them. */
   readonly tables: JpegTables;
   /** The segments to copy, from SOI up to and with the first SOS. */
@@ -61,6 +69,9 @@ export async function readJpegHeader(reader: ByteReader): Promise<JpegHeader> {
   const collected = new HeaderCollector(soi);
   while (reader.receivedBytes <= mostHeaderBytes) {
     const code = await readMarker(reader);
+    if (code === marker.soi || code === marker.eoi || (code >= 0xd0 && code <= 0xd7)) {
+      throw new CorruptImageError('JPEG: unexpected marker before the picture');
+    }
     const length = (await reader.peek(2)).length === 2 ? (await reader.peek(2)).readUInt16BE(0) : 0;
     if (length < 2) throw new CorruptImageError('JPEG: broken segment');
     const segment = await reader.read(length);
@@ -70,21 +81,26 @@ export async function readJpegHeader(reader: ByteReader): Promise<JpegHeader> {
   throw new CorruptImageError('JPEG: no picture behind its header');
 }
 
-async function readMarker(reader: ByteReader): Promise<number> {
-  const [prefix, first] = await reader.read(2);
-  if (prefix !== 0xff) throw new CorruptImageError('JPEG: bytes between segments');
-  let code = first as number;
-  while (code === 0xff) code = (await reader.read(1))[0] as number;
-  if (code === 0 || code === marker.soi || code === marker.eoi || (code >= 0xd0 && code <= 0xd7)) {
-    throw new CorruptImageError('JPEG: unexpected marker before the picture');
-  }
-  return code;
-}
-
 // Baseline, extended and progressive: what DCTDecode has.
 function isHuffman(frameCode: number): boolean {
   return frameCode >= 0xc0 && frameCode <= 0xc2;
 }
+
+/** A form of JPEG that the standard has and no decoder here. */
+function whyNotDecoded(frameCode: number, frame: JpegFrame): string | undefined {
+  const form =
+    frame.bits !== 8
+      ? `${frame.bits} bits per sample`
+      : frame.components.length === 2
+        ? 'two components'
+        : frame.height === 0
+          ? 'its height behind its first scan'
+          : hierarchical.has(frameCode)
+            ? 'hierarchical coding'
+            : undefined;
+  return form && `JPEG with ${form} is not decoded: save it as 8-bit baseline or progressive JPEG`;
+}
+const hierarchical = new Set([0xc5, 0xc6, 0xc7, 0xcd, 0xce, 0xcf]);
 
 // APP0 to APP15, comments, and a number of lines for pictures that do not state it. Decoders know no others.
 function isLeftBehind(code: number): boolean {
@@ -101,9 +117,11 @@ class HeaderCollector {
   readonly #profileParts: Buffer[] = [];
   #frame: JpegFrame | undefined;
   #frameCode = 0;
-  #jfif: Density | undefined;
-  #exif: { orientation: Orientation; density?: Density } | undefined;
+  #hasJfif = false;
+  #jfif: StatedDensity | undefined;
+  #exif: { orientation: Orientation; density?: StatedDensity } | undefined;
   #adobe = false;
+  #tablesAssumed = false;
   readonly #tables = new JpegTables();
 
   constructor(soi: Buffer) {
@@ -128,8 +146,11 @@ class HeaderCollector {
       this.#keep(code, segment);
     } else if (code === marker.sos) {
       if (!this.#frame) throw new CorruptImageError('JPEG: a scan without a frame');
-      if (isHuffman(this.#frameCode)) this.#tables.checkScan(data, this.#frame);
-      this.#keep(code, segment);
+      if (!isHuffman(this.#frameCode)) return this.#keep(code, segment);
+      if (!this.#tables.hasHuffman && !this.#frame.progressive) this.#addStandardTables();
+      const scan = wholeScanHeader(data, this.#frame);
+      this.#tables.checkScan(scan, this.#frame);
+      this.#keep(code, Buffer.concat([segment.subarray(0, 2), scan]));
     } else if (code === marker.dac) {
       this.#keep(code, segment);
     } else if (isLeftBehind(code)) {
@@ -139,17 +160,22 @@ class HeaderCollector {
     }
   }
 
+  // Motion JPEG has no tables of its own: its frames, which webcams send as they are, mean the standard ones.
+  #addStandardTables(): void {
+    this.#tablesAssumed = true;
+    this.#tables.addHuffman(standardHuffmanTables.subarray(2));
+    this.#keep(marker.dht, standardHuffmanTables);
+  }
+
   #keep(code: number, segment: Buffer): void {
     this.#segments.push(segmentBytes(code, segment));
   }
 
   #readApplicationData(code: number, data: Buffer): void {
     const begins = (text: string): boolean => data.toString('latin1', 0, text.length) === text;
-    if (code === marker.app0 && begins('JFIF\0') && data.length >= 12 && !this.#jfif) {
-      const units = data[7];
-      const perInch = units === 2 ? 2.54 : 1;
-      const stated = { x: data.readUInt16BE(8) * perInch, y: data.readUInt16BE(10) * perInch };
-      this.#jfif = units === 0 ? { x: 0, y: 0 } : stated;
+    if (code === marker.app0 && begins('JFIF\0') && data.length >= 12 && !this.#hasJfif) {
+      this.#hasJfif = true;
+      this.#jfif = jfifDensity(data[7] as number, data.readUInt16BE(8), data.readUInt16BE(10));
       // Its first fourteen bytes only: a thumbnail may follow.
       const bare = Buffer.from([0, 16, ...data.subarray(0, 12), 0, 0]);
       this.#keep(code, bare);
@@ -167,7 +193,7 @@ class HeaderCollector {
   // Without a word on colour, decoders take components called R, G and B for that. PDF knows nothing of names: it takes
   // three components for YCbCr, and is told.
   #colourIsNamed({ components }: JpegFrame): boolean {
-    return this.#jfif !== undefined || this.#adobe || String.fromCharCode(...components.map(({ id }) => id)) !== 'RGB';
+    return this.#hasJfif || this.#adobe || String.fromCharCode(...components.map(({ id }) => id)) !== 'RGB';
   }
 
   header(): JpegHeader {
@@ -176,16 +202,14 @@ class HeaderCollector {
     const parts = this.#profileParts;
     const whole = parts.length > 0 && Array.from(parts).every((part) => part !== undefined);
     const profile = whole ? profileFor(Buffer.concat(parts), frame.components.length) : undefined;
-    const stated = this.#jfif && this.#jfif.x > 0 && this.#jfif.y > 0 ? this.#jfif : this.#exif?.density;
+    const notDecoded = whyNotDecoded(this.#frameCode, frame);
+    const stated = preferredDensity(this.#jfif, this.#exif?.density);
     return {
       frame,
       orientation: this.#exif?.orientation ?? 1,
       adobe: this.#adobe,
-      copyable:
-        isHuffman(this.#frameCode) &&
-        frame.bits === 8 &&
-        [1, 3, 4].includes(frame.components.length) &&
-        frame.height > 0,
+      huffman: isHuffman(this.#frameCode),
+      tablesAssumed: this.#tablesAssumed,
       tables: this.#tables,
       segments: this.#colourIsNamed(frame)
         ? this.#segments
@@ -193,6 +217,7 @@ class HeaderCollector {
       hasProfile: parts.length > 0,
       ...(stated && { density: stated }),
       ...(profile && { profile }),
+      ...(notDecoded !== undefined && { notDecoded }),
     };
   }
 }

@@ -55,9 +55,15 @@ export class JpegTables {
   readonly #huffman = new Set<string>();
   readonly #quantisation = new Set<number>();
   /** How exactly each coefficient of a progressive picture is known: the bits still missing, by component. */
+  readonly #scanned = new Set<number>();
   readonly #missingBits = new Map<number, Int8Array>();
   restartInterval = 0;
   #scan: ScanSize = { units: 0, leastBits: 0 };
+
+  /** Whether any Huffman table has been defined. */
+  get hasHuffman(): boolean {
+    return this.#huffman.size > 0;
+  }
 
   /** A DHT segment: a list of whole Huffman tables whose codes fit. */
   addHuffman(data: Buffer): void {
@@ -116,6 +122,7 @@ export class JpegTables {
       const component = frame.components.find((one) => one.id === id);
       if (!component || seen.has(id)) throw new CorruptImageError('JPEG: a scan of an unknown component');
       seen.add(id);
+      this.#scanned.add(id);
       blocks += component.horizontal * component.vertical;
       const needsDc = first === 0 && before === 0;
       const needsAc = last > 0;
@@ -145,6 +152,18 @@ export class JpegTables {
       throw new CorruptImageError('JPEG: restarts are missing');
     }
     if (bytes * 8 < leastBits) throw new CorruptImageError('JPEG: less data than its size needs');
+  }
+
+  /**
+   * Whether the scans so far are all that the picture needs: of each component one, and of a progressive one each
+   * coefficient to its last bit.
+   */
+  isComplete(frame: JpegFrame): boolean {
+    return frame.components.every(
+      ({ id }) =>
+        this.#scanned.has(id) &&
+        (!frame.progressive || (this.#missingBits.get(id)?.every((missing) => missing === 0) ?? false)),
+    );
   }
 
   // Each coefficient is first sent without its lowest bits, then refined bit by bit: in this order or not at all.

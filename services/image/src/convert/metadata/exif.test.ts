@@ -39,7 +39,7 @@ describe('EXIF', () => {
       [0x11b, 5, [150, 1]],
       [0x128, 3, 2],
     ]);
-    expect(readExif(exif)).toEqual({ orientation: 6, density: { x: 300, y: 150 } });
+    expect(readExif(exif)).toEqual({ orientation: 6, density: { x: 300, y: 150, unit: 'inch' } });
   });
 
   it.each([true, false])(
@@ -55,7 +55,7 @@ describe('EXIF', () => {
       [0x11b, 5, [100, 1]],
       [0x128, 3, 3],
     ]);
-    expect(readExif(exif)).toEqual({ orientation: 1, density: { x: 254, y: 254 } });
+    expect(readExif(exif)).toEqual({ orientation: 1, density: { x: 254, y: 254, unit: 'inch' } });
   });
 
   it('that is broken in one entry keeps the others', () => {
@@ -65,7 +65,7 @@ describe('EXIF', () => {
       [0x11b, 5, [300, 1]],
     ]);
     exif.writeUInt32LE(0x5000, 10 + 8); // where the first value is said to lie
-    expect(readExif(exif)).toEqual({ orientation: 6 });
+    expect(readExif(exif)).toEqual({ orientation: 6, density: { x: 300, y: 300, unit: 'inch' } });
     expect(readExif(exif.subarray(0, 40))).toEqual({ orientation: 6 });
   });
 

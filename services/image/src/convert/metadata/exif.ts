@@ -1,13 +1,13 @@
-import type { Density, Orientation } from '../page-layout.ts';
+import type { Orientation } from '../page-layout.ts';
+import { tiffDensity, type StatedDensity } from './density.ts';
 
 /** The two things in a picture's EXIF that bear on how it is shown. */
 export interface ExifHints {
   readonly orientation: Orientation;
-  readonly density?: Density;
+  readonly density?: StatedDensity;
 }
 
 const tags = { orientation: 0x112, xResolution: 0x11a, yResolution: 0x11b, resolutionUnit: 0x128 };
-const centimetres = 3;
 // Bytes of the types that hold whole numbers, signed or not, by their codes in TIFF.
 const integerBytes: Readonly<Record<number, 1 | 2 | 4>> = { 1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4 };
 
@@ -26,8 +26,8 @@ export function readExif(block: Uint8Array): ExifHints {
     if (!(error instanceof RangeError)) throw error;
   }
   const { orientation, x, y, unit } = found;
-  const toInches = unit === centimetres ? 2.54 : 1;
-  return x > 0 && y > 0 ? { orientation, density: { x: x * toInches, y: y * toInches } } : { orientation };
+  const density = tiffDensity(x, y, unit);
+  return density ? { orientation, density } : { orientation };
 }
 
 interface Found {

@@ -4,12 +4,14 @@ import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { profileOfIccp } from '../metadata/icc.ts';
 import { fits } from '../options.ts';
-import { credibleDensity, layOut, orientedSize } from '../page-layout.ts';
+import { pageDensity } from '../metadata/density.ts';
+import { layOut, orientedSize } from '../page-layout.ts';
 import type { PagePicture } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { writeAlpha, type AlphaRows } from './alpha-mask.ts';
 import { colourType, pngHeaderBytes, readPngHeader, type PngHeader } from './png-header.ts';
 import { readIdat } from './idat.ts';
+import { IdatCopy } from './idat-copy.ts';
 import { inflatePixels } from './inflate-pixels.ts';
 import { readPngMetadata, type PngMetadata } from './png-metadata.ts';
 import { PaletteAlpha } from './palette-alpha.ts';
@@ -72,7 +74,6 @@ async function addPage(
 ): Promise<PagePicture> {
   const { header, orientation, iccp } = metadata;
   const colours = header.colourType === colourType.rgb || header.colourType === colourType.rgba ? 3 : 1;
-  const profileColours = header.colourType === colourType.palette ? 3 : colours;
   const image: PdfImage = {
     width: header.width,
     height: header.height,
@@ -85,10 +86,10 @@ async function addPage(
           : 'DeviceGray',
     filter: 'FlateDecode',
     predictorColours: colours,
-    profile: iccp && (await profileOfIccp(iccp, profileColours)),
+    profile: iccp && (await profileOfIccp(iccp, metadata.profileComponents)),
     colourKey: transparency.kind === 'key' ? transparency.ranges : undefined,
   };
-  const density = credibleDensity(job.options.stripMetadata ? undefined : metadata.density);
+  const density = pageDensity(job.options.stripMetadata ? undefined : metadata.density);
   const layout = layOut(header, density, orientation, job.options.pageSize);
   return job.document.addPage(layout, orientation, image, masked);
 }
@@ -100,19 +101,12 @@ function wholePalette(palette: Buffer, bits: number): Buffer {
   return whole;
 }
 
-/** The IDAT data, written to the picture as it is on its way to being checked. */
-async function* copied(job: PageJob, metadata: PngMetadata, { picture }: PagePicture): AsyncGenerator<Buffer> {
-  for await (const block of readIdat(job.reader, metadata)) {
-    await picture.write(block);
-    yield block;
-  }
-}
-
-async function copyPixels(job: PageJob, metadata: PngMetadata, page: PagePicture): Promise<void> {
-  for await (const _ of inflatePixels(metadata.header, copied(job, metadata, page))) {
+async function copyPixels(job: PageJob, metadata: PngMetadata, { picture }: PagePicture): Promise<void> {
+  const copy = new IdatCopy((block) => picture.write(block));
+  for await (const _ of inflatePixels(metadata.header, copy.taken(readIdat(job.reader, metadata)), copy)) {
     // Inflated only to prove that it can be.
   }
-  await page.picture.end();
+  await picture.end();
 }
 
 async function copyWithMask(
@@ -124,8 +118,13 @@ async function copyWithMask(
   const { header } = metadata;
   await writeAlpha(job, metadata, page, 8, async (blocks, rows) => {
     const palette = new PaletteAlpha(header, alphaOf);
-    const pieces = inflatePixels(header, blocks ?? copied(job, metadata, page));
-    for await (const band of rowBands(header, pieces, bandBytes)) await rows.add(palette.rows(band));
+    const copy = new IdatCopy((block) => page.picture.write(block));
+    const pieces = blocks
+      ? inflatePixels(header, blocks)
+      : inflatePixels(header, copy.taken(readIdat(job.reader, metadata)), copy);
+    for await (const band of rowBands(header, pieces, bandBytes)) {
+      await rows.add(palette.rows(band));
+    }
     if (!blocks) await page.picture.end();
     return { opaque: false };
   });

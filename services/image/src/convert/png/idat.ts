@@ -47,8 +47,6 @@ async function readTrailer(
     if (isCritical(type) && (type !== 'IEND' || length > 0)) {
       throw new CorruptImageError(`PNG: unexpected chunk ${type}`);
     }
-    // A late tRNS or iCCP would change the picture that is already on its way.
-    if (type === 'tRNS' || type === 'iCCP') throw new CorruptImageError(`PNG: ${type} out of place`);
     await readChunk(reader, chunk, ancillary, false);
     if (type === 'IEND') return;
   }

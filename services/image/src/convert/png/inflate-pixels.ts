@@ -3,6 +3,7 @@ import { CorruptImageError } from '../errors.ts';
 import { release } from '../release-memory.ts';
 import type { PngHeader } from './png-header.ts';
 import { idatBlocksValid } from './idat.ts';
+import type { IdatCopy } from './idat-copy.ts';
 
 // Each piece is a hop to the thread pool and back: text and flat art inflate to twenty times their size, where hops
 // of 128 KiB take twice as long as the inflating. Larger ones than this gain nothing more.
@@ -14,17 +15,22 @@ const blocksAhead = idatBlocksValid - 1;
 
 /**
  * Inflates a PNG's pixel data on the thread pool, proving on the way that it is whole: exactly as long as the header
- * says, every row with a known filter, zlib's checksum right, and nothing behind it. More than the picture holds is
- * refused as soon as it appears, so a bomb never unfolds. Yields the inflated rows in pieces of no particular size, each
- * valid until the next is asked for.
+ * says, every row with a known filter, zlib's checksum right. More than the picture holds is refused as soon as it
+ * appears, so a bomb never unfolds. Yields the inflated rows in pieces of no particular size, each valid until the next
+ * is asked for. Bytes behind the zlib stream are read to their end and ignored, as libpng does.
  *
+ * @param copy told when the zlib stream has ended, and how many of the bytes that were read lie behind it
  * @throws {CorruptImageError} when the data is not the picture that the header announced
  * @throws the errors of `blocks`
  */
-export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* inflatePixels(
+  header: PngHeader,
+  blocks: AsyncIterable<Buffer>,
+  copy?: IdatCopy,
+): AsyncGenerator<Buffer> {
   const chunkSize = Math.min(pieceBytes, header.inflatedBytes + leastPieceBytes);
   const inflate = zlib.createInflate({ chunkSize });
-  const feeding = feed(inflate, blocks);
+  const feeding = feed(inflate, blocks, () => copy?.stop());
   // The read below fails with the same error, or was left early.
   feeding.catch((error: unknown) => inflate.destroy(error as Error));
   const check = new PixelCheck(header);
@@ -39,8 +45,8 @@ export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Bu
     }
     if (last) release(last);
     const fedBytes = await feeding;
-    if (inflate.bytesWritten !== fedBytes) throw new CorruptImageError('PNG: bytes behind the pixel data');
     check.end();
+    await copy?.end(fedBytes - inflate.bytesWritten);
   } catch (error) {
     if (isZlibError(error)) throw new CorruptImageError('PNG: pixel data is broken', { cause: error });
     throw error;
@@ -49,27 +55,43 @@ export async function* inflatePixels(header: PngHeader, blocks: AsyncIterable<Bu
   }
 }
 
-/** Writes blocks as fast as zlib takes them; resolves with how many bytes there were. */
-async function feed(inflate: zlib.Inflate, blocks: AsyncIterable<Buffer>): Promise<number> {
+/**
+ * Writes blocks as fast as zlib takes them, and reads those behind the end of its stream. Resolves with how many bytes
+ * there were until `onEnd` was called.
+ */
+async function feed(inflate: zlib.Inflate, blocks: AsyncIterable<Buffer>, onEnd: () => void): Promise<number> {
   let waiting = 0;
   let wake = (): void => {};
   const settled = (): void => wake();
   // Once its stream has ended, zlib calls no write callback any more: without these events the wait never ends.
   inflate.on('end', settled).on('close', settled);
+  const ended = (): boolean => inflate.readableEnded || inflate.destroyed;
+  let over = false;
+  const stop = (): void => {
+    if (!over) onEnd();
+    over = true;
+  };
   let fedBytes = 0;
   for await (const block of blocks) {
+    // What follows is checked as it passes: a file that ends within it is cut short.
+    if (inflate.destroyed) break;
+    if (over) continue;
     fedBytes += block.length;
-    if (inflate.readableEnded || inflate.destroyed) break;
+    const until = fedBytes;
     waiting++;
     inflate.write(block, () => {
       waiting--;
+      // It calls back for the block in which its stream ends, too, without having read it to its end.
+      if (inflate.bytesWritten < until) stop();
       wake();
     });
-    if (waiting < blocksAhead) continue;
-    await new Promise<void>((resolve) => {
-      wake = resolve;
-      if (waiting < blocksAhead || inflate.readableEnded || inflate.destroyed) resolve();
-    });
+    if (waiting >= blocksAhead) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (waiting < blocksAhead || ended()) resolve();
+      });
+    }
+    if (ended()) stop();
   }
   inflate.end();
   return fedBytes;

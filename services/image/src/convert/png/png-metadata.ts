@@ -1,7 +1,8 @@
 import zlib from 'node:zlib';
 import { CorruptImageError } from '../errors.ts';
 import { readExif } from '../metadata/exif.ts';
-import type { Density, Orientation } from '../page-layout.ts';
+import { physDensity, preferredDensity, type StatedDensity } from '../metadata/density.ts';
+import type { Orientation } from '../page-layout.ts';
 import type { ByteReader } from '../byte-reader.ts';
 import { AncillaryBytes } from './ancillary-bytes.ts';
 import { checkCrc, chunkHeader, isCritical, type ChunkHeader } from './chunk-header.ts';
@@ -10,11 +11,15 @@ import { readChunk } from './read-chunk.ts';
 
 /** Everything of a PNG that comes before its pixels and bears on how they are drawn. */
 export interface PngMetadata {
+  /** Signature and IHDR as they stand in the file. */
+  readonly head: Buffer;
   readonly header: PngHeader;
   readonly palette?: Buffer;
   readonly transparency?: Buffer;
   readonly iccp?: Buffer;
-  readonly density?: Density;
+  /** Colours of a pixel that a profile has to describe: those of the palette, where there is one. */
+  readonly profileComponents: 1 | 3;
+  readonly density?: StatedDensity;
   readonly orientation: Orientation;
   /** What was counted so far: there may be more behind the pixels. */
   readonly ancillary: AncillaryBytes;
@@ -33,7 +38,8 @@ const keptChunks: Record<string, number> = {
 const mostChunks = 10_000;
 
 /**
- * Reads a PNG up to the data of its first IDAT, checking the CRC of every chunk on the way.
+ * Reads a PNG up to the data of its first IDAT, checking the CRC of every chunk on the way. Where that of a chunk
+ * is wrong that does not bear on the pixels, the chunk is ignored, as libpng does.
  *
  * @throws {CorruptImageError} for anything the PNG specification does not allow before the pixels
  * @throws {ImageTooLargeError} for more text and metadata than any real file has
@@ -47,9 +53,9 @@ export async function readPngMetadata(reader: ByteReader): Promise<PngMetadata> 
   const ancillary = new AncillaryBytes();
   for (let count = 0; count < mostChunks; count++) {
     const chunk = chunkHeader(await reader.read(8));
-    if (chunk.type === 'IDAT') return assemble(header, kept, ancillary, chunk.length);
+    if (chunk.type === 'IDAT') return assemble(Buffer.from(head), header, kept, ancillary, chunk.length);
     const data = await readOrSkip(reader, chunk, ancillary);
-    if (!data) continue;
+    if (!data || isIgnored(chunk.type, kept)) continue;
     checkOrder(chunk.type, kept);
     if (!kept.has(chunk.type)) kept.set(chunk.type, data);
   }
@@ -68,6 +74,7 @@ function readOrSkip(reader: ByteReader, chunk: ChunkHeader, ancillary: Ancillary
 }
 
 function assemble(
+  head: Buffer,
   header: PngHeader,
   kept: ReadonlyMap<string, Buffer>,
   ancillary: AncillaryBytes,
@@ -77,11 +84,14 @@ function assemble(
   const transparency = kept.get('tRNS');
   const iccp = kept.get('iCCP');
   const exif = kept.get('eXIf');
-  const density = densityOf(kept.get('pHYs')) ?? (exif && readExif(exif).density);
+  const density = preferredDensity(physDensity(kept.get('pHYs')), exif && readExif(exif).density);
   if (header.colourType === colourType.palette) checkPalette(palette, header.bits);
   if (palette && palette.length % 3 !== 0) throw new CorruptImageError('PNG: PLTE is not a list of colours');
+  const gray = header.colourType === colourType.gray || header.colourType === colourType.grayAlpha;
   return {
+    head,
     header,
+    profileComponents: gray ? 1 : 3,
     orientation: exif ? readExif(exif).orientation : 1,
     ancillary,
     firstIdatBytes,
@@ -92,12 +102,17 @@ function assemble(
   };
 }
 
+// libpng, and so nearly every reader, ignores a profile behind the palette.
+function isIgnored(type: string, before: ReadonlyMap<string, Buffer>): boolean {
+  return type === 'iCCP' && before.has('PLTE') && !before.has('iCCP');
+}
+
 // Decoders disagree on what a misplaced chunk means, so a file that has one has no single right picture.
 function checkOrder(type: string, before: ReadonlyMap<string, Buffer>): void {
   const misplaced =
     (type === 'PLTE' && (before.has('PLTE') || before.has('tRNS'))) ||
     (type === 'tRNS' && before.has('tRNS')) ||
-    (type === 'iCCP' && (before.has('PLTE') || before.has('iCCP')));
+    (type === 'iCCP' && before.has('iCCP'));
   if (misplaced) throw new CorruptImageError(`PNG: ${type} out of place`);
 }
 
@@ -116,10 +131,4 @@ function checkTransparency(data: Buffer, header: PngHeader, palette: Buffer | un
   }[header.colourType];
   if (!fits) throw new CorruptImageError('PNG: tRNS does not fit the colour type');
   return data;
-}
-
-function densityOf(chunk: Buffer | undefined): Density | undefined {
-  const perMetre = 1;
-  if (chunk?.length !== 9 || chunk[8] !== perMetre) return undefined;
-  return { x: chunk.readUInt32BE(0) * 0.0254, y: chunk.readUInt32BE(4) * 0.0254 };
 }

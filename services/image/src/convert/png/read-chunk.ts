@@ -1,7 +1,7 @@
 import zlib from 'node:zlib';
 import type { ByteReader } from '../byte-reader.ts';
 import type { AncillaryBytes } from './ancillary-bytes.ts';
-import { checkCrc, type ChunkHeader } from './chunk-header.ts';
+import { checkCrc, isCritical, type ChunkHeader } from './chunk-header.ts';
 
 const sliceBytes = 65_536;
 
@@ -9,7 +9,9 @@ const sliceBytes = 65_536;
  * Reads a chunk's data and checksum from a reader that stands behind its header. The data is returned when it is to be
  * kept; otherwise it is looked at as it passes.
  *
- * @throws {CorruptImageError} when the checksum is wrong or the file ends
+ * The checksum of a chunk that does not bear on the pixels may be wrong: its data is not returned then.
+ *
+ * @throws {CorruptImageError} when the checksum of another chunk is wrong or the file ends
  * @throws {ImageTooLargeError} when the file carries too much besides its pixels
  */
 export async function readChunk(
@@ -29,6 +31,8 @@ export async function readChunk(
     await counted?.push(slice);
   }
   await counted?.end();
-  checkCrc(crc, (await reader.read(4)).readUInt32BE(0), type);
-  return keep ? Buffer.concat(kept) : undefined;
+  const stated = (await reader.read(4)).readUInt32BE(0);
+  // Transparency is ancillary by its name, but without it another picture is drawn.
+  if (isCritical(type) || type === 'tRNS') checkCrc(crc, stated, type);
+  return keep && crc === stated ? Buffer.concat(kept) : undefined;
 }
