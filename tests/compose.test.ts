@@ -212,7 +212,7 @@ describe('the broker', () => {
     await writeFile(file, read(`deploy/nats/${name}`).replace(/^tls \{[\s\S]*?^\}/m, ''));
     await writeFile(join(folder, 'users.conf'), read('deploy/nats/users.conf'));
     const passwords = Object.fromEntries(
-      readdirSync(join(root, 'services')).map((service) => [`NATS_${service.toUpperCase()}_PASSWORD`, service]),
+      [...readdirSync(join(root, 'services')), 'operator'].map((user) => [`NATS_${user.toUpperCase()}_PASSWORD`, user]),
     );
     const env = { ...process.env, SERVER_NAME: 'a', ...passwords };
     const { stderr } = await run(program.path, ['-t', '-c', file], { env });

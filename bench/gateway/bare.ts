@@ -45,7 +45,7 @@ const known: FlowBook = {
   find: () => undefined,
   claim: () => undefined,
   declare: () => Promise.reject(new Error('not here')),
-  close: () => undefined,
+  close: () => Promise.resolve(),
 };
 eventRoutes(app, nothingBehind, known);
 emailRoutes(app, nothingBehind);

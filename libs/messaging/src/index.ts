@@ -1,7 +1,9 @@
 export { apiErrorCode, isWrongLastSequence, JS_ERROR } from './nats/api-error.ts';
 export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
+export { followStream, type Follower, type FollowOptions, type StartAt } from './nats/follow-stream.ts';
 export { isBrokerFault } from './nats/broker-fault.ts';
-export { BucketMissingError, createBucket, openBucket, valueOf, watchBucket } from './kv/bucket.ts';
+export { BucketMissingError, createBucket, openBucket, valueOf } from './kv/bucket.ts';
+export { watchBucket, type BucketWatch } from './kv/watch-bucket.ts';
 export { createBus, type Bus, type PublishSettings, type Stored, type TracePublish } from './channels/bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './nats/connection.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './pipelines/host.ts';
@@ -18,13 +20,13 @@ export {
 export { describe as describeDifference, type Difference } from './provision/drift.ts';
 export { watchTopology, type TopologyWatch } from './provision/watch.ts';
 export {
-  followSwitchboard,
-  openSwitchboard,
-  watchSwitchboard,
-  type PipelineSwitch,
-  type Switchboard,
-  type SwitchFollower,
-} from './pipelines/switches.ts';
+  followPauseState,
+  followPauseStateOf,
+  openPauseState,
+  type PauseEntry,
+  type PauseFollower,
+  type PauseState,
+} from './pipelines/pause-state.ts';
 export { tail, type Tailed } from './channels/tail.ts';
 export type { BucketSpec, ConsumerSpec } from './provision/specs.ts';
 export { buckets } from './topology/buckets.ts';

@@ -52,7 +52,9 @@ export async function runBusCommand<const T extends Options>(
 async function connect(name: string, portOffset: string | undefined): Promise<Bus> {
   const { url, advice } = brokerOf(portOffset);
   const config = { ...loadConfig(natsFields), NATS_URL: url };
-  const connecting = connectService(config, name.replace(/^pnpm /, ''), String(process.pid), { waitForServer: false });
+  // The inbox is the identity's, whichever command it is: permissions let an operator read that of operators alone.
+  const identity = config.NATS_USER ?? name.replace(/^pnpm /, '');
+  const connecting = connectService(config, identity, String(process.pid), { waitForServer: false });
   const limit = new Promise<never>((_, reject) => {
     const expire = (): void => reject(new Error(`no answer within ${CONNECT_LIMIT_MS / 1000} s`));
     setTimeout(expire, CONNECT_LIMIT_MS).unref();

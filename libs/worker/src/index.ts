@@ -1,1 +1,1 @@
-export { joinBus, type Worker, type WorkerContext } from './worker.ts';
+export { createWorker, type Worker, type WorkerContext } from './worker.ts';

@@ -5,7 +5,7 @@ import {
   createLifecycle,
   createPipelineHost,
   lifecycleObserver,
-  watchSwitchboard,
+  followPauseState,
   type Bus,
   type Lifecycle,
   type PipelineHost,
@@ -18,15 +18,17 @@ export interface Worker {
   readonly bus: Bus;
   readonly host: PipelineHost;
   readonly lifecycle: Lifecycle;
+  /** What an operator should know of although the pipelines are at work. */
+  readonly warnings: () => readonly string[];
   /** Stops pulling, lets running work finish, sends what is buffered, closes the connection. In this order. */
-  readonly leave: () => Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** The part of a service's context a worker needs. */
 export type WorkerContext = ServiceContext<typeof natsFields>;
 
 /** Connects a service to NATS and gives its pipelines traces, metrics and lifecycle events. */
-export async function joinBus(service: string, context: WorkerContext): Promise<Worker> {
+export async function createWorker(service: string, context: WorkerContext): Promise<Worker> {
   const { config, log, telemetry, instance, fault } = context;
   const nc = await connectService(config, service, instance);
   const bus = await createBus(nc, { tracePublish: publishSpan });
@@ -36,8 +38,8 @@ export async function joinBus(service: string, context: WorkerContext): Promise<
     templateOf,
   });
   const lifecycle = createLifecycle(bus.port, { app: service, instance });
-  // An operator stops and starts pipelines by name, wherever they run.
-  const switches = await watchSwitchboard(nc);
+  // An operator pauses and resumes pipelines by name, wherever they run.
+  const pauses = await followPauseState(nc, { log });
   const host = createPipelineHost({
     nats: bus.port,
     log,
@@ -46,7 +48,7 @@ export async function joinBus(service: string, context: WorkerContext): Promise<
     inject: traced.inject,
     onStarted(name, pipeline) {
       traced.watch(name, pipeline);
-      switches.started(name, pipeline);
+      pauses.started(name, pipeline);
     },
     onFault: fault,
   });
@@ -54,8 +56,9 @@ export async function joinBus(service: string, context: WorkerContext): Promise<
     bus,
     host,
     lifecycle,
-    async leave() {
-      switches.stop();
+    warnings: pauses.warnings,
+    async close() {
+      await pauses.stop();
       await host.drain(config.DRAIN_TIMEOUT_MS);
       traced.close();
       await bus.close();

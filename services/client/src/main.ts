@@ -1,5 +1,5 @@
 import { natsFields, runService } from '@sluice/service';
-import { joinBus } from '@sluice/worker';
+import { createWorker } from '@sluice/worker';
 import { callbacksPipeline, createCallbackLog } from './callbacks.ts';
 
 await runService({
@@ -7,12 +7,13 @@ await runService({
   version: '0.1.0',
   config: natsFields,
   async start(context) {
-    const { host, leave } = await joinBus('client', context);
+    const { host, warnings, close } = await createWorker('client', context);
     const callbacks = createCallbackLog();
     await host.start(callbacksPipeline, { callbacks, now: () => new Date() });
     return {
       ready: () => host.reasons(),
-      stop: leave,
+      warnings,
+      stop: close,
       pages: {
         '/callbacks': (_, response) => {
           const body = JSON.stringify(callbacks.list(), undefined, 2);

@@ -2,7 +2,7 @@ import { jobLog } from '@sluice/jobs';
 import { buckets, openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { joinBus } from '@sluice/worker';
+import { createWorker } from '@sluice/worker';
 import { createCancellation } from './delivery/cancellation.ts';
 import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox } from './delivery/inbox.ts';
@@ -35,7 +35,7 @@ export async function startEmail(
   const { config, log, telemetry, instance } = context;
   const settings = emailSettings(config);
   const { concurrency } = settings;
-  const worker = await joinBus('email', context);
+  const worker = await createWorker('email', context);
   const { nc } = worker.bus;
   const [inbox, quotas, suppressions] = await Promise.all([
     openBucket(nc, buckets.emailInbox),
@@ -104,11 +104,12 @@ export async function startEmail(
   for (const pipeline of pipelines) await worker.host.start(pipeline, deps);
 
   return {
+    warnings: worker.warnings,
     ready: () => [...worker.host.reasons(), ...(dispatcher.available ? [] : ['no SMTP provider takes mail'])],
     ...(config.SLUICE_ENV === 'dev' ? { pages: { '/templates/': previewPage } } : {}),
     async stop() {
       stopping.abort(new Error('the service is stopping'));
-      await worker.leave();
+      await worker.close();
       dispatcher.close();
       store?.close();
     },

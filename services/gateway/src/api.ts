@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { buckets, openBucket, openSwitchboard } from '@sluice/messaging';
+import { buckets, openBucket, openPauseState } from '@sluice/messaging';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
 import { accountRoutes } from './http/routes/credits.ts';
@@ -10,7 +10,7 @@ import type { RouteDeps } from './http/deps.ts';
 import { openFlowBook } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { BodyWatch } from './admission/body-watch.ts';
-import type { GatewayParts, Ground } from './dependencies.ts';
+import { watchFailed, type GatewayParts, type Ground } from './dependencies.ts';
 import { startProjection } from './history/projection.ts';
 import { openReadModel } from './history/read-model.ts';
 import { emailRoutes } from './http/routes/emails.ts';
@@ -57,7 +57,7 @@ export async function startApi(
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
   parts.metrics?.watchOpen(() => model.open());
-  const flows = await openFlowBook(await openBucket(bus.nc, buckets.flows));
+  const flows = await openFlowBook(bus.nc, watchFailed(log));
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
@@ -97,7 +97,7 @@ export async function startApi(
   statsRoute(app, { watch, now });
   eventRoutes(app, deps, flows);
   deadLetterRoutes(app, { bus, jobs, store, now });
-  pipelineRoutes(app, { bus, now, switchboard: await openSwitchboard(bus.nc) });
+  pipelineRoutes(app, { bus, now, pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1 }) });
   historyRoutes(app, { model, flows });
   webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now));
   accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
@@ -122,7 +122,7 @@ export async function startApi(
       closing.abort();
       await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
       bodies.watch.close();
-      flows.close();
+      await flows.close();
       await projection.close();
       model.close();
       await live.close();

@@ -39,6 +39,8 @@ export interface GatewaySettings {
   /** Undefined leaves credits off. */
   readonly credits?: CreditSettings | undefined;
   readonly drainTimeoutMs: number;
+  /** Copies of streams and buckets; 1 if absent. */
+  readonly replicas?: number;
 }
 
 /** Limits per window; 0 lifts one. */
@@ -101,7 +103,7 @@ export async function openGround(parts: GatewayParts): Promise<Ground> {
     gate,
     access,
     async close() {
-      access.keys?.close();
+      await access.keys?.close();
       watch.close();
       lag.close();
     },
@@ -118,9 +120,15 @@ export const noRates: RateSettings = { globalPerSecond: 0, accountPerSecond: 0, 
 
 const HOUR_MS = 3_600_000;
 
-async function openAccess({ bus, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
+/** Says what keeps a copy of a bucket from being current; the watch goes on by itself. */
+export const watchFailed =
+  (log: Logger) =>
+  (error: unknown, what: string): void =>
+    log.warn({ err: error, what }, 'a bucket cannot be watched');
+
+async function openAccess({ bus, log, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
   const rates = await openBucket(bus.nc, buckets.rates);
-  const keys = settings.auth === 'off' ? undefined : await openKeyRing(await openBucket(bus.nc, buckets.apiKeys));
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(bus.nc, watchFailed(log));
   const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
   return {
     keys,

@@ -13,6 +13,7 @@ export type Role = 'all' | 'api' | 'worker';
 /** Both halves in one process. */
 export interface Gateway extends Api {
   readonly watch: BrokerWatch;
+  warnings(): readonly string[];
   /** Its pipelines and their states. */
   readonly pipelines: () => readonly { readonly name: string; readonly state: State }[];
 }
@@ -23,6 +24,8 @@ export interface GatewayProcess {
   readonly url: string | undefined;
   readonly watch: BrokerWatch;
   reasons(): readonly string[];
+  /** What an operator should know of although it is at work. */
+  warnings(): readonly string[];
   stop(): Promise<void>;
 }
 
@@ -41,6 +44,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     ...api,
     watch: ground.watch,
     pipelines: pipelines.states,
+    warnings: () => pipelines.warnings(),
     // Safe to call twice.
     stop: () => (stopped ??= stop()),
   };
@@ -57,6 +61,7 @@ export async function startRole(role: Role, parts: GatewayParts): Promise<Gatewa
     url,
     watch,
     reasons: () => half.reasons(),
+    warnings: () => ('warnings' in half ? half.warnings() : []),
     async stop() {
       await half.stop();
       await ground.close();

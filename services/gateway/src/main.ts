@@ -74,6 +74,7 @@ await runService({
         version,
         readModelPath: config.READ_MODEL_PATH,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
+        replicas,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),
         rates: {
           globalPerSecond: config.RATE_LIMIT_GLOBAL_PER_SECOND,
@@ -126,7 +127,7 @@ await runService({
           .filter(({ where, setting }) => where === 'JOBS' && setting === 'existence')
           .map(describeDifference),
       ],
-      warnings: () => topologyWatch.differences().map(describeDifference),
+      warnings: () => [...gateway.warnings(), ...topologyWatch.differences().map(describeDifference)],
       async stop() {
         topologyWatch.close();
         await sweeper?.stop();

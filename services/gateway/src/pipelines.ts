@@ -2,7 +2,7 @@ import {
   buckets,
   createLifecycle,
   createPipelineHost,
-  followSwitchboard,
+  followPauseStateOf,
   lifecycleObserver,
   openBucket,
   type Lifecycle,
@@ -25,6 +25,8 @@ export interface GatewayPipelines {
   readonly states: () => readonly { readonly name: string; readonly state: State }[];
   /** Why they are not at work; empty when they are. */
   reasons(): readonly string[];
+  /** What an operator should know of although they are at work. */
+  warnings(): readonly string[];
   /** Stops pulling and finishes what runs. The bus, the store and the ground stay open. */
   stop(): Promise<void>;
 }
@@ -59,13 +61,14 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
     log,
     graceMs: (settings.credits ?? creditsOff).graceMs,
   });
-  const unfollow = await followSwitchboard(bus.nc, host);
+  const pauses = await followPauseStateOf(bus.nc, host, { log });
 
   return {
     states: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
     reasons: () => host.reasons(),
+    warnings: pauses.warnings,
     async stop() {
-      unfollow();
+      await pauses.stop();
       await stopCharges();
       await host.drain(settings.drainTimeoutMs);
       await agent.destroy();

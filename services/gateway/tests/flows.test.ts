@@ -15,7 +15,8 @@ afterAll(async () => {
 
 const replica = async (): Promise<FlowBook> => {
   const nc = await connectNats({ url: nats.url, name: 'flows' });
-  const book = await openFlowBook(await createBucket(nc, buckets.flows));
+  await createBucket(nc, buckets.flows);
+  const book = await openFlowBook(nc);
   opened.push(nc, book);
   return book;
 };

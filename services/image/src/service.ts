@@ -2,7 +2,7 @@ import type { ConvertImage } from '@sluice/contracts';
 import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
 import type { RunningService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { joinBus, type WorkerContext } from '@sluice/worker';
+import { createWorker, type WorkerContext } from '@sluice/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/decoder-pool.ts';
 import type { ConvertJobDeps } from './nats/convert-job.ts';
@@ -21,7 +21,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   const { config, log, telemetry } = context;
   const { sizing, limits, verifyJpeg, convertTimeoutMs } = imageSettings(config, thisMachine());
   log.info({ ...sizing }, 'sized for this machine');
-  const worker = await joinBus('image', context);
+  const worker = await createWorker('image', context);
   const store = createStore({
     endpoint: config.S3_ENDPOINT,
     region: config.S3_REGION,
@@ -47,8 +47,9 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   }
   return {
     ready: () => worker.host.reasons(),
+    warnings: worker.warnings,
     async stop() {
-      await worker.leave();
+      await worker.close();
       cleanup.stop();
       cancellations.close();
       await decoders.close();

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { channels, JobEventSchema, JobSchema, JobState } from '@sluice/contracts';
+import { channels, JobEventSchema, JobSchema, JobState, type JobEvent } from '@sluice/contracts';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBus, type Bus } from './bus.ts';
@@ -121,5 +121,31 @@ describe('tailing a channel', () => {
     await caughtUp.promise;
     await stop();
     expect(seen).toEqual([`${first.sequence}:${JobState.ACCEPTED}`, `${second.sequence}:${JobState.FAILED}`]);
+  });
+
+  // The ordered consumer alone asks the new stream for the sequence after the last one of the old.
+  test('sees what comes in a stream that was deleted and made again, whose sequences start over', async () => {
+    for (let n = 0; n < 5; n += 1) await put(`old_${n}`, JobState.ACCEPTED, 0);
+    const { state } = await bus.jsm.streams.info('JOBS');
+    const seen: (string | undefined)[] = [];
+    let restarts = 0;
+    const options = {
+      onMessage: ({ data }: { data: JobEvent }) => void seen.push(data.job?.id),
+      onRestart: () => void restarts++,
+      checkEveryMs: 200,
+    };
+    const stop = await tail(nc, channels.job, { ...options, from: state.last_seq });
+    await expect.poll(() => seen).toEqual(['old_4']);
+    await bus.jsm.streams.delete('JOBS');
+    await provision(nc, topology);
+    await put('new_1', JobState.ACCEPTED, 0);
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['old_4', 'new_1']);
+    expect(restarts).toBe(1);
+    await stop();
+    // The same for one that begins with a position of the old stream.
+    const stopLate = await tail(nc, channels.job, { ...options, from: state.last_seq + 1 });
+    await expect.poll(() => seen).toEqual(['old_4', 'new_1', 'new_1']);
+    expect(restarts).toBe(2);
+    await stopLate();
   });
 });

@@ -1,7 +1,8 @@
-import { DeliverPolicy, jetstream, type JsMsg } from '@nats-io/jetstream';
+import type { JsMsg } from '@nats-io/jetstream';
 import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Channel } from '@sluice/contracts';
+import { followStream, type StartAt } from '../nats/follow-stream.ts';
 
 /** A message seen by a tail. */
 export interface Tailed<T> {
@@ -14,9 +15,9 @@ export interface Tailed<T> {
 }
 
 /**
- * Follows a channel in order, for readers that keep nothing on the server: live views and projections. An ordered
- * ephemeral consumer that re-creates itself where it stood when a gap or a reconnect shows. What cannot be decoded is
- * given to `onBroken` and skipped.
+ * Follows a channel in order, for readers that keep nothing on the server: live views and projections. What cannot be
+ * decoded is given to `onBroken` and skipped. A stream that was deleted and made again, or restored from an older state,
+ * is followed from its beginning, whatever `from` said.
  *
  * Returns a function that stops it.
  */
@@ -28,27 +29,23 @@ export async function tail<Desc extends DescMessage>(
     readonly from: 'new' | number | Date;
     readonly onMessage: (message: Tailed<MessageShape<Desc>>) => void;
     readonly onBroken?: (sequence: number, error: unknown) => void;
+    /** The stream is another one now: sequences start over. */
+    readonly onRestart?: () => void;
+    /** What a listener threw, and what keeps the stream from being followed. */
+    readonly onError?: (error: unknown, what: string) => void;
     /** Subjects instead of the channel's whole template. */
     readonly subjects?: readonly string[];
     /** False passes a message over undecoded: a live view decodes what somebody looks at. */
     readonly wanted?: (subject: string) => boolean;
+    readonly checkEveryMs?: number;
   },
 ): Promise<() => Promise<void>> {
-  const { from, onMessage, onBroken, wanted } = options;
-  const consumer = await jetstream(nc).consumers.get(channel.stream, {
-    filter_subjects: [...(options.subjects ?? [channel.template.replace(/\{\w+\}/g, '*')])],
-    ...(from === 'new'
-      ? { deliver_policy: DeliverPolicy.New }
-      : typeof from === 'number'
-        ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: Math.max(1, from) }
-        : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: from.toISOString() }),
-  });
-  const messages = await consumer.consume({
-    max_messages: 500,
-    // A stalled leader shows after two missed beats instead of after the default half minute.
-    idle_heartbeat: 1_000,
-    expires: 5_000,
-    callback(message: JsMsg) {
+  const { from, onMessage, onBroken, onRestart, onError, wanted, checkEveryMs } = options;
+  const follower = await followStream(nc, {
+    stream: channel.stream,
+    subjects: options.subjects ?? [channel.template.replace(/\{\w+\}/g, '*')],
+    start: startOf(from),
+    onMessage(message: JsMsg) {
       if (wanted?.(message.subject) === false) return;
       let data: MessageShape<Desc>;
       try {
@@ -60,10 +57,14 @@ export async function tail<Desc extends DescMessage>(
       const { subject, seq, info, time } = message;
       onMessage({ data, subject, sequence: seq, storedAt: time, behind: info.pending });
     },
+    ...(onRestart === undefined ? {} : { onRestart }),
+    ...(onError === undefined ? {} : { onError }),
+    ...(checkEveryMs === undefined ? {} : { checkEveryMs }),
   });
-  return async () => {
-    await messages.close();
-    // Left alone, the server would keep it for five minutes. Without a server there is nothing to take away.
-    consumer.delete().catch(() => undefined);
-  };
+  return () => follower.stop();
+}
+
+function startOf(from: 'new' | number | Date): StartAt {
+  if (from === 'new') return 'new';
+  return typeof from === 'number' ? { sequence: Math.max(1, from) } : { since: from };
 }

@@ -41,32 +41,15 @@ export type IsValue<T extends object> = (value: object) => value is T;
 
 /** What an entry holds; undefined for none, for one that was taken out, and for what is not meant for this bucket. */
 export function valueOf<T extends object>(entry: KvEntry | null, isValue: IsValue<T>): T | undefined {
-  if (entry?.operation !== 'PUT') return undefined;
+  return entry?.operation === 'PUT' ? parseValue(entry.value, isValue) : undefined;
+}
+
+/** The value that bytes hold; undefined when they hold none that is meant for the bucket. */
+export function parseValue<T extends object>(bytes: Uint8Array, isValue: IsValue<T>): T | undefined {
   try {
-    const value: unknown = entry.json();
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
     return typeof value === 'object' && value !== null && isValue(value) ? value : undefined;
   } catch {
     return undefined; // no JSON
   }
-}
-
-/**
- * Tells of every entry of a bucket, those that are there first, and of every change; undefined for one that was taken
- * out. What is not meant for the bucket is passed over: a slip at one entry must not keep every process from starting.
- *
- * Returns a function that stops it.
- */
-export async function watchBucket<T extends object>(
-  kv: KV,
-  isValue: IsValue<T>,
-  onEntry: (key: string, value: T | undefined) => void,
-): Promise<() => void> {
-  const watch = await kv.watch();
-  void (async () => {
-    for await (const entry of watch) {
-      const value = valueOf(entry, isValue);
-      if (value !== undefined || entry.operation !== 'PUT') onEntry(entry.key, value);
-    }
-  })();
-  return () => watch.stop();
 }

@@ -1,5 +1,5 @@
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
-import type { NatsConnection } from '@nats-io/transport-node';
+import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
 import { BUCKET_PREFIX, bucketConfig, consumerConfig, streamConfig, type Settings } from './settings.ts';
@@ -91,7 +91,14 @@ export async function provision(
         const changes = Object.fromEntries(set.map(({ setting, wanted: value }) => [setting, value]));
         const metadata = provisionedMetadata(where, current, wanted);
         await access.update({ ...changes, metadata }).catch((cause: unknown) => {
-          throw new TopologyDriftError(set, cause);
+          if (!(cause instanceof errors.PermissionViolationError)) throw new TopologyDriftError(set, cause);
+          // Without a setting to set it was about the note of what was provisioned, which nothing depends on.
+          if (set.length === 0) return;
+          const settings = set.map(({ setting }) => setting).join(', ');
+          throw new ProvisionError(
+            `${where} may not be updated by this identity (${settings}): run \`pnpm provision\` as an operator`,
+            { cause },
+          );
         });
         report.updated.push(...set);
       }

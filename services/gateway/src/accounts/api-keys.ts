@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { KV } from '@nats-io/kv';
 import { isSubjectToken } from '@sluice/contracts';
-import { valueOf, watchBucket } from '@sluice/messaging';
+import { buckets, valueOf, watchBucket, type Bus } from '@sluice/messaging';
 
 /** What a key may do. Each route names the one it needs. */
 export const scopes = ['jobs:write', 'jobs:read', 'events:write', 'events:read', 'account:read', 'admin'] as const;
@@ -102,28 +102,23 @@ export async function listKeys(kv: KV): Promise<ListedKey[]> {
 export interface KeyRing {
   /** The account behind a key, or undefined. */
   find(key: string): ApiKeyRecord | undefined;
-  close(): void;
+  close(): Promise<void>;
 }
 
-/** Opens the ring; it is complete when this resolves. */
-export async function openKeyRing(kv: KV): Promise<KeyRing> {
+/** Opens the ring; it is complete when this resolves, and stays current. */
+export async function openKeyRing(nc: Bus['nc'], onError?: (error: unknown, what: string) => void): Promise<KeyRing> {
   const ring = new Map<string, ApiKeyRecord>();
-  const revoked = new Set<string>();
-  const stop = await watchBucket(kv, isRecord, (digest, record) => {
-    if (record !== undefined) {
-      ring.set(digest, record);
-    } else {
-      ring.delete(digest);
-      revoked.add(digest);
-    }
+  const watch = await watchBucket(nc, buckets.apiKeys, {
+    isValue: isRecord,
+    onEntry(digest, record) {
+      if (record === undefined) ring.delete(digest);
+      else ring.set(digest, record);
+    },
+    ...(onError === undefined ? {} : { onError }),
   });
-  // The watch does not say when it has told everything there was. What it said in the meantime is newer than this list.
-  for (const { digest, ...record } of await listKeys(kv)) {
-    if (!revoked.has(digest) && !ring.has(digest)) ring.set(digest, record);
-  }
   return {
     // By digest: how long the lookup takes says nothing about the key.
     find: (key) => ring.get(digestOf(key)),
-    close: stop,
+    close: () => watch.stop(),
   };
 }

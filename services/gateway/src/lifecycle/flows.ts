@@ -1,5 +1,4 @@
-import type { KV } from '@nats-io/kv';
-import { valueOf, watchBucket, writeEntry } from '@sluice/messaging';
+import { buckets, openBucket, valueOf, watchBucket, writeEntry, type Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
 
 /** What an app says its messages go through, in order. */
@@ -34,14 +33,19 @@ export interface FlowBook {
    * @throws {GatewayError} `forbidden`.
    */
   declare(app: string, account: string, events: readonly string[], withinMs: number): Promise<Flow>;
-  close(): void;
+  close(): Promise<void>;
 }
 
-export async function openFlowBook(kv: KV): Promise<FlowBook> {
+export async function openFlowBook(nc: Bus['nc'], onError?: (error: unknown, what: string) => void): Promise<FlowBook> {
+  const kv = await openBucket(nc, buckets.flows);
   const known = new Map<string, Flow>();
-  const stop = await watchBucket(kv, isFlow, (app, flow) => {
-    if (flow === undefined) known.delete(app);
-    else known.set(app, flow);
+  const watch = await watchBucket(nc, buckets.flows, {
+    isValue: isFlow,
+    onEntry(app, flow) {
+      if (flow === undefined) known.delete(app);
+      else known.set(app, flow);
+    },
+    ...(onError === undefined ? {} : { onError }),
   });
 
   const read = async (app: string): Promise<Flow | undefined> => valueOf(await kv.get(app), isFlow);
@@ -84,6 +88,6 @@ export async function openFlowBook(kv: KV): Promise<FlowBook> {
       }
       throw new GatewayError('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
     },
-    close: stop,
+    close: () => watch.stop(),
   };
 }

@@ -1,4 +1,4 @@
-import { topology, type Bus, type Switchboard } from '@sluice/messaging';
+import { topology, type Bus, type PauseState } from '@sluice/messaging';
 import { Type } from 'typebox';
 import { audit } from '../../audit/audit.ts';
 import { traceOf, type App } from '../app.ts';
@@ -13,7 +13,7 @@ const known: ReadonlySet<string> = new Set(
 /** `POST /v1/pipelines/{name}:pause` and `:resume`. */
 export function pipelineRoutes(
   app: App,
-  deps: { readonly bus: Bus; readonly switchboard: Switchboard; readonly now: () => number },
+  deps: { readonly bus: Bus; readonly pauseState: PauseState; readonly now: () => number },
 ): void {
   for (const verb of ['pause', 'resume'] as const) {
     app.post(
@@ -45,7 +45,7 @@ export function pipelineRoutes(
           deps.now,
         );
         const at = new Date(deps.now()).toISOString();
-        await deps.switchboard.set(name, { paused, reason: `paused by ${by}`, by, at });
+        await deps.pauseState.set(name, { paused, reason: `paused by ${by}`, by, at });
         reply.code(202);
         return { name, paused };
       },
