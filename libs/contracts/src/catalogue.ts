@@ -71,7 +71,7 @@ export const channels = {
 
   clientImageConverted: channel('client.image.converted', 'CLIENTS', JobFinishedSchema, 'callback: an image job ended'),
   clientEmailSent: channel('client.email.sent', 'CLIENTS', JobFinishedSchema, 'callback: an e-mail job ended'),
-  webhook: channel('webhook.job.finished', 'WEBHOOKS', JobFinishedSchema, 'a job ended that has a URL to call'),
+  webhook: channel('webhook.{account}.finished', 'WEBHOOKS', JobFinishedSchema, 'a job ended that has a URL to call'),
 
   event: channel('events.{appId}.{messageId}', 'EVENTS', LifecycleEventSchema, 'what happened to one message'),
   credits: channel('credits.{account}', 'CREDITS', CreditEntrySchema, 'one entry in the ledger of an account'),

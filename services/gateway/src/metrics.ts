@@ -2,6 +2,7 @@ import { jobKindName, jobKindNames, JobState, Priority, type Job } from '@sluice
 import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
+import { deliveryEvents, type DeliveryEvent } from './webhooks/delivery.ts';
 import { Counter, Gauge, Histogram } from 'prom-client';
 
 /** The metrics of the gateway, by name. Dashboards and alert rules are checked against what is emitted. */
@@ -10,6 +11,7 @@ export const gatewayMetricNames = {
   finished: 'gateway_jobs_finished_total',
   duration: 'gateway_job_duration_seconds',
   open: 'gateway_jobs_open',
+  webhooks: 'gateway_webhooks_total',
   oldestOpen: 'gateway_oldest_open_job_age_seconds',
   storeDuration: 'object_store_operation_duration_seconds',
   sweptAt: 'storage_sweep_last_success_timestamp_seconds',
@@ -22,6 +24,8 @@ export interface GatewayMetrics {
   /** A job log that counts what is appended through it. */
   counted(log: JobLog): JobLog;
   swept(deleted: number): void;
+  /** Counts what became of a webhook. */
+  webhook(event: DeliveryEvent): void;
   /** Exposes the jobs that have not ended, read when somebody scrapes. */
   watchOpen(read: () => readonly OpenJobs[]): void;
   /** Exposes how many settings of the server differ from the topology. */
@@ -71,6 +75,14 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
   const swept = new Counter({ name: names.swept, help: 'Uploads that the sweeper deleted', registers });
   // From the start on, so that a sweeper that never succeeds is an hour late after an hour.
   sweptAt.setToCurrentTime();
+
+  const webhooks = new Counter({
+    name: names.webhooks,
+    help: 'Calls of webhooks by what came of them; dropped are those that never had a place in the queue',
+    labelNames: ['outcome'],
+    registers,
+  });
+  for (const outcome of Object.values(deliveryEvents)) webhooks.inc({ outcome }, 0);
 
   const labelsOf = (job: Job) => ({
     kind: jobKindName(job.kind) ?? 'unknown',
@@ -128,6 +140,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         },
       });
     },
+    webhook: (event) => webhooks.inc({ outcome: deliveryEvents[event] }),
     swept(deleted) {
       sweptAt.setToCurrentTime();
       swept.inc(deleted);

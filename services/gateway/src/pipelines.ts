@@ -17,7 +17,9 @@ import { deadLetters } from './dead-letters/pipeline.ts';
 import { resultPipelines } from './jobs/results.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { createWebhookAgent } from './webhooks/target.ts';
-import { defaultWebhooks, webhooksPipeline } from './webhooks/webhooks.ts';
+import { createCallLimiter } from './webhooks/call-limiter.ts';
+import { WEBHOOKS_APP } from './webhooks/delivery.ts';
+import { defaultWebhooks, PUT_BACK, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
 
 /** The half of a gateway that nobody waits for: what drives jobs from one state to the next. */
 export interface GatewayPipelines {
@@ -48,12 +50,18 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
+  const limiter = createCallLimiter();
+  const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: parts.instance });
+  const reportWebhook: WebhookDeps['report'] = (job, event, detail) => {
+    reportDelivery(job.id, { event, detail, traceId: job.traceId });
+    parts.metrics?.webhook(event);
+  };
   const accept = { log: jobs, now, gate, targets: calls.targets, credits };
 
-  await host.start(orchestrator, { bus, jobs, store, now, report, credits });
+  await host.start(orchestrator, { bus, jobs, store, now, report, reportWebhook, credits });
   for (const pipeline of resultPipelines) await host.start(pipeline, { jobs });
   await host.start(deadLetters, { jobs });
-  await host.start(webhooksPipeline(calls), { agent, secrets, now });
+  await host.start(webhooksPipeline(calls), { agent, secrets, limiter, now, report: reportWebhook });
   await host.start(commands, { access, accept, limits: settings.limits });
   const stopCharges = startUnclaimedCharges({
     bus,
@@ -70,6 +78,8 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
     async stop() {
       await pauses.stop();
       await stopCharges();
+      // Webhooks that wait for their turn go back to the queue instead of being waited for.
+      limiter.close();
       await host.drain(settings.drainTimeoutMs);
       await agent.destroy();
     },
@@ -83,6 +93,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
 function troubleObserver(report: Lifecycle): Observer {
   const told = lifecycleObserver(report);
   return (event) => {
+    if (event.type === 'message.retryScheduled' && event.reason === PUT_BACK) return;
     if (event.type === 'message.retryScheduled' || event.type === 'message.deadLettered') told(event);
   };
 }

@@ -51,7 +51,11 @@ export const streamRules: Readonly<Record<string, SettingRule>> = {
   },
   max_msgs: { owner: 'operator', why: 'room for a backlog' },
   max_bytes: { owner: 'operator', why: 'room on the disk' },
-  max_msgs_per_subject: { owner: 'operator', why: 'history of a key' },
+  max_msgs_per_subject: { owner: 'operator', why: 'history of a key; room for the backlog of one account' },
+  discard_new_per_subject: {
+    owner: 'application',
+    why: 'refuses one account; without it the stream would delete its work',
+  },
   duplicate_window: {
     owner: 'operator',
     why: 'may be longer; shorter than the retries of a publisher would store a message twice',
@@ -87,6 +91,9 @@ export function streamConfig(spec: StreamSpec, replicas: number): Settings {
     discard: work ? DiscardPolicy.New : DiscardPolicy.Old,
     max_age: nanos(spec.maxAgeMs),
     max_msgs: spec.maxMessages,
+    ...(spec.maxMessagesPerSubject === undefined
+      ? {}
+      : { max_msgs_per_subject: spec.maxMessagesPerSubject, discard_new_per_subject: true }),
     max_bytes: -1,
     duplicate_window: nanos(spec.duplicateWindowMs),
     allow_direct: true,

@@ -21,6 +21,8 @@ export interface StreamSpec<Name extends string = string> {
    * messages to make room (nats-server#4771).
    */
   readonly maxMessages: number;
+  /** On one subject of a work queue; a publish beyond it is refused. Absent: as many as the stream holds. */
+  readonly maxMessagesPerSubject?: number;
   /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */
   readonly duplicateWindowMs: number;
   /** True for a stream nobody may delete from or purge. */

@@ -97,7 +97,16 @@ export const topology: Topology = {
     ...jobKindEntries.flatMap(([, kind]) => lanesOf(kind)),
     work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
     // A receiver that is down has its calls wait here for hours: room for them must not be room for nobody else's.
-    work('WEBHOOKS', 'URLs to call when a job ended', ['webhook.>'], [consumer('webhooks', ['webhook.>'], 50_000)]),
+    {
+      ...work(
+        'WEBHOOKS',
+        'URLs to call when a job ended',
+        ['webhook.>'],
+        [consumer('webhooks', ['webhook.>'], 50_000)],
+      ),
+      // Of one account: the others must find room whatever its receivers do.
+      maxMessagesPerSubject: 10_000,
+    },
     log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
     log('DLQ', 'what no retry could help, for an operator', ['dlq.*.*'], 30 * DAY_MS, [
       consumer('dead_letters', ['dlq.*.*']),

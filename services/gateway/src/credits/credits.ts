@@ -1,6 +1,6 @@
-import { CreditEntryKind, JobState, type Job } from '@sluice/contracts';
+import { channels, CreditEntryKind, JobState, type Job } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
-import { JOB_KEPT_MS, type Bus } from '@sluice/messaging';
+import type { Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
 import { kindRules, pricesFrom, type Prices } from '../jobs/kinds/index.ts';
 import { openLedger, type Posted } from './ledger.ts';
@@ -59,11 +59,6 @@ export interface Credits {
 }
 
 const { CHARGE, REFUND, REVERSAL } = CreditEntryKind;
-/**
- * Up to this age of a charge JOBS still has every event of a job that was accepted after it, so a job that is not there
- * was never made. A day less than JOBS keeps, for clocks that differ.
- */
-const VERIFIABLE_MS = JOB_KEPT_MS - 24 * 3_600_000;
 
 /** The credits of this process. Reads nothing: how much there is in the ledger makes no difference to a start. */
 export function openCredits(
@@ -71,6 +66,15 @@ export function openCredits(
   { prices, graceMs }: CreditSettings,
 ): Credits {
   const ledger = openLedger(bus, now);
+  /**
+   * Up to which age of a charge JOBS surely has every job that was accepted after it, so that one which is not there was
+   * never made. Half of what the server keeps, which an operator may have changed: clocks differ.
+   */
+  async function verifiableMs(): Promise<number> {
+    const { max_age: keptNanos } = (await bus.jsm.streams.info(channels.job.stream)).config;
+    return keptNanos === 0 ? Infinity : keptNanos / 1e6 / 2;
+  }
+
   const reversalOf = (charge: bigint): string => `reversal-${charge}`;
 
   const reverse: Credits['reverse'] = (account, jobId, charge, price) =>
@@ -125,7 +129,7 @@ export function openCredits(
       const claims = (job: Job): boolean => job.credits > 0 && (job.charge === 0n || job.charge === BigInt(sequence));
       const found = (await jobs.read(jobId)) ?? (await jobs.read(jobId, 'leader'));
       if (found !== undefined && claims(found.job)) return 'claimed';
-      if (found === undefined && ageMs > VERIFIABLE_MS) return 'unverifiable';
+      if (found === undefined && ageMs > (await verifiableMs())) return 'unverifiable';
       await reverse(account, jobId, BigInt(sequence), -Number(entry.amount));
       // Made between the look and the reversal: whoever comes second, this or the end of the job, sees the other.
       const late = found ?? (await jobs.read(jobId, 'leader'));

@@ -3,6 +3,7 @@ import { jobKindName, jobKindNames, JobState, Priority, type Job, type Lifecycle
 import { isTerminal, stateName } from '@sluice/jobs';
 import { Type, type Static } from 'typebox';
 import { kindRules, resultView } from './kinds/index.ts';
+import type { WebhookDelivery } from '../webhooks/delivery.ts';
 
 export const jobStates = ['accepted', 'queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 export const priorities = ['normal', 'express'] as const;
@@ -36,6 +37,21 @@ export const JobViewSchema = Type.Object(
       Type.Object(
         { code: Type.String({ description: 'Stable and machine-readable.' }), detail: Type.String() },
         { description: 'Once the job has failed.', additionalProperties: false },
+      ),
+    ),
+    webhook: Type.Optional(
+      Type.Object(
+        {
+          state: literals(
+            ['pending', 'delivered', 'retrying', 'failed', 'dropped'],
+            '`failed`: it was given up. `dropped`: too many of the account waited, so it was never called.',
+          ),
+          at: Type.Optional(DateTime),
+        },
+        {
+          description: 'Once a job with a `callbackUrl` has ended. Of one job alone, not in lists.',
+          additionalProperties: false,
+        },
       ),
     ),
     links: Type.Object(
@@ -72,8 +88,8 @@ export function progressOf(event: LifecycleEvent | undefined): Progress | undefi
   }
 }
 
-/** The job as the API shows it; `progress` is merged into one that has not ended. */
-export function jobView(job: Job, progress?: Progress): JobView {
+/** The job as the API shows it; `progress` is merged into one that has not ended, `delivery` into one that has. */
+export function jobView(job: Job, progress?: Progress, delivery?: WebhookDelivery): JobView {
   const at = `/v1/jobs/${job.id}`;
   const ended = isTerminal(job.state);
   const merged = ended || progress === undefined || progress.atMs < millis(job.updatedAt) ? undefined : progress;
@@ -93,8 +109,14 @@ export function jobView(job: Job, progress?: Progress): JobView {
     traceId: job.traceId,
     ...(result === undefined ? {} : { result }),
     ...(job.error === undefined ? {} : { error: { code: job.error.code, detail: job.error.detail } }),
+    ...(ended && delivery !== undefined ? { webhook: deliveryView(delivery) } : {}),
     links: { self: at, events: `${at}/events`, stream: `${at}/stream`, ...(hasPdf ? { pdf: `${at}/pdf` } : {}) },
   };
 }
+
+const deliveryView = ({ state, atMs }: WebhookDelivery) => ({
+  state,
+  ...(atMs === undefined ? {} : { at: new Date(atMs).toISOString() }),
+});
 
 const millis = (time: Timestamp | undefined): number => (time === undefined ? 0 : timestampDate(time).getTime());

@@ -1,8 +1,7 @@
-import type { LookupAddress } from 'node:dns';
-import { lookup } from 'node:dns/promises';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { callbackify } from 'node:util';
 import { Agent, buildConnector } from 'undici';
+import { createResolve, type Resolve } from './resolve.ts';
 
 /** Where webhooks may go: `public` is https to addresses of the public Internet; `any` takes http and private ones too. */
 export type Targets = 'public' | 'any';
@@ -73,11 +72,6 @@ export function refusalOf(url: URL, targets: Targets): string | undefined {
   return undefined;
 }
 
-/** Resolves a name to every address it has. */
-export type Resolve = (host: string) => Promise<readonly LookupAddress[]>;
-
-const systemResolve: Resolve = (host) => lookup(host, { all: true });
-
 export interface AgentSettings {
   readonly targets: Targets;
   /** Whether a resolved address may be connected to; public ones unless `targets` is `any`. */
@@ -92,7 +86,8 @@ export interface AgentSettings {
  * refused when it does.
  */
 export function createWebhookAgent(settings: AgentSettings): Agent {
-  const { targets, resolve = systemResolve, connectTimeoutMs } = settings;
+  const { targets, connectTimeoutMs } = settings;
+  const resolve = settings.resolve ?? createResolve({ system: targets === 'any' });
   const mayReach = settings.mayReach ?? (targets === 'any' ? () => true : isPublicAddress);
   const judged = callbackify(async (host: string) => {
     const addresses = await resolve(host);

@@ -1,15 +1,10 @@
 import { channels, type Job, type JobFinished } from '@sluice/contracts';
 import { decoder, stepId } from '@sluice/messaging';
-import {
-  definePipeline,
-  RetryAfterError,
-  type Context,
-  type Outcome,
-  type Pipeline,
-  type RetryPolicy,
-} from '@sluice/pipeline';
+import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
 import { request, type Dispatcher } from 'undici';
 import { jobView } from '../jobs/job-view.ts';
+import { defaultCallLimits, type CallLimiter } from './call-limiter.ts';
+import type { DeliveryEvent } from './delivery.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { signedHeaders } from './signature.ts';
 import { refusalOf, TargetRefused, type Targets } from './target.ts';
@@ -18,20 +13,29 @@ export interface WebhookSettings {
   readonly targets: Targets;
   /** For one call, from the connection to the status of the answer. */
   readonly timeoutMs: number;
-  readonly retry: RetryPolicy;
+  /** The shortest time between two calls. Each retry waits as long as the webhook is old, so the times double. */
+  readonly firstRetryMs: number;
+  /** The longest time between two calls, also when the receiver asks for more. */
+  readonly maxRetryMs: number;
+  /** How old a webhook is when a call that fails is its last. It has had a second one whatever its age. */
+  readonly giveUpAfterMs: number;
 }
 
 export const defaultWebhooks: WebhookSettings = {
   targets: 'public',
   timeoutMs: 10_000,
-  // Five seconds, then ever longer up to an hour: about four hours in all before it is given up.
-  retry: { maxAttempts: 13, baseMs: 5_000, maxMs: 3_600_000, maxAfterMs: 3_600_000, jitter: 'equal' },
+  firstRetryMs: 5_000,
+  maxRetryMs: 3_600_000,
+  giveUpAfterMs: 4 * 3_600_000,
 };
 
 export interface WebhookDeps {
   readonly agent: Dispatcher;
   readonly secrets: WebhookSecrets;
+  readonly limiter: CallLimiter;
   readonly now: () => number;
+  /** Tells what became of the webhook of a job. */
+  readonly report: (job: Job, event: DeliveryEvent, detail: string) => void;
 }
 
 // Whatever a receiver says besides its status is dropped, and one that says more than this is hung up on.
@@ -49,25 +53,96 @@ export function webhooksPipeline(settings: WebhookSettings): Pipeline<JobFinishe
     name: 'webhooks',
     sources: [{ stream: channels.webhook.stream, consumer: 'webhooks' }],
     decode: decoder(channels.webhook),
-    flow: { concurrency: 64 },
-    timeout: { handlerMs: settings.timeoutMs + DRAIN_MARGIN_MS },
-    retry: settings.retry,
-    handle: async ({ data: { job }, attempt }, context) =>
-      job === undefined
-        ? { kind: 'deadLetter', reason: 'a webhook without a job' }
-        : call(job, attempt, settings, context),
+    // Most of what is in hand waits for its turn: the limiter says how many calls are made.
+    flow: { concurrency: IN_HAND },
+    timeout: { handlerMs: defaultCallLimits.maxWaitMs + settings.timeoutMs + DRAIN_MARGIN_MS },
+    // Age ends a webhook, not a count: being put back because the receiver is busy is no attempt.
+    retry: { maxAttempts: 1_000_000, baseMs: settings.firstRetryMs, maxMs: settings.maxRetryMs },
+    handle: async (message, context) => {
+      const { job } = message.data;
+      if (job === undefined) return { kind: 'deadLetter', reason: 'a webhook without a job' };
+      const ageMs = Math.max(0, context.deps.now() - message.publishedAt.getTime());
+      return deliver(job, { attempt: message.attempt, ageMs }, settings, context);
+    },
   });
+}
+
+/** One delivery of the message that asks for the webhook. */
+interface Attempt {
+  readonly attempt: number;
+  readonly ageMs: number;
+}
+
+async function deliver(
+  job: Job,
+  { attempt, ageMs }: Attempt,
+  settings: WebhookSettings,
+  context: Context<WebhookDeps>,
+): Promise<Outcome | void> {
+  const { limiter, report } = context.deps;
+  const url = new URL(job.callbackUrl);
+  const giveUp = (reason: string): Outcome => {
+    report(job, 'webhook_failed', reason);
+    return { kind: 'deadLetter', reason };
+  };
+  const refusal = refusalOf(url, settings.targets);
+  if (refusal !== undefined) return giveUp(`the callback URL ${refusal}`);
+
+  const first = attempt === 1 || ageMs < settings.firstRetryMs;
+  const release = await limiter.acquire({ account: job.account, host: url.host, retry: !first });
+  if (release === undefined) {
+    return { kind: 'retry', reason: PUT_BACK, afterMs: spread(between(ageMs / 2, PUT_BACK_MIN_MS, PUT_BACK_MAX_MS)) };
+  }
+  const answer = await call(job, url, attempt, settings, context).catch((error: unknown) => {
+    release('failed');
+    throw error;
+  });
+  release(answer.kind === 'retry' ? 'failed' : 'reached');
+
+  if (answer.kind === 'delivered') {
+    report(job, 'webhook_delivered', answer.detail);
+    return undefined;
+  }
+  if (answer.kind === 'gone') {
+    report(job, 'webhook_failed', answer.detail);
+    return { kind: 'skip', reason: answer.detail };
+  }
+  if (answer.kind === 'refused' || (attempt > 1 && ageMs > settings.giveUpAfterMs)) return giveUp(answer.detail);
+  report(job, 'webhook_retried', answer.detail);
+  const { firstRetryMs, maxRetryMs } = settings;
+  const afterMs =
+    answer.afterMs === undefined
+      ? spread(between(ageMs, firstRetryMs, maxRetryMs))
+      : between(answer.afterMs, firstRetryMs, maxRetryMs);
+  return { kind: 'retry', reason: answer.detail, afterMs };
+}
+
+/** Handlers in hand, calls and those that wait for one. */
+const IN_HAND = 1_024;
+/** Why a webhook went back to the queue uncalled; not told to anybody, because nothing happened. */
+export const PUT_BACK = 'too many webhooks of this account or host are being called';
+const PUT_BACK_MIN_MS = 1_000;
+const PUT_BACK_MAX_MS = 60_000;
+
+const between = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
+/** So that what failed together does not come back together. */
+const spread = (ms: number): number => ms * (0.75 + Math.random() / 2);
+
+/** What a call came to. */
+interface CallResult {
+  readonly kind: 'delivered' | 'gone' | 'refused' | 'retry';
+  readonly detail: string;
+  /** How long the receiver asked to wait. */
+  readonly afterMs?: number | undefined;
 }
 
 async function call(
   job: Job,
+  url: URL,
   attempt: number,
-  { targets, timeoutMs }: WebhookSettings,
+  { timeoutMs }: WebhookSettings,
   { deps, log, signal }: Context<WebhookDeps>,
-): Promise<Outcome | void> {
-  const url = new URL(job.callbackUrl);
-  const refusal = refusalOf(url, targets);
-  if (refusal !== undefined) return { kind: 'deadLetter', reason: `the callback URL ${refusal}` };
+): Promise<CallResult> {
   const body = JSON.stringify(jobView(job));
   const secrets = await deps.secrets.of(job.account);
   const headers = signedHeaders(
@@ -75,8 +150,6 @@ async function call(
     { id: stepId(job.id, 'webhook', job.replays), timestampSeconds: Math.floor(deps.now() / 1000), body },
   );
   const until = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  // Of the URL only the host is logged: paths and queries carry the tokens of whoever receives.
-  const fields = { job_id: job.id, host: url.host, attempt };
   let answer: Dispatcher.ResponseData;
   try {
     answer = await request(url, {
@@ -89,25 +162,25 @@ async function call(
       body,
     });
   } catch (error) {
-    if (error instanceof TargetRefused) return { kind: 'deadLetter', reason: error.message };
-    throw new WebhookFailed(`the receiver could not be reached: ${faultOf(error)}`, { cause: error });
+    if (signal.aborted) throw error;
+    if (error instanceof TargetRefused) return { kind: 'refused', detail: error.message };
+    return { kind: 'retry', detail: `the receiver could not be reached: ${faultOf(error)}`, afterMs: undefined };
   }
   await answer.body.dump({ limit: ANSWER_BYTES, signal: until }).catch(() => undefined);
   const { statusCode } = answer;
-  log.info({ ...fields, status: statusCode }, 'webhook called');
-  if (statusCode >= 200 && statusCode < 300) return undefined;
-  if (statusCode === 410) return { kind: 'skip', reason: 'the receiver is gone for good' };
-  const seconds = Number(answer.headers['retry-after']);
-  if (Number.isFinite(seconds) && seconds > 0) {
-    throw new RetryAfterError(`the receiver answered ${statusCode}`, seconds * 1000);
-  }
-  throw new WebhookFailed(`the receiver answered ${statusCode}`);
+  // Of the URL only the host is logged: paths and queries carry the tokens of whoever receives.
+  log.info({ job_id: job.id, host: url.host, attempt, status: statusCode }, 'webhook called');
+  const detail = `the receiver answered ${statusCode}`;
+  if (statusCode >= 200 && statusCode < 300) return { kind: 'delivered', detail };
+  if (statusCode === 410) return { kind: 'gone', detail };
+  return { kind: 'retry', detail, afterMs: retryAfterMs(answer.headers['retry-after'], deps.now()) };
 }
 
-/** A call came to nothing; another one may not. */
-export class WebhookFailed extends Error {
-  override readonly name = 'WebhookFailed';
-  readonly code = 'webhook_failed';
+/** A `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). Undefined when it says neither, or a time that is over. */
+export function retryAfterMs(header: string | readonly string[] | undefined, nowMs: number): number | undefined {
+  const text = typeof header === 'string' ? header.trim() : '';
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  return ms > 0 ? ms : undefined;
 }
 
 const faultOf = (error: unknown): string => {

@@ -13,6 +13,7 @@ import { problemResponses } from '../problem.ts';
 import { TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
 import { cursorOf, hasMore, jobEventStream } from '../../jobs/timeline/event-stream.ts';
 import { jobTimeline } from '../../jobs/timeline/timeline.ts';
+import { deliveryOf } from '../../webhooks/delivery.ts';
 
 const JobPath = Type.Object({ id: Type.String({ maxLength: 64, description: 'The id of a job.' }) });
 const PDF_LINK_MS = 5 * 60_000;
@@ -45,7 +46,11 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const job = await own(request);
-      return unlessKnown(request, reply, jobView(job, await progressOfJob(bus, job)));
+      const [progress, delivery] = await Promise.all([
+        progressOfJob(bus, job),
+        isTerminal(job.state) ? deliveryOf(bus, job) : undefined,
+      ]);
+      return unlessKnown(request, reply, jobView(job, progress, delivery));
     },
   );
 

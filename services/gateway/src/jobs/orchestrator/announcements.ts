@@ -15,5 +15,5 @@ export function callbackOf(job: Job): Step | undefined {
 export function webhookOf(job: Job): Step | undefined {
   if (job.callbackUrl === '') return undefined;
   const id = stepId(job.id, 'webhook', job.replays);
-  return step(channels.webhook, create(JobFinishedSchema, { job }), id);
+  return step(channels.webhook, create(JobFinishedSchema, { job }), id, { account: job.account });
 }

@@ -6,6 +6,7 @@ import type { ObjectStore } from '@sluice/storage';
 import { acceptSystemJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
+import type { WebhookDeps } from '../../webhooks/webhooks.ts';
 import { isRetryable } from './retryable.ts';
 import { uploadsOf, workOf } from '../kinds/index.ts';
 import { callbackOf, webhookOf } from './announcements.ts';
@@ -18,6 +19,8 @@ export interface OrchestratorDeps {
   readonly credits: Credits;
   /** Tells that a job's work was published. */
   readonly report: Lifecycle;
+  /** Tells what became of the webhook of a job. */
+  readonly reportWebhook: WebhookDeps['report'];
 }
 
 const STREAM_FULL = 10_077;
@@ -79,8 +82,9 @@ async function conclude(job: Job, cause: string, { deps, log }: Context<Orchestr
   if (webhook !== undefined) {
     await webhook.publish(deps.bus).catch((error: unknown) => {
       if (!(error instanceof PublishError) || error.apiCode !== STREAM_FULL) throw error;
-      // So many receivers are down that nobody's call fits any more. Waiting would hold up every other job's end.
-      log.error({ err: error, job_id: job.id }, 'a webhook was dropped: WEBHOOKS is full');
+      // The account has as many webhooks waiting as it may. Waiting for room would hold up every other job's end.
+      log.error({ err: error, job_id: job.id, account: job.account }, 'a webhook was dropped: WEBHOOKS is full');
+      deps.reportWebhook(job, 'webhook_dropped', 'too many webhooks of this account wait for their receivers');
     });
   }
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);

@@ -11,9 +11,14 @@ export interface Step {
   publish(bus: Bus): Promise<PubAck>;
 }
 
-/** Ties a channel to a message of its type. */
-export function step<Desc extends DescMessage>(channel: Channel<Desc>, message: MessageShape<Desc>, id: string): Step {
-  return { id, channel, publish: (bus) => bus.publish(channel, message, { id }) };
+/** Ties a channel to a message of its type. `values` fill the placeholders of its subject. */
+export function step<Desc extends DescMessage>(
+  channel: Channel<Desc>,
+  message: MessageShape<Desc>,
+  id: string,
+  values: Readonly<Record<string, string>> = {},
+): Step {
+  return { id, channel, publish: (bus) => bus.publish(channel, message, { id, values }) };
 }
 
 /** The id of a job's work: one per run. */

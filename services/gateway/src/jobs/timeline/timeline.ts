@@ -1,10 +1,11 @@
 import { channels, isSubjectToken, jobKindEntries } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
+import { WEBHOOKS_APP } from '../../webhooks/delivery.ts';
 import { entryOfJob, entryOfLifecycle, type TimelineEntry } from './entry.ts';
 
 /** The services whose words about a job make up its timeline. */
 export const ownApps: readonly string[] = [
-  ...new Set(['gateway', ...jobKindEntries.map(([, { service }]) => service), 'client']),
+  ...new Set(['gateway', ...jobKindEntries.map(([, { service }]) => service), 'client', WEBHOOKS_APP]),
 ];
 
 /** An entry with where it lies: which stream, and at which sequence there. */
