@@ -1,4 +1,5 @@
-import { PermanentError } from '@sluice/pipeline';
+import { newJobId } from '@sluice/jobs';
+import { DEAD_LETTER, PermanentError } from '@sluice/pipeline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeadLetterView } from '../src/dead-letters/record.ts';
 import type { JobView } from '../src/jobs/job-view.ts';
@@ -50,6 +51,63 @@ const mail = async () =>
       json: { to: 'ada@example.com', template: 'notification', variables: { title: 'x' } },
     })
   ).body.id;
+
+/** A dead letter as the engine writes it, of a message that a pipeline gave up. */
+const giveUp = (stream: string, subject: string, messageId: string, reason = 'exhausted') =>
+  rig.bus.port.publish(`dlq.${stream}.orchestrator`, new Uint8Array([1]), {
+    id: `dead.${messageId}`,
+    headers: {
+      [DEAD_LETTER.stream]: stream,
+      [DEAD_LETTER.consumer]: 'orchestrator',
+      [DEAD_LETTER.subject]: subject,
+      [DEAD_LETTER.messageId]: messageId,
+      [DEAD_LETTER.reason]: reason,
+      [DEAD_LETTER.deliveries]: '5',
+    },
+  });
+interface Bulk {
+  readonly matched: number;
+  readonly replayed?: number;
+  readonly purged?: number;
+  readonly skipped?: readonly { readonly code: string; readonly detail: string }[];
+  readonly groups?: Readonly<Record<string, number>>;
+  readonly next?: number;
+}
+const bulk = async (what: 'replay' | 'purge', json: Record<string, unknown>) =>
+  rig.call<Bulk>(`/v1/dead-letters:${what}`, { json });
+
+describe('many dead letters', () => {
+  test('are replayed past those that cannot be, which are told of with their reason', async () => {
+    for (let i = 0; i < 10; i += 1) await giveUp('CLIENTS', 'client.email.sent', `replayable-${i}`, 'bulk');
+    // Newer, and of jobs that are gone: more of them than one call replays.
+    await Promise.all(
+      Array.from({ length: 600 }, async () => {
+        const id = newJobId();
+        await giveUp('JOBS', `jobs.${id}`, `${id}.work`, 'bulk');
+      }),
+    );
+    const before = (await audits()).length;
+    const { body } = await bulk('replay', { reason: 'bulk', limit: 500 });
+    expect(body).toMatchObject({ matched: 610, replayed: 10 });
+    expect(body.skipped).toHaveLength(600);
+    expect(body.skipped![0]).toMatchObject({ code: 'not_replayable', detail: 'The job is no longer known.' });
+    // What was not done is not written down.
+    expect((await audits()).length).toBe(before + 10);
+  });
+
+  test('are purged by filter, after a look, and one entry says which', async () => {
+    expect((await bulk('purge', {})).status).toBe(400);
+    const look = await bulk('purge', { reason: 'bulk', limit: 500, dryRun: true });
+    expect(look.body).toMatchObject({ matched: 500, purged: 0, groups: { 'JOBS/orchestrator bulk': 500 } });
+    const none = await bulk('purge', { reason: 'bulk', before: '2020-01-01T00:00:00Z' });
+    expect(none.body).toMatchObject({ matched: 0, purged: 0 });
+    expect((await bulk('purge', { reason: 'bulk', limit: 500 })).body).toMatchObject({ matched: 500, purged: 500 });
+    expect((await bulk('purge', { reason: 'bulk', limit: 500 })).body).toMatchObject({ matched: 100, purged: 100 });
+    expect((await letters('reason=bulk')).deadLetters).toEqual([]);
+    const written = (await audits()).filter(({ action }) => action === 'dead-letter.purge-many');
+    expect(written.map(({ target }) => target)).toEqual(['500 dead letters', '100 dead letters']);
+  });
+});
 
 describe('a dead letter', () => {
   test('settles its job as failed, without telling its owner what broke inside', async () => {

@@ -21,6 +21,8 @@ export interface DeadLetterFilter {
   readonly stream?: string | undefined;
   readonly consumer?: string | undefined;
   readonly reason?: string | undefined;
+  /** Stored before this time. */
+  readonly before?: Date | undefined;
 }
 
 /** Who acts. */
@@ -65,12 +67,17 @@ export async function listDeadLetters(
 
 /**
  * Sends a dead letter on its way again: a job's work through the job, which is reopened and dispatched as a run of its
- * own; anything else to the subject it came from, under a new id. Written down first, taken out of the dead letters last.
+ * own; anything else to the subject it came from, under a new id. What cannot be replayed leaves no trace; otherwise it is
+ * written down first and removed from the dead letters last.
  *
  * @throws {GatewayError} `not_replayable`.
  */
 export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, by: Operator): Promise<void> {
   const stream = letter.header(DEAD_LETTER.stream);
+  const { jobId } = letter;
+  const throughJob = jobId !== undefined && isJobStream(stream);
+  if (throughJob) await assertReopenable(deps, jobId);
+  else assertRepublishable(letter);
   await audit(
     deps.bus.port,
     {
@@ -82,9 +89,102 @@ export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter,
     },
     deps.now,
   );
-  if (letter.jobId !== undefined && isJobStream(stream)) await reopenJob(deps, letter.jobId);
+  if (throughJob) await reopenJob(deps, jobId);
   else await publishAgain(deps, letter);
   await takeOut(deps, letter);
+}
+
+/** A dead letter that was left where it is, and why. */
+export interface Skipped {
+  readonly id: string;
+  readonly code: string;
+  readonly detail: string;
+}
+
+/** What a replay of many did. */
+export interface BulkReplay {
+  readonly matched: number;
+  readonly replayed: number;
+  readonly skipped: readonly Skipped[];
+  /** Where the next call goes on; undefined at the end. */
+  readonly next: number | undefined;
+}
+
+/** Those that can be replayed must be reached however many others are newer; the answer must stay of a size. */
+const SKIPPED_PER_CALL = 1_000;
+const PAGE = 200;
+
+/**
+ * Replays dead letters that match, newest first, until `limit` were replayed. Those that cannot be replayed are stepped
+ * over and reported. A dry run only counts.
+ */
+export async function replayDeadLetters(
+  deps: DeadLetterDeps,
+  filter: DeadLetterFilter,
+  { limit, cursor, dryRun }: { readonly limit: number; readonly cursor?: number | undefined; readonly dryRun: boolean },
+  by: Operator,
+): Promise<BulkReplay> {
+  const skipped: Skipped[] = [];
+  let matched = 0;
+  let replayed = 0;
+  let before = cursor;
+  do {
+    const room = Math.min(PAGE, dryRun ? limit - matched : limit - replayed);
+    const { letters, next } = await listDeadLetters(deps, filter, room, before);
+    before = next;
+    matched += letters.length;
+    for (const letter of dryRun ? [] : letters) {
+      try {
+        await replayDeadLetter(deps, letter, by);
+        replayed += 1;
+      } catch (error) {
+        if (!(error instanceof GatewayError)) throw error;
+        skipped.push({ id: String(letter.sequence), code: error.code, detail: error.message });
+      }
+    }
+  } while (before !== undefined && (dryRun ? matched : replayed) < limit && skipped.length < SKIPPED_PER_CALL);
+  return { matched, replayed, skipped, next: before };
+}
+
+/** What a purge of many did, or would do. */
+export interface BulkPurge {
+  readonly matched: number;
+  readonly purged: number;
+  /** The matched ones by where they come from and why they are there, as `STREAM/consumer reason`. */
+  readonly groups: Readonly<Record<string, number>>;
+  readonly next: number | undefined;
+}
+
+/**
+ * Removes dead letters that match for good, newest first, `limit` of them at most. One entry in the audit says which,
+ * before the first is removed. A dry run only counts.
+ */
+export async function purgeDeadLetters(
+  deps: DeadLetterDeps,
+  filter: DeadLetterFilter,
+  { limit, cursor, dryRun }: { readonly limit: number; readonly cursor?: number | undefined; readonly dryRun: boolean },
+  by: Operator,
+): Promise<BulkPurge> {
+  const { letters, next } = await listDeadLetters(deps, filter, limit, cursor);
+  const groups: Record<string, number> = {};
+  for (const { header } of letters) {
+    const group = `${header(DEAD_LETTER.stream)}/${header(DEAD_LETTER.consumer)} ${header(DEAD_LETTER.reason)}`;
+    groups[group] = (groups[group] ?? 0) + 1;
+  }
+  if (dryRun || letters.length === 0) return { matched: letters.length, purged: 0, groups, next };
+  await audit(
+    deps.bus.port,
+    {
+      action: 'dead-letter.purge-many',
+      by: by.account,
+      target: `${letters.length} dead letters`,
+      traceId: by.traceId,
+      detail: { filter: { ...filter }, groups, ids: letters.map(({ sequence }) => sequence) },
+    },
+    deps.now,
+  );
+  for (const letter of letters) await takeOut(deps, letter);
+  return { matched: letters.length, purged: letters.length, groups, next };
 }
 
 /** Takes a dead letter out for good. Written down first. */
@@ -112,7 +212,7 @@ async function takeOut({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promi
   }
 }
 
-async function reopenJob({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
+async function assertReopenable({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
   const record = await jobs.read(jobId, 'leader');
   if (record === undefined) throw new GatewayError('not_replayable', 'The job is no longer known.', { jobId });
   for (const key of uploadsOf(record.job)) {
@@ -120,20 +220,29 @@ async function reopenJob({ jobs, store }: DeadLetterDeps, jobId: string): Promis
       throw new GatewayError('not_replayable', 'The pictures of this job are gone.', { jobId });
     }
   }
-  const moved = await jobs.transition(jobId, reopen);
-  if (moved?.moved !== true)
-    throw new GatewayError('not_replayable', 'The job has not failed, or runs again already.', { jobId });
+  if (reopen(record.job) === undefined) throw notFailed(jobId);
 }
 
-async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promise<void> {
-  const subject = letter.header(DEAD_LETTER.subject);
+async function reopenJob({ jobs }: DeadLetterDeps, jobId: string): Promise<void> {
+  const moved = await jobs.transition(jobId, reopen);
+  if (moved?.moved !== true) throw notFailed(jobId);
+}
+
+const notFailed = (jobId: string): GatewayError =>
+  new GatewayError('not_replayable', 'The job has not failed, or runs again already.', { jobId });
+
+function assertRepublishable(letter: DeadLetter): void {
   if (letter.header(DEAD_LETTER.fullBytes) !== '') {
     throw new GatewayError('not_replayable', 'The message was too large to be kept whole.');
   }
   // A log is not a queue: what is published there again would be a second fact, not a second try.
-  if (!/^(image|email|user|client|webhook)\./.test(subject)) {
+  if (!/^(image|email|user|client|webhook)\./.test(letter.header(DEAD_LETTER.subject))) {
     throw new GatewayError('not_replayable', 'Messages of this stream are facts, which do not happen twice.');
   }
+}
+
+async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promise<void> {
+  const subject = letter.header(DEAD_LETTER.subject);
   const replays = (Number(letter.header(DEAD_LETTER.redrives)) || 0) + 1;
   const original = letter.header(DEAD_LETTER.messageId).replace(/\.r\d+$/, '');
   const id = isJobId(original.split('.')[0] ?? '') ? `${original}.r${replays}` : `${original}:r${replays}`;
@@ -148,10 +257,11 @@ async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promis
   );
 }
 
-const matches = (letter: DeadLetter, { stream, consumer, reason }: DeadLetterFilter): boolean =>
+const matches = (letter: DeadLetter, { stream, consumer, reason, before }: DeadLetterFilter): boolean =>
   (stream === undefined || letter.header(DEAD_LETTER.stream) === stream) &&
   (consumer === undefined || letter.header(DEAD_LETTER.consumer) === consumer) &&
-  (reason === undefined || letter.header(DEAD_LETTER.reason) === reason);
+  (reason === undefined || letter.header(DEAD_LETTER.reason) === reason) &&
+  (before === undefined || letter.storedAt < before);
 
 const about = (letter: DeadLetter): Record<string, unknown> => ({
   messageId: letter.header(DEAD_LETTER.messageId),

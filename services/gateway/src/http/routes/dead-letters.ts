@@ -3,12 +3,14 @@ import {
   findDeadLetter,
   listDeadLetters,
   purgeDeadLetter,
+  purgeDeadLetters,
   replayDeadLetter,
+  replayDeadLetters,
   type DeadLetterDeps,
 } from '../../dead-letters/dead-letters.ts';
 import { DeadLetterView, viewOf, type DeadLetter } from '../../dead-letters/record.ts';
 import { traceOf, type App } from '../app.ts';
-import { GatewayError } from '../../errors.ts';
+import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 
 const tags = ['operations'];
@@ -16,6 +18,12 @@ const Filter = {
   stream: Type.Optional(Type.String({ maxLength: 64 })),
   consumer: Type.Optional(Type.String({ maxLength: 64 })),
   reason: Type.Optional(Type.String({ maxLength: 64 })),
+};
+const Next = Type.Integer({ description: '`cursor` of the call that goes on.' });
+const Many = {
+  limit: Type.Integer({ minimum: 1, maximum: 500, default: 100 }),
+  cursor: Type.Optional(Type.Integer({ minimum: 1, description: '`next` of the call before.' })),
+  dryRun: Type.Optional(Type.Boolean({ description: 'Count, and do nothing.' })),
 };
 const IdPath = Type.Object({ id: Type.String({ maxLength: 16 }) });
 const Done = Type.Object({ id: Type.String() }, { description: 'Done, and written down.' });
@@ -110,13 +118,47 @@ export function deadLetterRoutes(app: App, deps: DeadLetterDeps): void {
       config,
       schema: {
         operationId: 'replayDeadLetters',
-        summary: 'Send many on their way again, oldest last',
+        summary: 'Send many on their way again, newest first',
+        description: 'Ends after `limit` replays. What cannot be replayed is stepped over and told of.',
+        tags,
+        body: Type.Object({ ...Filter, ...Many }, { additionalProperties: false }),
+        response: {
+          202: Type.Object(
+            {
+              matched: Type.Integer(),
+              replayed: Type.Integer(),
+              skipped: Type.Array(Type.Object({ id: Type.String(), code: Type.String(), detail: Type.String() })),
+              next: Type.Optional(Next),
+            },
+            { description: 'What was done, and what was left and why.' },
+          ),
+          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { limit, dryRun = false, cursor, ...filter } = request.body;
+      const by = { account: request.account.id, traceId: traceOf(request).traceId };
+      const { skipped, next, ...done } = await replayDeadLetters(deps, filter, { limit, cursor, dryRun }, by);
+      reply.code(202);
+      return { ...done, skipped: [...skipped], ...(next === undefined ? {} : { next }) };
+    },
+  );
+
+  app.post(
+    '/v1/dead-letters::purge',
+    {
+      config,
+      schema: {
+        operationId: 'purgeDeadLetters',
+        summary: 'Remove many for good, newest first',
+        description: 'At least one of `stream`, `consumer`, `reason` and `before` says which. `dryRun` shows it first.',
         tags,
         body: Type.Object(
           {
             ...Filter,
-            limit: Type.Integer({ minimum: 1, maximum: 500, default: 100 }),
-            dryRun: Type.Optional(Type.Boolean({ description: 'Count, and do nothing.' })),
+            before: Type.Optional(Type.String({ format: 'date-time', description: 'Given up before this time.' })),
+            ...Many,
           },
           { additionalProperties: false },
         ),
@@ -124,28 +166,28 @@ export function deadLetterRoutes(app: App, deps: DeadLetterDeps): void {
           202: Type.Object(
             {
               matched: Type.Integer(),
-              replayed: Type.Integer(),
-              skipped: Type.Array(Type.Object({ id: Type.String(), code: Type.String() })),
+              purged: Type.Integer(),
+              groups: Type.Record(Type.String(), Type.Integer(), {
+                description: 'How many by `STREAM/consumer reason`.',
+              }),
+              next: Type.Optional(Next),
             },
-            { description: 'What was done. Those that cannot be replayed are skipped.' },
+            { description: 'What was done, and written down.' },
           ),
           ...problemResponses('payload_too_large', 'unsupported_media_type'),
         },
       },
     },
     async (request, reply) => {
-      const { limit, dryRun = false, ...filter } = request.body;
-      const { letters } = await listDeadLetters(deps, filter, limit);
-      const by = { account: request.account.id, traceId: traceOf(request).traceId };
-      const skipped: { id: string; code: string }[] = [];
-      for (const letter of dryRun ? [] : letters) {
-        await replayDeadLetter(deps, letter, by).catch((error: unknown) => {
-          if (!(error instanceof GatewayError)) throw error;
-          skipped.push({ id: String(letter.sequence), code: error.code });
-        });
+      const { limit, dryRun = false, cursor, before, ...filter } = request.body;
+      if (before === undefined && Object.keys(filter).length === 0) {
+        throw invalidField('/stream', 'or consumer, reason or before is needed: a purge of everything is not offered');
       }
+      const by = { account: request.account.id, traceId: traceOf(request).traceId };
+      const wanted = { ...filter, ...(before === undefined ? {} : { before: new Date(before) }) };
+      const { next, groups, ...done } = await purgeDeadLetters(deps, wanted, { limit, cursor, dryRun }, by);
       reply.code(202);
-      return { matched: letters.length, replayed: dryRun ? 0 : letters.length - skipped.length, skipped };
+      return { ...done, groups: { ...groups }, ...(next === undefined ? {} : { next }) };
     },
   );
 
