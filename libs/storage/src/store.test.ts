@@ -10,7 +10,7 @@ import { startS3, type S3Server } from '@sluice/dev';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { s3Client } from './client.ts';
 import { createStore, type ObjectStore } from './store.ts';
-import { sweep } from './sweeper.ts';
+import { cleanUp } from './cleanup.ts';
 
 const MINUTE_MS = 60_000;
 let directory: string;
@@ -216,17 +216,17 @@ describe('presigned URLs', () => {
   });
 });
 
-describe('the sweeper', () => {
+describe('the cleanup', () => {
   test('deletes what is old and dead, and nothing else', async () => {
-    for (const key of ['sweep/dead', 'sweep/live', 'other/dead']) await store.put(key, Buffer.from('x'), text);
+    for (const key of ['clean/dead', 'clean/live', 'other/dead']) await store.put(key, Buffer.from('x'), text);
     const isLive = ({ key }: { key: string }) => Promise.resolve(key.endsWith('live'));
-    const settings = { store, prefix: 'sweep/', isLive };
-    await client.send(new CreateMultipartUploadCommand({ Bucket: 'sluice', Key: 'sweep/half' }));
-    expect(await sweep(settings)).toEqual({ looked: 2, deleted: 0, kept: 0, unfinished: 0 });
+    const settings = { store, prefix: 'clean/', isLive };
+    await client.send(new CreateMultipartUploadCommand({ Bucket: 'sluice', Key: 'clean/half' }));
+    expect(await cleanUp(settings)).toEqual({ looked: 2, deleted: 0, kept: 0, unfinished: 0 });
     const later = () => Date.now() + 61 * MINUTE_MS;
-    expect(await sweep({ ...settings, now: later })).toEqual({ looked: 2, deleted: 1, kept: 1, unfinished: 1 });
-    expect(await store.head('sweep/dead')).toBeUndefined();
-    expect(await store.head('sweep/live')).toBeDefined();
+    expect(await cleanUp({ ...settings, now: later })).toEqual({ looked: 2, deleted: 1, kept: 1, unfinished: 1 });
+    expect(await store.head('clean/dead')).toBeUndefined();
+    expect(await store.head('clean/live')).toBeDefined();
     expect(await store.head('other/dead')).toBeDefined();
   });
 });

@@ -131,16 +131,16 @@ export const image: Dashboard = {
         },
         {
           kind: 'timeseries',
-          title: 'Errors and sweeps',
-          about: 'Operations that failed after their retries; how long ago the sweeper last succeeded (every 15 min).',
+          title: 'Errors and cleanup',
+          about: 'Operations that failed after their retries; how long ago the cleanup last succeeded (every 15 min).',
           queries: [
             {
               expr: rate('object_store_operation_duration_seconds_count', 'operation', '{outcome="error"}'),
               legend: '{{operation}} errors',
             },
             {
-              expr: '(time() - max(storage_sweep_last_success_timestamp_seconds)) / 60',
-              legend: 'minutes since the last sweep',
+              expr: '(time() - max by (prefix) (storage_cleanup_last_success_timestamp_seconds)) / 60',
+              legend: 'minutes since the last cleanup of {{prefix}}',
             },
           ],
         },

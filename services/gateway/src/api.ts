@@ -27,6 +27,7 @@ import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
 import { webhookRoutes } from './http/routes/webhooks.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
+import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 
 /** The half of a gateway that clients talk to: HTTP, gRPC, and the read model behind their questions. */
@@ -82,6 +83,7 @@ export async function startApi(
     log,
     now,
     limits: settings.limits,
+    resultTtlMs: settings.resultTtlMs ?? DEFAULT_RESULT_TTL_MS,
     gate,
     access,
     closing: closing.signal,

@@ -2,6 +2,8 @@ import { jobKindNames, pictureLimits, type JobKindName } from '@sluice/contracts
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import { kindRules } from './jobs/kinds/index.ts';
+import { JOB_KEPT_MS } from '@sluice/messaging';
+import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 
 const natural = z.coerce.number().int().min(0);
 
@@ -42,6 +44,10 @@ export const gatewayFields = {
   MAX_BACKLOG: fields.count.default(50_000),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
+  /** How long the PDF of a job can be fetched after the job has ended; then it is deleted. A day. */
+  RESULT_TTL_MS: fields.ms
+    .default(DEFAULT_RESULT_TTL_MS)
+    .refine((ms) => ms <= JOB_KEPT_MS, 'must be at most 7 days: a PDF is found through its job'),
   /** `on` charges accounts for their jobs: `pnpm credits grant` gives them what to pay with. */
   CREDITS: z.enum(['on', 'off']).default('off'),
   ...priceFields,

@@ -38,6 +38,8 @@ export interface GatewaySettings {
   readonly webhooks?: WebhookSettings;
   /** Undefined leaves credits off. */
   readonly credits?: CreditSettings | undefined;
+  /** `DEFAULT_RESULT_TTL_MS` if absent. */
+  readonly resultTtlMs?: number;
   readonly drainTimeoutMs: number;
   /** Copies of streams and buckets; 1 if absent. */
   readonly replicas?: number;

@@ -1,13 +1,14 @@
 import { templateOf } from '@sluice/contracts';
-import { isJobId, isTerminal, jobLog } from '@sluice/jobs';
+import { jobLog } from '@sluice/jobs';
 import { connectService, createBus, describeDifference, provision, topology, watchTopology } from '@sluice/messaging';
 import { runService } from '@sluice/service';
-import { createStore, startSweeper } from '@sluice/storage';
+import { createStore } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields, priceField } from './config.ts';
 import { pricesFrom } from './jobs/kinds/index.ts';
 import { defaultCredits } from './credits/credits.ts';
 import { startRole } from './gateway.ts';
+import { startObjectCleanup } from './uploads/cleanup.ts';
 import { defaultBodies } from './http/bodies.ts';
 import { defaultLimits } from './dependencies.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
@@ -73,6 +74,7 @@ await runService({
         },
         version,
         readModelPath: config.READ_MODEL_PATH,
+        resultTtlMs: config.RESULT_TTL_MS,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
         replicas,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),
@@ -98,24 +100,16 @@ await runService({
     metrics.watchTopology(() => topologyWatch.differences());
     log.info({ role: config.ROLE, url: gateway.url }, gateway.url === undefined ? 'pulling' : 'listening');
 
-    const jobs = jobLog(bus);
-    const sweeper =
+    const cleanup =
       config.ROLE === 'api'
         ? undefined
-        : startSweeper({
+        : startObjectCleanup({
             store,
-            prefix: 'uploads/',
-            isLive: async ({ key }) => {
-              const jobId = key.split('/')[1] ?? '';
-              const record = isJobId(jobId) ? await jobs.read(jobId, 'leader') : undefined;
-              // A job that was given up keeps its pictures for an operator's replay, as long as JOBS remembers it.
-              return record !== undefined && (!isTerminal(record.job.state) || record.cause === 'dead-letter');
-            },
-            onSwept: (swept) => {
-              metrics.swept(swept.deleted);
-              if (swept.deleted + swept.unfinished > 0) log.info({ ...swept }, 'uploads swept');
-            },
-            onError: (error) => log.warn({ err: error }, 'sweeping uploads failed'),
+            jobs: jobLog(bus),
+            log,
+            now: Date.now,
+            resultTtlMs: config.RESULT_TTL_MS,
+            onCleaned: (prefix, { deleted }) => metrics.cleaned(prefix, deleted),
           });
 
     return {
@@ -130,7 +124,7 @@ await runService({
       warnings: () => [...gateway.warnings(), ...topologyWatch.differences().map(describeDifference)],
       async stop() {
         topologyWatch.close();
-        await sweeper?.stop();
+        await cleanup?.stop();
         await gateway.stop();
         traced.close();
         await bus.close();

@@ -2,6 +2,7 @@ import { jobKindName, jobKindNames, JobState, Priority, type Job } from '@sluice
 import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
+import { cleanedPrefixes } from './uploads/cleanup.ts';
 import { deliveryEvents, type DeliveryEvent } from './webhooks/delivery.ts';
 import { Counter, Gauge, Histogram } from 'prom-client';
 
@@ -14,8 +15,8 @@ export const gatewayMetricNames = {
   webhooks: 'gateway_webhooks_total',
   oldestOpen: 'gateway_oldest_open_job_age_seconds',
   storeDuration: 'object_store_operation_duration_seconds',
-  sweptAt: 'storage_sweep_last_success_timestamp_seconds',
-  swept: 'storage_sweep_deleted_total',
+  cleanedAt: 'storage_cleanup_last_success_timestamp_seconds',
+  cleaned: 'storage_cleanup_deleted_total',
   topologyDifferences: 'gateway_topology_differences',
 } as const;
 
@@ -23,7 +24,8 @@ export const gatewayMetricNames = {
 export interface GatewayMetrics {
   /** A job log that counts what is appended through it. */
   counted(log: JobLog): JobLog;
-  swept(deleted: number): void;
+  /** Counts a run of the cleanup under a prefix. */
+  cleaned(prefix: string, deleted: number): void;
   /** Counts what became of a webhook. */
   webhook(event: DeliveryEvent): void;
   /** Exposes the jobs that have not ended, read when somebody scrapes. */
@@ -71,10 +73,23 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
     enableExemplars: true,
     registers,
   });
-  const sweptAt = new Gauge({ name: names.sweptAt, help: 'When uploads were last swept without an error', registers });
-  const swept = new Counter({ name: names.swept, help: 'Uploads that the sweeper deleted', registers });
-  // From the start on, so that a sweeper that never succeeds is an hour late after an hour.
-  sweptAt.setToCurrentTime();
+  const cleanedAt = new Gauge({
+    name: names.cleanedAt,
+    help: 'When objects were last cleaned up without an error, by prefix',
+    labelNames: ['prefix'],
+    registers,
+  });
+  const cleaned = new Counter({
+    name: names.cleaned,
+    help: 'Objects that the cleanup deleted, by prefix',
+    labelNames: ['prefix'],
+    registers,
+  });
+  for (const prefix of cleanedPrefixes) {
+    // From the start on, so that a cleanup that never succeeds is an hour late after an hour.
+    cleanedAt.setToCurrentTime({ prefix });
+    cleaned.inc({ prefix }, 0);
+  }
 
   const webhooks = new Counter({
     name: names.webhooks,
@@ -141,9 +156,9 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
       });
     },
     webhook: (event) => webhooks.inc({ outcome: deliveryEvents[event] }),
-    swept(deleted) {
-      sweptAt.setToCurrentTime();
-      swept.inc(deleted);
+    cleaned(prefix, deleted) {
+      cleanedAt.setToCurrentTime({ prefix });
+      cleaned.inc({ prefix }, deleted);
     },
   };
 

@@ -1,6 +1,11 @@
+import { jobLog, newJobId } from '@sluice/jobs';
+import { silentLogger } from '@sluice/pipeline';
+import type { CleanupReport } from '@sluice/storage';
+import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
+import { startObjectCleanup } from '../src/uploads/cleanup.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 interface Upload {
@@ -26,6 +31,12 @@ const put = (upload: Upload, bytes: Buffer) =>
   });
 const convert = (uploadId: string, more: object = {}) =>
   rig.call<JobView>('/v1/images:fromUpload', { json: { uploadId, ...more } });
+
+const keys = async (prefix: string): Promise<string[]> => {
+  const found = [];
+  for await (const { key } of rig.store.list(prefix)) found.push(key);
+  return found;
+};
 
 describe('a direct upload', () => {
   test('takes one image into the store and makes one job of it', async () => {
@@ -53,6 +64,9 @@ describe('a direct upload', () => {
     const upload = await ask(text);
     await put(upload, text);
     expect(await convert(upload.uploadId)).toMatchObject({ status: 415 });
+    // Refused once is refused for good: it is deleted at once.
+    expect(await convert(upload.uploadId)).toMatchObject({ status: 404 });
+    expect(await keys('uploads/')).toEqual([]);
   });
 
   test('has its limits checked before anything is promised', async () => {
@@ -60,5 +74,57 @@ describe('a direct upload', () => {
     expect(over).toMatchObject({ status: 413, body: { code: 'payload_too_large' } });
     expect((await rig.call('/v1/uploads', { json: { contentType: 'text/html', sizeBytes: 10 } })).status).toBe(400);
     expect((await convert('upl_nonsense')).status).toBe(400);
+  });
+});
+
+describe('the PDF of a job', () => {
+  const HOUR_MS = 3_600_000;
+  const convertNow = async () => {
+    const { body } = await rig.call<JobView>('/v1/images', { body: png(), headers: { prefer: 'wait=10' } });
+    expect(body.state).toBe('succeeded');
+    return body.id;
+  };
+  /** One run of the cleanup by a clock that is ahead. */
+  const cleanUp = async (aheadMs: number, resultTtlMs: number): Promise<void> => {
+    const prefixes = new Map<string, CleanupReport>();
+    const cleanup = startObjectCleanup({
+      store: rig.store,
+      jobs: jobLog(rig.bus),
+      log: silentLogger as unknown as Logger,
+      now: () => Date.now() + aheadMs,
+      resultTtlMs,
+      onCleaned: (prefix, report) => void prefixes.set(prefix, report),
+    });
+    await eventually(
+      async () => prefixes.size,
+      (size) => size === 2,
+    );
+    await cleanup.stop();
+  };
+
+  test('is deleted a day after the end of the job, and not before', async () => {
+    const id = await convertNow();
+    const open = await rig.call<JobView>('/v1/images', { body: png() });
+    await rig.store.put(`pdf/${newJobId()}.pdf`, Buffer.from('of a job that is gone'), { contentType: 'text/plain' });
+    await cleanUp(23 * HOUR_MS, 24 * HOUR_MS);
+    expect(await keys('pdf/')).toContain(`pdf/${id}.pdf`);
+    await eventually(
+      async () => (await rig.call<JobView>(`/v1/jobs/${open.body.id}`)).body.state,
+      (state) => state === 'succeeded',
+    );
+    await cleanUp(25 * HOUR_MS, 24 * HOUR_MS);
+    expect(await keys('pdf/')).toEqual([]);
+  });
+
+  test('is gone for good once its time is over, whether or not it was deleted yet', async () => {
+    let aheadMs = 0;
+    const brief = await rig.replica({ settings: { resultTtlMs: 60_000 }, now: () => Date.now() + aheadMs });
+    const id = await convertNow();
+    const get = () => rig.call(`${brief.url}/v1/jobs/${id}/pdf`);
+    expect((await get()).status).toBe(302);
+    aheadMs = 60_001;
+    expect(await get()).toMatchObject({ status: 410, body: { code: 'result_expired', jobId: id } });
+    // The job itself is still told of.
+    expect((await rig.call<JobView>(`/v1/jobs/${id}`)).body.state).toBe('succeeded');
   });
 });

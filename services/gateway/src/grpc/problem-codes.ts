@@ -23,6 +23,7 @@ export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {
   job_failed: Code.FailedPrecondition,
   job_finished: Code.FailedPrecondition,
   not_replayable: Code.FailedPrecondition,
+  result_expired: Code.NotFound,
   // What gRPC itself says of a message over its limit.
   payload_too_large: Code.ResourceExhausted,
   unsupported_media_type: Code.InvalidArgument,

@@ -22,6 +22,8 @@ export interface RouteDeps {
   readonly now: () => number;
   readonly limits: IntakeLimits;
   readonly gate: Gate;
+  /** How long the result of a job can be fetched after its end. */
+  readonly resultTtlMs: number;
   readonly access: AccessSettings;
   /** Aborted when the process begins to stop: what waits, answers. */
   readonly closing: AbortSignal;

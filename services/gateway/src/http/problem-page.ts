@@ -14,6 +14,8 @@ const advice: Readonly<Record<ErrorCode, string>> = {
   job_failed: 'The job has ended without a result. `error` of the job says why.',
   job_finished: 'Nothing: the job has ended, and an end is final.',
   not_replayable: 'Look at the job: it may run again already, or what it needs may be gone.',
+  result_expired:
+    'Send the request again with another Idempotency-Key. Fetch results within a day of the end of the job.',
   payload_too_large: 'Send less, or send it in several requests.',
   unsupported_media_type: 'Send one of the kinds that `detail` names. The bytes decide, not the declared type.',
   corrupt_image: 'Send the whole file: what arrived is not a complete image.',

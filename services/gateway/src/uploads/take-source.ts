@@ -126,7 +126,7 @@ export class Intake {
     }));
   }
 
-  /** Removes what was stored, best effort: the sweeper finds what stays behind. */
+  /** Removes what was stored, best effort: the upload cleanup finds what stays behind. */
   async discard(): Promise<void> {
     const stored = this.#taken.filter((entry) => entry.content === undefined && !this.#dryRun);
     await Promise.allSettled(stored.map((entry) => this.#store.delete(entry.key)));

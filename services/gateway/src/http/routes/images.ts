@@ -148,7 +148,7 @@ async function takeImages(
   }
   const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
   const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
-    // When the broker's answer is lost, the job may exist all the same: what is stored stays, the sweeper decides.
+    // When the broker's answer is lost, the job may exist all the same: what is stored stays, the upload cleanup decides.
     if (error instanceof GatewayError) await intake.discard();
     throw error;
   });

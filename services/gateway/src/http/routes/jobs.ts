@@ -12,6 +12,7 @@ import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
 import { cursorOf, hasMore, jobEventStream } from '../../jobs/timeline/event-stream.ts';
+import { resultExpiresMs } from '../../jobs/result-expiry.ts';
 import { jobTimeline } from '../../jobs/timeline/timeline.ts';
 import { deliveryOf } from '../../webhooks/delivery.ts';
 
@@ -22,7 +23,7 @@ const tags = ['jobs'];
 /** Everything about one job: state, timeline, live stream, result, cancellation. */
 export function jobRoutes(app: App, deps: RouteDeps): void {
   app.addSchema(TimelineEntrySchema);
-  const { jobs, bus, store } = deps;
+  const { jobs, bus, store, now, resultTtlMs } = deps;
 
   const own = (request: FastifyRequest<{ Params: { id: string } }>, from: 'any' | 'leader' = 'any'): Promise<Job> =>
     ownJob(jobs, request.account.id, request.params.id, from);
@@ -135,7 +136,14 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
             description: 'A short-lived URL of the PDF.',
             headers: { Location: { type: 'string', description: 'Good for five minutes.' } },
           },
-          ...problemResponses('not_found', 'job_not_finished', 'job_failed', 'corrupt_image', 'unsupported_image'),
+          ...problemResponses(
+            'not_found',
+            'job_not_finished',
+            'job_failed',
+            'corrupt_image',
+            'unsupported_image',
+            'result_expired',
+          ),
         },
       },
     },
@@ -154,7 +162,12 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
           retryAfterSeconds: 1,
         });
       }
-      const url = await store.presignGet(work.value.key, PDF_LINK_MS, `${job.id}.pdf`);
+      const leftMs = resultExpiresMs(job, resultTtlMs) - now();
+      if (leftMs <= 0)
+        throw new GatewayError('result_expired', 'The PDF was deleted: its time is over.', { jobId: job.id });
+      // Whole seconds, which is what a signed URL can say.
+      const goodForMs = Math.max(1_000, Math.min(PDF_LINK_MS, leftMs));
+      const url = await store.presignGet(work.value.key, goodForMs, `${job.id}.pdf`);
       return reply.header('cache-control', 'no-store').redirect(url, 302);
     },
   );

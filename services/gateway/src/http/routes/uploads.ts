@@ -28,7 +28,7 @@ function keyOf(uploadId: string, account: string): string {
 
 /** Direct uploads: the client puts the bytes into the store itself. */
 export function uploadRoutes(app: App, deps: RouteDeps): void {
-  const { store, jobs, limits, now, gate } = deps;
+  const { store, jobs, limits, now, gate, log } = deps;
   app.post(
     '/v1/uploads',
     {
@@ -116,14 +116,26 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       const key = keyOf(uploadId, request.account.id);
       const existing = await jobs.read(jobId, 'leader');
       // Once its job has run, the upload itself is gone.
-      const source =
-        existing?.job.account === request.account.id ? repeated(key) : await storedSource(store, key, limits);
+      const source = existing?.job.account === request.account.id ? repeated(key) : await judged(key);
       const order = orderOf(options, [source], { account: request.account.id, trace: traceOf(request) });
       const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
       const acceptance = await acceptJob(counted, order, { jobId, existing });
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
+
+  /** An upload that is refused is deleted: it will be refused again, and nobody else may name it. */
+  const judged = async (key: string): Promise<Awaited<ReturnType<typeof storedSource>>> => {
+    try {
+      return await storedSource(store, key, limits);
+    } catch (error) {
+      if (error instanceof GatewayError && error.isCallerFault && error.code !== 'not_found') {
+        // The upload cleanup finds what stays.
+        await store.delete(key).catch((cause: unknown) => log.warn({ err: cause }, 'an upload could not be deleted'));
+      }
+      throw error;
+    }
+  };
 
   const repeated = (key: string): Awaited<ReturnType<typeof storedSource>> => ({
     sha256: `key:${key}`,

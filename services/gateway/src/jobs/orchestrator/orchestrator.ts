@@ -92,7 +92,7 @@ async function conclude(job: Job, cause: string, { deps, log }: Context<Orchestr
   if (job.state === JobState.FAILED && cause === 'dead-letter') return;
   for (const key of uploadsOf(job)) {
     await deps.store.delete(key).catch((error: unknown) => {
-      // The sweeper finds it. Holding up the callbacks of jobs that ended would be worse.
+      // The upload cleanup finds it. Holding up the callbacks of jobs that ended would be worse.
       log.warn({ err: error, job_id: job.id }, 'an upload could not be deleted');
     });
   }

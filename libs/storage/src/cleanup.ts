@@ -2,7 +2,7 @@ import type { ObjectStore, StoredObject } from './store.ts';
 
 const MINUTE_MS = 60_000;
 
-export interface SweepSettings {
+export interface CleanupSettings {
   readonly store: ObjectStore;
   /** Only objects under this prefix are looked at. */
   readonly prefix: string;
@@ -13,7 +13,7 @@ export interface SweepSettings {
   readonly now?: () => number;
 }
 
-export interface SweepReport {
+export interface CleanupReport {
   readonly looked: number;
   readonly deleted: number;
   readonly kept: number;
@@ -22,11 +22,10 @@ export interface SweepReport {
 }
 
 /**
- * Deletes what nobody needs any more: uploads whose job never came to be, sources whose immediate delete failed, and the
- * parts that a process left behind when it was killed in the middle. Rules of the store itself work in whole days, so
- * this is the application's. The store must allow its multipart uploads to be listed (`s3:ListBucketMultipartUploads`).
+ * Deletes the objects under a prefix that `isLive` does not keep, and the parts of uploads that a process left behind when
+ * it was killed in the middle. Rules of the store itself work in whole days, so this is the application's. The store must allow its multipart uploads to be listed (`s3:ListBucketMultipartUploads`).
  */
-export async function sweep(settings: SweepSettings): Promise<SweepReport> {
+export async function cleanUp(settings: CleanupSettings): Promise<CleanupReport> {
   const { store, prefix, isLive, olderThanMs = 60 * MINUTE_MS, now = Date.now } = settings;
   let looked = 0;
   let deleted = 0;
@@ -46,18 +45,18 @@ export async function sweep(settings: SweepSettings): Promise<SweepReport> {
 }
 
 /**
- * Sweeps at once and then every quarter of an hour until stopped. A failed sweep is reported and tried again next time.
+ * Cleans up at once and then every quarter of an hour until stopped. A failed run is reported and tried again next time.
  */
-export function startSweeper(
-  settings: SweepSettings & {
+export function startCleanup(
+  settings: CleanupSettings & {
     readonly everyMs?: number;
-    readonly onSwept: (report: SweepReport) => void;
+    readonly onCleaned: (report: CleanupReport) => void;
     readonly onError: (error: unknown) => void;
   },
 ): { stop(): Promise<void> } {
   let running: Promise<void> = Promise.resolve();
   const run = () => {
-    running = running.then(() => sweep(settings).then(settings.onSwept, settings.onError));
+    running = running.then(() => cleanUp(settings).then(settings.onCleaned, settings.onError));
   };
   run();
   const timer = setInterval(run, settings.everyMs ?? 15 * MINUTE_MS);
