@@ -16,6 +16,8 @@ export type SmtpStage = 'banner' | 'ehlo' | 'starttls' | 'auth' | 'mail' | 'rcpt
  * - `drop`: the connection closes without a reply. At `body`, `stored` says whether the mail was taken before: the
  *   client cannot know
  * - `reset`: as `drop`, by a TCP reset
+ * - `bytes`: these bytes in place of the reply, whatever they are; they may hold half a reply or several. The session goes
+ *   on as their first three digits say. At `body`, `stored` says whether the mail was taken; when absent, a 2xx takes it
  * - `garbage`: bytes that are no SMTP; at `starttls`, a go-ahead and then no TLS
  */
 export type SmtpAction =
@@ -25,10 +27,14 @@ export type SmtpAction =
   | { kind: 'delay'; delayMs: number }
   | { kind: 'drip'; everyMs: number }
   | { kind: 'drop' | 'reset'; stored?: boolean }
+  | { kind: 'bytes'; bytes: string; stored?: boolean }
   | { kind: 'garbage' };
 
 /** Per stage one action for every time, or a list that is used up one by one, after which the stage accepts. A `starttls` or `auth` entry makes EHLO offer it. */
-export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>>;
+export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>> & {
+  /** What happens at `rcpt` for recipients of a domain, in place of the `rcpt` entry. */
+  domains?: Record<string, SmtpAction>;
+};
 
 /** A mail as it came in. */
 export interface ScriptedMail {
@@ -74,6 +80,9 @@ async function act(socket: Socket, action: SmtpAction, usual: string): Promise<n
     case 'hang':
       if (!socket.destroyed) await once(socket, 'close');
       return undefined;
+    case 'bytes':
+      socket.write(action.bytes, 'latin1');
+      return codeOf(action.bytes) || 0;
     case 'drop':
       socket.destroySoon();
       return undefined;
@@ -109,6 +118,8 @@ function isStored(ending: SmtpAction): boolean {
     case 'drop':
     case 'reset':
       return ending.stored ?? false;
+    case 'bytes':
+      return ending.stored ?? ending.bytes.startsWith('2');
     case 'hang':
     case 'garbage':
       return false;
@@ -178,7 +189,8 @@ export async function serveSmtp(
       socket.write('500 5.5.1 unknown command\r\n');
       continue;
     }
-    const action = nextAction(script(), stage);
+    const domain = stage === 'rcpt' ? addressOf(line).replace(/^.*@/, '') : '';
+    const action = script().domains?.[domain] ?? nextAction(script(), stage);
     if (stage === 'starttls' && action.kind === 'garbage') socket.write('220 2.0.0 go ahead\r\n');
     const code = await perform(stage, action);
     if (code === undefined) {
@@ -188,7 +200,7 @@ export async function serveSmtp(
     if (stage === 'quit') break;
     if (stage === 'mail') [from, to] = [addressOf(line), []];
     else if (stage === 'rset') [from, to] = ['', []];
-    else if (stage === 'rcpt' && code < 400) to.push(addressOf(line));
+    else if (stage === 'rcpt' && code >= 200 && code < 400) to.push(addressOf(line));
     else if (stage === 'data' && code === 354) {
       const data = await readData(lines);
       if (data === undefined) break;
