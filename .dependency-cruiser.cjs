@@ -60,6 +60,13 @@ module.exports = {
       lib('contracts'),
       lib('pipeline'),
     ),
+    only(
+      'suppression-imports-messaging',
+      source('libs/suppression'),
+      'addresses that get no mail, for the gateway and the e-mail service',
+      lib('suppression'),
+      lib('messaging'),
+    ),
     only('telemetry-imports-pipeline', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
     only(
       'cli-no-internal-imports',

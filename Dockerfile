@@ -16,6 +16,7 @@ COPY libs/messaging/package.json libs/messaging/
 COPY libs/pipeline/package.json libs/pipeline/
 COPY libs/service/package.json libs/service/
 COPY libs/storage/package.json libs/storage/
+COPY libs/suppression/package.json libs/suppression/
 COPY libs/telemetry/package.json libs/telemetry/
 COPY libs/worker/package.json libs/worker/
 COPY services/client/package.json services/client/

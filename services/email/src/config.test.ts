@@ -82,7 +82,7 @@ describe('the configuration', () => {
 
   test('signs with DKIM when all of it is there, and refuses half of it', () => {
     const dkim = { DKIM_DOMAIN: 'mail.example', DKIM_SELECTOR: 's1', DKIM_PRIVATE_KEY: pem };
-    expect(settings(dkim).dkim).toEqual({ domainName: 'mail.example', keySelector: 's1', privateKey: pem });
+    expect(settings(dkim).sender.dkim).toEqual({ domainName: 'mail.example', keySelector: 's1', privateKey: pem });
     expect(problemsOf({ DKIM_DOMAIN: 'mail.example' })).toMatch(/all three or none/);
     expect(problemsOf({ ...dkim, DKIM_PRIVATE_KEY: 'secret' })).toMatch(/DKIM_PRIVATE_KEY: must be a private key/);
   });

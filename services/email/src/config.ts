@@ -4,13 +4,13 @@ import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import type { Sender } from './compose/compose-mail.ts';
 import { parseProviders, type ProviderSettings } from './providers/settings.ts';
-import type { DkimKey } from './providers/transport.ts';
 
 const address = z
   .string()
   .refine((value) => parseEmailAddress(value) !== undefined, 'must be one bare address')
   .transform((value) => parseEmailAddress(value) ?? '');
 const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
+const DAY_MS = 86_400_000;
 const limit = z.coerce.number().int().min(0);
 
 /** What the email service takes besides the fields of every service. Times end in `_MS`. */
@@ -65,8 +65,11 @@ export const emailFields = {
   /** How long a mail is kept in hand while no provider can be tried, before it counts as an attempt. */
   HOLD_MS: fields.ms.default(30 * 60_000),
   RETRY_BASE_MS: fields.ms.default(5_000),
-  RETRY_MAX_MS: fields.ms.default(15 * 60_000),
-  RETRY_ATTEMPTS: fields.count.default(8),
+  RETRY_MAX_MS: fields.ms.default(60 * 60_000),
+  /** Deliveries that may end in a refusal for now (4xx) or an error, before a mail is given up. */
+  RETRY_ATTEMPTS: fields.count.default(50),
+  /** How long after its first attempt a mail is still tried; RFC 5321 4.5.4.1 speaks of 4 to 5 days. */
+  RETRY_FOR_MS: fields.ms.max(6 * DAY_MS, 'must stay below the 7 days that jobs are kept').default(DAY_MS),
   /** Mails per account and UTC day. 0 for no limit; absent: 10000, and no limit in dev. */
   QUOTA_PER_ACCOUNT_PER_DAY: limit.optional(),
   /** Mails per recipient and UTC hour. 0 for no limit; absent: 20, and no limit in dev. */
@@ -89,7 +92,6 @@ export type EmailConfig = z.infer<z.ZodObject<typeof emailFields>> & { readonly 
 export interface EmailSettings {
   readonly providers: readonly ProviderSettings[];
   readonly sender: Sender;
-  readonly dkim: DkimKey | undefined;
   readonly quota: { readonly perAccountPerDay: number; readonly perRecipientPerHour: number };
   /** Slots of each pipeline. */
   readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };
@@ -128,8 +130,8 @@ export function emailSettings(config: EmailConfig): EmailSettings {
       messageIdDomain: config.MESSAGE_ID_DOMAIN ?? config.MAIL_FROM.slice(config.MAIL_FROM.lastIndexOf('@') + 1),
       unsubscribe,
       links: { allowHttp: dev, hosts: config.LINK_HOSTS },
+      dkim: signs ? { domainName, keySelector, privateKey } : undefined,
     },
-    dkim: signs ? { domainName, keySelector, privateKey } : undefined,
     concurrency: {
       welcome_mailer: config.CONCURRENCY_WELCOME ?? config.CONCURRENCY,
       notification_mailer: config.CONCURRENCY_NOTIFICATION ?? config.CONCURRENCY,

@@ -2,7 +2,7 @@ import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { QuotaScope } from './quota/quota.ts';
 import type { BreakerState } from './providers/breaker.ts';
-import type { Tried } from './providers/dispatcher.ts';
+import type { Dispatcher, Tried } from './providers/dispatcher.ts';
 
 /** The metrics of the email service, by name. Dashboards and alert rules are checked against what is emitted. */
 export const emailMetricNames = {
@@ -10,6 +10,7 @@ export const emailMetricNames = {
   attemptDuration: 'email_smtp_attempt_duration_seconds',
   failovers: 'email_failovers_total',
   breakerState: 'email_breaker_state',
+  openDomains: 'email_domains_unavailable',
   providersReady: 'email_providers_ready',
   connections: 'email_smtp_connections_opened_total',
   ambiguous: 'email_ambiguous_total',
@@ -41,7 +42,7 @@ export function createEmailMetrics(
   registry: Telemetry['registry'],
   read: {
     readonly connections: () => readonly { readonly provider: string; readonly opened: number }[];
-    readonly breakers: () => readonly { readonly provider: string; readonly state: BreakerState }[];
+    readonly breakers: () => Dispatcher['states'];
   },
 ): EmailMetrics {
   const registers = [registry];
@@ -111,6 +112,15 @@ export function createEmailMetrics(
     registers,
     collect() {
       this.set(read.breakers().filter(({ state }) => state !== 'open').length);
+    },
+  });
+  void new Gauge({
+    name: names.openDomains,
+    help: 'Destination domains that a provider is not asked for now, because its attempts for them failed',
+    labelNames: ['provider'],
+    registers,
+    collect() {
+      for (const { provider, openDomains } of read.breakers()) this.set({ provider }, openDomains);
     },
   });
   void new Counter({

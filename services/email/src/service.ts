@@ -15,7 +15,7 @@ import { createQuota } from './quota/quota.ts';
 import { defaultBreaker, type BreakerSettings } from './providers/breaker.ts';
 import { createDispatcher } from './providers/dispatcher.ts';
 import { defaultTimeouts, openTransport, type SmtpTimeouts } from './providers/transport.ts';
-import { createSuppressions } from './suppression/suppressions.ts';
+import { openSuppressions } from '@sluice/suppression';
 
 /** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
 export interface Tuning {
@@ -40,7 +40,7 @@ export async function startEmail(
   const [inbox, quotas, suppressions] = await Promise.all([
     openBucket(nc, buckets.emailInbox),
     openBucket(nc, buckets.emailQuotas),
-    openBucket(nc, buckets.emailSuppressions),
+    openSuppressions(nc),
   ]);
 
   const attemptMs = config.SMTP_ATTEMPT_TIMEOUT_MS;
@@ -53,7 +53,6 @@ export async function startEmail(
       connections: mailsInHand(concurrency),
       clientName: settings.sender.messageIdDomain,
       ca: config.SMTP_CA,
-      dkim: settings.dkim,
     }),
   }));
   const metrics = createEmailMetrics(telemetry.registry, {
@@ -66,11 +65,14 @@ export async function startEmail(
     { ...defaultBreaker, ...tuning.breaker },
     {
       ...metrics,
-      breaker: (provider, state) => {
-        const line = { provider, state, available: dispatcher.available };
-        if (state === 'closed') log.info(line, 'the SMTP provider takes mail again');
-        else log.warn(line, dispatcher.available ? 'an SMTP provider changed state' : 'no SMTP provider takes mail');
+      breaker: (provider, state, cause) => {
+        const { available } = dispatcher;
+        if (state === 'open') log.warn({ provider, cause, available }, 'an SMTP provider is left alone after faults');
+        else if (state === 'half-open') log.info({ provider }, 'an SMTP provider answers again and gets one mail');
+        else log.info({ provider }, 'an SMTP provider takes mail again');
       },
+      domainOpened: (provider, domain, cause) =>
+        log.warn({ provider, domain, cause }, 'mail to one domain waits after faults; mail to others goes on'),
     },
   );
 
@@ -79,7 +81,7 @@ export async function startEmail(
   const deps: MailerDeps = {
     inbox: createInbox({ bucket: inbox, instance, leaseMs: attemptMs * providers.length + 5_000 }),
     quota: createQuota({ bucket: quotas, ...settings.quota, ...(tuning.now === undefined ? {} : { now: tuning.now }) }),
-    suppressions: createSuppressions(suppressions),
+    suppressions,
     dispatcher,
     sender: settings.sender,
     pdfAttachments: createPdfAttachments({
@@ -91,13 +93,19 @@ export async function startEmail(
     lifecycle: worker.lifecycle,
     cancelled: createCancellation({ jobs: jobLog(worker.bus), cancelCheckAfterMs: tuning.cancelCheckAfterMs }),
     policy: config.AMBIGUITY_POLICY,
+    retry: {
+      maxFailures: config.RETRY_ATTEMPTS,
+      forMs: config.RETRY_FOR_MS,
+      baseMs: config.RETRY_BASE_MS,
+      maxMs: config.RETRY_MAX_MS,
+    },
     holdMs: config.HOLD_MS,
     stopping: stopping.signal,
   };
 
   const pipelines = mailerPipelines({
     concurrency,
-    retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
+    retry: { baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
     handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
     pullExpiresMs: tuning.pullExpiresMs,
   });

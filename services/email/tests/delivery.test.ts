@@ -6,7 +6,7 @@ import { startS3, startScriptedSmtp, type S3Server, type ScriptedSmtp } from '@s
 import { createStore, type ObjectStore } from '@sluice/storage';
 import PostalMime from 'postal-mime';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { unsubscribeToken } from '../src/compose/unsubscribe.ts';
+import { unsubscribeToken } from '@sluice/suppression';
 import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
 let broker: Broker;

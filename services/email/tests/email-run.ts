@@ -59,6 +59,8 @@ export interface Broker {
 
 export interface EmailProcess {
   readonly service: RunningService;
+  /** Lines of its log from `info` on: message and fields. */
+  readonly logs: readonly (Readonly<Record<string, unknown>> & { readonly msg: string })[];
   /** The exposition of this service's metrics. */
   metrics(): Promise<string>;
   stop(): Promise<void>;
@@ -183,7 +185,10 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
         },
       );
       const faults: unknown[] = [];
-      const log = silentLogger as unknown as Logger;
+      const logs: EmailProcess['logs'][number][] = [];
+      const write = (fields: Readonly<Record<string, unknown>>, msg: string): void =>
+        void logs.push({ ...fields, msg });
+      const log = { ...silentLogger, info: write, warn: write, error: write } as unknown as Logger;
       const telemetry: Telemetry = { log, registry, shutdown: () => Promise.resolve() };
       const service = await startEmail(
         { config, log, telemetry, instance, fault: (error) => faults.push(error) },
@@ -191,6 +196,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
       );
       return {
         service,
+        logs,
         metrics: () => registry.metrics(),
         stop: () => service.stop(),
       };

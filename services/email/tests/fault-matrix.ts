@@ -30,6 +30,8 @@ export interface Fault {
   readonly name: string;
   /** What A does, once per listed action, before it means well again. */
   readonly script?: SmtpScript;
+  /** What B does. */
+  readonly scriptB?: SmtpScript;
   /** For faults that are no script. Runs when the mail has been asked for. */
   readonly act?: (servers: Servers) => Promise<void>;
   readonly before?: (servers: Servers) => Promise<void>;
@@ -59,6 +61,10 @@ const failed = (code: string): Omit<FaultRow, 'fault'> => ({
   ambiguous: false,
 });
 const hang = { kind: 'hang' } as const;
+/** A server's bytes in place of its reply; `stored` for those to a mail. */
+const bytes = (text: string, stored?: boolean) =>
+  ({ kind: 'bytes', bytes: text, ...(stored === undefined ? {} : { stored }) }) as const;
+const refusal = (text: string) => bytes(`${text}\r\n`);
 
 /** Faults of the only provider there is. */
 export const singleProviderFaults: readonly Fault[] = [
@@ -122,6 +128,52 @@ export const singleProviderFaults: readonly Fault[] = [
   },
   { name: 'garbage for a greeting, then well', script: { banner: [{ kind: 'garbage' }] }, expected: sent('a', 1, 2) },
   {
+    name: 'words for a reply at RCPT, then well',
+    script: { rcpt: [bytes('hello world\r\n')] },
+    expected: sent('a', 1, 2),
+  },
+  {
+    name: 'two replies to MAIL, then well',
+    script: { mail: [bytes('250 ok\r\n250 ok\r\n')] },
+    expected: sent('a', 1, 2),
+  },
+  { name: '250 to DATA, then well', script: { data: [bytes('250 huh\r\n')] }, expected: sent('a', 1, 2) },
+  {
+    name: 'the reply to the mail before its end, then well',
+    script: { data: [bytes('354 go\r\n250 queued\r\n')] },
+    expected: sent('a', 1, 2),
+  },
+  {
+    name: 'words after DATA, stored',
+    script: { body: [bytes('hello\r\n', true)] },
+    expected: sent('a', 2, 2, { copies: 2, ambiguous: true }),
+  },
+  {
+    name: '354 after DATA, stored',
+    script: { body: [bytes('354 go on\r\n', true)] },
+    expected: sent('a', 2, 2, { copies: 2, ambiguous: true }),
+  },
+  {
+    name: 'half a reply after DATA, stored, then dropped',
+    script: { body: [bytes('25', true)], quit: { kind: 'drop' } },
+    expected: sent('a', 2, 2, { copies: 2, ambiguous: true }),
+  },
+  {
+    name: '550 relay not permitted at RCPT',
+    script: { rcpt: refusal('550 relay not permitted') },
+    expected: failed('mail_rejected'),
+  },
+  {
+    name: '550 5.1.1 after DATA',
+    script: { body: refusal('550 5.1.1 no such user') },
+    expected: { ...failed('mail_rejected'), messageIds: 1 },
+  },
+  {
+    name: '552 5.3.4 after DATA',
+    script: { body: refusal('552 5.3.4 too big') },
+    expected: { ...failed('mail_too_large'), messageIds: 1 },
+  },
+  {
     name: 'refuses connections for a while',
     before: ({ a }) => a.refuse(),
     act: async ({ a }) => {
@@ -148,9 +200,53 @@ export const failoverFaults: readonly Fault[] = [
   },
   { name: 'A hangs at RCPT, B well', script: { rcpt: hang }, expected: sent('b', 1, 2) },
   {
-    name: 'A says 550 at RCPT: B is not asked',
-    script: { rcpt: { kind: 'reply', code: 550 } },
+    name: 'A says 550 5.1.1 at RCPT: B is not asked',
+    script: { rcpt: refusal('550 5.1.1 no such user') },
     expected: failed('mail_rejected'),
+  },
+  {
+    name: 'A denies relaying at RCPT, B well',
+    script: { rcpt: refusal('554 5.7.1 <x>: Relay access denied') },
+    expected: sent('b', 1, 2),
+  },
+  {
+    name: 'A wants a login at RCPT (530), B well',
+    script: { rcpt: refusal('530 5.7.0 Authentication required') },
+    expected: sent('b', 1, 2),
+  },
+  {
+    name: 'A has us on a list, B well',
+    script: { rcpt: refusal('554 5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org') },
+    expected: sent('b', 1, 2),
+  },
+  {
+    name: 'A says our day is over (5.4.5), B well',
+    script: { rcpt: refusal('550 5.4.5 Daily user sending limit exceeded.') },
+    expected: sent('b', 1, 2),
+  },
+  { name: 'A says 550 and not why, B well', script: { rcpt: refusal('550 no') }, expected: sent('b', 1, 2) },
+  {
+    name: 'A denies relaying after DATA, B well',
+    script: { body: refusal('550 5.7.1 relaying denied') },
+    expected: sent('b', 1, 2, {}),
+  },
+  {
+    name: 'both deny relaying',
+    script: { rcpt: refusal('554 5.7.1 Relay access denied') },
+    scriptB: { rcpt: refusal('550 relay not permitted') },
+    expected: failed('mail_rejected'),
+  },
+  {
+    name: 'A denies relaying, B says 451: it waits for B',
+    script: { rcpt: refusal('554 5.7.1 Relay access denied') },
+    scriptB: { rcpt: [{ kind: 'reply', code: 451 }] },
+    expected: sent('b', 2, 4),
+  },
+  { name: 'A sends words at RCPT, B well', script: { rcpt: bytes('hello world\r\n') }, expected: sent('b', 1, 2) },
+  {
+    name: 'A stored it and sent words: B is not asked',
+    script: { body: [bytes('hello\r\n', true)] },
+    expected: sent('a', 2, 2, { copies: 2, ambiguous: true }),
   },
   {
     name: 'A says 451 after DATA: B is not asked',
@@ -189,11 +285,13 @@ export async function runFault(broker: Broker, servers: Servers, fault: Fault): 
   await servers.a.accept();
   await sleep(50);
   servers.a.play(fault.script);
+  servers.b.play(fault.scriptB);
   await fault.before?.(servers);
   await broker.ask({ jobId, to });
   await fault.act?.(servers);
   const { result, deadLetter } = await broker.ended(jobId);
   servers.a.play();
+  servers.b.play();
   await servers.a.accept();
 
   const mails = [...servers.a.mails, ...servers.b.mails].filter((mail) => mail.to.includes(to));

@@ -2,9 +2,23 @@ import { startNats, type NatsProcess } from '@sluice/dev';
 import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
-import { createInbox, type Claimed, type Inbox, type MailClaim, type MailOutcome } from '../src/delivery/inbox.ts';
+import {
+  createInbox,
+  type Claimed,
+  type Inbox,
+  type MailClaim,
+  type MailOutcome,
+  type Progress,
+} from '../src/delivery/inbox.ts';
 
 const LEASE_MS = 40_000;
+const progress = (done: Partial<Progress>): Progress => ({
+  since: '2026-03-01T10:00:00.000Z',
+  attempts: 0,
+  failures: 0,
+  unanswered: 0,
+  ...done,
+});
 const sent: MailOutcome = { kind: 'sent', messageId: '<x@y>', provider: 'a', attempts: 1, ambiguous: false };
 
 let nats: NatsProcess;
@@ -31,7 +45,7 @@ const claimOf = (claimed: Claimed): MailClaim => {
 describe('the inbox', () => {
   test('gives a mail to the first who asks', async () => {
     const claim = claimOf(await inboxOf('one').claim('first.0'));
-    expect(claim).toMatchObject({ fresh: true, attempts: 0, possiblySent: false, abandoned: false });
+    expect(claim).toMatchObject({ fresh: true, progress: { attempts: 0, unanswered: 0 }, abandoned: false });
   });
 
   test('gives a mail to exactly one of a hundred who ask at once', async () => {
@@ -55,22 +69,23 @@ describe('the inbox', () => {
   });
 
   test('goes on where a failed attempt left off', async () => {
-    await claimOf(await inboxOf('one').claim('again.0')).release('waiting', 3);
+    await claimOf(await inboxOf('one').claim('again.0')).release(progress({ attempts: 3, failures: 2 }));
     const claim = claimOf(await inboxOf('two').claim('again.0'));
-    expect(claim).toMatchObject({ fresh: false, attempts: 3, possiblySent: false, abandoned: false });
+    expect(claim).toMatchObject({ fresh: false, abandoned: false });
+    expect(claim.progress).toEqual(progress({ attempts: 3, failures: 2 }));
   });
 
   test('remembers that an attempt had no answer, through later ones that had', async () => {
-    await claimOf(await inboxOf('one').claim('doubt.0')).release('unknown', 1);
+    await claimOf(await inboxOf('one').claim('doubt.0')).release(progress({ attempts: 1, unanswered: 1 }));
     const second = claimOf(await inboxOf('one').claim('doubt.0'));
-    expect(second).toMatchObject({ possiblySent: true, abandoned: false });
-    await second.release('waiting', 2);
-    expect(claimOf(await inboxOf('one').claim('doubt.0')).possiblySent).toBe(true);
+    expect(second).toMatchObject({ progress: { unanswered: 1 }, abandoned: false });
+    await second.release({ ...second.progress, attempts: 2 });
+    expect(claimOf(await inboxOf('one').claim('doubt.0')).progress.unanswered).toBe(1);
   });
 
   test('reads entries of older versions, where the field had another name', async () => {
     await bucket.create('older.0', JSON.stringify({ state: 'unknown', attempts: 1, doubtful: true }));
-    expect(claimOf(await inboxOf('one').claim('older.0')).possiblySent).toBe(true);
+    expect(claimOf(await inboxOf('one').claim('older.0')).progress).toMatchObject({ attempts: 1, unanswered: 1 });
   });
 
   test('keeps others away while somebody is sending, for as long as sending can take', async () => {
@@ -89,7 +104,7 @@ describe('the inbox', () => {
   test('gives away what a dead process was sending, and says that it may have gone out', async () => {
     await inboxOf('killed').claim('crash.0');
     const claim = claimOf(await inboxOf('two', LEASE_MS + 1).claim('crash.0'));
-    expect(claim).toMatchObject({ fresh: false, possiblySent: true, abandoned: true });
+    expect(claim).toMatchObject({ fresh: false, progress: { unanswered: 1 }, abandoned: true });
   });
 
   test('lets a process that was only suspended change nothing', async () => {
@@ -97,7 +112,7 @@ describe('the inbox', () => {
     const successor = claimOf(await inboxOf('successor', LEASE_MS + 1).claim('suspended.0'));
     await successor.complete(sent);
     await suspended.complete({ kind: 'failed', code: 'late', detail: '' });
-    await suspended.release('waiting', 1);
+    await suspended.release(progress({ attempts: 1 }));
     expect(await inboxOf('third').claim('suspended.0')).toEqual({ kind: 'done', outcome: sent });
   });
 

@@ -3,17 +3,14 @@ import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Bucket } from '../src/bucket.ts';
 import { createQuota, type Quota } from '../src/quota/quota.ts';
-import { createSuppressions, type Suppressions } from '../src/suppression/suppressions.ts';
 
 let nats: NatsProcess;
 let nc: Awaited<ReturnType<typeof connectNats>>;
 let bucket: Bucket;
-let suppressions: Suppressions;
 beforeAll(async () => {
   nats = await startNats();
   nc = await connectNats({ url: nats.url, name: 'quota-test' });
   bucket = await createBucket(nc, buckets.emailQuotas);
-  suppressions = createSuppressions(await createBucket(nc, buckets.emailSuppressions));
 });
 afterAll(async () => {
   await nc?.close();
@@ -75,16 +72,5 @@ describe('the quota of a recipient', () => {
   test('0 is no limit', async () => {
     const answers = await chargeMany(quotaOf(0, 0), 50, 'any', () => 'same@example.com');
     expect(new Set(answers)).toEqual(new Set([undefined]));
-  });
-});
-
-describe('the suppression list', () => {
-  test('knows an address by any spelling, and keeps no address', async () => {
-    expect(await suppressions.has('dead@example.com')).toBe(false);
-    await suppressions.add('Dead@example.com');
-    await suppressions.add('dead@example.com');
-    expect(await suppressions.has('DEAD@example.com')).toBe(true);
-    const keys = await (await createBucket(nc, buckets.emailSuppressions)).keys();
-    for await (const key of keys) expect(key).not.toContain('dead');
   });
 });

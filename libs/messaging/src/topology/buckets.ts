@@ -28,6 +28,12 @@ export const buckets = {
     about: 'addresses that bounced for good, by hash',
     ttlMs: 90 * DAY_MS,
   },
+  /** A reader's wish stands until it is taken back. */
+  emailUnsubscribes: {
+    name: 'email_unsubscribes',
+    about: 'addresses that want no recurring mail, by hash',
+    ttlMs: 0,
+  },
 } as const satisfies Readonly<Record<string, BucketSpec>>;
 
 /** All of them, for the topology. */

@@ -59,6 +59,12 @@ const log = (
   consumers,
 });
 
+/**
+ * Messages of a lane that may wait for a retry at once. Mails to a domain in trouble wait for hours, and a consumer with
+ * all its pending acknowledgements taken delivers nothing to anybody.
+ */
+const MAX_WAITING = 20_000;
+
 /** The work queues of a kind of job. */
 function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] {
   const lane = (name: StreamName, suffix: string, which: 'normal' | 'express'): StreamSpec =>
@@ -66,7 +72,7 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
       name,
       `${about}${suffix}`,
       subjectsOf(name),
-      sources.map((source) => consumer(source.consumer, [source[which].template])),
+      sources.map((source) => consumer(source.consumer, [source[which].template], MAX_WAITING)),
     );
   return [lane(lanes.normal, '', 'normal'), lane(lanes.express, ' first', 'express')];
 }

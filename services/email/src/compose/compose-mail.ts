@@ -1,7 +1,8 @@
+import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
 import { unsubscribeBy, type UnsubscribeSettings } from './unsubscribe.ts';
-import type { OutgoingMail } from '../providers/transport.ts';
+import type { OutgoingMail } from '../providers/outgoing-mail.ts';
 import { logo, renderEncoded, type TemplateName } from '../templates/catalogue.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */
@@ -12,6 +13,7 @@ export interface Sender {
   readonly messageIdDomain: string;
   readonly unsubscribe?: UnsubscribeSettings;
   readonly links: LinkPolicy;
+  readonly dkim?: DkimKey | undefined;
 }
 
 export interface MailInput {
@@ -24,8 +26,10 @@ export interface MailInput {
   readonly attachment?: { readonly fileName: string; readonly contentType: string; readonly content: Buffer };
 }
 
-/** Mails that come again and again, and that nobody asked for one by one: those can be unsubscribed from. */
+/** Templates of mails that come again and again without being asked for: those can be unsubscribed from. */
 const RECURRING: ReadonlySet<TemplateName> = new Set(['notification']);
+
+export const isRecurring = (template: TemplateName): boolean => RECURRING.has(template);
 
 /**
  * Makes the mail of a job. The same input gives the same `Message-ID` every time, so that copies of one mail are
@@ -33,9 +37,9 @@ const RECURRING: ReadonlySet<TemplateName> = new Set(['notification']);
  *
  * @throws {TemplateVariablesError}
  */
-export function composeMail(input: MailInput, sender: Sender): OutgoingMail {
+export async function composeMail(input: MailInput, sender: Sender): Promise<OutgoingMail> {
   const { to, template, attachment } = input;
-  const list = RECURRING.has(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
+  const list = isRecurring(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
   const variables = list.url === undefined ? input.variables : { ...input.variables, unsubscribeUrl: list.url };
   const { subject, html, text } = renderEncoded(template, variables);
   const messageId = `<${input.jobId}.${input.replays}@${sender.messageIdDomain}>`;
@@ -55,7 +59,8 @@ export function composeMail(input: MailInput, sender: Sender): OutgoingMail {
     inline: { cid: logo.cid, fileName: 'logo.png', contentType: 'image/png', base64: logoBase64 },
     attachment,
   });
-  return { messageId, from: sender.address, to, raw };
+  const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);
+  return { messageId, from: sender.address, to, raw: signed };
 }
 
 const logoBase64 = base64Lines(logo.png);

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { unsubscribeToken } from '@sluice/suppression';
 
 /** How a reader can refuse further mails. */
 export interface UnsubscribeSettings {
@@ -8,12 +8,6 @@ export interface UnsubscribeSettings {
   readonly url?: string;
   /** Signs the token, so that nobody can unsubscribe anybody else. */
   readonly secret?: string;
-}
-
-/** The token that stands for an address in an unsubscribe link. */
-export function unsubscribeToken(address: string, secret: string): string {
-  const body = Buffer.from(address).toString('base64url');
-  return `${body}.${createHmac('sha256', secret).update(address).digest('base64url')}`;
 }
 
 /** The headers of RFC 2369 and RFC 8058 for one recipient, and the link for the body. */

@@ -21,24 +21,34 @@ export type MailOutcome =
  * - `done`: final.
  */
 type State =
-  | { readonly state: 'sending'; readonly by: string; readonly attempts: number; readonly possiblySent: boolean }
-  | { readonly state: 'waiting' | 'unknown'; readonly attempts: number; readonly possiblySent: boolean }
+  | ({ readonly state: 'sending'; readonly by: string } & Progress)
+  | ({ readonly state: 'waiting' | 'unknown' } & Progress)
   | { readonly state: 'done'; readonly outcome: MailOutcome };
+
+/** What was tried so far. */
+export interface Progress {
+  /** ISO time of the first claim: how long a mail is tried counts from here. */
+  readonly since: string;
+  /** SMTP attempts. */
+  readonly attempts: number;
+  /** Deliveries of the message that ended in a refusal for now or an error. Waiting for a provider is none. */
+  readonly failures: number;
+  /** Attempts that may have been delivered: their server, or our process, was silent after the mail's end. */
+  readonly unanswered: number;
+}
 
 /** The right to send one mail, until it is released or completed. */
 export interface MailClaim {
   /** True on the first claim ever of this mail. */
   readonly fresh: boolean;
-  /** SMTP attempts of earlier claims. */
-  readonly attempts: number;
-  /** An earlier attempt may have been delivered. */
-  readonly possiblySent: boolean;
+  /** What earlier claims tried. */
+  readonly progress: Progress;
   /** The claim was found dead rather than released: a process ended while it was sending. */
   readonly abandoned: boolean;
   /** Records the end. From here on every redelivery repeats this outcome and sends nothing. */
   complete(outcome: MailOutcome): Promise<void>;
-  /** Releases the mail for the next delivery: `waiting` when nothing was sent, `unknown` when it may have gone out. */
-  release(state: 'waiting' | 'unknown', attempts: number): Promise<void>;
+  /** Releases the mail for the next delivery. */
+  release(progress: Progress): Promise<void>;
   /** Drops the claim without writing, as a crash would: the entry counts as abandoned once its lease is over. */
   abandon(): void;
 }
@@ -92,11 +102,12 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
       ...before,
       async complete(outcome) {
         unwritten.set(key, outcome);
+        // The message may be redelivered to another process, and then nothing here would ask for it again.
+        if (unwritten.size > MAX_UNWRITTEN) unwritten.delete(unwritten.keys().next().value ?? key);
         await write({ state: 'done', outcome });
         unwritten.delete(key);
       },
-      release: (state, attempts) =>
-        write({ state, attempts, possiblySent: before.possiblySent || state === 'unknown' }),
+      release: (progress) => write({ state: progress.unanswered > 0 ? 'unknown' : 'waiting', ...progress }),
       abandon: () => inFlight.delete(key),
     };
     return { kind: 'claimed', claim };
@@ -110,11 +121,10 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
         unwritten.delete(key);
         return { kind: 'done', outcome: ended };
       }
-      const first: State = { state: 'sending', by: instance, attempts: 0, possiblySent: false };
+      const none: Progress = { since: new Date(now()).toISOString(), attempts: 0, failures: 0, unanswered: 0 };
+      const first: State = { state: 'sending', by: instance, ...none };
       const created = await writeEntry(bucket, key, first, 0);
-      if (created !== undefined) {
-        return hold(key, created, { fresh: true, attempts: 0, possiblySent: false, abandoned: false });
-      }
+      if (created !== undefined) return hold(key, created, { fresh: true, progress: none, abandoned: false });
       const found = await readEntry<State>(bucket, key);
       if (found === undefined) return { kind: 'busy', forMs: BETWEEN_STATES_MS };
       const { value, revision, writtenAt } = found;
@@ -122,15 +132,22 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
       const leftMs = value.state === 'sending' ? Math.min(writtenAt.getTime() + leaseMs - now(), leaseMs) : 0;
       if (leftMs > 0) return { kind: 'busy', forMs: leftMs };
       const abandoned = value.state === 'sending';
-      // `doubtful` is the name of the field in entries of older versions; an upgrade must not forget it.
-      const written: { possiblySent?: boolean; doubtful?: boolean } = value;
-      const possiblySent = abandoned || (written.possiblySent ?? written.doubtful ?? false);
-      const next: State = { state: 'sending', by: instance, attempts: value.attempts, possiblySent };
+      const before = progressOf(value, writtenAt);
+      const progress = { ...before, unanswered: before.unanswered + (abandoned ? 1 : 0) };
+      const next: State = { state: 'sending', by: instance, ...progress };
       const taken = await writeEntry(bucket, key, next, revision);
       if (taken === undefined) return { kind: 'busy', forMs: BETWEEN_STATES_MS };
-      return hold(key, taken, { fresh: false, attempts: value.attempts, possiblySent, abandoned });
+      return hold(key, taken, { fresh: false, progress, abandoned });
     },
   };
+}
+
+const MAX_UNWRITTEN = 10_000;
+
+/** Entries of older versions say `doubtful` and no more; an upgrade must not forget that a mail may have gone out. */
+function progressOf(entry: Partial<Progress> & { readonly doubtful?: boolean }, writtenAt: Date): Progress {
+  const { since = writtenAt.toISOString(), attempts = 0, failures = 0, unanswered, doubtful = false } = entry;
+  return { since, attempts, failures, unanswered: unanswered ?? (doubtful ? 1 : 0) };
 }
 
 /** Another process wrote between the create and the read: its entry can be read a moment later. */

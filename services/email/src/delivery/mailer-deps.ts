@@ -5,7 +5,8 @@ import type { EmailMetrics } from '../metrics.ts';
 import type { PdfAttachments } from '../compose/pdf-attachments.ts';
 import type { Quota } from '../quota/quota.ts';
 import type { Dispatcher } from '../providers/dispatcher.ts';
-import type { Suppressions } from '../suppression/suppressions.ts';
+import type { Suppressions } from '@sluice/suppression';
+import type { RetryPolicy } from './retry-policy.ts';
 import type { Cancellation } from './cancellation.ts';
 
 /** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
@@ -23,6 +24,7 @@ export interface MailerDeps {
   readonly lifecycle: Lifecycle;
   readonly cancelled: Cancellation;
   readonly policy: AmbiguityPolicy;
+  readonly retry: RetryPolicy;
   /** How long a mail is kept in hand while no provider can be tried, before its delivery is given back. */
   readonly holdMs: number;
   /** Aborted when the process is to end: mails in hand are given back at once. */

@@ -1,6 +1,7 @@
 import { parseEmailAddress, type SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
-import type { MailInput } from '../compose/compose-mail.ts';
+import type { SuppressionReason } from '@sluice/suppression';
+import { isRecurring, type MailInput } from '../compose/compose-mail.ts';
 import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
 import { isTemplateName } from '../templates/catalogue.ts';
@@ -10,6 +11,14 @@ export interface Refusal {
   readonly code: string;
   readonly detail: string;
 }
+
+/** Why an address gets no mail, as the job says it. */
+const SUPPRESSED: Readonly<Record<SuppressionReason, string>> = {
+  bounce: 'an earlier mail to this address bounced for good',
+  complaint: 'the reader of this address complained about an earlier mail',
+  unsubscribe: 'the reader of this address has unsubscribed',
+  manual: 'an operator has suppressed this address',
+};
 
 /** The variables in which a caller may link somewhere. */
 const LINKS = ['actionUrl', 'link', 'unsubscribeUrl'] as const;
@@ -31,9 +40,8 @@ export async function prepare(
     return typeof link === 'string' && !mayLink(link, deps.sender.links);
   });
   if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden}: may not be linked to` };
-  if (await deps.suppressions.has(to)) {
-    return { code: 'recipient_suppressed', detail: 'an earlier mail to this address bounced for good' };
-  }
+  const suppressed = await deps.suppressions.reasonFor(to, isRecurring(email.template));
+  if (suppressed !== undefined) return { code: 'recipient_suppressed', detail: SUPPRESSED[suppressed] };
   if (fresh) {
     const over = await deps.quota.charge(account, to);
     if (over !== undefined) {

@@ -1,14 +1,15 @@
 import type { EmailRequest, SendEmail } from '@sluice/contracts';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import { composeMail } from '../compose/compose-mail.ts';
-import type { MailClaim, MailOutcome } from './inbox.ts';
-import type { MailerDeps } from './mailer-deps.ts';
 import { AttachmentError } from '../compose/pdf-attachments.ts';
+import type { OutgoingMail } from '../providers/outgoing-mail.ts';
+import { TemplateVariablesError } from '../templates/catalogue.ts';
+import type { MailClaim, MailOutcome, Progress } from './inbox.ts';
+import type { MailerDeps } from './mailer-deps.ts';
 import { prepare, type Refusal } from './prepare.ts';
 import { publishResult } from './result.ts';
-import { codeOf, sendWithFailover } from './send-with-failover.ts';
-import type { OutgoingMail } from '../providers/transport.ts';
-import { TemplateVariablesError } from '../templates/catalogue.ts';
+import { decideRetry } from './retry-policy.ts';
+import { sendWithFailover, type Decided } from './send-with-failover.ts';
 
 /**
  * Sends one mail and says how it ended. The order is what makes it effectively once: claim (a write), send, complete (a
@@ -43,9 +44,10 @@ async function sendClaimed(
   claim: MailClaim,
 ): Promise<Outcome> {
   const { deps } = context;
+  const { progress } = claim;
   if (claim.abandoned) deps.metrics.ambiguous('crash');
-  if (claim.possiblySent && deps.policy === 'park') {
-    await claim.release('unknown', claim.attempts);
+  if (progress.unanswered > 0 && deps.policy === 'park') {
+    await claim.release(progress);
     return { kind: 'deadLetter', reason: 'the mail may have been delivered; replay it to send it again' };
   }
 
@@ -56,51 +58,97 @@ async function sendClaimed(
   };
 
   let mail: OutgoingMail;
-  let to: string;
   try {
     const prepared = await prepare(message.data, claim.fresh, context);
     if ('code' in prepared) return await complete({ kind: 'failed', ...prepared });
-    to = prepared.to;
-    mail = composeMail(prepared, deps.sender);
+    mail = await composeMail(prepared, deps.sender);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) return complete({ kind: 'failed', ...refusal });
-    await claim.release('waiting', claim.attempts);
-    throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    return retryOrGiveUp(message, context, claim, { ...progress, failures: progress.failures + 1 }, reason);
   }
 
-  const { decided, attempts, cancelled } = await sendWithFailover(mail, claim, message, context);
-  if (decided === undefined) {
-    await claim.release('waiting', attempts);
-    if (cancelled) return { kind: 'skip', reason: 'the job was cancelled' };
-    return { kind: 'retry', reason: 'no provider can be reached' };
+  const sent = await sendWithFailover(mail, message, context);
+  const tried: Progress = { ...progress, attempts: progress.attempts + sent.attempts };
+  if (sent.cancelled) {
+    await claim.release(tried);
+    return { kind: 'skip', reason: 'the job was cancelled' };
   }
-  const { verdict, provider } = decided;
-  if (verdict.kind === 'delivered') {
-    return complete({ kind: 'sent', messageId: mail.messageId, provider, attempts, ambiguous: claim.possiblySent });
+  const { decided, lastWords, retryAfterMs } = sent;
+  if (decided === undefined) return retryOrGiveUp(message, context, claim, tried, lastWords, retryAfterMs);
+  const outcome = outcomeOf(decided, mail, tried);
+  if (outcome !== undefined) {
+    const ended = await complete(outcome);
+    await learn(mail.to, decided.verdict, context);
+    return ended;
   }
-  if (verdict.kind === 'rejected') {
-    if (verdict.deadAddress) await suppress(to, context);
-    return complete({ kind: 'failed', code: verdict.code, detail: `${provider}: ${verdict.reply}` });
-  }
-  if (verdict.kind === 'deferred') {
-    await claim.release('waiting', attempts);
-    return { kind: 'retry', reason: `${provider} said ${codeOf(verdict.reply)}` };
+
+  const words = `${decided.provider}: ${decided.verdict.reply}`;
+  if (decided.verdict.kind === 'deferred') {
+    return retryOrGiveUp(message, context, claim, { ...tried, failures: tried.failures + 1 }, words);
   }
   deps.metrics.ambiguous('no_answer');
-  await claim.release('unknown', attempts);
-  const reason = `${provider} did not answer; the mail may have been delivered`;
-  return { kind: deps.policy === 'park' ? 'deadLetter' : 'retry', reason };
+  const unanswered = { ...tried, unanswered: tried.unanswered + 1 };
+  const reason = `${words}; no answer to the mail, it may have been delivered`;
+  if (deps.policy === 'resend') return retryOrGiveUp(message, context, claim, unanswered, reason);
+  await claim.release(unanswered);
+  return { kind: 'deadLetter', reason };
 }
 
-/** Remembers a dead address. A mail's result does not wait on it: the next mail would bounce once more, no worse. */
-async function suppress(address: string, { deps, log }: Context<MailerDeps>): Promise<void> {
-  try {
-    await deps.suppressions.add(address);
-    deps.metrics.suppressed();
-  } catch (error) {
-    log.warn({ err: error }, 'a dead address could not be remembered');
+/** The end of a mail by a verdict, or undefined when the verdict leaves it open. */
+function outcomeOf({ verdict, provider }: Decided, mail: OutgoingMail, tried: Progress): MailOutcome | undefined {
+  const detail = `${provider}: ${verdict.reply}`;
+  switch (verdict.kind) {
+    case 'delivered': {
+      const { attempts, unanswered } = tried;
+      return { kind: 'sent', messageId: mail.messageId, provider, attempts, ambiguous: unanswered > 0 };
+    }
+    case 'rejected':
+      return { kind: 'failed', code: verdict.code, detail };
+    case 'refused':
+      return { kind: 'failed', code: 'mail_rejected', detail };
+    default:
+      return undefined;
   }
+}
+
+/**
+ * Remembers what a verdict says about the mailbox. A mail's result does not wait on it: without the note the next mail
+ * would bounce once more, no worse.
+ */
+async function learn(address: string, verdict: Decided['verdict'], { deps, log }: Context<MailerDeps>): Promise<void> {
+  try {
+    if (verdict.kind === 'delivered') return await deps.suppressions.delivered(address);
+    if (verdict.kind !== 'rejected' || verdict.deadMailbox === undefined) return;
+    if (await deps.suppressions.bounced(address, verdict.deadMailbox)) deps.metrics.suppressed();
+  } catch (error) {
+    log.warn({ err: error }, 'what a server said about a mailbox could not be remembered');
+  }
+}
+
+/**
+ * Releases a mail that was not taken, for another delivery or to the dead letters.
+ *
+ * @param lastWords what the provider said last, masked: the job and the dead letter repeat it.
+ */
+async function retryOrGiveUp(
+  message: Message<SendEmail>,
+  { deps, log }: Context<MailerDeps>,
+  claim: MailClaim,
+  progress: Progress,
+  lastWords: string,
+  retryAfterMs?: number,
+): Promise<Outcome> {
+  await claim.release(progress);
+  const decision = decideRetry(deps.retry, progress, Date.now(), Math.random());
+  if (decision.kind === 'retry') {
+    return { kind: 'retry', afterMs: retryAfterMs ?? decision.afterMs, reason: lastWords };
+  }
+  const { attempts, failures, unanswered } = progress;
+  const line = { jobId: message.data.jobId, attempts, failures, unanswered, why: decision.why, lastWords };
+  log.warn(line, 'gave up on a mail');
+  return { kind: 'deadLetter', reason: `${decision.why}; ${lastWords}` };
 }
 
 /** Failures that are about the request and not about the moment. */

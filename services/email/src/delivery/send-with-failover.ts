@@ -1,61 +1,78 @@
 import type { SendEmail } from '@sluice/contracts';
 import type { Context, Message } from '@sluice/pipeline';
 import { currentTraceId, withSpan } from '@sluice/telemetry';
-import type { MailClaim } from './inbox.ts';
+import type { Dispatched, Refusals, Tried } from '../providers/dispatcher.ts';
+import type { OutgoingMail } from '../providers/outgoing-mail.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import type { Dispatched, Tried } from '../providers/dispatcher.ts';
-import type { OutgoingMail } from '../providers/transport.ts';
 
-type Decided = Extract<Dispatched, { readonly kind: 'decided' }>;
+export type Decided = Extract<Dispatched, { readonly kind: 'decided' }>;
 
-/** What came of it. `decided` undefined: nothing was sent in all that time. */
-interface Sent {
+/** What came of a mail in one delivery of its message. */
+export interface Sent {
+  /** The verdict that decides; undefined when nothing was sent. */
   readonly decided: Decided | undefined;
-  /** SMTP attempts so far, those of earlier deliveries included. */
+  /** Set when only the mail's domain cannot be reached: when to try again. */
+  readonly retryAfterMs: number | undefined;
+  /** SMTP attempts of this delivery. */
   readonly attempts: number;
-  /** The job was called back while the mail was in hand. */
+  /** Provider and last words of the last attempt, or why there was none. */
+  readonly lastWords: string;
+  /** The job was cancelled while the mail was held. */
   readonly cancelled: boolean;
 }
 
 /**
- * Sends, and while no provider can be tried keeps the mail in hand instead of giving it back: a delivery that is given
- * back counts as an attempt, and an outage must not use up the attempts of what waits for its end.
+ * Sends a mail. While no provider can be tried the mail is held here, in its slot: nothing else could be sent either,
+ * and full slots are what stops the pulling. A mail whose domain alone is in trouble goes back to the queue, because its
+ * slot is needed for mail to others.
  */
 export async function sendWithFailover(
   mail: OutgoingMail,
-  claim: MailClaim,
   message: Message<SendEmail>,
   context: Context<MailerDeps>,
 ): Promise<Sent> {
   const { dispatcher, metrics, lifecycle, cancelled, holdMs, stopping } = context.deps;
   const { jobId } = message.data;
   const where = { attempt: message.attempt, pipeline: message.consumer, traceId: currentTraceId() ?? '' };
-  let attempts = claim.attempts;
-  const send = async (): Promise<Decided | undefined> => {
-    const dispatched = await traced(() => dispatcher.dispatch(mail, context.signal));
+  const refusals: Refusals = new Map();
+  let attempts = 0;
+  // Where no attempt is made, the one that opened the breaker says why.
+  const faults = dispatcher.states.filter(({ state, lastFault }) => state !== 'closed' && lastFault !== '');
+  let lastWords = faults.map(({ provider, lastFault }) => `${provider}: ${lastFault}`).join('; ');
+  const send = async (): Promise<Dispatched> => {
+    const dispatched = await traced(() => dispatcher.dispatch(mail, context.signal, refusals));
     attempts += dispatched.tried.length;
     for (const tried of dispatched.tried) {
+      lastWords = `${tried.provider}: ${tried.verdict.reply}`;
       const detail = `${tried.provider}: ${describe(tried)}`;
       lifecycle(jobId, { ...where, event: 'smtp_attempt', durationMs: tried.durationMs, detail });
     }
-    return dispatched.kind === 'decided' ? dispatched : undefined;
+    return dispatched;
   };
+  const ended = (dispatched: Dispatched, isCancelled = false): Sent => ({
+    decided: dispatched.kind === 'decided' ? dispatched : undefined,
+    retryAfterMs: dispatched.kind === 'domainUnavailable' ? dispatched.retryAfterMs : undefined,
+    attempts,
+    lastWords: dispatched.kind === 'domainUnavailable' ? dispatched.lastFault : lastWords || 'no provider takes mail',
+    cancelled: isCancelled,
+  });
 
-  let decided = await send();
-  if (decided !== undefined) return { decided, attempts, cancelled: false };
+  let dispatched = await send();
+  if (dispatched.kind !== 'unavailable') return ended(dispatched);
   const giveUp = AbortSignal.any([context.signal, stopping, AbortSignal.timeout(holdMs)]);
   const breakers = dispatcher.states.map(({ provider, state }) => `${provider} ${state}`).join(', ');
   lifecycle(jobId, { ...where, event: 'held', detail: breakers });
   metrics.held(1);
   try {
-    for (let pauseMs = 100; decided === undefined && !giveUp.aborted; pauseMs = Math.min(pauseMs * 2, 5_000)) {
+    for (let pauseMs = 100; dispatched.kind === 'unavailable' && !giveUp.aborted;) {
       await pause(pauseMs, giveUp);
+      pauseMs = Math.min(pauseMs * 2, 5_000);
       await dispatcher.whenAvailable(giveUp);
       if (giveUp.aborted) break;
-      if (await cancelled.has(message)) return { decided: undefined, attempts, cancelled: true };
-      decided = await send();
+      if (await cancelled.has(message)) return ended(dispatched, true);
+      dispatched = await send();
     }
-    return { decided, attempts, cancelled: false };
+    return ended(dispatched);
   } finally {
     metrics.held(-1);
   }
@@ -78,16 +95,9 @@ function traced(dispatch: () => Promise<Dispatched>): Promise<Dispatched> {
   });
 }
 
-/** The kind of verdict and the server's status codes: never its text, which quotes addresses. */
+/** The kind of verdict, and the server's words where it did not take the mail: masked, as every reply of a transport. */
 function describe({ verdict }: Tried): string {
-  const code = codeOf(verdict.reply);
-  return code === '' ? verdict.kind : `${verdict.kind} ${code}`;
-}
-
-/** Status and enhanced code of a reply. */
-export function codeOf(reply: string): string {
-  const [, status = '', enhanced] = /^(\d{3})(?:[ -](\d\.\d{1,3}\.\d{1,3}))?/.exec(reply) ?? [];
-  return enhanced === undefined ? status : `${status} ${enhanced}`;
+  return verdict.kind === 'delivered' ? 'delivered' : `${verdict.kind} ${verdict.reply}`;
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ import { sendMail } from '../delivery/send-mail.ts';
 
 export interface MailerSettings {
   readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };
-  readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
+  readonly retry: Pick<RetryPolicy, 'baseMs' | 'maxMs'>;
   /** The longest a handler may run: holding a mail through an outage included. */
   readonly handlerTimeoutMs: number;
   /** Life of one pull, which a drain waits for; the engine's default when absent. */
@@ -57,7 +57,8 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
           : { expiresMs: settings.pullExpiresMs, idleHeartbeatMs: Math.floor(settings.pullExpiresMs / 4) }),
       },
       timeout: { handlerMs: settings.handlerTimeoutMs },
-      retry: { ...settings.retry, factor: 3, jitter: 'equal' },
+      // The handler decides when a mail is given up: a delivery that found every provider away has tried nothing.
+      retry: { ...settings.retry, maxAttempts: 1_000_000, factor: 3, jitter: 'equal' },
       handle: sendMail,
     }),
   );

@@ -1,5 +1,4 @@
 import { CircuitState, circuitBreaker, CountBreaker, handleWhenResult } from 'cockatiel';
-import { isProviderFault, type Verdict } from './verdict.ts';
 
 export interface BreakerSettings {
   /** Attempts looked back on. */
@@ -29,28 +28,38 @@ export const defaultBreaker: BreakerSettings = {
  */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
+/** An attempt's result and whether it speaks against the provider. */
+export interface Attempted<T> {
+  readonly value: T;
+  /** The server's words where they do; undefined where they do not. */
+  readonly fault: string | undefined;
+}
+
 /** The circuit breaker of one provider. */
 export interface ProviderBreaker {
   readonly state: BreakerState;
+  /** The server's words at the last fault; empty when there was none. */
+  readonly lastFault: string;
   /** Whether an attempt would be let through now. */
   readonly ready: boolean;
   /** Runs an attempt, or returns undefined at once when none is allowed now. */
-  attempt(run: () => Promise<Verdict>): Promise<Verdict | undefined>;
+  attempt<T>(run: () => Promise<Attempted<T>>): Promise<T | undefined>;
   close(): void;
 }
 
 /**
  * Makes a breaker that opens on provider faults alone: a refused recipient says nothing about the provider.
  *
- * @param reachable probes the provider with no mail at stake.
+ * @param probe opens a session with no mail at stake; resolves to what is wrong, or undefined.
+ * @param onChange gets the last fault when the breaker opens.
  */
 export function createBreaker(
   settings: BreakerSettings,
-  reachable: () => Promise<boolean>,
-  onChange: (state: BreakerState) => void,
+  probe: () => Promise<string | undefined>,
+  onChange: (state: BreakerState, cause?: string) => void,
 ): ProviderBreaker {
   const policy = circuitBreaker(
-    handleWhenResult((verdict) => isProviderFault(verdict as Verdict)),
+    handleWhenResult((result) => (result as Attempted<unknown>).fault !== undefined),
     {
       breaker: new CountBreaker({
         threshold: settings.faultShare,
@@ -66,27 +75,34 @@ export function createBreaker(
   let waitMs = settings.probeAfterMs;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
+  let lastFault = '';
 
-  const state = (): BreakerState => {
-    if (policy.state === CircuitState.Closed) return 'closed';
-    return probed || trying ? 'half-open' : 'open';
-  };
   const scheduleProbe = (): void => {
     if (closed) return;
-    timer = setTimeout(() => void probe(), waitMs);
+    timer = setTimeout(() => void runProbe(), waitMs);
     timer.unref();
     waitMs = Math.min(waitMs * 2, settings.probeAtMostMs);
   };
-  const probe = async (): Promise<void> => {
-    probed = await reachable();
+  const runProbe = async (): Promise<void> => {
+    const wrong = await probe();
+    lastFault = wrong ?? lastFault;
+    probed = wrong === undefined;
     if (closed || policy.state === CircuitState.Closed) return;
     if (probed) onChange('half-open');
     else scheduleProbe();
   };
+  const execute = async <T>(run: () => Promise<Attempted<T>>): Promise<T> => {
+    const { value } = await policy.execute(async () => {
+      const result = await run();
+      lastFault = result.fault ?? lastFault;
+      return result;
+    });
+    return value;
+  };
   policy.onBreak(() => {
     probed = false;
     trying = false;
-    onChange('open');
+    onChange('open', lastFault);
     scheduleProbe();
   });
   policy.onReset(() => {
@@ -97,17 +113,21 @@ export function createBreaker(
 
   return {
     get state() {
-      return state();
+      if (policy.state === CircuitState.Closed) return 'closed';
+      return probed || trying ? 'half-open' : 'open';
+    },
+    get lastFault() {
+      return lastFault;
     },
     get ready() {
       return policy.state === CircuitState.Closed || (probed && !trying);
     },
     async attempt(run) {
-      if (policy.state === CircuitState.Closed) return policy.execute(run);
+      if (policy.state === CircuitState.Closed) return execute(run);
       if (!probed || trying) return undefined;
       trying = true;
       try {
-        return await policy.execute(run);
+        return await execute(run);
       } finally {
         trying = false;
       }

@@ -1,8 +1,10 @@
-import { Readable } from 'node:stream';
-import { createTransport, type NodemailerError, type SMTPPoolOptions } from 'nodemailer';
+import { maskWords } from './mask.ts';
+import type { OutgoingMail } from './outgoing-mail.ts';
 import { createPacer } from './pacer.ts';
 import type { ProviderSettings } from './settings.ts';
-import { verdictOf, type Verdict } from './verdict.ts';
+import { SessionPool } from './session-pool.ts';
+import { SessionFailure } from './session.ts';
+import { oneLine, verdictOf, type Verdict } from './verdict.ts';
 
 /** How long each step of a session may take. Each is below the consumer's ack_wait, and so is their sum per attempt. */
 export interface SmtpTimeouts {
@@ -22,35 +24,14 @@ export const defaultTimeouts: SmtpTimeouts = {
   attemptMs: 20_000,
 };
 
-/** A mail as it goes out: complete, and addressed to one. */
-export interface OutgoingMail {
-  /** The id that every copy of it carries. */
-  readonly messageId: string;
-  /** Bare addresses, checked: the library would read a list out of anything else. */
-  readonly from: string;
-  readonly to: string;
-  /** Headers and body. */
-  readonly raw: Buffer;
-}
-
 /** A pool of SMTP sessions to one provider. It reports verdicts and never throws for what a server does. */
 export interface SmtpTransport {
   send(mail: OutgoingMail, signal: AbortSignal): Promise<Verdict>;
-  /** Opens a session, logs in and says goodbye: whether the provider is there, without a mail at stake. */
-  reachable(): Promise<boolean>;
+  /** Opens a session, logs in and says goodbye, without a mail at stake. Resolves to what is wrong, or undefined. */
+  probe(): Promise<string | undefined>;
   /** TCP connections opened so far. */
   readonly connectionsOpened: number;
   close(): void;
-}
-
-/** What mails are signed with: the private half of the key whose public half stands in DNS. */
-export interface DkimKey {
-  /** The signing domain, `d=`. */
-  readonly domainName: string;
-  /** `<selector>._domainkey.<domain>` is where the public key is. */
-  readonly keySelector: string;
-  /** PEM. */
-  readonly privateKey: string;
 }
 
 export interface TransportSettings {
@@ -62,108 +43,83 @@ export interface TransportSettings {
   readonly clientName: string;
   /** PEM of a CA for a provider whose certificate no public authority signed. */
   readonly ca?: string | undefined;
-  readonly dkim?: DkimKey | undefined;
 }
 
-/** A session is replaced after so many mails: providers balance over sessions, and some end long ones themselves. */
-const MAILS_PER_CONNECTION = 1_000;
-
-/** Opens a pool. No traffic before the first mail. */
+/** Opens a pool of sessions. No traffic before the first mail. */
 export function openTransport(settings: TransportSettings): SmtpTransport {
   const { provider, timeouts } = settings;
-  let connectionsOpened = 0;
-  const options: SMTPPoolOptions & { pool: true } = {
-    pool: true,
-    host: provider.host,
-    port: provider.port,
-    secure: provider.implicitTls,
-    requireTLS: provider.requireTls,
-    // Plain text is allowed only where the settings say so, and then the upgrade is left alone: a catcher's certificate
-    // of its own making would fail the check, and an unchecked upgrade protects from nobody.
-    ignoreTLS: !provider.implicitTls && !provider.requireTls,
-    tls: { minVersion: 'TLSv1.2', ...(settings.ca === undefined ? {} : { ca: settings.ca }) },
-    ...(provider.auth === undefined ? {} : { auth: provider.auth }),
-    name: settings.clientName,
-    maxConnections: provider.connections ?? settings.connections,
-    maxMessages: MAILS_PER_CONNECTION,
-    // A session the server ended while it was idle shows only on its next use, before a byte of the mail was read: such
-    // a mail gets one more session. Any other break comes back as an error.
-    maxRequeues: 1,
-    connectionTimeout: timeouts.connectMs,
-    greetingTimeout: timeouts.greetingMs,
-    socketTimeout: timeouts.silenceMs,
-    dnsTimeout: timeouts.connectMs,
-    socketCloseTimeout: 1_000,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-    ...(settings.dkim === undefined ? {} : { dkim: settings.dkim }),
-    getSocket: (_options, done) => {
-      connectionsOpened += 1;
-      done(null, false);
+  const pool = new SessionPool({
+    connection: {
+      host: provider.host,
+      port: provider.port,
+      secure: provider.implicitTls,
+      requireTLS: provider.requireTls,
+      // Plain text is allowed only where the settings say so, and then the upgrade is left alone: a catcher's
+      // certificate of its own making would fail the check, and an unchecked upgrade protects from nobody.
+      ignoreTLS: !provider.implicitTls && !provider.requireTls,
+      tls: { minVersion: 'TLSv1.2', ...(settings.ca === undefined ? {} : { ca: settings.ca }) },
+      name: settings.clientName,
+      connectionTimeout: timeouts.connectMs,
+      greetingTimeout: timeouts.greetingMs,
+      socketTimeout: timeouts.silenceMs,
+      dnsTimeout: timeouts.connectMs,
+      socketCloseTimeout: 1_000,
+      maxResponseSize: MAX_REPLY_BYTES,
     },
-  };
-  const pool = createTransport(options);
-
-  // Which mails have been handed to the socket to their end. The library's errors do not say: a break before and a
-  // break after the closing dot look alike, and only the first is safe to repeat.
-  const endSent = new Set<string>();
-  pool.use('stream', (mail, done) => {
-    const { message } = mail;
-    const id = message.messageId();
-    const { raw } = mail.data;
-    const read = message.createReadStream.bind(message);
-    // One chunk, one write to the socket; the signer reads the mail twice and needs the library's own stream.
-    const whole = settings.dkim === undefined && Buffer.isBuffer(raw) ? () => inOneChunk(raw) : read;
-    message.createReadStream = (options) => whole(options).once('end', () => endSent.add(id));
-    done();
+    auth: provider.auth,
+    maxSessions: provider.connections ?? settings.connections,
   });
-
+  const credentials = provider.auth === undefined ? [] : [provider.auth.user, provider.auth.pass];
   const pace = createPacer(provider.perSecond);
+  const running = new Set<AbortController>();
+
+  /** Runs an attempt until it ends, takes too long, is aborted or the transport is closed. */
+  const attempt = async <T>(run: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> => {
+    const ended = new AbortController();
+    const abort = (): void => ended.abort(signal?.reason);
+    const timer = setTimeout(() => ended.abort(new Error('the attempt took too long')), timeouts.attemptMs);
+    running.add(ended);
+    signal?.addEventListener('abort', abort, { once: true });
+    if (signal?.aborted === true) abort();
+    try {
+      return await run(ended.signal);
+    } finally {
+      clearTimeout(timer);
+      running.delete(ended);
+      signal?.removeEventListener('abort', abort);
+    }
+  };
 
   return {
     get connectionsOpened() {
-      return connectionsOpened;
+      return pool.opened;
     },
     async send(mail, signal) {
       await pace(signal);
-      const deadline = new AbortController();
-      const abort = (): void => deadline.abort(signal.reason);
-      const timer = setTimeout(() => deadline.abort(new Error('the attempt took too long')), timeouts.attemptMs);
-      signal.addEventListener('abort', abort, { once: true });
-      if (signal.aborted) abort();
+      const secrets = [mail.to.slice(0, mail.to.lastIndexOf('@')), ...credentials];
       try {
-        const { messageId, from, to, raw } = mail;
-        const envelope = { from, to: [to] };
-        const { response } = await pool.sendMail({ messageId, envelope, raw, signal: deadline.signal });
-        return { kind: 'delivered', reply: response };
+        const reply = oneLine(await attempt((ended) => pool.send(mail, ended), signal));
+        return { kind: 'delivered', reply: maskWords(reply, secrets) };
       } catch (error) {
-        return verdictOf(error as NodemailerError, endSent.has(mail.messageId));
-      } finally {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', abort);
-        endSent.delete(mail.messageId);
+        if (!(error instanceof SessionFailure)) throw error;
+        const verdict = verdictOf(error);
+        return { ...verdict, reply: maskWords(verdict.reply, secrets) };
       }
     },
-    async reachable() {
-      const late = Promise.withResolvers<boolean>();
-      const timer = setTimeout(() => late.resolve(false), timeouts.attemptMs);
-      const verified = pool.verify().then(
-        () => true,
-        () => false,
-      );
-      const answer = await Promise.race([verified, late.promise]);
-      clearTimeout(timer);
-      return answer;
+    async probe() {
+      try {
+        await attempt((ended) => pool.probe(ended));
+        return undefined;
+      } catch (error) {
+        return maskWords(error instanceof SessionFailure ? verdictOf(error).reply : String(error), credentials);
+      }
     },
-    close: () => pool.close({ force: true }),
+    close() {
+      for (const ended of running) ended.abort(new Error('the service is stopping'));
+      pool.close();
+    },
   };
 }
 
-function inOneChunk(content: Buffer): Readable {
-  return new Readable({
-    read() {
-      this.push(content);
-      this.push(null);
-    },
-  });
-}
+/** EHLO and the longest refusals have some hundred bytes. */
+const MAX_REPLY_BYTES = 64 * 1024;

@@ -1,13 +1,19 @@
 import type { NodemailerError } from 'nodemailer';
+import { refusalOf } from './refusal.ts';
+import type { SessionFailure } from './session.ts';
+
+/** What an attempt says about the way to a recipient: the whole provider, or the provider for this domain. */
+export type Fault = 'provider' | 'domain';
 
 /**
  * What became of one attempt at one provider. Everything the service does next hangs on telling these apart:
  *
  * - `delivered`: the provider took the mail.
- * - `rejected`: it refused this mail for good (5xx about the recipient or the content). No retry, no failover.
+ * - `rejected`: the recipient or the content is refused for good. No retry, no failover.
+ * - `refused`: a 5xx that does not speak against the recipient or the content: the next provider may take the mail.
  * - `deferred`: it refused for now (4xx). `afterData` says whether it had seen the whole mail.
- * - `unreachable`: no session, or the session broke before the mail's end was sent: nothing was taken.
- * - `unknown`: the mail's end was sent and no answer came. It may have been taken; a repeat may double it.
+ * - `unreachable`: no session, or the session ended or lost its order before the mail's end was sent: nothing was taken.
+ * - `unknown`: the mail's end was sent and no reply came that says whether it was taken. A repeat may double it.
  */
 export type Verdict =
   | { readonly kind: 'delivered'; readonly reply: string }
@@ -15,79 +21,107 @@ export type Verdict =
       readonly kind: 'rejected';
       readonly reply: string;
       readonly code: 'mail_rejected' | 'mail_too_large';
-      /** The address itself is dead: worth remembering. */
-      readonly deadAddress: boolean;
+      /** There is no such mailbox: `certain` by its enhanced code, `likely` in words only. */
+      readonly deadMailbox?: 'certain' | 'likely' | undefined;
     }
-  | { readonly kind: 'deferred'; readonly reply: string; readonly afterData: boolean; readonly fault: boolean }
-  | { readonly kind: 'unreachable'; readonly reply: string }
-  | { readonly kind: 'unknown'; readonly reply: string };
+  | { readonly kind: 'refused'; readonly reply: string; readonly fault: Fault | undefined }
+  | {
+      readonly kind: 'deferred';
+      readonly reply: string;
+      readonly afterData: boolean;
+      readonly fault: Fault | undefined;
+    }
+  | { readonly kind: 'unreachable'; readonly reply: string; readonly fault: Fault }
+  | { readonly kind: 'unknown'; readonly reply: string; readonly fault: Fault };
 
 /** A verdict that settles what happens next, as no further provider is asked. */
 export type Decision = Exclude<Verdict, { readonly kind: 'unreachable' }>;
 
-/** Whether a verdict speaks against the provider rather than against the mail: what the circuit breaker counts. */
-export function isProviderFault(verdict: Verdict): boolean {
-  return verdict.kind === 'unreachable' || verdict.kind === 'unknown' || (verdict.kind === 'deferred' && verdict.fault);
+/** What a verdict says against the provider: what circuit breakers count. Undefined when it speaks of the mail alone. */
+export function faultOf(verdict: Verdict): Fault | undefined {
+  return 'fault' in verdict ? verdict.fault : undefined;
 }
 
 /**
- * Reads a failure of the mail library.
- *
- * @param endSent whether the mail's last byte had been handed to the socket. From then on only a reply can tell whether
- * the provider has it (RFC 5321 4.2.5; RFC 1047 describes the duplicates that follow from guessing).
+ * Reads the failure of an attempt. A reply is an answer, whatever it says and even if the session ends with it; without
+ * one the end of the mail decides (RFC 5321 4.2.5; RFC 1047 describes the duplicates that follow from guessing).
  */
-export function verdictOf(error: NodemailerError, endSent: boolean): Verdict {
-  const reply = words(error);
+export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict {
+  const reply = wordsOf(error);
   const status = error.responseCode;
+  // Up to MAIL a session is the same for every recipient.
+  const atRecipient = awaited === 'RCPT' || awaited === 'DATA' || awaited === 'end of mail';
   if (status === undefined) {
-    if (error.code === 'EMESSAGE' && error.command === 'MAIL FROM') {
-      return { kind: 'rejected', code: 'mail_too_large', reply, deadAddress: false };
-    }
-    if (OURS.has(error.code ?? '')) return { kind: 'rejected', code: 'mail_rejected', reply, deadAddress: false };
-    return { kind: endSent ? 'unknown' : 'unreachable', reply };
+    if (isTooLarge(error)) return { kind: 'rejected', code: 'mail_too_large', reply };
+    if (error.command === 'API') return { kind: 'rejected', code: 'mail_rejected', reply };
+    const fault = atRecipient ? 'domain' : 'provider';
+    return { kind: endSent ? 'unknown' : 'unreachable', reply, fault };
   }
-  // A reply to the mail itself is an answer, whatever it says and even if the connection ends with it.
   if (endSent) {
     return isPermanent(status)
-      ? { kind: 'rejected', code: 'mail_rejected', reply, deadAddress: false }
-      : { kind: 'deferred', reply, afterData: true, fault: status === 421 };
+      ? rejectionOf(reply, 'content')
+      : { kind: 'deferred', reply, afterData: true, fault: status === 421 ? 'domain' : undefined };
   }
-  if (error.command === 'RCPT TO' && isPermanent(status)) {
-    return { kind: 'rejected', code: 'mail_rejected', reply, deadAddress: isDeadAddress(reply) };
+  if (error.command === 'RCPT TO' || error.command === 'DATA') {
+    if (status === 421) return { kind: 'unreachable', reply, fault: 'domain' };
+    return isPermanent(status)
+      ? rejectionOf(reply, 'recipient')
+      : { kind: 'deferred', reply, afterData: false, fault: undefined };
   }
-  if (error.command === 'DATA' && isPermanent(status)) {
-    return { kind: 'rejected', code: 'mail_rejected', reply, deadAddress: false };
+  // 552 to MAIL answers the SIZE that was declared (RFC 1870 6.1).
+  if (error.command === 'MAIL FROM' && isPermanent(status) && refusalOf(reply) === 'size') {
+    return { kind: 'rejected', code: 'mail_too_large', reply };
   }
-  if (error.command === 'MAIL FROM' && status === 552) {
-    return { kind: 'rejected', code: 'mail_too_large', reply, deadAddress: false };
-  }
-  // 421 ends the session. A refusal of the greeting, of our name, our login or our sender is about us and this provider,
-  // not about the mail: another provider may take it, and this one needs an operator.
-  if (status === 421 || (error.command !== 'RCPT TO' && error.command !== 'DATA'))
-    return { kind: 'unreachable', reply };
-  return { kind: 'deferred', reply, afterData: false, fault: false };
+  // A refusal of the greeting, the login or the sender is about this side and this provider, not about the mail.
+  return { kind: 'unreachable', reply, fault: 'provider' };
 }
 
-/** The library refused to send what we gave it: no provider and no retry will change that. */
-const OURS = new Set(['EENVELOPE', 'EMESSAGE', 'ESTREAM', 'EFILEACCESS', 'EURLACCESS', 'ECONFIG']);
+/**
+ * What a 5xx is about. At RCPT only words about the recipient end the mail: everything else may be this provider's own
+ * matter. After the content only words about the client leave it to another provider: a content that one provider calls
+ * spam is not offered to the next.
+ */
+function rejectionOf(reply: string, seen: 'recipient' | 'content'): Verdict {
+  const of = refusalOf(reply);
+  switch (of) {
+    case 'mailbox':
+      return { kind: 'rejected', code: 'mail_rejected', reply, deadMailbox: 'certain' };
+    case 'mailboxInWords':
+      return { kind: 'rejected', code: 'mail_rejected', reply, deadMailbox: 'likely' };
+    case 'size':
+      return { kind: 'rejected', code: 'mail_too_large', reply };
+    case 'recipient':
+      return { kind: 'rejected', code: 'mail_rejected', reply };
+    case 'client':
+      if (seen === 'content' && !CLIENT_ALONE.test(reply)) return { kind: 'rejected', code: 'mail_rejected', reply };
+      return { kind: 'refused', reply, fault: CLIENT_ALONE.test(reply) ? 'provider' : 'domain' };
+    default:
+      if (seen === 'content') return { kind: 'rejected', code: 'mail_rejected', reply };
+      return { kind: 'refused', reply, fault: undefined };
+  }
+}
+
+/** Words and codes that are true of the client whatever it sends: no relaying, no login, listed, over its limit. */
+const CLIENT_ALONE =
+  /^5(?:2[13]|3[0458])|\brelay|authenticat|\blog ?in\b|\bclient host|\bb(?:lack|lock) ?list|\brbl\b|\bsending limit|\b5\.4\.5\b|\ballowed rcpthosts|\bhelo\b|\behlo\b|\breverse dns|\bptr\b/i;
+
+/** The library compares a declared size with the SIZE of the server before it sends anything. */
+const isTooLarge = ({ code, command }: NodemailerError): boolean => code === 'EMESSAGE' && command === 'MAIL FROM';
 
 // 503 is about the order of commands in this session; a new session may well succeed.
 const isPermanent = (status: number): boolean => status >= 500 && status < 600 && status !== 503;
 
-/** Enhanced codes (RFC 3463) that say the mailbox is not there; a bare 550 or 553 to RCPT is taken for the same. */
-function isDeadAddress(reply: string): boolean {
-  const enhanced = /^5\d\d[ -](5\.\d{1,3}\.\d{1,3})\b/.exec(reply)?.[1];
-  if (enhanced === undefined) return /^55[03]\b/.test(reply);
-  return ['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'].includes(enhanced);
-}
-
 const MAX_REPLY_CHARS = 300;
 
-/** The server's words on one line, or the library's where the server said nothing. */
-function words(error: NodemailerError): string {
-  const what = error.response ?? [error.timeoutType ?? error.originalCode ?? error.code, error.message].join(': ');
-  return what
+/** Text of a server on one line, of bounded length. */
+export function oneLine(text: string): string {
+  return text
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
     .slice(0, MAX_REPLY_CHARS);
+}
+
+/** The server's words, or the library's where the server said nothing. */
+function wordsOf(error: NodemailerError): string {
+  return oneLine(error.response ?? [error.timeoutType ?? error.originalCode ?? error.code, error.message].join(': '));
 }

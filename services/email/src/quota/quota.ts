@@ -1,4 +1,4 @@
-import { hashOf } from '../address-hash.ts';
+import { hashAddress } from '@sluice/suppression';
 import { readEntry, writeEntry, type Bucket } from '../bucket.ts';
 
 export interface QuotaSettings {
@@ -43,7 +43,7 @@ export function createQuota({ bucket, perAccountPerDay, perRecipientPerHour, now
 
   const chargeAccount = async (account: string): Promise<boolean> => {
     if (perAccountPerDay === 0) return true;
-    const key = `account.${hashOf(account)}.${clock().toISOString().slice(0, 10)}`;
+    const key = `account.${hashAddress(account)}.${clock().toISOString().slice(0, 10)}`;
     let block = drawn.get(key);
     if (block === undefined) {
       // Yesterday's blocks are of no use any more.
@@ -72,7 +72,7 @@ export function createQuota({ bucket, perAccountPerDay, perRecipientPerHour, now
   return {
     async charge(account, recipient) {
       if (perRecipientPerHour > 0) {
-        const key = `recipient.${hashOf(recipient)}.${clock().toISOString().slice(0, 13)}`;
+        const key = `recipient.${hashAddress(recipient)}.${clock().toISOString().slice(0, 13)}`;
         if ((await draw(key, 1, perRecipientPerHour)) === 0) return 'recipient';
       }
       return (await chargeAccount(account)) ? undefined : 'account';

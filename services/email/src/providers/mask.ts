@@ -1,0 +1,16 @@
+const ADDRESS = /[^\s<>()[\]:;,"'=]+@[^\s<>()[\]:;,"']+/g;
+
+/**
+ * Takes personal data and credentials out of a server's words before they are logged or kept: every address, and each of
+ * `secrets` as a word of its own (a local part, a login).
+ */
+export function maskWords(text: string, secrets: readonly string[]): string {
+  let masked = text.replace(ADDRESS, '[address]');
+  for (const secret of secrets) {
+    // Shorter ones would take letters out of ordinary words.
+    if (secret.length < 3) continue;
+    const word = secret.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    masked = masked.replace(new RegExp(`(?<![A-Za-z0-9])${word}(?![A-Za-z0-9])`, 'gi'), '[masked]');
+  }
+  return masked;
+}
