@@ -13,7 +13,10 @@ export const imageFields = {
   DECODERS: fields.count.max(256).optional(),
   /** Memory of one decoder before it is killed. */
   DECODER_MEMORY_BYTES: fields.count.min(128 * 2 ** 20, 'a decoder needs 128 MiB').optional(),
-  /** The longest one job may take, from its first byte read to its last byte written. */
+  /**
+   * CPU time of one picture in a decoder, and the time on the clock of the first attempt at a job, from its first byte
+   * read to its last byte written; the second may take twice as long, the third, which is the last, three times.
+   */
   CONVERT_TIMEOUT_MS: fields.ms.default(60_000),
   /** Bytes of one picture. */
   MAX_INPUT_BYTES: fields.count.default(defaultLimits.maxInputBytes),

@@ -34,7 +34,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
     ...defaultDecoderSettings,
     size: sizing.decoders,
     memoryBytes: sizing.decoderMemoryBytes,
-    timeoutMs: convertTimeoutMs,
+    cpuMs: convertTimeoutMs,
   });
   decoders.warm();
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);

@@ -42,12 +42,18 @@ const frame = (type: string, body: string): string =>
    new (require('node:net').Socket)({ fd: 3 }).write(Buffer.concat([h, b]));`;
 
 describe('a decoder', () => {
-  it('that does not answer in time is killed; its file fails with timeout, and the next has a new decoder', async () => {
-    const decoders = pool({ timeoutMs: 300, start: broken('setInterval(() => {}, 1000)') });
+  it('that takes more CPU time than it may is killed; its file fails with timeout', async () => {
+    const decoders = pool({ cpuMs: 300, start: broken('for (;;);') });
     await expect(convertBytes(decoders, webp)).rejects.toMatchObject({ code: 'timeout' });
-    const patient = pool();
-    expect((await convertBytes(patient, webp)).path).toBe('decode');
     expect(decoders.counts).toMatchObject({ busy: 0, ended: { time: 1 } });
+  });
+
+  it('that waits costs its file nothing, however long by the clock', async () => {
+    // The first frame comes long after the CPU time that a file may take has passed.
+    const done = frame('D', '');
+    const decoders = pool({ cpuMs: 1_000, start: broken(`setTimeout(() => { ${done} }, 3000)`) });
+    await expect(convertBytes(decoders, webp)).rejects.toMatchObject({ code: 'corrupt_image' });
+    expect(decoders.counts.ended).toMatchObject({ time: 0 });
   });
 
   it('that takes more memory than it may is killed; its file fails with image_too_large', async () => {

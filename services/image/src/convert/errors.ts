@@ -8,7 +8,7 @@ export type ConversionErrorCode =
   | 'timeout'
   | 'decoder_crashed';
 
-/** A conversion that cannot succeed. Only `decoder_crashed` may do better on another try. */
+/** A conversion that cannot succeed. `decoder_crashed` and a `ConversionSlowError` may do better on another try. */
 export class ConversionError extends Error {
   override readonly name: string = 'ConversionError';
   readonly code: ConversionErrorCode;
@@ -59,9 +59,17 @@ export class PayloadTooLargeError extends ConversionError {
   }
 }
 
-/** The conversion did not end before its deadline; the decoder that worked on it was killed. */
+/** The picture takes more CPU time than allowed; the decoder that worked on it was killed. */
 export class ConversionTimeoutError extends ConversionError {
   override readonly name = 'ConversionTimeoutError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('timeout', message, options);
+  }
+}
+
+/** The conversion did not end in time by the clock: the machine, the store or a decoder was busy, or hangs. */
+export class ConversionSlowError extends ConversionError {
+  override readonly name = 'ConversionSlowError';
   constructor(message: string, options?: ErrorOptions) {
     super('timeout', message, options);
   }

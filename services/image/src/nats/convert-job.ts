@@ -7,11 +7,14 @@ import type { ObjectStore } from '@sluice/storage';
 import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
 import { convert, type Conversion } from '../convert/convert.ts';
 import type { DecoderPool } from '../convert/decode/decoder-pool.ts';
-import { ConversionError, ConversionTimeoutError } from '../convert/errors.ts';
+import { ConversionError, ConversionSlowError } from '../convert/errors.ts';
 import type { ConvertLimits } from '../convert/options.ts';
 import type { ImageMetrics } from '../metrics.ts';
 import { optionsOfMessage } from './message-options.ts';
 import { pageSources, SourceMissingError } from './message-pictures.ts';
+
+/** How often a conversion that is slow by the clock is tried; each time it may take that much longer. */
+export const timeAttempts = 3;
 
 /** What the two pipelines work with. */
 export interface ConvertJobDeps {
@@ -35,7 +38,7 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
   const startedMs = performance.now();
   try {
     const conversion = await withSpan('convert image', {}, async (span) => {
-      const done = await convertInTime(message.data, context);
+      const done = await convertInTime(message, context);
       span.setAttributes({
         'image.path': done.path,
         'image.pages': done.pages.length,
@@ -60,6 +63,11 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
     if (error.code === 'decoder_crashed') log.warn({ err: error, job_id: message.data.jobId }, 'a decoder crashed');
     // The crash may have another cause than this picture (memory pressure), so it is tried once more, and only once.
     if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
+    // On a busy machine a good picture may be slow: it is tried again with more time.
+    if (error instanceof ConversionSlowError && message.attempt < timeAttempts) {
+      log.warn({ err: error, job_id: message.data.jobId }, 'the conversion took too long and is tried again');
+      return { kind: 'retry', reason: error.message };
+    }
     deps.metrics.failed(error.code, performance.now() - startedMs);
     log.info(
       { job_id: message.data.jobId, code: error.code, detail: error.message },
@@ -69,12 +77,16 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
   }
 }
 
-async function convertInTime(work: ConvertImage, { deps, signal }: Context<ConvertJobDeps>): Promise<Conversion> {
-  const { store, limits, decoders, verifyJpeg, convertTimeoutMs } = deps;
+async function convertInTime(
+  { data: work, attempt }: Message<ConvertImage>,
+  { deps, signal }: Context<ConvertJobDeps>,
+): Promise<Conversion> {
+  const { store, limits, decoders, verifyJpeg } = deps;
+  const timeoutMs = deps.convertTimeoutMs * Math.min(attempt, timeAttempts);
   const timedOut = new AbortController();
   const timer = setTimeout(() => {
-    timedOut.abort(new ConversionTimeoutError(`not converted within ${convertTimeoutMs} ms`));
-  }, convertTimeoutMs);
+    timedOut.abort(new ConversionSlowError(`not converted within ${timeoutMs} ms`));
+  }, timeoutMs);
   const signalOrTimeout = AbortSignal.any([signal, timedOut.signal]);
   const upload = store.upload(work.outputKey, { contentType: 'application/pdf', signal: signalOrTimeout });
   try {

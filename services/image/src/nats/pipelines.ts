@@ -1,7 +1,7 @@
 import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Middleware, type Pipeline } from '@sluice/pipeline';
-import { convertJob, type ConvertJobDeps } from './convert-job.ts';
+import { convertJob, timeAttempts, type ConvertJobDeps } from './convert-job.ts';
 
 export interface ImagePipelineSettings {
   /** Jobs in flight, for each pipeline. */
@@ -36,7 +36,7 @@ export function imagePipelines(settings: ImagePipelineSettings): Pipeline<Conver
       decode: decodeConvertImage,
       flow: { concurrency: settings.slots },
       // The conversion ends itself in time; the engine's limit is for what should never happen.
-      timeout: { handlerMs: settings.convertTimeoutMs + 30_000 },
+      timeout: { handlerMs: timeAttempts * settings.convertTimeoutMs + 30_000 },
       retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
       use: settings.use ?? [],
       handle: convertJob,
