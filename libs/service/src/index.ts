@@ -1,5 +1,6 @@
 export { ConfigError, fields, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
 export { startOpsServer, type OpsServer, type OpsServerSettings, type Readiness } from './ops-server.ts';
+export { stopInOrder, type StopStep } from './stop-in-order.ts';
 export {
   runService,
   type RunningService,

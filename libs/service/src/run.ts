@@ -25,8 +25,11 @@ export interface RunningService {
   readonly ready: Readiness;
   /** What an operator should know of although work goes on; `/readyz` shows it. */
   readonly warnings?: () => readonly string[];
-  /** Ends in order: stop accepting, stop pulling, finish what runs, close connections. */
-  stop(): Promise<void>;
+  /**
+   * Ends in order: stop accepting, stop pulling, finish what runs, close connections. Returns what was not done, for the
+   * log: a broker that does not answer must not keep a process from ending.
+   */
+  stop(): Promise<readonly string[]>;
   readonly pages?: OpsServerSettings['pages'];
 }
 
@@ -93,10 +96,12 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
     }, config.DRAIN_TIMEOUT_MS + 5_000);
     // A start that waits for a broker that is not there has nothing to finish.
     await Promise.race([started.promise, sleep(STARTING_GRACE_MS)]);
-    await service?.stop().catch((error: unknown) => {
+    const notDone = await service?.stop().catch((error: unknown) => {
       failed = true;
       log.error({ err: error }, 'stopping failed');
+      return [];
     });
+    if (notDone !== undefined && notDone.length > 0) log.warn({ notDone }, 'stopping without what could not be done');
     await ops.close();
     log.info({ failed }, 'stopped');
     await telemetry.shutdown();

@@ -10,7 +10,7 @@ import {
   type Lifecycle,
   type PipelineHost,
 } from '@sluice/messaging';
-import type { natsFields, ServiceContext } from '@sluice/service';
+import { stopInOrder, type natsFields, type ServiceContext } from '@sluice/service';
 import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 
 /** What a service that runs pipelines stands on: the bus, and a host whose pipelines are traced, counted and told of. */
@@ -20,8 +20,11 @@ export interface Worker {
   readonly lifecycle: Lifecycle;
   /** What an operator should know of although the pipelines are at work. */
   readonly warnings: () => readonly string[];
-  /** Stops pulling, lets running work finish, sends what is buffered, closes the connection. In this order. */
-  readonly close: () => Promise<void>;
+  /**
+   * Stops pulling, lets running work finish, sends what is buffered, closes the connection, in this order and within
+   * DRAIN_TIMEOUT_MS. Returns what was not done.
+   */
+  readonly close: () => Promise<readonly string[]>;
 }
 
 /** The part of a service's context a worker needs. */
@@ -58,10 +61,13 @@ export async function createWorker(service: string, context: WorkerContext): Pro
     lifecycle,
     warnings: pauses.warnings,
     async close() {
-      await pauses.stop();
-      await host.drain(config.DRAIN_TIMEOUT_MS);
+      const notDone = await stopInOrder(config.DRAIN_TIMEOUT_MS, [
+        { what: 'following the pause state', stop: () => pauses.stop() },
+        { what: 'settling the messages in hand', stop: () => host.drain(config.DRAIN_TIMEOUT_MS) },
+        { what: 'sending what is buffered to NATS', stop: () => bus.close() },
+      ]);
       traced.close();
-      await bus.close();
+      return notDone;
     },
   };
 }

@@ -117,9 +117,10 @@ export async function startEmail(
     ...(config.SLUICE_ENV === 'dev' ? { pages: { '/templates/': previewPage } } : {}),
     async stop() {
       stopping.abort(new Error('the service is stopping'));
-      await worker.close();
+      const notDone = await worker.close();
       dispatcher.close();
       store?.close();
+      return notDone;
     },
   };
 }

@@ -63,7 +63,7 @@ export interface EmailProcess {
   readonly logs: readonly (Readonly<Record<string, unknown>> & { readonly msg: string })[];
   /** The exposition of this service's metrics. */
   metrics(): Promise<string>;
-  stop(): Promise<void>;
+  stop(): Promise<unknown>;
 }
 
 /** A breaker that looks again soon, and the timeouts of production: a busy machine must not look like a silent server. */

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { buckets, openBucket, openPauseState } from '@sluice/messaging';
+import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
 import { accountRoutes } from './http/routes/credits.ts';
@@ -43,7 +44,7 @@ export interface Api {
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
   /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the ground stay open. */
-  stop(): Promise<void>;
+  readonly stopSteps: readonly StopStep[];
 }
 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready. */
@@ -120,14 +121,21 @@ export async function startApi(
     caughtUp: projection.caughtUp,
     bodyBytes: () => bodies.budget.heldBytes,
     reasons,
-    async stop() {
-      closing.abort();
-      await Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]);
-      bodies.watch.close();
-      await flows.close();
-      await projection.close();
-      model.close();
-      await live.close();
-    },
+    stopSteps: [
+      {
+        what: 'answering open requests',
+        stop() {
+          closing.abort();
+          return Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]).finally(() =>
+            bodies.watch.close(),
+          );
+        },
+      },
+      { what: 'following the buckets and streams', stop: () => Promise.all([flows.close(), live.close()]) },
+      {
+        what: 'storing the last events in the read model',
+        stop: () => projection.close().finally(() => model.close()),
+      },
+    ],
   };
 }

@@ -1,6 +1,7 @@
 import type { State } from '@sluice/pipeline';
+import { stopInOrder, type StopStep } from '@sluice/service';
 import { startApi, type Api } from './api.ts';
-import { openGround, type GatewayParts } from './dependencies.ts';
+import { openGround, type GatewayParts, type Ground } from './dependencies.ts';
 import { startPipelines } from './pipelines.ts';
 import type { BrokerWatch } from './admission/broker-watch.ts';
 
@@ -11,7 +12,7 @@ import type { BrokerWatch } from './admission/broker-watch.ts';
 export type Role = 'all' | 'api' | 'worker';
 
 /** Both halves in one process. */
-export interface Gateway extends Api {
+export interface Gateway extends Api, Pick<GatewayProcess, 'stop'> {
   readonly watch: BrokerWatch;
   warnings(): readonly string[];
   /** Its pipelines and their states. */
@@ -26,7 +27,10 @@ export interface GatewayProcess {
   reasons(): readonly string[];
   /** What an operator should know of although it is at work. */
   warnings(): readonly string[];
-  stop(): Promise<void>;
+  /** How it ends, in order. */
+  readonly stopSteps: readonly StopStep[];
+  /** Runs the steps within the drain timeout and returns what was not done. Safe to call twice. */
+  stop(): Promise<readonly string[]>;
 }
 
 /** Starts the HTTP server and the pipelines of a gateway. */
@@ -34,19 +38,12 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const ground = await openGround(parts);
   const pipelines = await startPipelines(parts, ground);
   const api = await startApi(parts, ground, () => pipelines.reasons());
-  const stop = async (): Promise<void> => {
-    await api.stop();
-    await pipelines.stop();
-    await ground.close();
-  };
-  let stopped: Promise<void> | undefined;
   return {
     ...api,
     watch: ground.watch,
     pipelines: pipelines.states,
     warnings: () => pipelines.warnings(),
-    // Safe to call twice.
-    stop: () => (stopped ??= stop()),
+    ...stopping(parts, [...api.stopSteps, ...pipelines.stopSteps, closing(ground)]),
   };
 }
 
@@ -62,9 +59,17 @@ export async function startRole(role: Role, parts: GatewayParts): Promise<Gatewa
     watch,
     reasons: () => half.reasons(),
     warnings: () => ('warnings' in half ? half.warnings() : []),
-    async stop() {
-      await half.stop();
-      await ground.close();
-    },
+    ...stopping(parts, [...half.stopSteps, closing(ground)]),
   };
 }
+
+/** The steps, and a `stop` that runs them once. */
+function stopping(
+  { settings }: GatewayParts,
+  stopSteps: readonly StopStep[],
+): Pick<GatewayProcess, 'stop' | 'stopSteps'> {
+  let stopped: Promise<readonly string[]> | undefined;
+  return { stopSteps, stop: () => (stopped ??= stopInOrder(settings.drainTimeoutMs, stopSteps)) };
+}
+
+const closing = (ground: Ground): StopStep => ({ what: 'closing what both halves share', stop: () => ground.close() });

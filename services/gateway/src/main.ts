@@ -1,7 +1,7 @@
 import { templateOf } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
 import { connectService, createBus, describeDifference, provision, topology, watchTopology } from '@sluice/messaging';
-import { runService } from '@sluice/service';
+import { runService, stopInOrder } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 import { gatewayFields, priceField } from './config.ts';
@@ -124,11 +124,14 @@ await runService({
       warnings: () => [...gateway.warnings(), ...topologyWatch.differences().map(describeDifference)],
       async stop() {
         topologyWatch.close();
-        await cleanup?.stop();
-        await gateway.stop();
+        const notDone = await stopInOrder(config.DRAIN_TIMEOUT_MS, [
+          ...gateway.stopSteps,
+          { what: 'cleaning up uploads', stop: () => cleanup?.stop() },
+          { what: 'sending what is buffered to NATS', stop: () => bus.close() },
+        ]);
         traced.close();
-        await bus.close();
         store.close();
+        return notDone;
       },
     };
   },

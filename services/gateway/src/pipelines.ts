@@ -8,6 +8,7 @@ import {
   type Lifecycle,
 } from '@sluice/messaging';
 import type { Observer, State } from '@sluice/pipeline';
+import type { StopStep } from '@sluice/service';
 import { commands } from './nats/commands.ts';
 import { creditsOff } from './credits/credits.ts';
 import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
@@ -30,7 +31,7 @@ export interface GatewayPipelines {
   /** What an operator should know of although they are at work. */
   warnings(): readonly string[];
   /** Stops pulling and finishes what runs. The bus, the store and the ground stay open. */
-  stop(): Promise<void>;
+  readonly stopSteps: readonly StopStep[];
 }
 
 /** Starts pulling. */
@@ -75,14 +76,14 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
     states: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
     reasons: () => host.reasons(),
     warnings: pauses.warnings,
-    async stop() {
-      await pauses.stop();
-      await stopCharges();
+    stopSteps: [
+      { what: 'following the pause state', stop: () => pauses.stop() },
+      { what: 'looking for charges without a job', stop: stopCharges },
       // Webhooks that wait for their turn go back to the queue instead of being waited for.
-      limiter.close();
-      await host.drain(settings.drainTimeoutMs);
-      await agent.destroy();
-    },
+      { what: 'giving back webhooks that wait', stop: () => limiter.close() },
+      { what: 'settling the messages in hand', stop: () => host.drain(settings.drainTimeoutMs) },
+      { what: 'calling webhooks', stop: () => agent.destroy() },
+    ],
   };
 }
 

@@ -49,11 +49,12 @@ export async function startImage(context: ImageContext): Promise<RunningService>
     ready: () => worker.host.reasons(),
     warnings: worker.warnings,
     async stop() {
-      await worker.close();
+      const notDone = await worker.close();
       cleanup.stop();
       cancellations.close();
       await decoders.close();
       store.close();
+      return notDone;
     },
   };
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import { subject as fill, type Channel } from '@sluice/contracts';
-import type { HeaderInput, NatsPort, PubAck } from '@sluice/pipeline';
+import { RequestError, type HeaderInput, type NatsPort, type PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
 import { JS_ERROR } from '../nats/api-error.ts';
 import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
@@ -93,9 +94,16 @@ export interface Bus {
     values: Readonly<Record<string, string>>,
     fromSequence?: number,
   ): AsyncGenerator<Stored<MessageShape<Desc>>>;
-  /** Sends what is buffered and closes the connection. Pipelines must have been drained before. */
+  /**
+   * Sends what is buffered and closes the connection. Pipelines must have been drained before.
+   *
+   * @throws {RequestError} `TIMEOUT` when the server does not answer; the connection is closed all the same.
+   */
   close(): Promise<void>;
 }
+
+/** How long closing waits for the server to take what is buffered. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Makes a bus of a connection. */
 export async function createBus(
@@ -164,7 +172,16 @@ export async function createBus(
         sequence = found.sequence + 1;
       }
     },
-    close: () => nc.drain(),
+    async close() {
+      const timer = new AbortController();
+      // A drain waits for the answer to a flush, which a server that does not answer never sends.
+      const late = sleep(CLOSE_TIMEOUT_MS, 'late', { signal: timer.signal }).catch(() => 'late');
+      const how = await Promise.race([nc.drain().then(() => 'sent'), late]);
+      timer.abort();
+      if (how === 'sent') return;
+      await nc.close();
+      throw new RequestError('TIMEOUT', `the server did not take what was buffered within ${CLOSE_TIMEOUT_MS} ms`);
+    },
   };
 }
 

@@ -29,8 +29,8 @@ export interface PipelineHost {
   readonly running: readonly { readonly name: string; readonly pipeline: RunningPipeline }[];
   /** Why the pipelines are not at work; empty when they are. */
   reasons(): readonly string[];
-  /** Stops pulling, lets running work finish, gives the rest back to other replicas. */
-  drain(timeoutMs: number): Promise<void>;
+  /** Stops pulling, lets running work finish, gives the rest back to other replicas. Returns what was not settled. */
+  drain(timeoutMs: number): Promise<readonly string[]>;
 }
 
 /** Makes the host of one service's pipelines. */
@@ -66,7 +66,15 @@ export function createPipelineHost(settings: PipelineHostSettings): PipelineHost
       }),
     async drain(timeoutMs) {
       draining = true;
-      await Promise.all(running.map(({ pipeline }) => pipeline.drain({ timeoutMs })));
+      const reports = await Promise.all(
+        running.map(async ({ name, pipeline }) => ({ name, ...(await pipeline.drain({ timeoutMs })) })),
+      );
+      return reports
+        .filter(({ abandoned }) => abandoned > 0)
+        .map(
+          ({ name, abandoned }) =>
+            `${name}: ${abandoned} messages not settled, they are delivered again after ack_wait`,
+        );
     },
   };
 }
