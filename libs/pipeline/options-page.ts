@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  attemptFields,
   batchFields,
   breakerFields,
   deadLetterFields,
@@ -26,6 +27,7 @@ const groups: readonly (readonly [string, string, Fields])[] = [
   ['retry', 'When it fails', retryFields],
   ['deadLetter', 'When it is given up', deadLetterFields],
   ['idempotency', 'When it comes twice', idempotencyFields],
+  ['attempts', 'When runs are counted over replicas', attemptFields],
   ['breaker', 'When the dependency is down', breakerFields],
   ['batch', 'Many at once (with handleBatch)', batchFields],
 ];
@@ -66,7 +68,7 @@ export function optionsPage(): string {
     '# Options of a pipeline',
     '',
     'Printed from the schema in `src/config/options.ts`, which also gives the types, the defaults and the checks of `definePipeline`.',
-    'Besides these: `handle` (with `use`, a list of wrappers) or `handleBatch`, and `idempotency.store`.',
+    'Besides these: `handle` (with `use`, a list of wrappers) or `handleBatch`; `idempotency.store` and `attempts.store`.',
     '',
     sections.join('\n\n'),
     '',

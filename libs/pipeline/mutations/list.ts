@@ -110,10 +110,16 @@ export const mutations: readonly Mutation[] = [
   },
   // processor
   {
-    file: 'process/processor',
-    rule: 'a crash loop does not meet the handler',
-    from: 'const tooOften = delivery.attempt > retry.maxAttempts;',
-    to: 'const tooOften = false;',
+    file: 'attempts/attempts',
+    rule: 'a crash loop ends',
+    from: 'if (delivery.unknownDeliveries < retry.maxUnknownDeliveries) return undefined;',
+    to: 'return undefined;',
+  },
+  {
+    file: 'attempts/attempts',
+    rule: 'deliveries that nothing is known of never count as the last attempt',
+    from: 'Math.min(known.failed + missed, most)',
+    to: 'known.failed + missed',
   },
   {
     file: 'process/processor',
@@ -148,8 +154,8 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a failed attempt gives its key back',
-    from: "case 'retry':\n        await this.claims.release(delivery);",
-    to: "case 'retry':",
+    from: 'await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, true)]);',
+    to: 'await this.attempts.ended(delivery, true);',
   },
   {
     file: 'process/processor',
@@ -255,7 +261,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'schedule/scheduler',
     rule: 'acked here and redelivered is acked again',
-    from: 'meta.attempt > 1 && settlements.ackedHere(source, meta.sequence)',
+    from: 'meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence)',
     to: 'false',
     survives: 'the replay of the ring usually reaches the server before it redelivers',
   },
@@ -373,7 +379,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'pull/puller',
     rule: 'a message counts against the request',
-    from: 'if (current && this.requested > 0) this.requested--;',
+    from: 'if (current && this.requested > 0) this.#delivered();',
     to: '',
   },
   {
@@ -393,7 +399,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'shutdown',
     rule: 'a drain releases what waits',
-    from: 'await this.#closeInboxes();\n    this.releaseWaiting();',
+    from: 'await this.#closeInboxes();\n    this.releaseWaiting(inFlight.runningKeys());',
     to: 'await this.#closeInboxes();',
   },
   {

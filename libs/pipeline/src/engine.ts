@@ -119,6 +119,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#scheduler = new Scheduler<T, D>({
       ...shared,
       demand: this.#demand,
+      attempts: this.#processor.attempts,
       breaker: this.#breaker,
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
@@ -144,7 +145,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       port: this.#port,
       heartbeat: this.#heartbeat,
       pullers: this.#pullers,
-      release: (delivery) => this.release(delivery, false),
+      release: (delivery, delayMs) => this.release(delivery, false, delayMs),
     });
     this.done = new Promise<void>((resolve, reject) => {
       this.#resolveDone = resolve;
@@ -177,8 +178,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#refresh(reason);
     await this.#shutdown.pullsEnded();
     if (this.#paused === undefined || this.#draining !== undefined) return;
-    this.#shutdown.releaseWaiting();
-    await this.#inFlight.whenIdle();
+    await this.#shutdown.releaseUnstarted(() => this.#paused !== undefined && this.#draining === undefined);
   }
 
   resume(): void {
@@ -253,32 +253,52 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     return confirmed.then(() => this.#inFlight.buffer.remove(delivery));
   }
 
-  retry(delivery: Delivery<T>, delayMs: number): void {
-    this.#shutdown.tally.settled++;
-    if (delivery.key !== undefined && this.#final === undefined && this.#draining === undefined) {
+  retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void {
+    if (delivery.key !== undefined && this.#final === undefined) {
       // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
       // bring it back. Heartbeats keep it here while it waits.
-      delivery.phase = 'waiting';
-      delivery.attempt++;
-      const timer = this.#clock.after(delayMs, () => {
-        this.#inFlight.retryingHere.delete(delivery);
-        this.#inFlight.buffer.queue(delivery);
-        this.#scheduler.advance();
-      });
-      this.#inFlight.retryingHere.set(delivery, timer);
+      if (failed) delivery.attempt++;
+      this.wait(delivery, delayMs);
       return;
     }
+    this.#processor.attempts.left(delivery, failed);
     this.#settlements.nak(delivery, delayMs);
-    this.#inFlight.sentAway(this.#clock.now() + delayMs);
+    this.#shutdown.tally.settled++;
+    const now = this.#clock.now();
+    this.#inFlight.naked.add(now + delayMs, now);
     this.#inFlight.buffer.remove(delivery);
   }
 
-  release(delivery: Delivery<T>, silently: boolean): void {
+  wait(delivery: Delivery<T>, delayMs: number): void {
+    delivery.phase = 'waiting';
+    // Beside a hung handler of its key it must not run: its wait begins to count when that one returns.
+    const timer = delivery.hung ? undefined : this.#clock.after(delayMs, () => this.#waitEnded(delivery));
+    this.#inFlight.waitingHere.set(delivery, { timer, dueAt: this.#clock.now() + delayMs });
+  }
+
+  #waitEnded(delivery: Delivery<T>): void {
+    this.#inFlight.waitingHere.delete(delivery);
+    this.#inFlight.buffer.queue(delivery);
+    this.#scheduler.advance();
+  }
+
+  release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
+    this.#processor.attempts.left(delivery, false);
     if (!silently) {
-      this.#settlements.nak(delivery, undefined);
+      this.#settlements.nak(delivery, delayMs);
       this.#shutdown.tally.released++;
     }
     this.#inFlight.buffer.remove(delivery);
+  }
+
+  /** A hung handler returned after all: its keys are free, and what waits for its retry may run. */
+  #hungReturned(run: Run<T, D>): void {
+    for (const delivery of run.deliveries) {
+      delivery.hung = false;
+      const waiting = this.#inFlight.waitingHere.get(delivery);
+      if (waiting === undefined) this.#inFlight.buffer.freeKey(delivery);
+      else this.wait(delivery, Math.max(0, waiting.dueAt - this.#clock.now()));
+    }
   }
 
   runStarted(run: Run<T, D>): void {
@@ -292,6 +312,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       this.#inFlight.hungMessages -= run.deliveries.length;
       const { hungHandlers } = this.#inFlight;
       const [message] = run.deliveries;
+      this.#hungReturned(run);
       this.#observe?.({ type: 'handler.hungReturned', pipeline: this.#spec.name, message, hungHandlers });
     }
     this.#prefetch?.learn(run.endedAt - run.startedAt);
@@ -354,7 +375,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   /** What was held through an outage: either ack_wait starts again now, or it has run out and the server redelivers. */
   #afterOutage(): void {
     if (this.#clock.now() - this.#lostAt > this.#ackWaitMs) {
-      for (const delivery of this.#inFlight.takeWaiting()) this.release(delivery, true);
+      for (const { delivery } of this.#inFlight.takeWaiting(this.#clock.now())) this.release(delivery, true);
     }
     this.#heartbeat.extend(true);
   }
@@ -389,7 +410,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#demand.close();
     for (const source of this.#sources) source.close();
     for (const puller of this.#pullers) puller.close();
-    this.#inFlight.cancelRetries();
+    this.#inFlight.cancelWaits();
     this.#refresh(reason);
     this.#inFlight.wakeIdle(true);
   }

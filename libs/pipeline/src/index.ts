@@ -2,6 +2,7 @@ export { definePipeline } from './define-pipeline.ts';
 export type { Pipeline } from './define-pipeline.ts';
 export type { Harness, HarnessDelivery } from './testing/harness.ts';
 export type {
+  AttemptOptions,
   BatchHandler,
   BatchOptions,
   BreakerOptions,
@@ -24,6 +25,8 @@ export type { Outcome, Settlement } from './process/outcome.ts';
 export type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
 export type { Claim, IdempotencyStore } from './idempotency/store.ts';
+export type { AttemptRecord, AttemptStore } from './attempts/store.ts';
+export { kvAttemptStore } from './attempts/kv-store.ts';
 export { memoryIdempotencyStore } from './idempotency/memory-store.ts';
 export { kvIdempotencyStore } from './idempotency/kv-store.ts';
 export { DEAD_LETTER } from './dead-letter/record.ts';

@@ -24,7 +24,7 @@ export interface ShutdownDeps<T, D> {
   readonly heartbeat: Heartbeat<T, D>;
   readonly pullers: readonly Puller[];
   /** Gives a message back to the server. */
-  readonly release: (delivery: Delivery<T>) => void;
+  readonly release: (delivery: Delivery<T>, delayMs: number | undefined) => void;
 }
 
 /** Releases what a pipeline holds, for a pause or for good, and counts what became of it. */
@@ -43,8 +43,21 @@ export class Shutdown<T, D> {
   }
 
   /** Releases everything that has not started. Not before the pulls have ended: the server would deliver it here again. */
-  releaseWaiting(): void {
-    for (const delivery of this.#deps.inFlight.takeWaiting()) this.#release(delivery);
+  releaseWaiting(keep?: ReadonlySet<string>): void {
+    const { inFlight, clock } = this.#deps;
+    for (const { delivery, delayMs } of inFlight.takeWaiting(clock.now(), keep)) this.#release(delivery, delayMs);
+  }
+
+  /**
+   * For a pause: releases what has not started, and waits for what has. Messages behind a running one of their key are
+   * released after it: if it fails they would be delivered before it.
+   */
+  async releaseUnstarted(stillPaused: () => boolean): Promise<void> {
+    const { inFlight } = this.#deps;
+    this.releaseWaiting(inFlight.runningKeys());
+    for (const { items } of inFlight.batches.takeAll()) for (const delivery of items) this.#release(delivery);
+    await inFlight.whenIdle();
+    if (stillPaused()) this.releaseWaiting();
   }
 
   /** The order that strands nothing; see the diagram in the README. */
@@ -56,9 +69,10 @@ export class Shutdown<T, D> {
     inFlight.batcher?.closeAll('drain');
     await Promise.race([this.pullsEnded(), this.#sleep(timeoutMs)]);
     await this.#closeInboxes();
-    this.releaseWaiting();
+    this.releaseWaiting(inFlight.runningKeys());
     await Promise.race([inFlight.whenIdle(), this.#sleep(deadline - clock.now())]);
     await this.#forceEnd();
+    this.releaseWaiting();
     return await this.#account();
   }
 
@@ -103,9 +117,10 @@ export class Shutdown<T, D> {
     await Promise.race([closing.catch(() => undefined), this.#sleep(FLUSH_TIMEOUT_MS)]);
   }
 
-  #release(delivery: Delivery<T>): void {
+  #release(delivery: Delivery<T>, delayMs?: number): void {
     const { release, processor, observe, spec, clock } = this.#deps;
-    release(delivery);
+    void processor.attempts.ended(delivery, false);
+    release(delivery, delayMs);
     void processor.claims.release(delivery);
     const heldMs = clock.now() - delivery.receivedAt;
     observe?.({ type: 'message.settled', pipeline: spec.name, message: delivery, as: 'released', heldMs });

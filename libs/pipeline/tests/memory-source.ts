@@ -64,6 +64,12 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
       port.partitioned = on;
     },
     closeConnection: () => pack(() => port.close()),
+    makeStreamAgain: () =>
+      pack(() => {
+        server.deleteStream(stream);
+        server.addStream({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+        server.addConsumer(stream, consumer, config(ackWaitMs));
+      }),
     deleteConsumer: () => pack(() => server.deleteConsumer(stream, consumer)),
     makeConsumer: (otherAckWaitMs = ackWaitMs) =>
       pack(() => server.addConsumer(stream, consumer, config(otherAckWaitMs))),

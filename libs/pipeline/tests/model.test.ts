@@ -16,7 +16,7 @@ type Act = { readonly do: 'succeed' | 'throw' | 'permanent' | 'hang'; readonly a
 type Step =
   | { readonly step: 'publish'; readonly script: readonly Act[]; readonly key: string }
   | { readonly step: 'wait'; readonly ms: number }
-  | { readonly step: 'disconnect' | 'reconnect' | 'partition' | 'unmute' | 'pause' | 'resume' };
+  | { readonly step: 'disconnect' | 'reconnect' | 'partition' | 'heal' | 'pause' | 'resume' | 'outage' };
 
 const act: fc.Arbitrary<Act> = fc.record({
   do: fc.constantFrom('succeed', 'succeed', 'succeed', 'throw', 'permanent', 'hang'),
@@ -29,7 +29,7 @@ const publish = fc.record({
 });
 const wait = fc.record({ step: fc.constant('wait' as const), ms: fc.constantFrom(1, 20, 150, 700, 2500) });
 const trouble = fc
-  .constantFrom('disconnect', 'reconnect', 'partition', 'unmute', 'pause', 'resume')
+  .constantFrom('disconnect', 'reconnect', 'partition', 'heal', 'pause', 'resume')
   .map((step) => ({ step }));
 const steps = (more: fc.Arbitrary<Step>): fc.Arbitrary<Step[]> =>
   fc.array(
@@ -126,8 +126,13 @@ async function take(step: Step, { clock, port, running, ...rest }: World): Promi
     case 'reconnect':
       port.reconnect();
       break;
+    case 'outage':
+      port.disconnect();
+      await clock.advance(ACK_WAIT_MS / 4);
+      port.reconnect();
+      break;
     case 'partition':
-    case 'unmute':
+    case 'heal':
       port.partitioned = step.step === 'partition';
       break;
     case 'pause':
@@ -170,7 +175,7 @@ describe('whatever happens', () => {
         expect(await drained).toMatchObject({ abandoned: 0 });
         expect(it.running.snapshot()).toMatchObject({ inFlight: 0, buffered: 0, requested: 0, heldSettlements: 0 });
       });
-      await fc.assert(property, { numRuns: 60 });
+      await fc.assert(property, { numRuns: 100 });
     },
   );
 
@@ -186,15 +191,16 @@ describe('whatever happens', () => {
       }
       await comeToRest(it);
     });
-    await fc.assert(property, { numRuns: 60 });
+    await fc.assert(property, { numRuns: 100 });
   });
 
   test(
-    'with lanes, messages of one key start in stream order, one at a time until each is through',
+    'messages of one key start in stream order, one at a time until each is settled',
     { timeout: 60_000 },
     async () => {
-      const resting = fc.constantFrom('pause', 'resume').map((step) => ({ step }));
-      const property = fc.asyncProperty(steps(resting.filter(({ step }) => step === 'resume')), async (story) => {
+      // After an outage longer than ack_wait the server redelivers as it likes: order is promised for shorter ones.
+      const short = fc.constantFrom('outage', 'pause', 'resume').map((step) => ({ step }));
+      const property = fc.asyncProperty(steps(short), async (story) => {
         const it = await world(true);
         for (const step of story) await take(step, it);
         await comeToRest(it);
@@ -203,7 +209,7 @@ describe('whatever happens', () => {
           expect(order).toEqual(order.toSorted((x, y) => x - y));
         }
       });
-      await fc.assert(property, { numRuns: 60 });
+      await fc.assert(property, { numRuns: 100 });
     },
   );
 });

@@ -116,6 +116,11 @@ async function makePlace(
     async closeConnection() {
       await connections[0]?.close();
     },
+    async makeStreamAgain() {
+      await jsm.streams.delete(stream);
+      await jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+      await addConsumer(consumer, ackWaitMs);
+    },
     async deleteConsumer() {
       await jsm.consumers.delete(stream, consumer);
     },

@@ -4,6 +4,9 @@ import { backoffMs } from '../src/process/backoff.ts';
 import { Batcher } from '../src/schedule/batcher.ts';
 import { Breaker } from '../src/schedule/breaker.ts';
 import { parseAckSubject } from '../src/process/delivery.ts';
+import { MemoryJetStream } from '../src/memory/index.ts';
+import { Puller } from '../src/pull/puller.ts';
+import { DueTimes } from '../src/schedule/due-times.ts';
 import { Fifo } from '../src/schedule/fifo.ts';
 import type { Message } from '../src/index.ts';
 import { KeyOrder } from '../src/schedule/key-order.ts';
@@ -31,6 +34,39 @@ describe('the retry delay', () => {
         if (options.jitter === 'none') expect(delay).toBe(Math.max(1, Math.round(full)));
       }),
     );
+  });
+});
+
+describe('times that come due', () => {
+  test('leave nothing behind, whoever asks or not', () => {
+    const times = new DueTimes();
+    for (let now = 0; now < 20_000; now++) times.add(now + 10, now);
+    expect(times.size).toBeLessThan(600);
+    expect(times.count(20_000)).toBe(9);
+  });
+});
+
+describe('a puller under steady load', () => {
+  test('forgets the pulls that are used up', async () => {
+    const clock = fakeClock();
+    const server = new MemoryJetStream(clock);
+    server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
+    server.addConsumer('W', 'worker', { max_ack_pending: 10_000 });
+    const ignore = (): void => undefined;
+    const events = { ended: ignore, refused: ignore, alive: ignore, missing: ignore, failed: ignore };
+    const options = { stream: 'W', consumer: 'worker', expiresMs: 5000, idleHeartbeatMs: 1000 };
+    const puller = new Puller(server.connect(), clock, options, { ...events, message: ignore });
+    puller.open();
+    puller.request(2);
+    for (let n = 0; n < 500; n++) {
+      server.store('w.a', '{}');
+      await clock.settle();
+      // One is always open: `requested` never reaches 0.
+      puller.request(1);
+      expect(puller.openPulls).toBeLessThanOrEqual(puller.requested);
+    }
+    expect(puller.openPulls).toBeLessThan(4);
+    puller.close();
   });
 });
 
@@ -202,8 +238,8 @@ describe('a batcher', () => {
 
 describe('the ack subject', () => {
   test('is read in the short form and in the one with a domain, and nothing else is taken for it', () => {
-    const into = { attempt: 0, sequence: 0, pending: 0 };
-    const numbers = { attempt: 3, sequence: 4711, pending: 17 };
+    const into = { deliveries: 0, sequence: 0, pending: 0 };
+    const numbers = { deliveries: 3, sequence: 4711, pending: 17 };
     expect(parseAckSubject('$JS.ACK.ORDERS.mailer.3.4711.99.1700000000000000001.17', into)).toBe(true);
     expect(into).toEqual(numbers);
     expect(

@@ -49,6 +49,8 @@ export interface Place {
   partition(on: boolean): void;
   closeConnection(): Promise<void>;
   deleteConsumer(): Promise<void>;
+  /** Deletes the stream and makes it again with its consumer: sequences begin at 1. */
+  makeStreamAgain(): Promise<void>;
   /** Makes the consumer (again), with another ack_wait if given. */
   makeConsumer(ackWaitMs?: number): Promise<void>;
   close(): Promise<void>;

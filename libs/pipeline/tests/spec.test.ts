@@ -62,7 +62,9 @@ describe('the spec is checked when it is defined', () => {
         'idempotency.store',
       ]),
     );
-    expect(() => define(spec)).toThrow('retry.jiter: is not an option; known: maxAttempts, baseMs');
+    expect(() => define(spec)).toThrow(
+      'retry.jiter: is not an option; known: maxAttempts, maxUnknownDeliveries, baseMs',
+    );
     expect(() => define(spec)).toThrow('ack.confirm: must be one of flush, each, none, got "maybe"');
   });
 

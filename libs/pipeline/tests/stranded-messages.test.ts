@@ -42,7 +42,6 @@ describe.each([
       'Dlq-Reason': 'stranded',
       'Dlq-Deliveries': '2',
       'Dlq-Pipeline': 'mailer',
-      'Nats-Msg-Id': `dlq:${place.stream}:worker:1`,
       tenant: 'acme',
     });
     scanner.stop();

@@ -101,12 +101,12 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
     switch (event.type) {
       case 'message.received':
         received.inc({ pipeline, stream: event.message.stream, consumer: event.message.consumer });
-        if (event.message.attempt > 1) redelivered.inc({ pipeline });
+        if (event.message.deliveries > 1) redelivered.inc({ pipeline });
         return;
       case 'message.started': {
         // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
         const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
-        if (event.message.attempt === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span ?? null);
+        if (event.message.deliveries === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span ?? null);
         return;
       }
       case 'message.handled':

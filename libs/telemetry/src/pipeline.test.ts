@@ -35,6 +35,7 @@ function delivery(fields: Partial<Message<unknown>> = {}): Message<unknown> {
     consumer: 'url_to_pdf',
     sequence: 7,
     attempt: 1,
+    deliveries: 1,
     maxAttempts: 5,
     bytes: 12,
     ...fields,
@@ -99,7 +100,7 @@ describe('the span of a message', () => {
   test('a late redelivery begins a trace of its own: the old one has been read and closed', async () => {
     const engine = start({ maxTraceAgeMs: 1000 });
     const headers = await published();
-    await handle(engine, delivery({ headers, attempt: 2, publishedAt: new Date(Date.now() - 5000) }));
+    await handle(engine, delivery({ headers, attempt: 2, deliveries: 2, publishedAt: new Date(Date.now() - 5000) }));
     const [publish, process] = engine.spans.getFinishedSpans();
     expect(process?.spanContext().traceId).not.toBe(publish?.spanContext().traceId);
     expect(process?.links).toHaveLength(1);

@@ -101,7 +101,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     }
     const publisher = extractContext(first.headers);
     const jobId = jobIdOf(first.data);
-    const stale = first.attempt > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
+    const stale = first.deliveries > 1 && Date.now() - first.publishedAt.getTime() > maxTraceAgeMs;
     const root = traceMode === 'link' || stale;
     const span = openSpan(name, { kind: 'consumer', root }, publisher);
     // What only a recording span shows is not even built for another.
@@ -113,7 +113,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
         [ATTR_MESSAGING_MESSAGE_ID]: first.id,
         [ATTR_MESSAGING_MESSAGE_BODY_SIZE]: first.bytes,
         [ATTR_NATS_SEQUENCE]: first.sequence,
-        [ATTR_NATS_DELIVERY_COUNT]: first.attempt,
+        [ATTR_NATS_DELIVERY_COUNT]: first.deliveries,
       });
       if (jobId !== undefined) span.setAttribute(ATTR_MESSAGING_MESSAGE_CONVERSATION_ID, jobId);
     }
@@ -138,7 +138,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
   /** Most traces of a busy system are not sampled: nothing is built for a span that would record nothing. */
   function withoutSpan(messages: readonly [Message<unknown>, ...Message<unknown>[]]): Context | undefined {
     const [first] = messages;
-    if (messages.length > 1 || traceMode === 'link' || first.attempt > 1) return undefined;
+    if (messages.length > 1 || traceMode === 'link' || first.deliveries > 1) return undefined;
     return unsampledContext(first.headers.get('traceparent')?.[0], () => jobIdOf(first.data));
   }
 

@@ -95,7 +95,12 @@ export const timeoutFields = {
 } as const;
 
 export const retryFields = {
-  maxAttempts: numberOr(5, 'Deliveries before the dead letters, the first included.', { min: 1, max: 1_000_000 }),
+  maxAttempts: numberOr(5, 'Failed runs of the handler before the dead letters.', { min: 1, max: 1_000_000 }),
+  maxUnknownDeliveries: numberOr(
+    100,
+    'Without an attempt store: deliveries that ended without being settled and not in this process, before a message counts as a crash loop and is dead-lettered unrun.',
+    { min: 1 },
+  ),
   baseMs: numberOr(1000, 'Delay after the first failure.', { min: 1 }),
   maxMs: numberOr(60_000, 'Longest delay of the policy.', { min: 1, max: MAX_TIMER_MS }),
   maxAfterMs: numberOr(86_400_000, 'Longest delay that a handler may ask for.', { min: 1, max: MAX_TIMER_MS }),
@@ -120,6 +125,16 @@ export const idempotencyFields = {
   key: call<unknown>('What makes two messages the same piece of work.'),
   ttlMs: numberOr(86_400_000, 'How long a processed key is remembered.', { min: 1 }),
   claimMs: maybeNumber('How long a claim lives without renewal. Absent: ack_wait.', { min: 100 }),
+  timeoutMs: numberOr(5000, 'How long a call to the store may take.', { min: 1, max: MAX_TIMER_MS }),
+} as const;
+
+export const attemptFields = {
+  maxCrashes: numberOr(
+    5,
+    'Runs that began and never ended, because the process died, before the message is dead-lettered as a crash loop.',
+    { min: 1 },
+  ),
+  timeoutMs: numberOr(5000, 'How long a call to the store may take.', { min: 1, max: MAX_TIMER_MS }),
 } as const;
 
 export const breakerFields = {

@@ -1,6 +1,7 @@
 import { PipelineConfigError } from '../errors.ts';
 import type { ConfigProblem } from '../errors.ts';
 import {
+  attemptFields,
   batchFields,
   breakerFields,
   deadLetterFields,
@@ -15,7 +16,7 @@ import {
 } from './options.ts';
 import { isRecord, resolve } from './schema.ts';
 import type { Resolved } from './schema.ts';
-import type { BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
+import type { AttemptOptions, BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
 import type { Message } from '../process/message.ts';
 
 export type ResolvedSource = Resolved<typeof sourceFields>;
@@ -36,6 +37,7 @@ export interface ResolvedSpec<T, D> {
   readonly idempotency:
     | (Omit<Resolved<typeof idempotencyFields>, 'key'> & Pick<IdempotencyOptions<T>, 'key' | 'store'>)
     | undefined;
+  readonly attempts: (Resolved<typeof attemptFields> & Pick<AttemptOptions, 'store'>) | undefined;
   readonly breaker: Resolved<typeof breakerFields> | undefined;
   readonly drainTimeoutMs: number;
   readonly work:
@@ -47,7 +49,17 @@ export interface ResolvedSpec<T, D> {
       };
 }
 
-const GROUPS = ['sources', 'flow', 'ack', 'timeout', 'retry', 'deadLetter', 'idempotency', 'breaker'] as const;
+const GROUPS = [
+  'sources',
+  'flow',
+  'ack',
+  'timeout',
+  'retry',
+  'deadLetter',
+  'idempotency',
+  'attempts',
+  'breaker',
+] as const;
 const WORK = ['handle', 'handleBatch', 'batch', 'use'] as const;
 
 /** Fills in the defaults, or throws one `PipelineConfigError` with every problem. */
@@ -77,6 +89,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   const breaker =
     raw['breaker'] === undefined ? undefined : resolve(breakerFields, raw['breaker'], 'breaker', problems);
   const idempotency = resolveIdempotency<T>(raw['idempotency'], problems);
+  const attempts = resolveAttempts(raw['attempts'], problems);
   const work = resolveWork<T, D>(raw, problems);
 
   crossCheck();
@@ -95,6 +108,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     retry,
     deadLetter,
     idempotency,
+    attempts,
     breaker,
     drainTimeoutMs: top.drainTimeoutMs,
     work,
@@ -145,9 +159,19 @@ function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): Resolve
   const { store, ...rest } = isRecord(raw) ? raw : {};
   const fields = resolve(idempotencyFields, isRecord(raw) ? rest : raw, 'idempotency', problems);
   if (!isRecord(store) || typeof store['begin'] !== 'function') {
-    problems.push({ path: 'idempotency.store', message: 'must be a IdempotencyStore' });
+    problems.push({ path: 'idempotency.store', message: 'must be an IdempotencyStore' });
   }
   return { ...fields, store, key: fields.key } as ResolvedSpec<T, never>['idempotency'];
+}
+
+function resolveAttempts(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<never, never>['attempts'] {
+  if (raw === undefined) return undefined;
+  const { store, ...rest } = isRecord(raw) ? raw : {};
+  const fields = resolve(attemptFields, isRecord(raw) ? rest : raw, 'attempts', problems);
+  if (!isRecord(store) || typeof store['read'] !== 'function') {
+    problems.push({ path: 'attempts.store', message: 'must be an AttemptStore' });
+  }
+  return { ...fields, store } as ResolvedSpec<never, never>['attempts'];
 }
 
 function resolveWork<T, D>(

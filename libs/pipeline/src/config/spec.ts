@@ -1,7 +1,9 @@
 import type { Context } from '../process/context.ts';
+import type { AttemptStore } from '../attempts/store.ts';
 import type { IdempotencyStore } from '../idempotency/store.ts';
 import type { Message } from '../process/message.ts';
 import type {
+  attemptFields,
   batchFields,
   breakerFields,
   deadLetterFields,
@@ -44,6 +46,7 @@ export type IdempotencyOptions<T> = Omit<Input<typeof idempotencyFields>, 'key'>
   readonly key: (message: Message<T>) => string;
   readonly store: IdempotencyStore;
 };
+export type AttemptOptions = Input<typeof attemptFields> & { readonly store: AttemptStore };
 export type BatchOptions<T> = Omit<Input<typeof batchFields>, 'by'> & { readonly by?: (message: Message<T>) => string };
 
 interface Base<T> {
@@ -57,6 +60,8 @@ interface Base<T> {
   readonly retry?: RetryPolicy;
   readonly deadLetter?: DeadLetterPolicy;
   readonly idempotency?: IdempotencyOptions<T>;
+  /** Counts failed and crashed runs over replicas and restarts; without it each process counts its own. */
+  readonly attempts?: AttemptOptions;
   readonly breaker?: BreakerOptions;
   readonly drainTimeoutMs?: number;
 }

@@ -17,6 +17,8 @@ export const DEAD_LETTER = {
   sequence: 'Dlq-Sequence',
   subject: 'Dlq-Subject',
   deliveries: 'Dlq-Deliveries',
+  /** Runs of the handler, this one included; 0 when it never ran. */
+  attempts: 'Dlq-Attempts',
   publishedAt: 'Dlq-Published-At',
   failedAt: 'Dlq-Failed-At',
   messageId: 'Dlq-Message-Id',
@@ -93,7 +95,10 @@ export function deadLetterRecord(
     [DEAD_LETTER.consumer]: delivery.consumer,
     [DEAD_LETTER.sequence]: String(delivery.sequence),
     [DEAD_LETTER.subject]: delivery.subject,
-    [DEAD_LETTER.deliveries]: String(delivery.attempt),
+    [DEAD_LETTER.deliveries]: String(delivery.deliveries),
+    [DEAD_LETTER.attempts]: String(
+      failure.why === 'crashLoop' || failure.why === 'stranded' ? delivery.attempt - 1 : delivery.attempt,
+    ),
     ...(Number.isNaN(publishedAt.getTime()) ? {} : { [DEAD_LETTER.publishedAt]: publishedAt.toISOString() }),
     [DEAD_LETTER.failedAt]: failedAt.toISOString(),
     [DEAD_LETTER.messageId]: oneLine(delivery.id),
@@ -103,7 +108,7 @@ export function deadLetterRecord(
   });
   return {
     subject: policy.subject ?? `dlq.${delivery.stream}.${delivery.consumer}`,
-    id: `dlq:${delivery.stream}:${delivery.consumer}:${delivery.sequence}`,
+    id: `dlq:${delivery.stream}:${delivery.consumer}:${delivery.sequence}:${delivery.storedAtMs}`,
     headers,
     data: cut ? delivery.body.subarray(0, size.bodyBytes) : delivery.body,
   };

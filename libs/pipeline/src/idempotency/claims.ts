@@ -1,12 +1,11 @@
 import type { Clock } from '../clock.ts';
 import type { Claim } from './store.ts';
-import type { Delivery } from '../process/delivery.ts';
+import type { Delivery, HeldClaim } from '../process/delivery.ts';
+import { withTimeout } from '../settle/with-timeout.ts';
 import { errorMessage } from '../process/describe-error.ts';
-import { HandlerAborted } from '../errors.ts';
 import type { Observer } from '../events.ts';
 import type { Logger } from '../log.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
-import type { Run } from '../process/run.ts';
 
 interface ClaimsRuntime {
   readonly clock: Clock;
@@ -22,6 +21,8 @@ export class IdempotencyClaims<T, D> {
   readonly #spec: ResolvedSpec<T, D>;
   readonly #runtime: ClaimsRuntime;
   readonly #claimMs: number;
+  /** Why no key can be claimed at present; undefined when the last claim got an answer. */
+  failing: string | undefined;
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ClaimsRuntime, ackWaitMs: number) {
     this.#spec = spec;
@@ -36,38 +37,50 @@ export class IdempotencyClaims<T, D> {
     const key = idempotency.key(delivery);
     let claim: Claim;
     try {
-      claim = await idempotency.store.begin(key, this.#claimMs);
+      claim = await this.#call(idempotency.store.begin(key, this.#claimMs));
+      delivery.storeFailures = 0;
+      this.failing = undefined;
     } catch (error) {
       this.#failed(delivery, 'begin', error);
       return 'storeFailed';
     }
     if (claim.state === 'busy') return { waitMs: claim.retryAfterMs ?? this.#claimMs / 2 };
     if (claim.state === 'new') {
-      delivery.claim = { key, fence: claim.fence, renewedAt: this.#runtime.clock.now() };
+      delivery.claim = { key, fence: claim.fence, renewedAt: this.#runtime.clock.now(), renewing: undefined };
     }
     return claim.state;
   }
 
-  /** Extends the claims that are due. A claim taken over by another worker aborts the handler. */
-  renew(runs: Iterable<Run<T, D>>): void {
+  /**
+   * Extends the claims that are due, of everything held: a message in an open batch waits with its claim. `lost` is told
+   * of a claim that another worker took over.
+   */
+  renew(held: Iterable<Delivery<T>>, lost: (delivery: Delivery<T>) => void): void {
     const { idempotency } = this.#spec;
     if (idempotency === undefined) return;
     const now = this.#runtime.clock.now();
-    for (const run of runs) {
-      for (const delivery of run.deliveries) {
-        const { claim } = delivery;
-        if (run.phase !== 'running' || claim === undefined || now - claim.renewedAt < this.#claimMs / 3) continue;
-        claim.renewedAt = now;
-        idempotency.store.renew(claim.key, claim.fence, this.#claimMs).then(
-          (kept) => {
-            if (kept || delivery.claim !== claim || delivery.phase !== 'running') return;
-            delivery.claim = undefined;
-            this.#lost(delivery);
-            run.abort(new HandlerAborted('CLAIM_LOST', 'another worker took the key over'), this.#runtime.clock.now());
-          },
-          (error: unknown) => this.#failed(delivery, 'renew', error),
-        );
-      }
+    for (const delivery of held) {
+      const { claim } = delivery;
+      if (claim === undefined || claim.renewing !== undefined || now - claim.renewedAt < this.#claimMs / 3) continue;
+      claim.renewedAt = now;
+      claim.renewing = this.#renew(delivery, claim, lost).finally(() => {
+        claim.renewing = undefined;
+      });
+    }
+  }
+
+  async #renew(delivery: Delivery<T>, claim: HeldClaim, lost: (delivery: Delivery<T>) => void): Promise<void> {
+    const { idempotency } = this.#spec;
+    if (idempotency === undefined) return;
+    try {
+      const kept = await this.#call(idempotency.store.renew(claim.key, claim.fence, this.#claimMs));
+      if (kept || delivery.claim !== claim) return;
+      delivery.claim = undefined;
+      delivery.claimLost = true;
+      this.#lost(delivery);
+      lost(delivery);
+    } catch (error) {
+      this.#failed(delivery, 'renew', error);
     }
   }
 
@@ -75,10 +88,12 @@ export class IdempotencyClaims<T, D> {
   async complete(delivery: Delivery<T>): Promise<boolean> {
     const { claim } = delivery;
     const { idempotency } = this.#spec;
+    if (delivery.claimLost) return false;
     if (claim === undefined || idempotency === undefined) return true;
     delivery.claim = undefined;
+    await claim.renewing;
     try {
-      if (await idempotency.store.complete(claim.key, claim.fence, idempotency.ttlMs)) return true;
+      if (await this.#call(idempotency.store.complete(claim.key, claim.fence, idempotency.ttlMs))) return true;
       this.#lost(delivery);
       return false;
     } catch (error) {
@@ -93,11 +108,18 @@ export class IdempotencyClaims<T, D> {
     const { claim } = delivery;
     if (claim === undefined) return;
     delivery.claim = undefined;
+    await claim.renewing;
     try {
-      await this.#spec.idempotency?.store.release(claim.key, claim.fence);
+      const { idempotency } = this.#spec;
+      if (idempotency !== undefined) await this.#call(idempotency.store.release(claim.key, claim.fence));
     } catch (error) {
       this.#failed(delivery, 'release', error);
     }
+  }
+
+  #call<R>(call: Promise<R>): Promise<R> {
+    const timeoutMs = this.#spec.idempotency?.timeoutMs ?? 0;
+    return withTimeout(call, timeoutMs, this.#runtime.clock, 'the idempotency store');
   }
 
   #lost(delivery: Delivery<T>): void {
@@ -105,6 +127,7 @@ export class IdempotencyClaims<T, D> {
   }
 
   #failed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'release', error: unknown): void {
+    if (step === 'begin') this.failing = errorMessage(error);
     this.#runtime.observe?.({ type: 'idempotency.failed', pipeline: this.#spec.name, message: delivery, step, error });
     this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: errorMessage(error) }, 'idempotency store failed');
   }

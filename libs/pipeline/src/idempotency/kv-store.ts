@@ -13,6 +13,8 @@ interface Held {
   readonly state: 'claimed' | 'done';
   /** Wall clock; the claim or the memory of it ends then. */
   readonly until: number;
+  /** Who claimed it: tells a write of our own whose answer was lost from one of another worker. */
+  readonly by: string;
 }
 interface Seen {
   readonly revision: number;
@@ -34,8 +36,8 @@ export function kvIdempotencyStore(
 ): IdempotencyStore {
   const clock = options.clock ?? systemClock;
   const { bucket, timeoutMs = 2000 } = options;
-  /** Newest revision of the claims made here, by key and fence. */
-  const revisions = new Map<string, number>();
+  /** Newest revision of the claims made here, by key and fence; an entry goes when its claim is completed, released or lost. */
+  const mine = new Map<string, { readonly revision: number; readonly by: string }>();
 
   const write = async (key: string, held: Held | undefined, expected: number): Promise<number | undefined> => {
     try {
@@ -67,20 +69,38 @@ export function kvIdempotencyStore(
     }
   };
   const claim = async (key: string, claimMs: number, expected: number): Promise<Claim | undefined> => {
-    const revision = await write(key, { state: 'claimed', until: clock.wall() + claimMs }, expected);
+    const by = crypto.randomUUID();
+    const revision = await write(key, { state: 'claimed', until: clock.wall() + claimMs, by }, expected);
     if (revision === undefined) return undefined;
-    revisions.set(`${revision}:${key}`, revision);
+    mine.set(`${revision}:${key}`, { revision, by });
     return { state: 'new', fence: revision };
   };
-  /** Replaces our own claim. False: it is not ours any more. */
-  const replace = async (key: string, fence: number, held: Held | undefined, keep: boolean): Promise<boolean> => {
+  /** Replaces a claim made here. False: another worker took it over. */
+  const replace = async (
+    key: string,
+    fence: number,
+    state: 'claimed' | 'done' | 'released',
+    forMs: number,
+  ): Promise<boolean> => {
     const handle = `${fence}:${key}`;
-    const revision = revisions.get(handle);
-    if (revision === undefined) return false;
-    const next = await write(key, held, revision);
-    if (next !== undefined && keep) revisions.set(handle, next);
-    else revisions.delete(handle);
-    return next !== undefined;
+    const known = mine.get(handle);
+    if (known === undefined) return false;
+    const { by } = known;
+    const held: Held | undefined = state === 'released' ? undefined : { state, until: clock.wall() + forMs, by };
+    let revision: number | undefined;
+    try {
+      revision = await write(key, held, known.revision);
+      if (revision === undefined) {
+        // Perhaps an earlier renewal was stored and its answer lost: then the newer revision is this claim's, too.
+        const seen = await read(key);
+        if (seen.held?.state === 'claimed' && seen.held.by === by) revision = await write(key, held, seen.revision);
+      }
+    } finally {
+      if (state !== 'claimed') mine.delete(handle);
+    }
+    if (revision === undefined) mine.delete(handle);
+    else if (state === 'claimed') mine.set(handle, { revision, by });
+    return revision !== undefined;
   };
 
   return {
@@ -96,10 +116,10 @@ export function kvIdempotencyStore(
       // Another process may be faster; then it holds the claim for `claimMs`.
       return (await claim(key, claimMs, revision)) ?? { state: 'busy', retryAfterMs: claimMs };
     },
-    renew: (key, fence, claimMs) => replace(key, fence, { state: 'claimed', until: clock.wall() + claimMs }, true),
-    complete: (key, fence, ttlMs) => replace(key, fence, { state: 'done', until: clock.wall() + ttlMs }, false),
+    renew: (key, fence, claimMs) => replace(key, fence, 'claimed', claimMs),
+    complete: (key, fence, ttlMs) => replace(key, fence, 'done', ttlMs),
     async release(key, fence) {
-      await replace(key, fence, undefined, false);
+      await replace(key, fence, 'released', 0);
     },
   };
 }
@@ -115,6 +135,6 @@ function parse({ data }: StoredMessage): Held | undefined {
   if (data === undefined || data === '') return undefined;
   const value = JSON.parse(Buffer.from(data, 'base64').toString('utf8')) as Partial<Held>;
   return (value.state === 'claimed' || value.state === 'done') && typeof value.until === 'number'
-    ? { state: value.state, until: value.until }
+    ? { state: value.state, until: value.until, by: typeof value.by === 'string' ? value.by : '' }
     : undefined;
 }

@@ -206,7 +206,8 @@ export class MemoryJetStream {
               timer.cancel();
               resolve();
             };
-            clock.soon(() => clock.soon(() => pass(answered)));
+            // There and back: on a partitioned link the answer comes after what the server sent before it.
+            clock.soon(() => pass(() => clock.soon(() => pass(answered))));
           }
         }),
       onConnection: (listener) => {

@@ -21,7 +21,10 @@ export interface Context<D> {
 }
 
 export interface EmitOptions {
-  /** Message id; by default derived from the pipeline, the message and the position of the emit. */
+  /**
+   * Message id. By default made of the pipeline, the message and what is emitted: a redelivery that emits the same is a
+   * duplicate, one that emits something else is not. Give an id when the content holds a time or a random value.
+   */
   readonly id?: string;
   readonly headers?: HeaderInput;
 }

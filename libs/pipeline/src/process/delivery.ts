@@ -1,10 +1,11 @@
+import type { AttemptRecord } from '../attempts/store.ts';
 import type { Message } from './message.ts';
 import type { NatsMessage } from '../nats/port.ts';
 
 /** What the server writes into the reply subject of a delivery, as far as it is a number. */
 export interface DeliveryMeta {
   /** Delivery count. */
-  attempt: number;
+  deliveries: number;
   /** Position in the stream. */
   sequence: number;
   /** Messages waiting behind this one. */
@@ -24,11 +25,11 @@ const PREFIX = '$JS.ACK.';
 export function parseAckSubject(reply: string, into: DeliveryMeta, expected?: string): boolean {
   let at = expected !== undefined && reply.startsWith(expected) ? expected.length : afterNames(reply);
   if (at < 0) return false;
-  into.attempt = numberAt(reply, at);
+  into.deliveries = numberAt(reply, at);
   at = afterDots(reply, at, 1);
   into.sequence = numberAt(reply, at);
   into.pending = numberAt(reply, afterDots(reply, at, 3));
-  return into.attempt > 0 && into.sequence > 0;
+  return into.deliveries > 0 && into.sequence > 0;
 }
 
 /** Milliseconds since 1970 at which the server stored the message, from its ack subject. */
@@ -73,6 +74,15 @@ export interface DeliverySource {
   readonly ackPrefix: string;
 }
 
+/** A claim on an idempotency key. */
+export interface HeldClaim {
+  readonly key: string;
+  readonly fence: number;
+  renewedAt: number;
+  /** The renewal on its way: completing or releasing meanwhile would look like a claim of another worker. */
+  renewing: Promise<void> | undefined;
+}
+
 const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
 
 /**
@@ -87,13 +97,26 @@ export class Delivery<T> implements Message<T> {
   readonly receivedAt: number;
   /** Where to settle: the newest delivery's reply subject. */
   reply: string;
-  attempt: number;
+  /** The server's delivery count. */
+  deliveries: number;
+  /** Failed runs so far, and this one. */
+  attempt = 1;
+  /** Deliveries that ended unsettled and not in this process. */
+  unknownDeliveries = 0;
+  /** What the attempt store has of it. */
+  record: AttemptRecord | undefined = undefined;
   phase: 'waiting' | 'running' | 'settled' = 'waiting';
   key: string | undefined = undefined;
   /** When the server last heard that we still hold it. */
   heartbeatAt: number;
   /** Claim on the idempotency key, once there is one. */
-  claim: { readonly key: string; readonly fence: number; renewedAt: number } | undefined = undefined;
+  claim: HeldClaim | undefined = undefined;
+  /** Another worker took the claim over: it settles the message. */
+  claimLost = false;
+  /** Calls of the idempotency store that failed in a row. */
+  storeFailures = 0;
+  /** Its handler did not return in time: until it does, no other message of its key may run. */
+  hung = false;
   /** A failure found before the handler could run, e.g. in `orderBy`. */
   fault: { readonly error: unknown } | undefined = undefined;
   readonly #from: DeliverySource;
@@ -107,7 +130,7 @@ export class Delivery<T> implements Message<T> {
     this.#raw = raw;
     this.#from = from;
     this.reply = reply;
-    this.attempt = meta.attempt;
+    this.deliveries = meta.deliveries;
     this.sequence = meta.sequence;
     this.receivedAt = receivedAt;
     this.heartbeatAt = receivedAt;
@@ -164,6 +187,10 @@ export class Delivery<T> implements Message<T> {
       this.#headers = NO_HEADERS;
     }
     return this.#headerFault;
+  }
+  /** With stream and sequence the identity of the message: a stream made again counts from 1 again. */
+  get storedAtMs(): number {
+    return storedAtMs(this.reply);
   }
   get publishedAt(): Date {
     return new Date(storedAtMs(this.reply));

@@ -18,8 +18,10 @@ export interface DeliveryInfo {
   readonly consumer: string;
   /** Position in the stream: the message's identity there. */
   readonly sequence: number;
-  /** The server's delivery count, 1 on the first. It is shared by all replicas; a crash or a drain uses one up. */
+  /** Which run of the handler this is: one more than the runs that failed. A pause or a deploy uses none up. */
   readonly attempt: number;
+  /** The server's delivery count, 1 on the first. */
+  readonly deliveries: number;
   readonly maxAttempts: number;
   /** Size of the body. */
   readonly bytes: number;

@@ -1,3 +1,4 @@
+import { Attempts } from '../attempts/attempts.ts';
 import { IdempotencyClaims } from '../idempotency/claims.ts';
 import type { ClaimResult } from '../idempotency/claims.ts';
 import type { Clock } from '../clock.ts';
@@ -12,7 +13,7 @@ import { readOutcome } from './outcome.ts';
 import type { HeaderInput, PubAck, PublishOptions } from '../nats/port.ts';
 import { backoffMs } from './backoff.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
-import { encodeEmit, Run } from './run.ts';
+import { Run } from './run.ts';
 import type { RunOwner } from './run.ts';
 import type { Instrument } from '../runtime.ts';
 import { decide } from './retry-decision.ts';
@@ -24,8 +25,10 @@ export interface ProcessorHost<T, D> {
   publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
   /** Acknowledges; a promise when that has to be waited for. */
   ack(delivery: Delivery<T>): Promise<void> | undefined;
-  /** Sends the message away for a while. */
-  retry(delivery: Delivery<T>, delayMs: number): void;
+  /** Naks the message with a delay; `failed`: its handler ran and failed. */
+  retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void;
+  /** Keeps the message here and admits it again after the delay: no delivery is used up. */
+  wait(delivery: Delivery<T>, delayMs: number): void;
   /** Naks the message without a delay, or, with `silently`, forgets it without telling the server. */
   release(delivery: Delivery<T>, silently: boolean): void;
   /** The handler began. */
@@ -51,6 +54,8 @@ type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: 
 type DeadLetter = Extract<Decision, { kind: 'deadLetter' }>;
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
 
+/** An outage of the idempotency store is over at most this long before messages notice. */
+const MAX_STORE_WAIT_MS = 5000;
 /** Failures whose record could not be published: remembered so that the next delivery keeps the true reason. */
 const REMEMBERED_FAILURES = 1000;
 
@@ -60,6 +65,7 @@ const REMEMBERED_FAILURES = 1000;
  */
 export class Processor<T, D> {
   readonly claims: IdempotencyClaims<T, D>;
+  readonly attempts: Attempts<T, D>;
   readonly #spec: ResolvedSpec<T, D>;
   readonly #runtime: ProcessorRuntime<D>;
   readonly #host: ProcessorHost<T, D>;
@@ -72,6 +78,7 @@ export class Processor<T, D> {
     this.#runtime = runtime;
     this.#host = host;
     this.claims = new IdempotencyClaims(spec, runtime, ackWaitMs);
+    this.attempts = new Attempts(spec, runtime.clock, runtime.log);
     this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
   }
 
@@ -90,15 +97,28 @@ export class Processor<T, D> {
   }
 
   #admit(delivery: Delivery<T>): boolean | Promise<boolean> {
-    const { retry, idempotency, decode } = this.#spec;
     if (this.#unstored.size > 0) {
-      const earlier = this.#unstored.get(keyOf(delivery));
+      const earlier = this.#unstored.get(identityOf(delivery));
       if (earlier !== undefined) return this.#deadLetter(delivery, earlier, undefined);
     }
-    // With idempotency a message may be delivered often while a duplicate of it is processed: asked after the claim.
-    const tooOften = delivery.attempt > retry.maxAttempts;
-    if (tooOften && (idempotency === undefined || delivery.attempt > 4 * retry.maxAttempts)) {
-      return this.#deadLetter(delivery, crashLoop(delivery), undefined);
+    return this.attempts.needsRecord(delivery) ? this.#admitAgain(delivery) : this.#check(delivery);
+  }
+
+  /** A message that was delivered before: whether its last run ended is asked before, and noted for, the next one. */
+  async #admitAgain(delivery: Delivery<T>): Promise<boolean> {
+    await this.attempts.read(delivery);
+    if (this.attempts.crashLoop(delivery) === undefined) await this.attempts.begin(delivery);
+    const passed = await this.#check(delivery);
+    if (!passed && delivery.phase !== 'settled') await this.attempts.ended(delivery, false);
+    return passed;
+  }
+
+  #check(delivery: Delivery<T>): boolean | Promise<boolean> {
+    const { idempotency, decode } = this.#spec;
+    const crashLoop = this.attempts.crashLoop(delivery);
+    if (crashLoop !== undefined) {
+      const decision: DeadLetter = { kind: 'deadLetter', why: 'crashLoop', reason: crashLoop, error: undefined };
+      return this.#deadLetter(delivery, decision, undefined);
     }
     const { headerFault } = delivery;
     if (headerFault !== undefined) {
@@ -116,7 +136,7 @@ export class Processor<T, D> {
       );
     }
     if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
-    return idempotency === undefined ? true : this.#claim(delivery, tooOften);
+    return idempotency === undefined ? true : this.#claim(delivery);
   }
 
   /** Calls the handler. Everything that follows happens by itself and ends with `runEnded`. */
@@ -221,16 +241,21 @@ export class Processor<T, D> {
     await this.claims.release(delivery);
     if (delivery.phase !== 'settled') {
       const delayMs = backoffMs(retry, delivery.attempt, Math.random);
-      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, false));
     }
     return false;
+  }
+
+  /** Another worker holds the claim of a message that has not started: that worker settles it. */
+  releaseLost(delivery: Delivery<T>): void {
+    this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));
   }
 
   /** Undefined when everything could be done at once: the common case pays for no promise. */
   #conclude(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
     const { abortReason } = run;
     if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
-      return this.#releaseRun(run, abortReason.code === 'CLAIM_LOST');
+      return this.#releaseRun(run);
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
       const results = this.#spread(run, returned);
@@ -256,7 +281,7 @@ export class Processor<T, D> {
       try {
         await Promise.all(
           run.emits.map((emit) =>
-            this.#host.publish(emit.subject, encodeEmit(emit.data), {
+            this.#host.publish(emit.subject, emit.body, {
               id: emit.id,
               ...(emit.headers === undefined ? {} : { headers: emit.headers }),
             }),
@@ -330,7 +355,7 @@ export class Processor<T, D> {
         else this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));
         return;
       case 'retry':
-        await this.claims.release(delivery);
+        await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, true)]);
         this.#retry(delivery, decision.delayMs, decision.reason, decision.error);
         return;
       case 'deadLetter':
@@ -339,9 +364,10 @@ export class Processor<T, D> {
   }
 
   /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
-  async #releaseRun(run: Run<T, D>, silently: boolean): Promise<void> {
+  async #releaseRun(run: Run<T, D>): Promise<void> {
     for (const delivery of run.deliveries) {
-      await this.claims.release(delivery);
+      const silently = delivery.claimLost;
+      await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, false)]);
       this.#settled(delivery, silently ? 'busy' : 'released', () => this.#host.release(delivery, silently));
     }
   }
@@ -353,7 +379,7 @@ export class Processor<T, D> {
     const base = { pipeline: name, message: delivery, error: decision.error };
     try {
       const { record, duplicate } = await this.#storeDeadLetter(delivery, decision, extra);
-      this.#unstored.delete(keyOf(delivery));
+      this.#unstored.delete(identityOf(delivery));
       await this.claims.release(delivery);
       observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: decision.why, duplicate });
       log.warn(
@@ -370,7 +396,7 @@ export class Processor<T, D> {
         { pipeline: name, messageId: delivery.id, error: errorMessage(error) },
         'dead letter not stored, trying again',
       );
-      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, false));
     }
     return false;
   }
@@ -407,7 +433,7 @@ export class Processor<T, D> {
       const [oldest] = this.#unstored.keys();
       if (oldest !== undefined) this.#unstored.delete(oldest);
     }
-    this.#unstored.set(keyOf(delivery), decision);
+    this.#unstored.set(identityOf(delivery), decision);
   }
 
   #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
@@ -419,7 +445,7 @@ export class Processor<T, D> {
       reason,
       error,
     });
-    this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs));
+    this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, true));
   }
 
   /** A failure before the handler: decided as if the handler had thrown it. */
@@ -430,7 +456,7 @@ export class Processor<T, D> {
     return false;
   }
 
-  async #claim(delivery: Delivery<T>, tooOften: boolean): Promise<boolean> {
+  async #claim(delivery: Delivery<T>): Promise<boolean> {
     const { retry } = this.#spec;
     let claimed: ClaimResult;
     try {
@@ -438,21 +464,26 @@ export class Processor<T, D> {
     } catch (error) {
       return this.#fail(delivery, error);
     }
-    if (claimed === 'new') return tooOften ? this.#deadLetter(delivery, crashLoop(delivery), undefined) : true;
+    if (claimed === 'new') return true;
     if (claimed === 'done') {
       await this.#ack(delivery, 'duplicate');
       return false;
     }
-    // A duplicate is being processed; or the store failed and it is not known whether one is. It waits.
-    const delayMs =
-      claimed === 'storeFailed'
-        ? backoffMs(retry, delivery.attempt, this.#runtime.random)
-        : Math.max(1, Math.min(claimed.waitMs, retry.maxMs));
-    this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs));
+    if (claimed === 'storeFailed') {
+      // Every message meets the same outage. Sent back, each would be delivered again and again for as long as it lasts;
+      // kept here they fill the room there is, and pulling stops by itself.
+      const delayMs = Math.min(MAX_STORE_WAIT_MS, backoffMs(retry, ++delivery.storeFailures, this.#runtime.random));
+      this.#host.wait(delivery, delayMs);
+      return false;
+    }
+    // A duplicate is being processed: this one comes back to find it done.
+    const delayMs = Math.max(1, Math.min(claimed.waitMs, retry.maxMs));
+    this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs, false));
     return false;
   }
 
   #ack(delivery: Delivery<T>, as: SettledAs): Promise<void> | undefined {
+    this.attempts.gone(delivery);
     const confirmed = this.#host.ack(delivery);
     if (confirmed === undefined) {
       this.#reportSettled(delivery, as);
@@ -498,15 +529,8 @@ export class Processor<T, D> {
   }
 }
 
-const keyOf = (delivery: { readonly source: number; readonly sequence: number }): string =>
-  `${delivery.source}:${delivery.sequence}`;
-
-const crashLoop = (delivery: Delivery<unknown>): DeadLetter => ({
-  kind: 'deadLetter',
-  why: 'crashLoop',
-  reason: `delivered ${delivery.attempt} times without ever being settled`,
-  error: undefined,
-});
+const identityOf = (delivery: Delivery<unknown>): string =>
+  `${delivery.source}:${delivery.sequence}:${delivery.storedAtMs}`;
 
 const MESSAGE_TOO_LARGE = 10_054;
 

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { Context, EmitOptions } from './context.ts';
 import type { Delivery } from './delivery.ts';
 import type { HandlerAborted } from '../errors.ts';
@@ -15,7 +16,10 @@ export interface RunOwner {
 export interface BufferedEmit {
   readonly subject: string;
   readonly id: string;
+  /** As the handler gave it, for the test harness. */
   readonly data: unknown;
+  /** As it will be published: encoded at once, so that a later change of the value changes nothing. */
+  readonly body: Uint8Array | string;
   readonly headers: HeaderInput | undefined;
 }
 
@@ -79,13 +83,30 @@ export class Run<T, D> implements Context<D> {
     this.emits ??= [];
     const [first] = this.deliveries;
     const { name, inject } = this.#owner;
+    const body = encodeEmit(data);
     const headers = inject === undefined ? options?.headers : { ...inject(), ...options?.headers };
     this.emits.push({
       subject,
       data,
+      body,
       headers,
-      id: options?.id ?? `${name}:${first.stream}:${first.sequence}:${this.emits.length}`,
+      id: options?.id ?? this.#emitId(`${name}:${first.stream}:${first.sequence}:${first.storedAtMs}`, subject, body),
     });
+  }
+
+  /**
+   * The message's identity, what is emitted, and which of equal emits it is. A redelivery that emits the same again is a
+   * duplicate for the stream; one that emits something else is not, whatever its position.
+   */
+  #emitId(message: string, subject: string, body: Uint8Array | string): string {
+    const content = hash(
+      'sha256',
+      typeof body === 'string' ? `${subject}\n${body}` : bytesOf(subject, body),
+      'base64url',
+    );
+    const key = `${message}:${content.slice(0, 22)}`;
+    const earlier = this.emits?.filter(({ id }) => id === key || id.startsWith(`${key}:`)).length ?? 0;
+    return earlier === 0 ? key : `${key}:${earlier}`;
   }
 
   /** Tells the handler to stop. The first reason stands. */
@@ -99,5 +120,7 @@ export class Run<T, D> implements Context<D> {
 }
 
 /** Body of an emit: bytes and text as they are, anything else as JSON. */
-export const encodeEmit = (data: unknown): Uint8Array | string =>
-  data instanceof Uint8Array || typeof data === 'string' ? data : JSON.stringify(data);
+const encodeEmit = (data: unknown): Uint8Array | string =>
+  data instanceof Uint8Array || typeof data === 'string' ? data : (JSON.stringify(data) ?? '');
+
+const bytesOf = (subject: string, body: Uint8Array): Uint8Array => Buffer.concat([Buffer.from(`${subject}\n`), body]);

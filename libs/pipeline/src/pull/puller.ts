@@ -64,6 +64,11 @@ export class Puller {
     this.#requestSubject = `${port.apiPrefix}.CONSUMER.MSG.NEXT.${options.stream}.${options.consumer}`;
   }
 
+  /** Pulls that may still be answered: at most as many as messages are requested. */
+  get openPulls(): number {
+    return this.#pulls.size;
+  }
+
   get isOpen(): boolean {
     return this.#subscription !== undefined;
   }
@@ -161,10 +166,23 @@ export class Puller {
         return;
       }
     }
-    if (current && this.requested > 0) this.requested--;
-    if (this.awaitingLife) this.#alive();
+    if (current && this.requested > 0) this.#delivered();
+    if (current) this.#alive();
     this.#events.message(raw);
     if (this.requested === 0) this.#wakeIdle();
+  }
+
+  /**
+   * A message does not say which pull it answers; the server begins with the oldest. A pull that is used up ends without a
+   * status, so its entry goes here: under steady load `requested` never reaches 0, which would clear them all.
+   */
+  #delivered(): void {
+    this.requested--;
+    for (const [id, left] of this.#pulls) {
+      if (left > 1) this.#pulls.set(id, left - 1);
+      else this.#pulls.delete(id);
+      return;
+    }
   }
 
   #status(code: number, description: string, subject: string, pending: string): void {

@@ -72,18 +72,22 @@ export class MessageBuffer<T> {
     delivery.phase = 'settled';
     const held = this.#held[delivery.source];
     if (held?.get(delivery.sequence) === delivery) held.delete(delivery.sequence);
-    if (delivery.key === undefined) return;
-    const next = this.keyOrder.leave(delivery.key);
+    // While its handler runs on, no other message of the key may.
+    if (!delivery.hung) this.freeKey(delivery);
+  }
+
+  /** The next message of the key becomes ready. */
+  freeKey({ key }: Delivery<T>): void {
+    if (key === undefined) return;
+    const next = this.keyOrder.leave(key);
     if (next !== undefined) this.queue(next);
   }
 
   /** Takes everything that has not started out of all queues, in no particular order. */
-  takeWaiting(): Delivery<T>[] {
-    const behind = this.keyOrder.takeWaiting();
-    // They wait behind the message in front of their key: removing them must not let another one start beside it.
-    for (const delivery of behind) delivery.key = undefined;
+  takeWaiting(keep: ReadonlySet<string>): { readonly ready: Delivery<T>[]; readonly behind: Delivery<T>[] } {
+    const behind = this.keyOrder.takeWaiting(keep);
     const ready = this.#ready.flatMap((queue) => queue.takeAll());
     this.#readyCount = 0;
-    return [...ready, ...behind];
+    return { ready, behind };
   }
 }

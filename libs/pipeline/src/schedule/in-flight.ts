@@ -1,11 +1,20 @@
 import type { Batcher } from './batcher.ts';
 import type { Timer } from '../clock.ts';
 import type { Delivery } from '../process/delivery.ts';
+import { DueTimes } from './due-times.ts';
 import { Fifo } from './fifo.ts';
 import { MessageBuffer } from './buffer.ts';
 import type { Run } from '../process/run.ts';
 
 export type Items<T> = readonly [Delivery<T>, ...Delivery<T>[]];
+
+const NONE: ReadonlySet<string> = new Set();
+
+/** A message that has not started, and how long it is to stay away when it is released. */
+export interface Waiting<T> {
+  readonly delivery: Delivery<T>;
+  readonly delayMs: number | undefined;
+}
 
 /** A closed batch waiting for a slot. */
 export interface ReadyBatch<T> {
@@ -20,8 +29,8 @@ export class InFlight<T, D> {
   readonly buffer: MessageBuffer<T>;
   readonly runs = new Set<Run<T, D>>();
   readonly batches = new Fifo<ReadyBatch<T>>();
-  /** Ordered messages waiting here for their retry, with the timer that brings them back. */
-  readonly retryingHere = new Map<Delivery<T>, Timer>();
+  /** Messages that wait here to be admitted again: retries of ordered messages, and those the idempotency store fails. */
+  readonly waitingHere = new Map<Delivery<T>, { readonly timer: Timer | undefined; readonly dueAt: number }>();
   batcher: Batcher<T, Delivery<T>> | undefined;
   /** Handlers given up on that have not returned, and the messages they were given. */
   hungHandlers = 0;
@@ -29,7 +38,7 @@ export class InFlight<T, D> {
   /** Messages being admitted, which may need a round trip to the idempotency store. */
   admitting = 0;
   /** When messages that were nak'ed with a delay are due again. */
-  #awayUntil: number[] = [];
+  readonly naked = new DueTimes();
   #idleWaiters: (() => void)[] = [];
 
   constructor(weights: readonly number[]) {
@@ -61,14 +70,9 @@ export class InFlight<T, D> {
     return count;
   }
 
-  sentAway(dueAt: number): void {
-    this.#awayUntil.push(dueAt);
-  }
-
   /** Messages that wait for their retry. */
   parked(now: number): number {
-    this.#awayUntil = this.#awayUntil.filter((dueAt) => dueAt > now);
-    return this.#awayUntil.length + this.retryingHere.size;
+    return this.naked.count(now) + this.waitingHere.size;
   }
 
   /** Resolves when no handler runs any more. */
@@ -85,15 +89,39 @@ export class InFlight<T, D> {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
-  /** Takes out everything that has not started. */
-  takeWaiting(): Delivery<T>[] {
-    const retrying = [...this.retryingHere.keys()];
-    this.cancelRetries();
-    return [...this.buffer.takeWaiting(), ...retrying, ...(this.batcher?.takeAll() ?? [])];
+  /**
+   * Takes out everything that has not started, in stream order. A message behind one of its key that waits for its retry
+   * gets the same delay: sent back at once it would be delivered, and handled, before it.
+   */
+  takeWaiting(now: number, keep: ReadonlySet<string> = NONE): readonly Waiting<T>[] {
+    const delays = new Map<string, number>();
+    const waiting: Waiting<T>[] = [];
+    for (const [delivery, { dueAt }] of this.waitingHere) {
+      const delayMs = Math.max(1, Math.round(dueAt - now));
+      if (delivery.key !== undefined) delays.set(delivery.key, delayMs);
+      waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delayMs });
+    }
+    this.cancelWaits();
+    const { ready, behind } = this.buffer.takeWaiting(keep);
+    for (const delivery of behind) {
+      waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delays.get(delivery.key) });
+      // Removing it must not let another one start beside the message in front of its key.
+      delivery.key = undefined;
+    }
+    for (const delivery of [...ready, ...(this.batcher?.takeAll() ?? [])])
+      waiting.push({ delivery, delayMs: undefined });
+    return waiting.toSorted((a, b) => a.delivery.sequence - b.delivery.sequence);
   }
 
-  cancelRetries(): void {
-    for (const timer of this.retryingHere.values()) timer.cancel();
-    this.retryingHere.clear();
+  /** Keys a handler is working on. */
+  runningKeys(): ReadonlySet<string> {
+    const keys = new Set<string>();
+    for (const { deliveries } of this.runs) if (deliveries[0].key !== undefined) keys.add(deliveries[0].key);
+    return keys;
+  }
+
+  cancelWaits(): void {
+    for (const { timer } of this.waitingHere.values()) timer?.cancel();
+    this.waitingHere.clear();
   }
 }

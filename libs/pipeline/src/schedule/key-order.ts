@@ -34,10 +34,11 @@ export class KeyOrder<T> {
     return next;
   }
 
-  /** Empties all queues; returns what was waiting. */
-  takeWaiting(): T[] {
-    const waiting = [...this.#queues.values()].flatMap((lane) => lane.takeAll());
-    this.#waiting = 0;
-    return waiting;
+  /** Empties the queues of all keys but some; returns what was waiting. */
+  takeWaiting(keep: ReadonlySet<string>): T[] {
+    const taken: T[] = [];
+    for (const [key, queue] of this.#queues) if (!keep.has(key)) taken.push(...queue.takeAll());
+    this.#waiting -= taken.length;
+    return taken;
   }
 }

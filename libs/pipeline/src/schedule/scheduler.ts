@@ -1,3 +1,4 @@
+import type { Attempts } from '../attempts/attempts.ts';
 import type { Breaker } from './breaker.ts';
 import type { Clock } from '../clock.ts';
 import { Delivery, parseAckSubject } from '../process/delivery.ts';
@@ -25,6 +26,7 @@ export interface SchedulerDeps<T, D> {
   readonly inFlight: InFlight<T, D>;
   readonly processor: Processor<T, D>;
   readonly settlements: Settlements;
+  readonly attempts: Attempts<T, D>;
   readonly demand: Demand;
   readonly prefetch: Prefetch | undefined;
   readonly breaker: Breaker | undefined;
@@ -40,7 +42,7 @@ export class Scheduler<T, D> {
   readonly #deps: SchedulerDeps<T, D>;
   readonly #origins: readonly DeliverySource[];
   /** Overwritten for every message: what is needed of it goes into the delivery at once. */
-  readonly #meta: DeliveryMeta = { attempt: 0, sequence: 0, pending: 0 };
+  readonly #meta: DeliveryMeta = { deliveries: 0, sequence: 0, pending: 0 };
   /** The sources that have slots of their own. */
   readonly #reserves: readonly number[];
   #starting = false;
@@ -61,7 +63,7 @@ export class Scheduler<T, D> {
 
   /** A message arrived. */
   receive(source: number, raw: NatsMessage, puller: Puller): void {
-    const { spec, clock, log, observe, inFlight, settlements } = this.#deps;
+    const { spec, clock, log, observe, inFlight, settlements, attempts } = this.#deps;
     const from = this.#origins[source];
     const reply = raw.reply ?? '';
     const meta = this.#meta;
@@ -76,17 +78,18 @@ export class Scheduler<T, D> {
     if (running !== undefined) {
       // ack_wait ran out on the server. One settlement, on the newest delivery, covers both.
       running.reply = reply;
-      running.attempt = Math.max(running.attempt, meta.attempt);
+      running.deliveries = Math.max(running.deliveries, meta.deliveries);
       running.heartbeatAt = clock.now();
       observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: running });
       return;
     }
     const delivery = new Delivery<T>(raw, reply, meta, from, clock.now());
-    if (meta.attempt > 1 && settlements.ackedHere(source, meta.sequence)) {
+    if (meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence)) {
       void settlements.ack(delivery);
       observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery });
       return;
     }
+    attempts.arrived(delivery);
     this.#findKey(delivery);
     inFlight.buffer.add(delivery);
     observe?.({ type: 'message.received', pipeline: spec.name, message: delivery });
@@ -139,9 +142,17 @@ export class Scheduler<T, D> {
       const batch = inFlight.batches.take();
       if (batch === undefined) return;
       const { items, bytes, waitedMs, closedBy } = batch;
+      const [first, ...rest] = this.#stillClaimed(items);
+      if (first === undefined) continue;
       observe?.({ type: 'batch.started', pipeline: spec.name, size: items.length, bytes, waitedMs, closedBy });
-      processor.execute(items);
+      processor.execute([first, ...rest]);
     }
+  }
+
+  /** A claim may be lost while its message waits in a batch: the worker that took it over settles the message. */
+  #stillClaimed(items: readonly Delivery<T>[]): readonly Delivery<T>[] {
+    for (const delivery of items) if (delivery.claimLost) this.#deps.processor.releaseLost(delivery);
+    return items.filter(({ claimLost }) => !claimLost);
   }
 
   /** Many slots become free in one turn of the event loop: one pull for all of them. */
@@ -228,6 +239,8 @@ export class Scheduler<T, D> {
       return;
     }
     if (closing()) {
+      // A pause or drain takes what waits at its end: it finds this one there, its claim released.
+      void processor.claims.release(delivery);
       inFlight.buffer.queue(delivery);
       return;
     }

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../clock.ts';
 import { HandlerAborted } from '../errors.ts';
 import type { Observer } from '../events.ts';
 import type { Prefetch } from '../pull/prefetch.ts';
+import type { Delivery } from '../process/delivery.ts';
 import type { Processor } from '../process/processor.ts';
 import type { Puller } from '../pull/puller.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
@@ -82,6 +83,7 @@ export class Heartbeat<T, D> {
     inFlight.hungHandlers++;
     inFlight.hungMessages += run.deliveries.length;
     run.countedAsHung = true;
+    for (const delivery of run.deliveries) delivery.hung = true;
     observe?.({
       type: 'handler.hung',
       pipeline: spec.name,
@@ -106,13 +108,26 @@ export class Heartbeat<T, D> {
         if (ageMs >= spec.timeout.handlerMs) this.#timeOut(run, now);
       } else if (run.phase === 'aborting' && now - run.abortedAt >= spec.timeout.graceMs) this.markHung(run);
     }
-    processor.claims.renew(inFlight.runs);
+    processor.claims.renew(inFlight.buffer.held(), (delivery) => this.#claimLost(delivery));
     if (prefetch !== undefined) {
       const before = prefetch.current;
       const after = prefetch.retune(oldestMs);
       if (after !== before) observe?.({ type: 'prefetch.changed', pipeline: spec.name, prefetch: after });
     }
     if (connected()) this.#watch(lateMs);
+  }
+
+  /**
+   * Another worker has the message: its handler is told to stop. A batch goes on, as its other messages are still held
+   * here; the lost one is left to the other worker at the end.
+   */
+  #claimLost(delivery: Delivery<T>): void {
+    const { inFlight, clock } = this.#deps;
+    for (const run of inFlight.runs) {
+      if (run.deliveries.length === 1 && run.deliveries[0] === delivery) {
+        run.abort(new HandlerAborted('CLAIM_LOST', 'another worker took the key over'), clock.now());
+      }
+    }
   }
 
   #timeOut(run: Run<T, D>, now: number): void {

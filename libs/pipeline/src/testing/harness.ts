@@ -21,7 +21,7 @@ export interface Harness<T> {
 }
 
 export interface HarnessDelivery {
-  /** The server's delivery count; 1 when absent. */
+  /** Which run of the handler this is; 1 when absent. */
   readonly attempt?: number;
   readonly subject?: string;
   readonly id?: string;
@@ -52,7 +52,7 @@ async function deliverOnce<T, D>(
     reply: `$JS.ACK.${source.stream}.${source.consumer}`,
     headers: headersOf({ ...options.headers, ...(options.id === undefined ? {} : { 'Nats-Msg-Id': options.id }) }),
   };
-  const meta = { attempt: options.attempt ?? 1, sequence, pending: 0 };
+  const meta = { deliveries: options.attempt ?? 1, sequence, pending: 0 };
   const from = {
     index: 0,
     stream: source.stream,
@@ -60,8 +60,9 @@ async function deliverOnce<T, D>(
     maxAttempts: spec.retry.maxAttempts,
     ackPrefix: '',
   };
-  const reply = `${raw.reply ?? ''}.${meta.attempt}.${sequence}.${sequence}.${Date.now()}000000.0`;
+  const reply = `${raw.reply ?? ''}.${meta.deliveries}.${sequence}.${sequence}.${Date.now()}000000.0`;
   const delivery = new Delivery<T>(raw, reply, meta, from, systemClock.now());
+  delivery.attempt = meta.deliveries;
   if (!(data instanceof Uint8Array)) delivery.decode(() => data);
   let current: Run<T, D> | undefined;
   let ended: () => void = () => undefined;
@@ -79,6 +80,7 @@ async function deliverOnce<T, D>(
     retry(_, ms) {
       delayMs = ms;
     },
+    wait: () => undefined,
     release: () => undefined,
     sample: () => undefined,
     runStarted(run) {

@@ -1,4 +1,6 @@
 import { describe } from 'vitest';
+import { memoryIdempotencyStore } from '../../src/index.ts';
+import type { IdempotencyStore, PipelineSpec } from '../../src/index.ts';
 import { base, gate, recordEvents } from '../source.ts';
 import type { Job, Row } from '../source.ts';
 
@@ -141,6 +143,54 @@ export function batchRows(row: Row): void {
       await expect.poll(() => running.snapshot().buffered).toBe(2);
       expect(await running.drain()).toEqual({ settled: 2, released: 0, abandoned: 0 });
       expect(handled).toEqual([0, 1]);
+    });
+
+    row('keeps the claims of what waits in it', async ({ place, start, expect }) => {
+      const handled: string[] = [];
+      const store = memoryIdempotencyStore();
+      const spec = (name: string, maxWaitMs: number): PipelineSpec<Job, undefined> => ({
+        ...base(place),
+        name,
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 2, maxWaitMs },
+        idempotency: { key: ({ data }) => data.key ?? '', store, claimMs: 300 },
+        handleBatch: async (messages) => void handled.push(...messages.map(({ data }) => `${name}${data.n}`)),
+      });
+      const slow = recordEvents();
+      await start(spec('slow', 2_000), slow.observe);
+      await place.send({ n: 1, key: 'same' });
+      await expect.poll(() => slow.of('message.received')).toHaveLength(1);
+      // Waits for longer than a claim lives; the other replica meets a duplicate meanwhile.
+      await start(spec('quick', 10), undefined, await place.connect());
+      await place.send({ n: 2, key: 'same' });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(handled).toHaveLength(1);
+    });
+
+    row('loses one claim: the other messages are settled all the same', async ({ place, start, expect }) => {
+      const inner = memoryIdempotencyStore();
+      const events = recordEvents();
+      const working = gate();
+      const store: IdempotencyStore = {
+        ...inner,
+        renew: async (key, fence, claimMs) => key !== 'k1' && inner.renew(key, fence, claimMs),
+      };
+      await start(
+        {
+          ...base(place),
+          flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+          batch: { maxSize: 3, maxWaitMs: 5_000 },
+          idempotency: { key: ({ data }) => `k${data.n}`, store, claimMs: 100 },
+          handleBatch: () => working.opened,
+        },
+        events.observe,
+      );
+      await place.send({ n: 1 }, { n: 2 }, { n: 3 });
+      await expect.poll(() => events.of('claim.lost')).toHaveLength(1);
+      working.open();
+      await expect.poll(() => events.of('message.settled').length).toBe(3);
+      const settled = events.of('message.settled').map(({ message, as }) => [message.sequence, as]);
+      expect(Object.fromEntries(settled)).toEqual({ 1: 'busy', 2: 'ack', 3: 'ack' });
     });
 
     row('times out as one: every item is retried', async ({ place, start, expect }) => {

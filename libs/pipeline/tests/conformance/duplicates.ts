@@ -87,8 +87,8 @@ export function duplicateRows(row: Row): void {
           {
             ...base(place),
             idempotency: { key: ({ data }) => `job-${data.n}`, store, claimMs: 100 },
-            handle: async ({ attempt }, { signal }) => {
-              if (attempt > 1) return;
+            handle: async ({ deliveries }, { signal }) => {
+              if (deliveries > 1) return;
               await new Promise<void>((resolve) => {
                 signal.addEventListener('abort', () => resolve());
               });
@@ -123,6 +123,59 @@ export function duplicateRows(row: Row): void {
       expect(events.of('message.started')).toEqual([]);
       broken = false;
       await expect.poll(() => place.left()).toBe(0);
+      // However long the outage, it uses up no delivery: the message was kept here.
+      expect(events.of('message.started').map(({ message }) => [message.attempt, message.deliveries])).toEqual([
+        [1, 1],
+      ]);
+    });
+
+    row('a store that does not answer fails after its timeout', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const inner = memoryIdempotencyStore();
+      let silent = true;
+      const store: IdempotencyStore = {
+        ...inner,
+        begin: (key, claimMs) => (silent ? new Promise(() => undefined) : inner.begin(key, claimMs)),
+      };
+      await place.send({ n: 1 });
+      await start(
+        { ...base(place), idempotency: { key: () => 'one', store, timeoutMs: 30 }, handle: async () => undefined },
+        events.observe,
+      );
+      await expect.poll(() => events.of('idempotency.failed').length).toBeGreaterThan(1);
+      silent = false;
+      await expect.poll(() => place.left()).toBe(0);
+    });
+
+    row('a renewal on its way does not make a finished message look taken over', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const inner = memoryIdempotencyStore();
+      const begun = gate();
+      const renewing = gate();
+      const store: IdempotencyStore = {
+        ...inner,
+        // The claim is gone when the renewal gets there, as with a compare-and-set that lost to the completion.
+        renew: async (key, fence, claimMs) => {
+          begun.open();
+          await renewing.opened;
+          return inner.renew(key, fence, claimMs);
+        },
+      };
+      await place.send({ n: 1 });
+      await start(
+        {
+          ...base(place),
+          idempotency: { key: () => 'one', store, claimMs: 100 },
+          handle: async () => {
+            await begun.opened;
+            setTimeout(() => renewing.open(), 50);
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(0);
+      expect(events.of('claim.lost')).toEqual([]);
+      expect(events.of('message.settled').map(({ as }) => as)).toEqual(['ack']);
     });
   });
 

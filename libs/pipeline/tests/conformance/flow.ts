@@ -118,6 +118,64 @@ export function flowRows(row: Row): void {
     );
   });
 
+  describe('messages of one key', () => {
+    row('keep their order when a pause comes while the first waits for its retry', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const order: string[] = [];
+      const running = await start(
+        {
+          ...base(place),
+          flow: { ...base(place).flow, orderBy: ({ data }) => data.key },
+          retry: { maxAttempts: 9, baseMs: 1_000, maxMs: 1_000, jitter: 'none' },
+          handle: async ({ data }) => {
+            order.push(`${data.n}`);
+            if (order.length === 1) throw new Error('once');
+          },
+        },
+        events.observe,
+      );
+      await place.send({ n: 1, key: 'k' }, { n: 2, key: 'k' }, { n: 3, key: 'k' });
+      await expect.poll(() => events.of('message.retryScheduled')).toHaveLength(1);
+      await expect.poll(() => events.of('message.received')).toHaveLength(3);
+      await running.pause('an operator');
+      running.resume();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(order).toEqual(['1', '1', '2', '3']);
+    });
+
+    for (const maxAttempts of [1, 3]) {
+      row(`never run beside a hung handler of their key (maxAttempts ${maxAttempts})`, async (context) => {
+        const { place, start, expect } = context;
+        const events = recordEvents();
+        const hung = gate();
+        let now = 0;
+        let most = 0;
+        await start(
+          {
+            ...base(place),
+            flow: { ...base(place).flow, orderBy: ({ data }) => data.key },
+            retry: { maxAttempts, baseMs: 1, maxMs: 1 },
+            timeout: { handlerMs: 60, graceMs: 20 },
+            handle: async ({ data, attempt }) => {
+              if (data.key !== 'k') return;
+              most = Math.max(most, ++now);
+              if (data.n === 1 && attempt === 1) await hung.opened;
+              now--;
+            },
+          },
+          events.observe,
+        );
+        await place.send({ n: 1, key: 'k' }, { n: 2, key: 'k' }, { n: 3, key: 'other' });
+        await expect.poll(() => events.of('handler.hung')).toHaveLength(1);
+        // Another key goes on meanwhile.
+        await expect.poll(() => events.of('message.settled').some(({ message }) => message.key === 'other')).toBe(true);
+        hung.open();
+        await expect.poll(() => place.left()).toBe(0);
+        expect(most).toBe(1);
+      });
+    }
+  });
+
   describe('weighted sources', () => {
     row(
       'share the slots by weight while both have work, and none starves',

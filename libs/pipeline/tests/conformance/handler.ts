@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
 import { memoryIdempotencyStore, PermanentError, RetryAfterError } from '../../src/index.ts';
-import type { IdempotencyStore } from '../../src/index.ts';
+import type { AttemptRecord, AttemptStore, IdempotencyStore, NatsPort, PipelineSpec } from '../../src/index.ts';
 import { base, decodeJson, gate, recordEvents, wasteDeliveries } from '../source.ts';
-import type { Row } from '../source.ts';
+import type { Job, Row } from '../source.ts';
 
 /** What a handler's end leads to. */
 export function handlerRows(row: Row): void {
@@ -82,6 +82,89 @@ export function handlerRows(row: Row): void {
     }
   });
 
+  describe('what the handler emits', () => {
+    row(
+      'on a redelivery is stored unless it is the same again',
+      async ({ place, start, expect }) => {
+        // Loses the first acks: what a process killed between the PubAck and the ack looks like to the server.
+        let lost = 0;
+        const port: NatsPort = Object.create(place.port, {
+          send: {
+            value: (...[subject, data, options]: Parameters<NatsPort['send']>) => {
+              if (lost < 2 && subject.startsWith('$JS.ACK.') && Buffer.from(data).toString() === '+ACK') lost++;
+              else place.port.send(subject, data, options);
+            },
+          },
+          connected: { get: () => place.port.connected },
+          closed: { get: () => place.port.closed },
+        }) as NatsPort;
+        let runs = 0;
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            ack: { confirm: 'none' },
+            handle: async (_, context) => {
+              runs++;
+              context.emit(`out.${place.stream}.x`, runs < 3 ? 'reserved' : 'sold out');
+            },
+          },
+          undefined,
+          port,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(runs).toBe(3);
+        expect((await place.emitted()).map(({ body }) => body)).toEqual(['reserved', 'sold out']);
+      },
+      { ackWaitMs: 600 },
+    );
+
+    row('twice in one run is stored twice', async ({ place, start, expect }) => {
+      await place.send({ n: 1 });
+      await start({
+        ...base(place),
+        handle: async (_, context) => {
+          for (const body of ['a', 'a', new TextEncoder().encode('a')]) context.emit(`out.${place.stream}.x`, body);
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect((await place.emitted()).map(({ body }) => body)).toEqual(['a', 'a', 'a']);
+    });
+
+    row('that cannot be encoded fails the handler', async ({ place, start, expect }) => {
+      const loop: { self?: object } = {};
+      loop.self = loop;
+      await place.send({ n: 1 });
+      await start({ ...base(place), handle: async (_, context) => context.emit(`out.${place.stream}.x`, loop) });
+      await expect.poll(() => place.left()).toBe(0);
+      expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'))).toEqual(['exhausted']);
+    });
+  });
+
+  describe('the stream is made again, so that its sequences repeat', () => {
+    row('events and dead letters of its new messages are stored', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      await start(
+        {
+          ...base(place),
+          handle: async ({ data }, context) => {
+            if (data.n % 2 === 1) throw new PermanentError(`order ${data.n}`);
+            context.emit(`out.${place.stream}.x`, { shipped: 0 });
+          },
+        },
+        events.observe,
+      );
+      await place.send({ n: 1 }, { n: 2 });
+      await expect.poll(() => place.left()).toBe(0);
+      await place.makeStreamAgain();
+      await place.send({ n: 101 }, { n: 102 });
+      await expect.poll(() => events.of('message.handled').length).toBe(4);
+      await expect.poll(() => place.left()).toBe(0);
+      expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":1}', '{"n":101}']);
+      expect(await place.emitted()).toHaveLength(2);
+    });
+  });
+
   describe('the handler throws', () => {
     row(
       'emits are discarded, the key is free again, and the message comes back after a jittered delay',
@@ -142,7 +225,7 @@ export function handlerRows(row: Row): void {
           'Dlq-Subject': `${place.stream}.${place.consumer}`,
           'Dlq-Deliveries': '2',
           'Dlq-Redrives': '0',
-          'Nats-Msg-Id': `dlq:${place.stream}:${place.consumer}:${sequence}`,
+          'Dlq-Attempts': '2',
           traceparent: '00-aa-bb-01',
         });
       },
@@ -305,12 +388,110 @@ export function handlerRows(row: Row): void {
   });
 
   describe('a message was delivered more than maxAttempts times', () => {
-    row('it goes to the dead letters without meeting the handler', async ({ place, start, expect }) => {
+    row('its handler gets a run: deliveries are not attempts', async ({ place, start, expect }) => {
+      await place.send({ n: 1 });
+      await wasteDeliveries(place, 9);
+      const seen: unknown[] = [];
+      await start({
+        ...base(place),
+        handle: async ({ attempt, deliveries }) => void seen.push([attempt, deliveries]),
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(seen).toEqual([[3, 10]]);
+      expect(await place.deadLetters()).toEqual([]);
+    });
+
+    row('paused before it started, again and again, it keeps all its attempts', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const working = gate();
+      const attempts: number[] = [];
+      await place.send({ n: 1 }, { n: 2 });
+      const running = await start(
+        {
+          ...base(place),
+          flow: { ...base(place).flow, concurrency: 1, prefetch: 4 },
+          handle: async ({ data, attempt }) => {
+            if (data.n === 1) await working.opened;
+            else {
+              attempts.push(attempt);
+              throw new Error('always');
+            }
+          },
+        },
+        events.observe,
+      );
+      for (let round = 1; round <= 4; round++) {
+        await expect.poll(() => running.snapshot().buffered).toBe(1);
+        void running.pause('again');
+        await expect.poll(() => events.of('message.settled').filter(({ as }) => as === 'released').length).toBe(round);
+        running.resume();
+      }
+      await expect.poll(() => running.snapshot().buffered).toBe(1);
+      working.open();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(attempts).toEqual([1, 2, 3]);
+      const [record] = await place.deadLetters();
+      expect(record?.headers.get('Dlq-Reason')).toBe('exhausted');
+      expect(record?.headers.get('Dlq-Attempts')).toBe('3');
+    });
+
+    row('with an attempt store failures count over replicas, unrun deliveries never', async (context) => {
+      const { place, start, expect } = context;
+      const records = new Map<string, AttemptRecord>();
+      const store: AttemptStore = {
+        read: async (key) => records.get(key),
+        write: async (key, record) => void records.set(key, record),
+        remove: async (key) => void records.delete(key),
+      };
+      const attempts: number[] = [];
+      const spec: PipelineSpec<Job, undefined> = {
+        ...base(place),
+        // Long enough for the first process to end before the second run.
+        retry: { maxAttempts: 3, baseMs: 1_500, maxMs: 1_500, jitter: 'none' },
+        attempts: { store },
+        handle: async ({ attempt }) => {
+          attempts.push(attempt);
+          throw new Error('always');
+        },
+      };
+      await place.send({ n: 1 });
+      await wasteDeliveries(place, 5);
+      const one = await start(spec);
+      await expect.poll(() => attempts.length).toBe(1);
+      await one.drain();
+      await start(spec, undefined, await place.connect());
+      await expect.poll(() => place.left()).toBe(0);
+      expect(attempts).toEqual([1, 2, 3]);
+      await expect.poll(() => records.size).toBe(0);
+    });
+
+    row('a run that began and never ended is a crash, and too many of them a crash loop', async (context) => {
+      const { place, start, expect } = context;
+      let record: AttemptRecord = { failed: 0, crashed: 1, running: true };
+      const store: AttemptStore = {
+        read: async () => record,
+        write: async (_, next) => {
+          record = next;
+        },
+        remove: async () => undefined,
+      };
+      let calls = 0;
+      await place.send({ n: 1 });
+      await wasteDeliveries(place, 1);
+      await start({ ...base(place), attempts: { store, maxCrashes: 2 }, handle: async () => void calls++ });
+      await expect.poll(() => place.left()).toBe(0);
+      const [letter] = await place.deadLetters();
+      expect(letter?.headers.get('Dlq-Reason')).toBe('crashLoop');
+      expect(calls).toBe(0);
+    });
+
+    row('without a store a message that ended too many processes is a crash loop', async ({ place, start, expect }) => {
       await place.send({ n: 1 });
       await wasteDeliveries(place, 3);
       let calls = 0;
       await start({
         ...base(place),
+        retry: { ...base(place).retry, maxUnknownDeliveries: 3 },
         handle: async () => {
           calls++;
         },
