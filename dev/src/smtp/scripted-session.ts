@@ -40,6 +40,8 @@ export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>> &
 export interface ScriptedMail {
   from: string;
   to: string[];
+  /** The size that MAIL declared (RFC 1870). */
+  size: number | undefined;
   /** The message, dots unstuffed, lines ended by CRLF. */
   data: string;
   /** Whether a real server would have it now: accepted with 250, or dropped after it was stored. */
@@ -97,6 +99,11 @@ async function act(socket: Socket, action: SmtpAction, usual: string): Promise<n
 
 function addressOf(line: string): string {
   return /<([^>]*)>/.exec(line)?.[1] ?? '';
+}
+
+function sizeOf(line: string): number | undefined {
+  const declared = /\bSIZE=(\d+)/i.exec(line)?.[1];
+  return declared === undefined ? undefined : Number(declared);
 }
 
 /** Reads a DATA section; undefined when the connection ends inside it. */
@@ -180,6 +187,7 @@ export async function serveSmtp(
   if ((await perform('banner')) === undefined) return;
   let from = '';
   let to: string[] = [];
+  let size: number | undefined;
   for (;;) {
     const next = await lines.next();
     if (next.done === true || next.value.length > MAX_LINE_CHARS) break;
@@ -198,7 +206,7 @@ export async function serveSmtp(
       break;
     }
     if (stage === 'quit') break;
-    if (stage === 'mail') [from, to] = [addressOf(line), []];
+    if (stage === 'mail') [from, to, size] = [addressOf(line), [], sizeOf(line)];
     else if (stage === 'rset') [from, to] = ['', []];
     else if (stage === 'rcpt' && code >= 200 && code < 400) to.push(addressOf(line));
     else if (stage === 'data' && code === 354) {
@@ -206,7 +214,7 @@ export async function serveSmtp(
       if (data === undefined) break;
       const ending = nextAction(script(), 'body');
       // Recorded before the reply: who waits for the client to be told can look right then.
-      const mail: ScriptedMail = { from, to, data, stored: isStored(ending), reply: undefined };
+      const mail: ScriptedMail = { from, to, size, data, stored: isStored(ending), reply: undefined };
       record(mail);
       mail.reply = await perform('body', ending);
       if (mail.reply === undefined && ending.kind !== 'garbage') break;

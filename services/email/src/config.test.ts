@@ -1,13 +1,20 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { ConfigError, loadConfig, serviceFields } from '@sluice/service';
 import { describe, expect, test } from 'vitest';
 import { mayLink } from './compose/links.ts';
-import { emailFields, emailSettings, type EmailSettings } from './config.ts';
+import { configWarnings, emailFields, emailSettings, type EmailSettings } from './config.ts';
 import { parseProviders } from './providers/settings.ts';
 
-const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+const pemOf = ({ privateKey }: { privateKey: KeyObject }): string =>
+  privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+const pem = pemOf(generateKeyPairSync('rsa', { modulusLength: 2048 }));
 const settings = (env: Record<string, string>): EmailSettings =>
-  emailSettings(loadConfig({ ...serviceFields, ...emailFields }, { SMTP_URLS: 'smtp://mail.example', ...env }));
+  emailSettings(
+    loadConfig(
+      { ...serviceFields, ...emailFields },
+      { SMTP_URLS: 'smtp://mail.example', MAIL_FROM: 'no-reply@sluice.dev', ...env },
+    ),
+  );
 const problemsOf = (env: Record<string, string>): string => {
   try {
     settings(env);
@@ -76,15 +83,67 @@ describe('the configuration', () => {
   });
 
   test('takes the domain of the sender for Message-IDs', () => {
-    const { sender } = settings({ MAIL_FROM: 'hello@Mail.Example' });
-    expect(sender).toMatchObject({ address: 'hello@mail.example', messageIdDomain: 'mail.example' });
+    const { sender } = settings({ MAIL_FROM: 'hello@Mail.Dev' });
+    expect(sender).toMatchObject({ address: 'hello@mail.dev', messageIdDomain: 'mail.dev' });
   });
 
   test('signs with DKIM when all of it is there, and refuses half of it', () => {
-    const dkim = { DKIM_DOMAIN: 'mail.example', DKIM_SELECTOR: 's1', DKIM_PRIVATE_KEY: pem };
-    expect(settings(dkim).sender.dkim).toEqual({ domainName: 'mail.example', keySelector: 's1', privateKey: pem });
+    const dkim = { MAIL_FROM: 'a@mail.dev', DKIM_DOMAIN: 'mail.dev', DKIM_SELECTOR: 's1', DKIM_PRIVATE_KEY: pem };
+    expect(settings(dkim).sender.dkim).toEqual({ domainName: 'mail.dev', keySelector: 's1', privateKey: pem });
     expect(problemsOf({ DKIM_DOMAIN: 'mail.example' })).toMatch(/all three or none/);
     expect(problemsOf({ ...dkim, DKIM_PRIVATE_KEY: 'secret' })).toMatch(/DKIM_PRIVATE_KEY: must be a private key/);
+  });
+
+  test.each([
+    ['Ed25519', pemOf(generateKeyPairSync('ed25519')), /RSA key, not ed25519/],
+    ['elliptic curves', pemOf(generateKeyPairSync('ec', { namedCurve: 'P-256' })), /RSA key, not ec/],
+    ['512 bits', pemOf(generateKeyPairSync('rsa', { modulusLength: 512 })), /512 bits, at least 1024/],
+  ])('refuses a DKIM key of %s, which would leave mails unsigned', (_, key, problem) => {
+    const dkim = { DKIM_DOMAIN: 'sluice.dev', DKIM_SELECTOR: 's1', DKIM_PRIVATE_KEY: key };
+    expect(problemsOf(dkim)).toMatch(problem);
+  });
+
+  test.each([
+    ['mail.sluice.dev', ''],
+    ['sluice.dev', ''],
+    ['other.dev', 'DKIM_DOMAIN: is not the domain'],
+    ['dev-sluice.dev', 'DKIM_DOMAIN: is not the domain'],
+  ])('signs for %s in the name of sluice.dev: %s', (domain, problem) => {
+    const dkim = { DKIM_DOMAIN: domain, DKIM_SELECTOR: 's1', DKIM_PRIVATE_KEY: pem };
+    expect(problemsOf(dkim).startsWith(problem)).toBe(true);
+    expect(problemsOf(dkim) === '').toBe(problem === '');
+  });
+
+  test.each(['no-reply@sluice.example', 'a@example.com', 'a@sub.example.org', 'a@mail.test', 'a@corp.invalid'])(
+    'refuses to send as %s outside dev',
+    (from) => {
+      expect(problemsOf({ MAIL_FROM: from })).toMatch(/reserved domain/);
+      expect(problemsOf({ MAIL_FROM: from, SLUICE_ENV: 'dev' })).toBe('');
+    },
+  );
+
+  test.each([
+    ['https://exämple.dev/u/{token}', /ASCII/],
+    ['https://sluice.dev/a b/{token}', /ASCII|URL/i],
+    ['https://sluice.dev/{token}?again={token}', /\{token\} once/],
+    ['https://sluice.dev/u', /\{token\} once/],
+    [`https://sluice.dev/${'p'.repeat(1000)}/{token}`, /at most 500/],
+    ['https://sluice.dev/u,v/{token}', /comma/],
+    ['https://sluice.dev/u?t={token}', /^$/],
+  ])('reads UNSUBSCRIBE_URL=%s', (url, problem) => {
+    const secret = 'a secret of some length';
+    expect(problemsOf({ UNSUBSCRIBE_URL: url, UNSUBSCRIBE_SECRET: secret })).toMatch(problem);
+  });
+
+  test('refuses a CA that is no certificate', () => {
+    expect(problemsOf({ SMTP_CA: 'my ca' })).toMatch(/SMTP_CA: must be a certificate/);
+  });
+
+  test('says what will cost deliverability, outside dev', () => {
+    const config = (env: Record<string, string>) =>
+      loadConfig({ ...serviceFields, ...emailFields }, { SMTP_URLS: 'smtp://mail.example', ...env });
+    expect(configWarnings(config({})).join()).toMatch(/DKIM.*unsubscribe/);
+    expect(configWarnings(config({ SLUICE_ENV: 'dev' }))).toEqual([]);
   });
 
   test('names everything that is wrong at once', () => {

@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { parseEmailAddress } from '@sluice/contracts';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
@@ -11,6 +11,9 @@ const address = z
   .transform((value) => parseEmailAddress(value) ?? '');
 const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
 const DAY_MS = 86_400_000;
+const TOKEN = /\{token\}|%7Btoken%7D/i;
+/** With a token of 400 characters the header line stays below the 998 of RFC 5322 2.1.1. */
+const MAX_UNSUBSCRIBE_CHARS = 500;
 const limit = z.coerce.number().int().min(0);
 
 /** What the email service takes besides the fields of every service. Times end in `_MS`. */
@@ -30,7 +33,7 @@ export const emailFields = {
     }
   }),
   /** PEM of a CA, for providers whose certificate no public authority signed. */
-  SMTP_CA: z.string().optional(),
+  SMTP_CA: z.string().refine(isCertificate, 'must be a certificate in PEM').optional(),
   /** One attempt at one provider, altogether. */
   SMTP_ATTEMPT_TIMEOUT_MS: fields.ms.max(25_000, 'must stay below ack_wait, 30 s').default(20_000),
   /** Mails in hand at once, for each of the two pipelines that does not say otherwise. */
@@ -38,6 +41,7 @@ export const emailFields = {
   CONCURRENCY_WELCOME: fields.count.max(500).optional(),
   CONCURRENCY_NOTIFICATION: fields.count.max(500).optional(),
 
+  /** Needed outside dev: an address of a domain of your own. */
   MAIL_FROM: address.default('no-reply@sluice.example'),
   MAIL_FROM_NAME: z
     .string()
@@ -49,7 +53,11 @@ export const emailFields = {
   /** An https URL with `{token}` in it; a POST to it unsubscribes with one click. */
   UNSUBSCRIBE_URL: z
     .url({ protocol: /^https$/ })
-    .refine((url) => /\{token\}|%7Btoken%7D/i.test(url), 'must contain {token}')
+    .refine((url) => url.split(TOKEN).length === 2, 'must contain {token} once')
+    // The header holds it as it is: RFC 2369 wants ASCII without spaces, and a host outside ASCII in its punycode form.
+    .refine((url) => /^[\x21-\x7e]+$/.test(url), 'must be ASCII without spaces; write the host in punycode')
+    .refine((url) => url.length <= MAX_UNSUBSCRIBE_CHARS, `must have at most ${MAX_UNSUBSCRIBE_CHARS} characters`)
+    .refine((url) => !/[<>,]/.test(url), 'must contain no <, > or comma, which end it in the header')
     .optional(),
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
   DKIM_DOMAIN: domain.optional(),
@@ -57,7 +65,10 @@ export const emailFields = {
   /** PEM; best given as DKIM_PRIVATE_KEY_FILE. */
   DKIM_PRIVATE_KEY: z
     .string()
-    .refine((pem) => isPrivateKey(pem), 'must be a private key in PEM')
+    .superRefine((pem, check) => {
+      const message = dkimKeyProblem(pem);
+      if (message !== undefined) check.addIssue({ code: 'custom', message });
+    })
     .optional(),
 
   /** What to do with a mail that may have been delivered: `resend` it under the same Message-ID, or `park` it. */
@@ -114,12 +125,21 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   if (config.UNSUBSCRIBE_URL !== undefined && config.UNSUBSCRIBE_SECRET === undefined) {
     problems.push('UNSUBSCRIBE_SECRET: is needed to sign the links of UNSUBSCRIBE_URL');
   }
+  const fromDomain = domainOf(config.MAIL_FROM);
+  if (signs && !isAligned(domainName, fromDomain)) {
+    problems.push(
+      `DKIM_DOMAIN: is not the domain of MAIL_FROM (${fromDomain}) nor above it: DMARC would fail every mail`,
+    );
+  }
+  if (!dev && isReserved(fromDomain)) {
+    problems.push(`MAIL_FROM: ${fromDomain} is a reserved domain that no server accepts; set an address of your own`);
+  }
   if (problems.length > 0) throw new ConfigError(problems);
 
   const { UNSUBSCRIBE_ADDRESS, UNSUBSCRIBE_URL, UNSUBSCRIBE_SECRET } = config;
   const unsubscribe = {
     ...(UNSUBSCRIBE_ADDRESS === undefined ? {} : { address: UNSUBSCRIBE_ADDRESS }),
-    ...(UNSUBSCRIBE_URL === undefined ? {} : { url: UNSUBSCRIBE_URL.replace(/%7Btoken%7D/i, '{token}') }),
+    ...(UNSUBSCRIBE_URL === undefined ? {} : { url: UNSUBSCRIBE_URL.replace(TOKEN, '{token}') }),
     ...(UNSUBSCRIBE_SECRET === undefined ? {} : { secret: UNSUBSCRIBE_SECRET }),
   };
   return {
@@ -127,7 +147,7 @@ export function emailSettings(config: EmailConfig): EmailSettings {
     sender: {
       address: config.MAIL_FROM,
       name: config.MAIL_FROM_NAME,
-      messageIdDomain: config.MESSAGE_ID_DOMAIN ?? config.MAIL_FROM.slice(config.MAIL_FROM.lastIndexOf('@') + 1),
+      messageIdDomain: config.MESSAGE_ID_DOMAIN ?? fromDomain,
       unsubscribe,
       links: { allowHttp: dev, hosts: config.LINK_HOSTS },
       dkim: signs ? { domainName, keySelector, privateKey } : undefined,
@@ -143,10 +163,51 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   };
 }
 
-function isPrivateKey(pem: string): boolean {
+/** What outside dev works but costs deliverability; said at start. */
+export function configWarnings(config: EmailConfig): string[] {
+  if (config.SLUICE_ENV === 'dev') return [];
+  return [
+    ...(config.DKIM_PRIVATE_KEY === undefined
+      ? [
+          'mails go out without a DKIM signature: large receivers refuse or file them as spam; set DKIM_DOMAIN, DKIM_SELECTOR and DKIM_PRIVATE_KEY',
+        ]
+      : []),
+    ...(config.UNSUBSCRIBE_URL === undefined
+      ? [
+          'recurring mails have no one-click unsubscribe, which large receivers want; set UNSUBSCRIBE_URL and UNSUBSCRIBE_SECRET',
+        ]
+      : []),
+  ];
+}
+
+const domainOf = (address: string): string => address.slice(address.lastIndexOf('@') + 1);
+
+/** RFC 7489 3.1.1, relaxed: the signing domain and the sender's belong together. */
+const isAligned = (signing: string, from: string): boolean =>
+  signing === from || from.endsWith(`.${signing}`) || signing.endsWith(`.${from}`);
+
+/** RFC 2606 and RFC 6761. */
+const isReserved = (name: string): boolean =>
+  /(?:^|\.)(?:example|invalid|test|localhost|local|internal)$|(?:^|\.)example\.(?:com|net|org)$/.test(name);
+
+/** RFC 8301 3.2: verifiers ignore RSA keys below this. */
+const MIN_RSA_BITS = 1024;
+
+/** Why mails cannot be signed with a key: signatures are RSA-SHA256, the one kind that every receiver verifies. */
+function dkimKeyProblem(pem: string): string | undefined {
   try {
-    createPrivateKey(pem);
-    return true;
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem);
+    if (type !== 'rsa') return `must be an RSA key, not ${type}: make one with openssl genrsa 2048`;
+    const bits = details?.modulusLength ?? 0;
+    return bits < MIN_RSA_BITS ? `has ${bits} bits, at least ${MIN_RSA_BITS} are needed` : undefined;
+  } catch {
+    return 'must be a private key in PEM';
+  }
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).subject !== '';
   } catch {
     return false;
   }

@@ -4,7 +4,7 @@ import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { createWorker } from '@sluice/worker';
 import { createCancellation } from './delivery/cancellation.ts';
-import { emailSettings, type emailFields, type EmailConfig } from './config.ts';
+import { configWarnings, emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox } from './delivery/inbox.ts';
 import type { MailerDeps } from './delivery/mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
@@ -34,6 +34,7 @@ export async function startEmail(
 ): Promise<RunningService> {
   const { config, log, telemetry, instance } = context;
   const settings = emailSettings(config);
+  for (const warning of configWarnings(config)) log.warn({}, warning);
   const { concurrency } = settings;
   const worker = await createWorker('email', context);
   const { nc } = worker.bus;

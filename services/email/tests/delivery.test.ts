@@ -199,6 +199,57 @@ describe('a request that cannot become a mail', () => {
   });
 });
 
+describe('a variable that is the service’s to set', () => {
+  test('is not taken from a caller', async () => {
+    const lies = { attached: true, expires: 'never', facts: '99 pages' };
+    await broker.ask({
+      jobId: 'job_lies',
+      to: 'lies@example.com',
+      template: 'image-ready',
+      variables: { link: 'https://sluice.example/x', jobId: 'J', ...lies },
+    });
+    await broker.ended('job_lies');
+    expect((await parsed('lies@example.com')).text).not.toMatch(/attached|never|99 pages/);
+
+    await broker.ask({
+      jobId: 'job_lies_2',
+      to: 'lies2@example.com',
+      template: 'notification',
+      variables: { message: 'm', unsubscribeUrl: 'https://elsewhere.example/x' },
+    });
+    await broker.ended('job_lies_2');
+    expect((await parsed('lies2@example.com')).text).not.toContain('elsewhere.example');
+  });
+});
+
+describe('the size of a mail', () => {
+  const ehlo = (size: number) => ({ kind: 'bytes', bytes: `250-scripted.test\r\n250 SIZE ${size}\r\n` }) as const;
+  // SIZE is read when a session begins.
+  const newSessions = async (): Promise<void> => {
+    await smtp.refuse();
+    await smtp.accept();
+  };
+
+  test('is declared, so that a server can refuse it before it is sent', async () => {
+    await newSessions();
+    smtp.play({ ehlo: ehlo(50_000_000) });
+    await broker.ask({ jobId: 'job_size', to: 'size@example.com' });
+    await broker.ended('job_size');
+    const [mail] = mailsTo('size@example.com');
+    expect(mail?.size).toBe(Buffer.byteLength(mail?.data ?? '', 'latin1'));
+  });
+
+  test('above what the server takes fails the mail before it is sent', async () => {
+    await newSessions();
+    smtp.play({ ehlo: ehlo(5_000) });
+    await broker.ask({ jobId: 'job_size_2', to: 'size2@example.com' });
+    const { result } = await broker.ended('job_size_2');
+    expect(result?.outcome).toMatchObject({ case: 'failed', value: { code: 'mail_too_large' } });
+    expect(mailsTo('size2@example.com')).toEqual([]);
+    await newSessions();
+  });
+});
+
 describe('a mail about a finished PDF', () => {
   const key = 'pdf/job_img.pdf';
   const pdf = Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(40_000)]);

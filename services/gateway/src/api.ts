@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { openSuppressions } from '@sluice/suppression';
 import { buckets, openBucket, openPauseState } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
@@ -21,6 +22,8 @@ import { eventRoutes } from './http/routes/events.ts';
 import { historyRoutes } from './http/routes/history.ts';
 import { imageRoutes } from './http/routes/images.ts';
 import { jobRoutes } from './http/routes/jobs.ts';
+import { suppressionRoutes } from './http/routes/suppressions.ts';
+import { unsubscribeRoutes } from './http/routes/unsubscribe.ts';
 import { statsRoute } from './http/routes/stats.ts';
 import { uploadRoutes } from './http/routes/uploads.ts';
 import { systemRoutes } from './http/routes/system.ts';
@@ -102,6 +105,11 @@ export async function startApi(
   deadLetterRoutes(app, { bus, jobs, store, now });
   pipelineRoutes(app, { bus, now, pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1 }) });
   historyRoutes(app, { model, flows });
+  const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
+  suppressionRoutes(app, { bus, now, suppressions });
+  if (settings.unsubscribeSecret !== undefined) {
+    await unsubscribeRoutes(app, { suppressions, secret: settings.unsubscribeSecret });
+  }
   webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now));
   accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
   const rpc = createRpc({ ...deps, flows, bodies });

@@ -55,6 +55,8 @@ export const gatewayFields = {
   WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
   /** Where the read model lies: a file that survives restarts, or memory, filled again from the streams at each start. */
   READ_MODEL_PATH: z.string().default(':memory:'),
+  /** The e-mail service's UNSUBSCRIBE_SECRET. With it, `/v1/unsubscribe?token={token}` is the page for its UNSUBSCRIBE_URL. */
+  UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
   /** Web origins that may upload to presigned URLs, comma separated. */
   WEB_ORIGINS: z
     .string()

@@ -38,6 +38,8 @@ export interface GatewaySettings {
   readonly webhooks?: WebhookSettings;
   /** Undefined leaves credits off. */
   readonly credits?: CreditSettings | undefined;
+  /** What unsubscribe links are signed with; undefined leaves the page out. */
+  readonly unsubscribeSecret?: string | undefined;
   /** `DEFAULT_RESULT_TTL_MS` if absent. */
   readonly resultTtlMs?: number;
   readonly drainTimeoutMs: number;

@@ -75,6 +75,7 @@ await runService({
         version,
         readModelPath: config.READ_MODEL_PATH,
         resultTtlMs: config.RESULT_TTL_MS,
+        unsubscribeSecret: config.UNSUBSCRIBE_SECRET,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
         replicas,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),

@@ -4,7 +4,7 @@ import type { SuppressionReason } from '@sluice/suppression';
 import { isRecurring, type MailInput } from '../compose/compose-mail.ts';
 import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { isTemplateName } from '../templates/catalogue.ts';
+import { callerVariables, isTemplateName } from '../templates/catalogue.ts';
 
 /** Why a request cannot become a mail, in the words of a job's error. */
 export interface Refusal {
@@ -21,7 +21,7 @@ const SUPPRESSED: Readonly<Record<SuppressionReason, string>> = {
 };
 
 /** The variables in which a caller may link somewhere. */
-const LINKS = ['actionUrl', 'link', 'unsubscribeUrl'] as const;
+const LINKS = ['actionUrl', 'link'] as const;
 
 /** Checks what was asked for, and fetches what the mail needs. A failure here is about the request, and final. */
 export async function prepare(
@@ -34,7 +34,7 @@ export async function prepare(
   }
   const to = parseEmailAddress(email.to);
   if (to === undefined) return { code: 'invalid_address', detail: 'the recipient is not one bare address' };
-  const variables = email.variables ?? {};
+  const variables = callerVariables(email.template, email.variables ?? {});
   const forbidden = LINKS.find((name) => {
     const link = variables[name];
     return typeof link === 'string' && !mayLink(link, deps.sender.links);

@@ -16,7 +16,13 @@ const line = (max: number) =>
     .pipe(z.string().min(1).max(max));
 /** A value that keeps its line breaks. */
 const lines = (max: number) => z.string().transform(plain).pipe(z.string().min(1).max(max));
-const link = z.string().max(2048).refine(isLink, 'must be an http(s) URL without credentials');
+// Parsed and written anew: a parser forgives control characters, line breaks and backslashes, and each mail program
+// forgives them in its own way. So the text part and the HTML part would show other links than the one that was checked.
+const link = z
+  .string()
+  .max(2048)
+  .refine(isLink, 'must be an http(s) URL without credentials')
+  .transform((url) => new URL(url).href);
 
 /**
  * The variables of each template. A key nobody knows is dropped. Names ending in `Url` and `link` may stand in a link of
@@ -43,6 +49,18 @@ export const variables = {
 } satisfies Record<string, z.ZodType<Values>>;
 
 export type TemplateName = keyof typeof variables;
+
+/** Variables that the service sets itself. A caller's would say what is not true: "It is attached to this mail". */
+const own: Readonly<Record<TemplateName, readonly string[]>> = {
+  welcome: [],
+  notification: ['unsubscribeUrl'],
+  'image-ready': ['facts', 'expires', 'attached'],
+};
+
+/** The variables of a caller, without those that are the service's to set. */
+export function callerVariables<T>(name: TemplateName, given: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(given).filter(([key]) => !own[name].includes(key)));
+}
 
 export interface RenderedMail {
   readonly subject: string;

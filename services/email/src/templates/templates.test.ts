@@ -83,6 +83,20 @@ describe('a template', () => {
     expect(() => renderTemplate('welcome', { name: 'Ada', actionUrl })).toThrow(TemplateVariablesError),
   );
 
+  test.each([
+    ['a NUL', 'https://example.com/a\0b', 'https://example.com/a%00b'],
+    ['a direction override', 'https://example.com/\u202egnp.exe', 'https://example.com/%E2%80%AEgnp.exe'],
+    ['an escape', 'https://example.com/\u001b[31m', 'https://example.com/%1B[31m'],
+    ['a line break in the host', 'https://exam\nple.com/x', 'https://example.com/x'],
+    ['backslashes', 'https:\\\\example.com\\x', 'https://example.com/x'],
+    ['blanks', ' https://example.com/ x', 'https://example.com/%20x'],
+    ['a host outside ASCII', 'https://bücher.example/ü', 'https://xn--bcher-kva.example/%C3%BC'],
+  ])('writes a link with %s as it was read, the same in text and HTML', (_, actionUrl, href) => {
+    const { text, html } = renderTemplate('welcome', { name: 'Ada', actionUrl });
+    expect(text).toContain(`Open Sluice: ${href}\n`);
+    expect(html).toContain(`href="${href}"`);
+  });
+
   test('refuses missing and malformed variables by name, without their values', () => {
     const refuse = (): unknown => renderTemplate('image-ready', { link: 'ftp://secret.example', name: 7 });
     expect(refuse).toThrow(/link: .*jobId: |jobId: /);
