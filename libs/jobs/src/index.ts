@@ -6,7 +6,7 @@ export {
   type Cancellations,
 } from './cancellations.ts';
 export { derivedJobId, isJobId, jobIdFor, newJobId, type DerivedPurpose } from './id.ts';
-export { ContendedError, jobLog, type JobLog, type JobRecord } from './log.ts';
+export { ContendedError, JOB_HEADER, jobLog, type JobLog, type JobRecord } from './log.ts';
 export {
   acceptEvent,
   cancel,

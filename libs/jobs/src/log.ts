@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { channels, type Job, type JobEvent, type JobSchema } from '@sluice/contracts';
 import { isWrongLastSequence, stepId, type Bus, type Stored } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
-import { acceptEvent, isTerminal, moveEvent, type Move } from './state.ts';
+import { acceptEvent, isTerminal, moveEvent, stateName, type Move } from './state.ts';
 
 /** A job as of one event of its history. */
 export interface JobRecord {
@@ -38,9 +38,22 @@ export interface JobLog {
   ): Promise<(JobRecord & { readonly moved: boolean }) | undefined>;
   /** The job now. `'any'`, the default, may be answered by a replica that lags; decisions read from the `'leader'`. */
   read(jobId: string, from?: 'any' | 'leader'): Promise<JobRecord | undefined>;
+  /** The event of a job at a position of the stream; undefined when it is not there any more. */
+  at(jobId: string, sequence: number): Promise<JobRecord | undefined>;
   /** Every event of a job, oldest first. */
   history(jobId: string): AsyncGenerator<Stored<JobEvent>>;
 }
+
+/**
+ * Headers of every event on `JOBS`, for readers that take headers alone: most events do not concern them, and the first
+ * event of a job can carry 256 KiB of image. Events of versions before them have none.
+ */
+export const JOB_HEADER = {
+  /** `stateName` of the job after the event. */
+  state: 'Sluice-Job-State',
+  /** `yes` when the job has a URL to call. */
+  webhook: 'Sluice-Job-Webhook',
+} as const;
 
 /** Every attempt at a compare-and-set was overtaken. Trying again later is safe. */
 export class ContendedError extends Error {
@@ -81,6 +94,10 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
     const settings = {
       values: { jobId: job.id },
       id: stepId(job.id, `${after}`),
+      headers: {
+        [JOB_HEADER.state]: stateName(job.state),
+        ...(job.callbackUrl === '' ? {} : { [JOB_HEADER.webhook]: 'yes' }),
+      },
       expectLastSubjectSequence: after,
       timeoutMs,
     };
@@ -99,6 +116,12 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
   return {
     read,
     history: (jobId) => bus.history(channels.job, { jobId }),
+
+    async at(jobId, sequence) {
+      for await (const stored of bus.history(channels.job, { jobId }, sequence))
+        return stored.sequence === sequence ? record(stored) : undefined;
+      return undefined;
+    },
 
     async accept(job) {
       const appended = await append(acceptEvent(job, now()), 0);

@@ -50,11 +50,12 @@ export interface Api {
   readonly stopSteps: readonly StopStep[];
 }
 
-/** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready. */
+/** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
   parts: GatewayParts,
   { jobs, credits, now, watch, gate, access }: Ground,
   alsoReady: () => readonly string[] = () => [],
+  held: () => readonly string[] = () => [],
 ): Promise<Api> {
   const { bus, store, log, settings } = parts;
   const closing = new AbortController();
@@ -95,7 +96,7 @@ export async function startApi(
   const app = await createApp({ log, version: settings.version, telemetry: parts.http });
   useAccess(app, access);
   useBodies(app, bodies);
-  systemRoutes(app, { reasons });
+  systemRoutes(app, { reasons, held });
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
   emailRoutes(app, deps);

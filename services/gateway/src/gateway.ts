@@ -37,7 +37,12 @@ export interface GatewayProcess {
 export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const ground = await openGround(parts);
   const pipelines = await startPipelines(parts, ground);
-  const api = await startApi(parts, ground, () => pipelines.reasons());
+  const api = await startApi(
+    parts,
+    ground,
+    () => pipelines.reasons(),
+    () => pipelines.held(),
+  );
   return {
     ...api,
     watch: ground.watch,

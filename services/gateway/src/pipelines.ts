@@ -12,6 +12,8 @@ import type { StopStep } from '@sluice/service';
 import { commands } from './nats/commands.ts';
 import { creditsOff } from './credits/credits.ts';
 import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
+import { clientCallbacks, webhookCalls } from './jobs/orchestrator/announcers.ts';
+import { holdups } from './jobs/orchestrator/holdups.ts';
 import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
 import type { GatewayParts, Ground } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
@@ -30,6 +32,8 @@ export interface GatewayPipelines {
   reasons(): readonly string[];
   /** What an operator should know of although they are at work. */
   warnings(): readonly string[];
+  /** Which steps of jobs wait for what, in words; empty when none does. Other work goes on. */
+  held(): readonly string[];
   /** Stops pulling and finishes what runs. The bus, the store and the ground stay open. */
   readonly stopSteps: readonly StopStep[];
 }
@@ -39,10 +43,11 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   const { bus, store, log, settings } = parts;
   const { jobs, credits, now, gate, access } = ground;
   const report = createLifecycle(bus.port, { app: 'gateway', instance: parts.instance });
+  const held = holdups();
   const host = createPipelineHost({
     nats: bus.port,
     log,
-    observers: [...(parts.observers ?? []), troubleObserver(report)],
+    observers: [...(parts.observers ?? []), troubleObserver(report), held.observe],
     ...(parts.instrument === undefined ? {} : { instrument: parts.instrument }),
     ...(parts.inject === undefined ? {} : { inject: parts.inject }),
     ...(parts.onStarted === undefined ? {} : { onStarted: parts.onStarted }),
@@ -59,7 +64,9 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   };
   const accept = { log: jobs, now, gate, targets: calls.targets, credits };
 
-  await host.start(orchestrator, { bus, jobs, store, now, report, reportWebhook, credits });
+  await host.start(orchestrator, { bus, jobs, store, now, report, credits });
+  await host.start(clientCallbacks, { bus, jobs, reportWebhook });
+  await host.start(webhookCalls, { bus, jobs, reportWebhook });
   for (const pipeline of resultPipelines) await host.start(pipeline, { jobs });
   await host.start(deadLetters, { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, limiter, now, report: reportWebhook });
@@ -75,7 +82,8 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
   return {
     states: () => host.running.map(({ name, pipeline }) => ({ name, state: pipeline.state })),
     reasons: () => host.reasons(),
-    warnings: pauses.warnings,
+    warnings: () => [...pauses.warnings(), ...held.now()],
+    held: held.now,
     stopSteps: [
       { what: 'following the pause state', stop: () => pauses.stop() },
       { what: 'looking for charges without a job', stop: stopCharges },

@@ -3,7 +3,7 @@ import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
 import { BUCKET_PREFIX, bucketConfig, consumerConfig, streamConfig, type Settings } from './settings.ts';
-import type { Topology } from './specs.ts';
+import type { ConsumerSpec, Topology } from './specs.ts';
 
 /** What a provisioning run did. */
 export interface ProvisionReport {
@@ -165,7 +165,7 @@ function* entries(jsm: JetStreamManager, topology: Topology, replicas: number): 
     yield { where: spec.name, wanted: streamConfig(spec, replicas), access: streamAccess(jsm, spec.name) };
     for (const consumer of spec.consumers) {
       const where = `${spec.name}/${consumer.name}`;
-      yield { where, wanted: consumerConfig(consumer), access: consumerAccess(jsm, spec.name, consumer.name) };
+      yield { where, wanted: consumerConfig(consumer), access: consumerAccess(jsm, spec.name, consumer) };
     }
   }
   for (const spec of topology.buckets) {
@@ -192,9 +192,13 @@ const streamAccess = (jsm: JetStreamManager, name: string): Access => ({
   update: (changes) => jsm.streams.update(name, changes),
 });
 
-const consumerAccess = (jsm: JetStreamManager, stream: string, name: string): Access => ({
+const consumerAccess = (jsm: JetStreamManager, stream: string, { name, startBehind }: ConsumerSpec): Access => ({
   get: () => jsm.consumers.info(stream, name).then((info) => normalise({ ...info.config }), absentAsUndefined),
-  add: (wanted) => jsm.consumers.add(stream, withoutEmpty(wanted)),
+  async add(wanted) {
+    if (startBehind === undefined) return jsm.consumers.add(stream, withoutEmpty(wanted));
+    const { ack_floor } = await jsm.consumers.info(stream, startBehind);
+    return jsm.consumers.add(stream, { ...withoutEmpty(wanted), opt_start_seq: ack_floor.stream_seq + 1 });
+  },
   update(changes) {
     const update: Record<string, unknown> = { ...changes };
     // A server keeps one filter or the list of them, and refuses both.

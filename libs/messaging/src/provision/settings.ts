@@ -67,12 +67,18 @@ export const streamRules: Readonly<Record<string, SettingRule>> = {
 /** Who owns which setting of a consumer. What is not listed is never touched. */
 export const consumerRules: Readonly<Record<string, SettingRule>> = {
   ack_policy: { owner: 'fixed', why: 'every message is acknowledged by itself' },
-  deliver_policy: { owner: 'fixed', why: 'work that was stored before the consumer is work' },
+  deliver_policy: {
+    owner: 'fixed',
+    why: 'work that was stored before the consumer is work, unless another one did it',
+  },
   replay_policy: { owner: 'fixed', why: 'messages are handed out as fast as they are asked for' },
   filter_subjects: { owner: 'application', why: 'a subject without a consumer fills its work queue for ever' },
   max_deliver: { owner: 'application', why: '-1: at any other limit the server strands messages silently' },
   backoff: { owner: 'application', why: 'none: it would be added to the delays of the engine' },
-  headers_only: { owner: 'application', why: 'off: messages would come without their bodies' },
+  headers_only: {
+    owner: 'application',
+    why: 'a pipeline that reads bodies gets them, one that does not is spared them',
+  },
   priority_groups: { owner: 'application', why: 'none: the engine names no group, so its pulls would be refused' },
   ack_wait: { owner: 'operator', why: 'how soon a crash shows; the engine takes over the value it finds' },
   max_ack_pending: { owner: 'operator', why: 'messages in hand and waiting for a retry, over all replicas' },
@@ -132,13 +138,13 @@ export function consumerConfig(spec: ConsumerSpec): Settings {
     durable_name: spec.name,
     filter_subjects: [...spec.filterSubjects],
     ack_policy: AckPolicy.Explicit,
-    deliver_policy: DeliverPolicy.All,
+    deliver_policy: spec.startBehind === undefined ? DeliverPolicy.All : DeliverPolicy.StartSequence,
     replay_policy: ReplayPolicy.Instant,
     ack_wait: nanos(spec.ackWaitMs),
     max_ack_pending: spec.maxAckPending,
     max_deliver: -1,
     backoff: [],
-    headers_only: false,
+    headers_only: spec.headersOnly ?? false,
     priority_groups: [],
     num_replicas: 0,
   };

@@ -6,6 +6,13 @@ export interface ConsumerSpec {
   readonly ackWaitMs: number;
   /** Over all replicas. Delayed retries count too, so it must hold the retry backlog besides the work in hand. */
   readonly maxAckPending: number;
+  /** True for a consumer that gets headers without bodies: it reads what it needs by sequence. */
+  readonly headersOnly?: boolean;
+  /**
+   * Another consumer of the stream, behind whose acknowledged messages this one begins when it is made. A consumer that
+   * takes over a part of another one's work repeats nothing that is done and misses nothing that is not.
+   */
+  readonly startBehind?: string;
 }
 
 /** A stream. `work` is deleted once acked and has limits that refuse; `log` keeps what it was told for a time. */

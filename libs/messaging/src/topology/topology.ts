@@ -84,7 +84,12 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
  */
 export const topology: Topology = {
   streams: [
-    log('JOBS', 'every transition of every job', ['jobs.*'], JOB_KEPT_MS, [consumer('orchestrator', ['jobs.*'])]),
+    log('JOBS', 'every transition of every job', ['jobs.*'], JOB_KEPT_MS, [
+      consumer('orchestrator', ['jobs.*']),
+      // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
+      { ...consumer('client_callbacks', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
+      { ...consumer('webhook_calls', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
+    ]),
     work(
       'USERS',
       'commands of clients and results of work',

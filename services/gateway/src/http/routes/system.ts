@@ -7,7 +7,10 @@ import { problemResponses } from '../problem.ts';
 /** Whether the process lives, whether it can take work, and what it offers. */
 export function systemRoutes(
   app: App,
-  deps: { readonly reasons: () => Promise<readonly string[]> | readonly string[] },
+  deps: {
+    readonly reasons: () => Promise<readonly string[]> | readonly string[];
+    readonly held: () => readonly string[];
+  },
 ): void {
   const tags = ['system'];
   app.get(
@@ -23,7 +26,13 @@ export function systemRoutes(
     },
     async () => ({ status: 'ok' }),
   );
-  const ReadyView = Type.Object({ status: Type.String(), reasons: Type.Array(Type.String()) });
+  const ReadyView = Type.Object({
+    status: Type.String(),
+    reasons: Type.Array(Type.String()),
+    held: Type.Array(Type.String(), {
+      description: 'Steps of jobs that wait, each with its reason. Everything else goes on, so it stays ready.',
+    }),
+  });
   app.get(
     '/readyz',
     {
@@ -41,7 +50,7 @@ export function systemRoutes(
     async (_request, reply) => {
       const reasons = await deps.reasons();
       reply.code(reasons.length === 0 ? 200 : 503);
-      return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons] };
+      return { status: reasons.length === 0 ? 'ready' : 'not ready', reasons: [...reasons], held: [...deps.held()] };
     },
   );
   app.get(

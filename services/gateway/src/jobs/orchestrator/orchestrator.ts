@@ -1,15 +1,13 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
 import { announceCancellation, derivedJobId, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
-import { definePipeline, PublishError, type Context, type Outcome } from '@sluice/pipeline';
+import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { acceptSystemJob } from '../accept/accept-job.ts';
 import { emailOrder } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
-import type { WebhookDeps } from '../../webhooks/webhooks.ts';
 import { isRetryable } from './retryable.ts';
 import { uploadsOf, workOf } from '../kinds/index.ts';
-import { callbackOf, webhookOf } from './announcements.ts';
 
 export interface OrchestratorDeps {
   readonly bus: Bus;
@@ -19,16 +17,12 @@ export interface OrchestratorDeps {
   readonly credits: Credits;
   /** Tells that a job's work was published. */
   readonly report: Lifecycle;
-  /** Tells what became of the webhook of a job. */
-  readonly reportWebhook: WebhookDeps['report'];
 }
 
-const STREAM_FULL = 10_077;
-
 /**
- * Reacts to every transition of every job: the work of one that was accepted, the clean-up and the callbacks of one
- * that ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives
- * from the job, so reacting twice changes nothing.
+ * Reacts to every transition of every job: the work of one that was accepted, the credits and the clean-up of one that
+ * ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives from
+ * the job, so reacting twice changes nothing. Callbacks and webhooks have consumers of their own: see `announcers.ts`.
  */
 export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
   name: 'orchestrator',
@@ -77,16 +71,6 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
   if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
   await deps.credits.settle(job);
-  await callbackOf(job)?.publish(deps.bus);
-  const webhook = webhookOf(job);
-  if (webhook !== undefined) {
-    await webhook.publish(deps.bus).catch((error: unknown) => {
-      if (!(error instanceof PublishError) || error.apiCode !== STREAM_FULL) throw error;
-      // The account has as many webhooks waiting as it may. Waiting for room would hold up every other job's end.
-      log.error({ err: error, job_id: job.id, account: job.account }, 'a webhook was dropped: WEBHOOKS is full');
-      deps.reportWebhook(job, 'webhook_dropped', 'too many webhooks of this account wait for their receivers');
-    });
-  }
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
   // A job that was given up can be sent on its way again by an operator, who needs its pictures.
   if (job.state === JobState.FAILED && cause === 'dead-letter') return;

@@ -1,0 +1,73 @@
+import type { Job } from '@sluice/contracts';
+import { isTerminal, JOB_HEADER, type JobLog } from '@sluice/jobs';
+import { jobIdOf, type Bus } from '@sluice/messaging';
+import { definePipeline, type Message, type Outcome, type Pipeline } from '@sluice/pipeline';
+import { callbackOf, webhookOf } from './announcements.ts';
+import type { WebhookDeps } from '../../webhooks/webhooks.ts';
+import { isRetryable } from './retryable.ts';
+import type { Step } from './step.ts';
+import { isSubjectFull, StreamUnavailable, unavailable } from './stream-unavailable.ts';
+
+export interface AnnounceDeps {
+  readonly bus: Bus;
+  readonly jobs: JobLog;
+  /** Tells what became of the webhook of a job. */
+  readonly reportWebhook: WebhookDeps['report'];
+}
+
+const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
+
+/**
+ * Publishes what tells others of the end of a job, each kind from a consumer of its own on `JOBS`. When the stream it
+ * publishes to is full, its breaker stops the pulling, so few messages wait for a retry and the rest stays in `JOBS`,
+ * which keeps it for days. Dispatch and the other kind of announcement go on.
+ */
+function announcements(
+  consumer: string,
+  stream: string,
+  concerns: (header: (name: string) => string) => boolean,
+  stepOf: (job: Job) => Step | undefined,
+): Pipeline<undefined, AnnounceDeps> {
+  const announce = async (message: Message<undefined>, deps: AnnounceDeps): Promise<Outcome | void> => {
+    const { bus, jobs } = deps;
+    const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
+    const state = header(JOB_HEADER.state);
+    // Events of versions without these headers are read.
+    if (state !== '' && !(FINAL.has(state) && concerns(header))) return { kind: 'skip', reason: 'nothing to announce' };
+    const found = await jobs.at(jobIdOf(message.id), message.sequence);
+    const step = found === undefined || !isTerminal(found.job.state) ? undefined : stepOf(found.job);
+    if (step === undefined) return { kind: 'skip', reason: 'nothing to announce' };
+    try {
+      await step.publish(bus);
+    } catch (error) {
+      if (!isSubjectFull(error)) throw unavailable(stream, error) ?? error;
+      // The account has as many webhooks waiting as it may. Waiting for room would hold up those of the others.
+      deps.reportWebhook(found!.job, 'webhook_dropped', 'too many webhooks of this account wait for their receivers');
+      return { kind: 'skip', reason: 'the account has as many webhooks waiting as it may' };
+    }
+    return undefined;
+  };
+  return definePipeline<undefined, AnnounceDeps>({
+    name: consumer,
+    sources: [{ stream: 'JOBS', consumer }],
+    // The consumer hands out headers alone.
+    decode: () => undefined,
+    flow: { concurrency: 32 },
+    timeout: { handlerMs: 20_000 },
+    // A stream may be full for as long as its consumer is down: what waits for it must not be given up.
+    retry: { maxAttempts: 1_000_000, baseMs: 200, maxMs: 10_000, retryable: isRetryable },
+    breaker: { minSamples: 8, coolDownMs: 2_000, counts: (error) => error instanceof StreamUnavailable },
+    handle: (message, { deps }) => announce(message, deps),
+  });
+}
+
+/** The callback to the client's side, for every job that ended. */
+export const clientCallbacks = announcements('client_callbacks', 'CLIENTS', () => true, callbackOf);
+
+/** The call of a job's own URL, for jobs that have one. */
+export const webhookCalls = announcements(
+  'webhook_calls',
+  'WEBHOOKS',
+  (header) => header(JOB_HEADER.webhook) !== '',
+  webhookOf,
+);

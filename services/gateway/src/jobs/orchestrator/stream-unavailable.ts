@@ -1,0 +1,31 @@
+import { PublishError } from '@sluice/pipeline';
+
+/** A step could not be published because its stream takes nothing now. The step waits; nothing is lost. */
+export class StreamUnavailable extends Error {
+  override readonly name = 'StreamUnavailable';
+  readonly code = 'stream_unavailable';
+  readonly reason: 'full' | 'missing';
+  constructor(stream: string, reason: 'full' | 'missing', cause: unknown) {
+    super(
+      reason === 'full'
+        ? `stream ${stream} is full: start what consumes it, or raise its max_msgs`
+        : `stream ${stream} does not exist: restart a gateway, which makes it`,
+      { cause },
+    );
+    this.reason = reason;
+  }
+}
+
+/** JetStream's numbers for a stream at its limit and for a store that is full. */
+const FULL: ReadonlySet<number | undefined> = new Set([10_023, 10_047, 10_077]);
+
+/** What a failed publish into a stream says about that stream; undefined when it says nothing. */
+export function unavailable(stream: string, error: unknown): StreamUnavailable | undefined {
+  if (!(error instanceof PublishError)) return undefined;
+  if (error.code === 'NO_STREAM') return new StreamUnavailable(stream, 'missing', error);
+  return FULL.has(error.apiCode) ? new StreamUnavailable(stream, 'full', error) : undefined;
+}
+
+/** Whether a subject is at its limit while its stream has room (nats-server: "maximum messages per subject exceeded"). */
+export const isSubjectFull = (error: unknown): boolean =>
+  error instanceof PublishError && /per subject/.test(error.message);

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { JobView } from '../src/jobs/job-view.ts';
+import { eventually, startRig, type Rig } from './rig.ts';
+
+/** Fewer than the jobs of a test: when each job that ended held one, no slot would be left for a new job. */
+const SLOTS = 70;
+const JOBS = 2 * SLOTS;
+const ROOM = 5;
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRig();
+  await rig.workers();
+  for await (const { name } of rig.bus.jsm.consumers.list('JOBS')) {
+    await rig.bus.jsm.consumers.update('JOBS', name, { max_ack_pending: SLOTS });
+  }
+});
+afterAll(() => rig?.stop());
+
+const limit = (stream: string, max_msgs: number) => rig.bus.jsm.streams.update(stream, { max_msgs });
+const stored = async (stream: string): Promise<number> => (await rig.bus.jsm.streams.info(stream)).state.messages;
+const send = async (priority: string, callbackUrl?: string): Promise<string> => {
+  const json = { to: 'ada@example.com', template: 'welcome', priority, callbackUrl };
+  return (await rig.call<JobView>('/v1/emails', { json })).body.id;
+};
+const succeeded = (id: string) =>
+  eventually(
+    async () => (await rig.call<JobView>(`/v1/jobs/${id}`)).body.state,
+    (state) => state === 'succeeded',
+  );
+const ready = async () => (await rig.call<{ status: string; held: string[] }>('/readyz')).body;
+
+describe.each([
+  { stream: 'CLIENTS', pipeline: 'client_callbacks' },
+  { stream: 'WEBHOOKS', pipeline: 'webhook_calls' },
+])('while $stream is full', ({ stream, pipeline }) => {
+  test('jobs of every kind are dispatched and end, and what waited is published once there is room', async () => {
+    // Nobody is to take webhooks away while they are counted.
+    await rig.call('/v1/pipelines/webhooks:pause', { method: 'POST' });
+    const before = await stored(stream);
+    await limit(stream, before + ROOM);
+    const ids = await Promise.all(Array.from({ length: JOBS }, () => send('normal', 'https://receiver.invalid/hook')));
+    await Promise.all(ids.map(succeeded));
+    await succeeded(await send('express'));
+
+    const { status, held } = await eventually(ready, (answer) => answer.held.length > 0);
+    expect(status).toBe('ready');
+    expect(held.join()).toMatch(new RegExp(`^${pipeline}: .*${stream}.* full`));
+    const { num_ack_pending } = await rig.bus.jsm.consumers.info('JOBS', 'orchestrator');
+    expect(num_ack_pending).toBe(0);
+
+    await limit(stream, 100_000);
+    const wanted = before + JOBS + (stream === 'CLIENTS' ? 1 : 0);
+    await eventually(
+      () => stored(stream),
+      (count) => count >= wanted,
+    );
+    await eventually(ready, (answer) => answer.held.length === 0);
+    expect(await stored(stream)).toBe(wanted);
+  });
+});
