@@ -45,7 +45,7 @@ export {
   type LifecycleEvent,
   type RecordEventsRequest,
 } from './gen/sluice/v1/events_pb.ts';
-export { FailureSchema, type Failure } from './gen/sluice/v1/failure_pb.ts';
+export { CancelledSchema, FailureSchema, type Failure } from './gen/sluice/v1/failure_pb.ts';
 export {
   ConvertImageSchema,
   ImageConvertedSchema,

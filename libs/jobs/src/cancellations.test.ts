@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { announceCancellation, unlessCancelled, watchCancellations, type Cancellations } from './cancellations.ts';
 import { newJobId } from './id.ts';
 import { jobLog, type JobLog } from './log.ts';
-import { cancel } from './state.ts';
+import { requestCancel } from './state.ts';
 
 let server: NatsProcess;
 let bus: Bus;
@@ -27,13 +27,21 @@ afterAll(async () => {
   await server?.stop();
 });
 
+/** Jobs whose work an earlier attempt has done. */
+const done = new Set<string>();
+
 /** A pipeline whose handler runs until its signal is aborted, unless told to finish. */
 const pipeline = (handle: (signal: AbortSignal) => Promise<void>) =>
   definePipeline<{ jobId: string }>({
     name: 'worker',
     sources: [{ stream: 'IMAGES', consumer: 'url_to_pdf' }],
     decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()) as { jobId: string },
-    use: [unlessCancelled(jobs, cancellations)],
+    use: [
+      unlessCancelled(jobs, cancellations, {
+        report: () => ({ kind: 'skip', reason: 'nothing was done' }),
+        wasDone: async (message) => done.has(message.data.jobId),
+      }),
+    ],
     handle: (_message, { signal }) => handle(signal),
   }).harness(undefined);
 
@@ -41,13 +49,21 @@ describe('work on a job that is cancelled', () => {
   test('is not begun when it was cancelled before', async () => {
     const jobId = newJobId();
     await jobs.accept({ id: jobId });
-    await jobs.transition(jobId, cancel);
+    await jobs.transition(jobId, requestCancel);
     let ran = false;
     const worker = pipeline(async () => {
       ran = true;
     });
     expect(await worker.deliver({ jobId })).toMatchObject({ outcome: 'skip' });
     expect(ran).toBe(false);
+  });
+
+  test('is finished when an earlier attempt has done it', async () => {
+    const jobId = newJobId();
+    await jobs.accept({ id: jobId });
+    await jobs.transition(jobId, requestCancel);
+    done.add(jobId);
+    expect(await pipeline(async () => {}).deliver({ jobId })).toMatchObject({ outcome: 'ack' });
   });
 
   test('ends through its signal when it is cancelled meanwhile', async () => {

@@ -1,5 +1,5 @@
 import { isSubjectToken, JobState } from '@sluice/contracts';
-import type { Middleware, NatsPort, Outcome } from '@sluice/pipeline';
+import type { Context, Message, Middleware, NatsPort, Outcome } from '@sluice/pipeline';
 import type { JobLog } from './log.ts';
 
 /** The handler's job was cancelled: `signal.reason` of a handler that has to stop. */
@@ -14,7 +14,7 @@ export class JobCancelled extends Error {
 /** Tells workers that wait for nothing else: a core message, at most once. The state of the job is what counts. */
 const SUBJECT = 'control.cancel';
 
-/** Tells whoever works on a job that it was cancelled. Best effort: a worker that misses it finishes for nothing. */
+/** Tells the worker of a job that it is to be cancelled. Best effort: a worker that misses it finishes the job. */
 export function announceCancellation(port: NatsPort, jobId: string): void {
   if (isSubjectToken(jobId)) port.send(`${SUBJECT}.${jobId}`, '');
 }
@@ -57,21 +57,31 @@ export function watchCancellations(port: NatsPort): Cancellations {
   };
 }
 
+/** How a pipeline says that it left a job undone. */
+export interface CancelledWork<T, D> {
+  /** Publishes that nothing was done, and acknowledges. */
+  readonly report: (message: Message<T>, context: Context<D>) => Outcome;
+  /** Whether an earlier attempt has done the work. Then it is finished as if nobody had asked to cancel. */
+  readonly wasDone: (message: Message<T>, context: Context<D>) => Promise<boolean>;
+}
+
 /**
- * Keeps a pipeline from working for nothing: a job that was cancelled before its message arrived is skipped, one that
- * is cancelled meanwhile has its handler's signal aborted. Give it to a pipeline as `use: [unlessCancelled(...)]`.
+ * Keeps a pipeline from working for nothing: a job that is to be cancelled is not begun, and when it is cancelled
+ * meanwhile, its handler's signal is aborted. Either way the pipeline reports that nothing was done, and only that
+ * report ends the job as cancelled. Give it to a pipeline as `use: [unlessCancelled(...)]`.
  */
 export function unlessCancelled<T extends { readonly jobId: string }, D>(
   jobs: Pick<JobLog, 'read'>,
   cancellations: Cancellations,
+  { report, wasDone }: CancelledWork<T, D>,
 ): Middleware<T, D> {
-  const skipped: Outcome = { kind: 'skip', reason: 'the job was cancelled' };
   return (next) => (message, context) => {
     const { jobId } = message.data;
     return cancellations.during(jobId, context.signal, async (signal) => {
       // Listening first, then looking: a cancellation falls on one side or the other.
       const found = await jobs.read(jobId);
-      if (found?.job.state === JobState.CANCELLED) return skipped;
+      if (found?.job.state === JobState.CANCELLED) return { kind: 'skip', reason: 'the job was cancelled' };
+      if (found?.job.cancelRequested === true && !(await wasDone(message, context))) return report(message, context);
       try {
         return await next(message, {
           deps: context.deps,
@@ -81,7 +91,8 @@ export function unlessCancelled<T extends { readonly jobId: string }, D>(
           emit: (subject, data, options) => context.emit(subject, data, options),
         });
       } catch (error) {
-        if (signal.reason instanceof JobCancelled) return skipped;
+        if (signal.reason instanceof JobCancelled && !(await wasDone(message, context)))
+          return report(message, context);
         throw error;
       }
     });

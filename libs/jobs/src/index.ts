@@ -4,6 +4,7 @@ export {
   unlessCancelled,
   watchCancellations,
   type Cancellations,
+  type CancelledWork,
 } from './cancellations.ts';
 export { derivedJobId, isJobId, jobIdFor, newJobId, type DerivedPurpose } from './id.ts';
 export { ContendedError, JOB_HEADER, jobLog, type JobLog, type JobRecord } from './log.ts';
@@ -17,6 +18,7 @@ export {
   moveEvent,
   mayMove,
   reopen,
+  requestCancel,
   stateName,
   succeed,
   type Cause,

@@ -12,6 +12,7 @@ import {
   mayMove,
   moveEvent,
   reopen,
+  requestCancel,
   succeed,
 } from './state.ts';
 
@@ -32,8 +33,18 @@ describe('a job', () => {
     expect(done).toMatchObject({ state: JobState.SUCCEEDED, attempt: 1, result });
     expect(succeed(done, { result, attempt: 2, replays: 0 })).toBeUndefined();
     expect(fail(done, { failure: aFailure(), attempt: 2, replays: 0 })).toBeUndefined();
-    expect(cancel(done)).toBeUndefined();
+    expect(cancel(done, { attempt: 1, replays: 0 })).toBeUndefined();
+    expect(requestCancel(done)).toBeUndefined();
     expect(reopen(done)).toBeUndefined();
+  });
+
+  test('that somebody asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {
+    const asked = moveEvent(accepted(), requestCancel(accepted())!, 2_000).job!;
+    expect(asked).toMatchObject({ state: JobState.ACCEPTED, cancelRequested: true });
+    expect(requestCancel(asked)).toBeUndefined();
+    expect(cancel(asked, { attempt: 1, replays: 1 })).toBeUndefined();
+    expect(cancel(asked, { attempt: 1, replays: 0 })).toMatchObject({ to: JobState.CANCELLED });
+    expect(succeed(asked, { result, attempt: 1, replays: 0 })).toMatchObject({ to: JobState.SUCCEEDED });
   });
 
   test('is sent on its way again by an operator only after it failed, as a run of its own', () => {
@@ -48,6 +59,12 @@ describe('a job', () => {
     // The result of the run before the replay, delivered late, says nothing about this one.
     expect(fail(again, { failure: aFailure(), attempt: 4, replays: 0 })).toBeUndefined();
     expect(succeed(again, { result, attempt: 1, replays: 1 })).toMatchObject({ to: JobState.SUCCEEDED });
+  });
+
+  test('never goes back in time, whichever clock its next event is written by', () => {
+    const done = moveEvent(accepted(), cancel(accepted(), { attempt: 1, replays: 0 })!, 400);
+    expect(done.job?.updatedAt).toEqual(accepted().updatedAt);
+    expect(done.at).toEqual(accepted().updatedAt);
   });
 
   test('refuses every move that the table does not name', () => {
@@ -73,7 +90,7 @@ describe('a job', () => {
     const content = new Uint8Array(200_000);
     const source = { from: { case: 'content' as const, value: content }, sizeBytes: 200_000n, mediaType: 'image/png' };
     const first = acceptEvent({ id, request: { work: { case: 'image', value: { sources: [source] } } } }, 1_000);
-    const second = moveEvent(first.job!, cancel(first.job!)!, 2_000);
+    const second = moveEvent(first.job!, cancel(first.job!, { attempt: 0, replays: 0 })!, 2_000);
     expect(toBinary(JobEventSchema, first).length).toBeGreaterThan(200_000);
     expect(toBinary(JobEventSchema, second).length).toBeLessThan(300);
     expect(second.job?.request?.work.value).toMatchObject({

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape, type UnknownEnum } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   JobEventSchema,
   JobRequestSchema,
@@ -26,13 +26,15 @@ type KnownState = Exclude<JobState, UnknownEnum>;
  *     └──────────┴─▶ any end: results arrive whether or not the steps between were recorded
  * ```
  *
+ * A request to cancel is an event in the state that the job has.
+ *
  * `running` is never appended by the system itself: workers report it to `EVENTS`, best effort, and it is merged in
  * when a job is read.
  */
 export const legalMoves: Readonly<Record<KnownState, readonly JobState[]>> = {
   [UNSPECIFIED]: [ACCEPTED],
-  [ACCEPTED]: [QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
-  [QUEUED]: [RUNNING, SUCCEEDED, FAILED, CANCELLED],
+  [ACCEPTED]: [ACCEPTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
+  [QUEUED]: [QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
   [RUNNING]: [RUNNING, SUCCEEDED, FAILED, CANCELLED],
   [SUCCEEDED]: [],
   [FAILED]: [QUEUED],
@@ -71,13 +73,19 @@ export class IllegalMoveError extends Error {
 }
 
 /** What moved a job; part of its history. */
-export type Cause = 'accept' | 'queue' | 'result' | 'dead-letter' | 'cancel' | 'replay';
+export type Cause = 'accept' | 'queue' | 'result' | 'dead-letter' | 'cancel-request' | 'cancel' | 'replay';
 
 /** A decision about a job: the state to move to and what changes with it. */
 export interface Move {
   readonly to: JobState;
   readonly cause: Cause;
-  readonly change?: { attempt?: number; replays?: number; result?: JobResult | undefined; error?: Failure | undefined };
+  readonly change?: {
+    attempt?: number;
+    replays?: number;
+    cancelRequested?: boolean;
+    result?: JobResult | undefined;
+    error?: Failure | undefined;
+  };
 }
 
 /** Work that ended well. `undefined`, so no move, when the job has ended already or `replays` names an earlier run. */
@@ -96,15 +104,26 @@ export function fail(
   return { to: FAILED, cause: run.cause ?? 'result', change };
 }
 
-/** The client changed its mind. No move once the job has ended. */
-export function cancel(job: Job): Move | undefined {
-  return isTerminal(job.state) ? undefined : { to: CANCELLED, cause: 'cancel' };
+/** The client asks to cancel. The state stays: its worker may be at it. No move once the job has ended, or a second time. */
+export function requestCancel(job: Job): Move | undefined {
+  if (isTerminal(job.state) || job.cancelRequested) return undefined;
+  return { to: job.state, cause: 'cancel-request', change: { cancelRequested: true } };
+}
+
+/** The worker of a run says that nothing was done and nothing will be. No move under the same conditions as {@link succeed}. */
+export function cancel(job: Job, run: { attempt: number; replays: number }): Move | undefined {
+  if (isTerminal(job.state) || run.replays !== job.replays) return undefined;
+  return { to: CANCELLED, cause: 'cancel', change: { attempt: Math.max(job.attempt, run.attempt) } };
 }
 
 /** An operator sends a failed job on its way again, as a run of its own. No move unless it has failed. */
 export function reopen(job: Job): Move | undefined {
   if (job.state !== FAILED) return undefined;
-  return { to: QUEUED, cause: 'replay', change: { replays: job.replays + 1, error: undefined, result: undefined } };
+  return {
+    to: QUEUED,
+    cause: 'replay',
+    change: { replays: job.replays + 1, cancelRequested: false, error: undefined, result: undefined },
+  };
 }
 
 /** The first event of a job. The state, the times and the counters are set here, whatever `job` says. */
@@ -123,9 +142,11 @@ export function acceptEvent(job: MessageInitShape<typeof JobSchema>, atMs: numbe
  */
 export function moveEvent(job: Job, move: Move, atMs: number): JobEvent {
   if (!mayMove(job.state, move.to)) throw new IllegalMoveError(job.id, job.state, move.to);
-  const at = timestampFromMs(atMs);
+  // Clocks of replicas differ, and that of one can be set back: the times of a job only grow.
+  const at = timestampFromMs(Math.max(atMs, job.updatedAt === undefined ? 0 : timestampMs(job.updatedAt)));
   const snapshot = withoutContent(job);
-  Object.assign(snapshot, move.change, { state: move.to, updatedAt: at });
+  // An event in the same state is a note: what a worker said of that state still holds.
+  Object.assign(snapshot, move.change, { state: move.to }, move.to === job.state ? {} : { updatedAt: at });
   return create(JobEventSchema, { job: snapshot, at, cause: move.cause });
 }
 

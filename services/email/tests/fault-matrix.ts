@@ -311,7 +311,8 @@ export async function runFault(broker: Broker, servers: Servers, fault: Fault): 
     const { provider, attempts, ambiguous } = outcome.value;
     return { ...common, outcome: `sent by ${provider}`, deliveries: attempt, attempts, ambiguous };
   }
-  return { ...common, outcome: outcome.value?.code ?? 'nothing', deliveries: attempt, attempts: 1, ambiguous: false };
+  const ended = outcome.case === 'failed' ? outcome.value.code : (outcome.case ?? 'nothing');
+  return { ...common, outcome: ended, deliveries: attempt, attempts: 1, ambiguous: false };
 }
 
 /** The run a row belongs to, as the table groups them. */

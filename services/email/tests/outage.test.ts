@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { JobKind } from '@sluice/contracts';
-import { cancel, jobLog } from '@sluice/jobs';
+import { jobLog, requestCancel } from '@sluice/jobs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 import { startServers, type Servers } from './fault-matrix.ts';
@@ -76,7 +76,7 @@ describe('a job that is cancelled', () => {
   const cancelJob = async (jobId: string): Promise<void> => {
     const jobs = jobLog(broker.bus);
     await jobs.accept({ id: jobId, kind: JobKind.EMAIL });
-    await jobs.transition(jobId, cancel);
+    await jobs.transition(jobId, requestCancel);
   };
   const tuning = { ...fastBreaker, cancelCheckAfterMs: 0 };
 

@@ -3,7 +3,7 @@ import { JobState, type Job } from '@sluice/contracts';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { buckets, openBucket } from '@sluice/messaging';
-import { isTerminal, jobIdFor, jobLog, newJobId } from '@sluice/jobs';
+import { isTerminal, jobIdFor, jobLog, newJobId, stateName } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob, type AcceptDeps } from '../src/jobs/accept/accept-job.ts';
 import { emailOrder } from '../src/jobs/accept/email-request.ts';
@@ -83,8 +83,12 @@ describe('a job', () => {
     const eve = await account('eve', 4);
     // Cancelled before its work is done or after: either way what is left says what became of it.
     const { body: job } = await eve.mail();
-    const cancelled = (await eve.cancel(job.id)).status === 202;
-    await eve.becomes(cancelled ? 4 : 2);
+    await eve.cancel(job.id);
+    const { job: ended } = await eventually(
+      async () => (await jobLog(rig.bus).read(job.id, 'leader'))!,
+      (record) => isTerminal(record.job.state),
+    );
+    await eve.becomes(stateName(ended.state) === 'cancelled' ? 4 : 2);
   });
 
   test('that cannot be paid for is refused, and nothing is accepted', async () => {

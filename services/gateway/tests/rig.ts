@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
 import { channels, EmailSentSchema, ImageConvertedSchema, type ConvertImage, type SendEmail } from '@sluice/contracts';
+import { jobLog } from '@sluice/jobs';
 import { startNats, startS3, type NatsProcess, type S3Server } from '@sluice/dev';
 import {
   connectNats,
@@ -59,8 +60,10 @@ export interface Behaviour {
     work: ConvertImage,
     attempt: number,
     signal: AbortSignal,
-  ) => Promise<Outcome | 'corrupt_image' | 'unsupported_image' | void>;
-  readonly send?: (work: SendEmail, attempt: number) => Promise<Outcome | void>;
+  ) => Promise<Outcome | 'corrupt_image' | 'unsupported_image' | 'cancelled' | void>;
+  readonly send?: (work: SendEmail, attempt: number) => Promise<Outcome | 'cancelled' | void>;
+  /** True for workers that finish what they are asked to cancel. */
+  readonly ignoresCancelling?: boolean;
 }
 
 type RigParts = Omit<Partial<GatewayParts>, 'settings'> & { readonly settings?: Partial<GatewaySettings> };
@@ -173,6 +176,9 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
 /** Pipelines on the services' own consumers that do their effects for real (an object is written) and instantly. */
 async function startWorkers(bus: Bus, store: ObjectStore, behaviour: Behaviour): Promise<RunningPipeline[]> {
   const retry = { maxAttempts: 3, baseMs: 20, maxMs: 50 };
+  const jobs = jobLog(bus);
+  const isCancelled = async (jobId: string): Promise<boolean> =>
+    behaviour.ignoresCancelling !== true && (await jobs.read(jobId))?.job.cancelRequested === true;
   const converter = (name: 'url_to_pdf' | 'binary_to_pdf') =>
     definePipeline<ConvertImage>({
       name,
@@ -184,18 +190,20 @@ async function startWorkers(bus: Bus, store: ObjectStore, behaviour: Behaviour):
       retry,
       flow: { expiresMs: 1_000, idleHeartbeatMs: 400 },
       handle: async ({ data, attempt }, { signal }) => {
-        const asked = await behaviour.convert?.(data, attempt, signal);
+        const asked = (await isCancelled(data.jobId)) ? 'cancelled' : await behaviour.convert?.(data, attempt, signal);
         if (asked !== undefined && typeof asked !== 'string') return asked;
         if (asked === undefined)
           await store.put(data.outputKey, Buffer.from('%PDF-1.7 a page'), { contentType: 'application/pdf' });
         const { jobId, outputKey, replays } = data;
         const outcome =
-          asked !== undefined
-            ? ({ case: 'failed', value: { code: asked, detail: 'The image ends early.' } } as const)
-            : ({
-                case: 'succeeded',
-                value: { key: outputKey, pages: data.sources.length, width: 8, height: 6, sha256: 'ab' },
-              } as const);
+          asked === 'cancelled'
+            ? ({ case: 'cancelled', value: {} } as const)
+            : asked !== undefined
+              ? ({ case: 'failed', value: { code: asked, detail: 'The image ends early.' } } as const)
+              : ({
+                  case: 'succeeded',
+                  value: { key: outputKey, pages: data.sources.length, width: 8, height: 6, sha256: 'ab' },
+                } as const);
         const message = create(ImageConvertedSchema, {
           jobId,
           attempt,
@@ -218,15 +226,16 @@ async function startWorkers(bus: Bus, store: ObjectStore, behaviour: Behaviour):
       retry,
       flow: { expiresMs: 1_000, idleHeartbeatMs: 400 },
       handle: async ({ data, attempt }) => {
-        const asked = await behaviour.send?.(data, attempt);
-        if (asked !== undefined) return asked;
+        const asked = (await isCancelled(data.jobId)) ? 'cancelled' : await behaviour.send?.(data, attempt);
+        if (asked !== undefined && asked !== 'cancelled') return asked;
         const { jobId, replays } = data;
         const value = { messageId: `<${jobId}@sluice.test>`, provider: 'primary', attempts: attempt };
         const message = create(EmailSentSchema, {
           jobId,
           attempt,
           replays,
-          outcome: { case: 'succeeded', value: value as never },
+          outcome:
+            asked === 'cancelled' ? { case: 'cancelled', value: {} } : { case: 'succeeded', value: value as never },
           finishedAt: timestampNow(),
         });
         await bus.publish(channels.emailSent, message, { id: stepId(jobId, 'result', replays) });

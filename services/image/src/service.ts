@@ -5,7 +5,7 @@ import { createStore } from '@sluice/storage';
 import { createWorker, type WorkerContext } from '@sluice/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/decoder-pool.ts';
-import type { ConvertJobDeps } from './nats/convert-job.ts';
+import { isConverted, reportCancelled, type ConvertJobDeps } from './nats/convert-job.ts';
 import { startPdfCleanup } from './pdf-cleanup.ts';
 import { createImageMetrics } from './metrics.ts';
 import { imagePipelines } from './nats/pipelines.ts';
@@ -41,7 +41,12 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, metrics, now: () => new Date() };
   const cancellations = watchCancellations(worker.bus.port);
   const cleanup = startPdfCleanup({ store, log, olderThanMs: Math.max(HOUR_MS, 2 * convertTimeoutMs) });
-  const use = [unlessCancelled<ConvertImage, ConvertJobDeps>(jobLog(worker.bus), cancellations)];
+  const use = [
+    unlessCancelled<ConvertImage, ConvertJobDeps>(jobLog(worker.bus), cancellations, {
+      report: reportCancelled,
+      wasDone: isConverted,
+    }),
+  ];
   for (const pipeline of imagePipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
     await worker.host.start(pipeline, deps);
   }

@@ -1,8 +1,8 @@
-import { JobState, type SendEmail } from '@sluice/contracts';
+import type { SendEmail } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import type { Message } from '@sluice/pipeline';
 
-/** Whether a mail is still wanted. */
+/** Whether somebody asked to cancel a mail's job. */
 export interface Cancellation {
   has(message: Message<SendEmail>): Promise<boolean>;
 }
@@ -16,7 +16,7 @@ export interface CancellationSettings {
 
 /**
  * Asks the job itself, but only where there was time for a second thought: a message that waited in the queue, or one
- * that comes again. A mail that is taken up within seconds of its acceptance cannot be called back, as with any mail.
+ * that comes again. A mail that is taken up within seconds of its acceptance is sent: its job ends as succeeded although somebody asked to cancel it.
  */
 export function createCancellation({
   jobs,
@@ -27,7 +27,7 @@ export function createCancellation({
     async has({ data, attempt, publishedAt }) {
       if (attempt === 1 && now() - publishedAt.getTime() < cancelCheckAfterMs) return false;
       const record = await jobs.read(data.jobId);
-      return record?.job.state === JobState.CANCELLED;
+      return record?.job.cancelRequested === true;
     },
   };
 }

@@ -9,7 +9,9 @@ export type MailOutcome =
       readonly attempts: number;
       readonly ambiguous: boolean;
     }
-  | { readonly kind: 'failed'; readonly code: string; readonly detail: string };
+  | { readonly kind: 'failed'; readonly code: string; readonly detail: string }
+  /** Its job was cancelled before anything was sent. */
+  | { readonly kind: 'cancelled' };
 
 /**
  * What the bucket knows of one mail. The key is the job and its replay, so an operator's replay is a new mail.

@@ -15,12 +15,14 @@ export function publishResult(message: Message<SendEmail>, context: Context<unkn
     outcome:
       outcome.kind === 'sent'
         ? { case: 'succeeded', value: sentFields(outcome) }
-        : { case: 'failed', value: { code: outcome.code, detail: outcome.detail } },
+        : outcome.kind === 'failed'
+          ? { case: 'failed', value: { code: outcome.code, detail: outcome.detail } }
+          : { case: 'cancelled', value: {} },
     finishedAt: timestampFromDate(new Date()),
     attempt: message.attempt,
     traceparent: currentTraceparent() ?? '',
   });
-  currentSpan()?.setAttribute('email.outcome', outcome.kind === 'sent' ? 'sent' : outcome.code);
+  currentSpan()?.setAttribute('email.outcome', outcome.kind === 'failed' ? outcome.code : outcome.kind);
   context.emit(channels.emailSent.template, encode(channels.emailSent, result), { id: stepId(jobId, 'sent', replays) });
   return { kind: 'ack' };
 }

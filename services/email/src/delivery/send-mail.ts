@@ -20,7 +20,6 @@ export async function sendMail(message: Message<SendEmail>, context: Context<Mai
   const { jobId, replays, email } = message.data;
   if (email === undefined) return { kind: 'deadLetter', reason: 'the message asks for no mail' };
 
-  if (await deps.cancelled.has(message)) return { kind: 'skip', reason: 'the job was cancelled' };
   const claimed = await deps.inbox.claim(`${jobId}.${replays}`);
   if (claimed.kind === 'busy')
     return { kind: 'retry', afterMs: claimed.forMs, reason: 'another process is sending it' };
@@ -53,9 +52,14 @@ async function sendClaimed(
 
   const complete = async (outcome: MailOutcome): Promise<Outcome> => {
     await claim.complete(outcome);
-    deps.metrics.result(email.template, outcome.kind === 'sent' ? 'sent' : outcome.code);
+    deps.metrics.result(email.template, outcome.kind === 'failed' ? outcome.code : outcome.kind);
     return publishResult(message, context, outcome);
   };
+
+  // What an earlier attempt may have sent cannot be called off, and must not be sent again to find out.
+  const completeCancelled = (): Promise<Outcome> =>
+    complete(progress.unanswered > 0 ? { kind: 'failed', ...possiblySent } : { kind: 'cancelled' });
+  if (await deps.cancelled.has(message)) return completeCancelled();
 
   let mail: OutgoingMail;
   try {
@@ -72,8 +76,7 @@ async function sendClaimed(
   const sent = await sendWithFailover(mail, message, context);
   const tried: Progress = { ...progress, attempts: progress.attempts + sent.attempts };
   if (sent.cancelled) {
-    await claim.release(tried);
-    return { kind: 'skip', reason: 'the job was cancelled' };
+    return completeCancelled();
   }
   const { decided, lastWords, retryAfterMs } = sent;
   if (decided === undefined) return retryOrGiveUp(message, context, claim, tried, lastWords, retryAfterMs);
@@ -95,6 +98,11 @@ async function sendClaimed(
   await claim.release(unanswered);
   return { kind: 'deadLetter', reason };
 }
+
+const possiblySent: Refusal = {
+  code: 'possibly_sent',
+  detail: 'The job was cancelled after an attempt whose outcome is not known: the mail may have been delivered.',
+};
 
 /** The end of a mail by a verdict, or undefined when the verdict leaves it open. */
 function outcomeOf({ verdict, provider }: Decided, mail: OutgoingMail, tried: Progress): MailOutcome | undefined {

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import { EventService, JobService, JobState, UserService, type ConvertImageRequest, type Job } from '@sluice/contracts';
 import { acceptJob, type Acceptance, type JobOrder } from '../jobs/accept/accept-job.ts';
@@ -9,7 +9,7 @@ import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { orderOfCommand } from '../nats/commands.ts';
 import { recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
-import type { Progress } from '../jobs/job-view.ts';
+import { currentProgress, type Progress } from '../jobs/job-view.ts';
 import { GatewayError, invalidField } from '../errors.ts';
 import { Intake } from '../uploads/take-source.ts';
 import type { FlowBook } from '../lifecycle/flows.ts';
@@ -122,9 +122,12 @@ function holds(job: Job, key: string): boolean {
 function jobAnswer(job: Job, progress?: Progress): Job {
   const { request: _, ...rest } = job;
   const shown: Job = { ...rest, requestHash: '' };
-  if (progress === undefined) return shown;
-  shown.state = progress.state === 'running' ? JobState.RUNNING : JobState.QUEUED;
-  shown.attempt = Math.max(job.attempt, progress.attempt);
-  shown.updatedAt = timestampFromMs(progress.atMs);
+  const current = currentProgress(job, progress);
+  if (current === undefined) return shown;
+  shown.state = current.state === 'running' ? JobState.RUNNING : JobState.QUEUED;
+  shown.attempt = Math.max(job.attempt, current.attempt);
+  shown.updatedAt = timestampFromMs(
+    Math.max(current.atMs, job.updatedAt === undefined ? 0 : timestampMs(job.updatedAt)),
+  );
   return shown;
 }

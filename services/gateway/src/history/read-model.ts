@@ -117,7 +117,8 @@ export function openReadModel(path: string): ReadModel {
     const { job } = data;
     if (job === undefined) return;
     const createdMs = job.createdAt === undefined ? storedMs : timestampMs(job.createdAt);
-    const updatedMs = job.updatedAt === undefined ? storedMs : timestampMs(job.updatedAt);
+    // Compared with the broker's time of a worker's progress: the earlier of two clocks hides none of it.
+    const updatedMs = Math.min(storedMs, job.updatedAt === undefined ? storedMs : timestampMs(job.updatedAt));
     const { request: _, ...rest } = job;
     const kind = jobKindName(job.kind) ?? 'unknown';
     const snapshot = toBinary(JobSchema, rest as Job);
@@ -141,7 +142,7 @@ export function openReadModel(path: string): ReadModel {
       { app: string; id: string; firstMs: number; lastMs: number; names: Set<string> }
     >();
     for (const { data, sequence, storedMs } of events) {
-      const progress = isJobId(data.messageId) ? progressOf(data) : undefined;
+      const progress = isJobId(data.messageId) ? progressOf(data, storedMs) : undefined;
       if (progress !== undefined) {
         putProgress.run(data.messageId, data.appId, sequence, progress.state, progress.attempt, progress.atMs);
       }

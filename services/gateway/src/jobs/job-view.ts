@@ -31,6 +31,11 @@ export const JobViewSchema = Type.Object(
     priority: PrioritySchema,
     createdAt: DateTime,
     updatedAt: DateTime,
+    cancelRequested: Type.Optional(
+      Type.Boolean({
+        description: 'True once somebody asked to cancel it. It ends as `cancelled` only if nothing was done by then.',
+      }),
+    ),
     traceId: Type.String(),
     result: Type.Optional(ResultSchema),
     error: Type.Optional(
@@ -70,29 +75,42 @@ export interface Progress {
   readonly atMs: number;
 }
 
-/** A worker's last word about a job, as progress. Undefined for words that say nothing about it. */
-export function progressOf(event: LifecycleEvent | undefined): Progress | undefined {
-  if (event?.createdAt === undefined) return undefined;
-  const atMs = timestampDate(event.createdAt).getTime();
-  if (Number.isNaN(atMs)) return undefined; // no time that a calendar has
+/**
+ * A worker's last event about a job, as progress; undefined when there is none. Its time is the broker's, clamped to
+ * this process's: the clock of a worker decides nothing, so one that is wrong neither hides a state nor shows tomorrow.
+ */
+export function progressOf(
+  event: LifecycleEvent | undefined,
+  storedMs: number,
+  nowMs: number = Date.now(),
+): Progress | undefined {
+  if (event === undefined) return undefined;
+  const atMs = Math.min(storedMs, nowMs);
   switch (event.event) {
-    case 'attempt':
-    case 'effect_done':
-    case 'acked':
-      return { state: 'running', attempt: event.attempt, atMs };
     case 'received':
+      return { state: 'queued', attempt: event.attempt - 1, atMs };
     case 'retry_scheduled':
-      return { state: 'queued', attempt: event.event === 'received' ? event.attempt - 1 : event.attempt, atMs };
+      return { state: 'queued', attempt: event.attempt, atMs };
     default:
-      return undefined;
+      // Whatever else a worker says (an attempt, a mail that is held), the job is in its hands.
+      return { state: 'running', attempt: event.attempt, atMs };
   }
+}
+
+/**
+ * What of a worker's progress holds for a job as it stands. All of it in the first run; after an operator's replay only
+ * what was stored later, because the events before belong to the run that failed.
+ */
+export function currentProgress(job: Job, progress: Progress | undefined): Progress | undefined {
+  if (progress === undefined || isTerminal(job.state)) return undefined;
+  return job.replays > 0 && progress.atMs < millis(job.updatedAt) ? undefined : progress;
 }
 
 /** The job as the API shows it; `progress` is merged into one that has not ended, `delivery` into one that has. */
 export function jobView(job: Job, progress?: Progress, delivery?: WebhookDelivery): JobView {
   const at = `/v1/jobs/${job.id}`;
   const ended = isTerminal(job.state);
-  const merged = ended || progress === undefined || progress.atMs < millis(job.updatedAt) ? undefined : progress;
+  const merged = currentProgress(job, progress);
   const name = merged?.state ?? stateName(job.state);
   const updatedMs = Math.max(merged?.atMs ?? 0, millis(job.updatedAt));
   const result = resultView(job);
@@ -107,6 +125,7 @@ export function jobView(job: Job, progress?: Progress, delivery?: WebhookDeliver
     createdAt: new Date(millis(job.createdAt)).toISOString(),
     updatedAt: new Date(updatedMs).toISOString(),
     traceId: job.traceId,
+    ...(job.cancelRequested ? { cancelRequested: true } : {}),
     ...(result === undefined ? {} : { result }),
     ...(job.error === undefined ? {} : { error: { code: job.error.code, detail: job.error.detail } }),
     ...(ended && delivery !== undefined ? { webhook: deliveryView(delivery) } : {}),

@@ -23,5 +23,5 @@ export async function progressOfJob(bus: Bus, job: Job): Promise<Progress | unde
   const kind = jobKindName(job.kind);
   if (kind === undefined) return undefined;
   const said = await bus.last(channels.event, { appId: jobKinds[kind].service, messageId: job.id });
-  return progressOf(said?.data);
+  return said === undefined ? undefined : progressOf(said.data, said.storedAt.getTime());
 }

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { jobKindEntries, JobResultSchema, type Failure, type JobResult } from '@sluice/contracts';
-import { fail, succeed, type JobLog } from '@sluice/jobs';
+import { cancel, fail, succeed, type JobLog } from '@sluice/jobs';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Outcome, type Pipeline } from '@sluice/pipeline';
 
@@ -15,6 +15,8 @@ interface Run {
   readonly replays: number;
   readonly result: JobResult | undefined;
   readonly failure: Failure | undefined;
+  /** Cancelling was requested, and nothing was done. */
+  readonly cancelled: boolean;
 }
 
 const settings = {
@@ -32,6 +34,7 @@ interface ResultMessage {
   readonly outcome:
     | { readonly case: 'succeeded'; readonly value: unknown }
     | { readonly case: 'failed'; readonly value: Failure }
+    | { readonly case: 'cancelled'; readonly value: unknown }
     | { readonly case: undefined; readonly value?: undefined };
 }
 
@@ -47,18 +50,20 @@ export const resultPipelines: readonly Pipeline<ResultMessage, SettleDeps>[] = j
         const work = { case: name, value: outcome.value } as JobResult['work'];
         const result = outcome.case === 'succeeded' ? create(JobResultSchema, { work }) : undefined;
         const failure = outcome.case === 'failed' ? outcome.value : undefined;
-        return settle(deps.jobs, { jobId, attempt, replays, result, failure });
+        const cancelled = outcome.case === 'cancelled';
+        return settle(deps.jobs, { jobId, attempt, replays, result, failure, cancelled });
       },
     }),
 );
 
 /** One end per run: a late or repeated result finds the job ended, or on a newer run, and changes nothing. */
-async function settle(jobs: JobLog, { jobId, result, failure, ...run }: Run): Promise<Outcome | void> {
-  if (result === undefined && failure === undefined)
+async function settle(jobs: JobLog, { jobId, result, failure, cancelled, ...run }: Run): Promise<Outcome | void> {
+  if (result === undefined && failure === undefined && !cancelled)
     return { kind: 'deadLetter', reason: 'a result without an outcome' };
-  const record = await jobs.transition(jobId, (job) =>
-    result === undefined ? fail(job, { failure: failure!, ...run }) : succeed(job, { result, ...run }),
-  );
+  const record = await jobs.transition(jobId, (job) => {
+    if (result !== undefined) return succeed(job, { result, ...run });
+    return failure === undefined ? cancel(job, run) : fail(job, { failure, ...run });
+  });
   if (record === undefined) return { kind: 'skip', reason: 'no such job' };
   return record.moved ? undefined : { kind: 'skip', reason: 'the job has ended or is on a newer run' };
 }

@@ -1,6 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { channels, ImageConvertedSchema, type ConvertImage, type ImageConverted } from '@sluice/contracts';
+import {
+  CancelledSchema,
+  channels,
+  ImageConvertedSchema,
+  type ConvertImage,
+  type ImageConverted,
+} from '@sluice/contracts';
 import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
@@ -107,6 +113,16 @@ async function convertInTime(
     clearTimeout(timer);
   }
 }
+
+/** Says that a job was cancelled with nothing done. */
+export const reportCancelled = (message: Message<ConvertImage>, context: Context<ConvertJobDeps>): Outcome =>
+  publishResult(message, context, { case: 'cancelled', value: create(CancelledSchema) });
+
+/** Whether an earlier attempt has written the PDF: its result may have been lost with its process. */
+export const isConverted = async (
+  message: Message<ConvertImage>,
+  { deps }: Context<ConvertJobDeps>,
+): Promise<boolean> => message.attempt > 1 && (await deps.store.head(message.data.outputKey)) !== undefined;
 
 type JobOutcome = Exclude<ImageConverted['outcome'], { case: undefined }>;
 

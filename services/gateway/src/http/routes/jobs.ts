@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import type { Job } from '@sluice/contracts';
-import { cancel, isTerminal } from '@sluice/jobs';
+import { JobState, type Job } from '@sluice/contracts';
+import { isTerminal, requestCancel } from '@sluice/jobs';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { ownJob, progressOfJob } from '../../jobs/own-job.ts';
@@ -178,23 +178,30 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
       config: { scope: 'jobs:write' },
       schema: {
         operationId: 'cancelJob',
-        summary: 'Cancel a job that has not ended',
+        summary: 'Ask to cancel a job that has not ended',
+        description:
+          'A request: the job ends as `cancelled` if its worker had done nothing by then, and is paid back. Otherwise it ends as it ended. Asking again changes nothing.',
         tags,
         params: JobPath,
         response: {
-          202: { description: 'The cancelled job.', content: { 'application/json': { schema: Type.Ref('Job') } } },
+          202: {
+            description: 'The job, with `cancelRequested`, or already cancelled.',
+            content: { 'application/json': { schema: Type.Ref('Job') } },
+          },
           ...problemResponses('not_found', 'job_finished'),
         },
       },
     },
     async (request, reply) => {
       const { id } = await own(request, 'leader');
-      const moved = await jobs.transition(id, cancel);
-      if (moved?.moved !== true) {
+      const asked = await jobs.transition(id, requestCancel);
+      // A repeat, because the first answer was lost, finds the request recorded or already granted.
+      const stands = asked?.moved === true || asked?.job.state === JobState.CANCELLED;
+      if (asked === undefined || !(stands || (asked.job.cancelRequested && !isTerminal(asked.job.state)))) {
         throw new GatewayError('job_finished', 'The job has ended; there is nothing to cancel.', { jobId: id });
       }
       reply.code(202);
-      return jobView(moved.job);
+      return jobView(asked.job, await progressOfJob(bus, asked.job));
     },
   );
 }

@@ -42,7 +42,9 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
   switch (job.state) {
     case JobState.ACCEPTED:
     case JobState.QUEUED:
-      return dispatch(job, context);
+      if (event.cause !== 'cancel-request') return dispatch(job, context);
+      announceCancellation(context.deps.bus.port, job.id);
+      return undefined;
     case JobState.SUCCEEDED:
     case JobState.FAILED:
     case JobState.CANCELLED:
@@ -69,7 +71,6 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 }
 
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
-  if (job.state === JobState.CANCELLED) announceCancellation(deps.bus.port, job.id);
   await deps.credits.settle(job);
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
   // A job that was given up can be sent on its way again by an operator, who needs its pictures.

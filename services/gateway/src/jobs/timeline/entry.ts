@@ -39,7 +39,7 @@ export function entryOfJob(event: JobEvent): TimelineEntry {
   const { attempt = 0, traceId = '' } = event.job ?? {};
   return {
     at: shown(event.at),
-    event: state,
+    event: event.cause === 'cancel-request' ? 'cancel_requested' : state,
     app: 'gateway',
     state,
     cause: event.cause,

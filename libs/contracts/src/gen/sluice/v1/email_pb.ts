@@ -8,7 +8,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { StructJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Failure, FailureJson } from "./failure_pb.ts";
+import type { Cancelled, CancelledJson, Failure, FailureJson } from "./failure_pb.ts";
 import { file_sluice_v1_failure } from "./failure_pb.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSJwCgxFbWFpbFJlcXVlc3QSCgoCdG8YASABKAkSEAoIdGVtcGxhdGUYAiABKAkSKgoJdmFyaWFibGVzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5hdHRhY2htZW50X2tleRgEIAEoCSJlCglTZW5kRW1haWwSDgoGam9iX2lkGAEgASgJEiYKBWVtYWlsGAIgASgLMhcuc2x1aWNlLnYxLkVtYWlsUmVxdWVzdBIPCgdhY2NvdW50GAMgASgJEg8KB3JlcGxheXMYBCABKA0iWAoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgi4QEKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIvCgtmaW5pc2hlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgFIAEoDRITCgt0cmFjZXBhcmVudBgGIAEoCRIPCgdyZXBsYXlzGAcgASgNQgkKB291dGNvbWViBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSJwCgxFbWFpbFJlcXVlc3QSCgoCdG8YASABKAkSEAoIdGVtcGxhdGUYAiABKAkSKgoJdmFyaWFibGVzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5hdHRhY2htZW50X2tleRgEIAEoCSJlCglTZW5kRW1haWwSDgoGam9iX2lkGAEgASgJEiYKBWVtYWlsGAIgASgLMhcuc2x1aWNlLnYxLkVtYWlsUmVxdWVzdBIPCgdhY2NvdW50GAMgASgJEg8KB3JlcGxheXMYBCABKA0iWAoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgijAIKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIpCgljYW5jZWxsZWQYCCABKAsyFC5zbHVpY2UudjEuQ2FuY2VsbGVkSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -247,6 +247,14 @@ export type EmailSent = Message<"sluice.v1.EmailSent"> & {
      */
     value: Failure;
     case: "failed";
+  } | {
+    /**
+     * Cancelling was requested, and nothing was done.
+     *
+     * @generated from field: sluice.v1.Cancelled cancelled = 8;
+     */
+    value: Cancelled;
+    case: "cancelled";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -292,6 +300,13 @@ export type EmailSentJson = {
    * @generated from field: sluice.v1.Failure failed = 3;
    */
   failed?: FailureJson;
+
+  /**
+   * Cancelling was requested, and nothing was done.
+   *
+   * @generated from field: sluice.v1.Cancelled cancelled = 8;
+   */
+  cancelled?: CancelledJson;
 
   /**
    * @generated from field: google.protobuf.Timestamp finished_at = 4;

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/failure.proto.
  */
 export const file_sluice_v1_failure: GenFile = /*@__PURE__*/
-  fileDesc("ChdzbHVpY2UvdjEvZmFpbHVyZS5wcm90bxIJc2x1aWNlLnYxIicKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIOCgZkZXRhaWwYAiABKAliBnByb3RvMw");
+  fileDesc("ChdzbHVpY2UvdjEvZmFpbHVyZS5wcm90bxIJc2x1aWNlLnYxIicKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIOCgZkZXRhaWwYAiABKAkiCwoJQ2FuY2VsbGVkYgZwcm90bzM");
 
 /**
  * Why a piece of work failed for good. The code is stable and machine-readable; the detail is for people.
@@ -52,4 +52,27 @@ export type FailureJson = {
  */
 export const FailureSchema: GenMessage<Failure, {jsonType: FailureJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_failure, 0);
+
+/**
+ * A piece of work that was called off before anything was done: no mail was sent, no PDF was written.
+ *
+ * @generated from message sluice.v1.Cancelled
+ */
+export type Cancelled = Message<"sluice.v1.Cancelled"> & {
+};
+
+/**
+ * A piece of work that was called off before anything was done: no mail was sent, no PDF was written.
+ *
+ * @generated from message sluice.v1.Cancelled
+ */
+export type CancelledJson = {
+};
+
+/**
+ * Describes the message sluice.v1.Cancelled.
+ * Use `create(CancelledSchema)` to create a new message.
+ */
+export const CancelledSchema: GenMessage<Cancelled, {jsonType: CancelledJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_failure, 1);
 

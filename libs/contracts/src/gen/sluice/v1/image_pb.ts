@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Failure, FailureJson } from "./failure_pb.ts";
+import type { Cancelled, CancelledJson, Failure, FailureJson } from "./failure_pb.ts";
 import { file_sluice_v1_failure } from "./failure_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/image.proto.
  */
 export const file_sluice_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKaAQoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUiXwoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSLmAQoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lKm0KB1F1YWxpdHkSFwoTUVVBTElUWV9VTlNQRUNJRklFRBAAEhAKDFFVQUxJVFlfQVVUTxABEhQKEFFVQUxJVFlfTE9TU0xFU1MQAhIQCgxRVUFMSVRZX0hJR0gQAxIPCgtRVUFMSVRZX0xPVxAEKmIKCFBhZ2VTaXplEhkKFVBBR0VfU0laRV9VTlNQRUNJRklFRBAAEhMKD1BBR0VfU0laRV9JTUFHRRABEhAKDFBBR0VfU0laRV9BNBACEhQKEFBBR0VfU0laRV9MRVRURVIQA2IGcHJvdG8z", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKaAQoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUiXwoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSKRAgoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZSptCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIQCgxRVUFMSVRZX0FVVE8QARIUChBRVUFMSVRZX0xPU1NMRVNTEAISEAoMUVVBTElUWV9ISUdIEAMSDwoLUVVBTElUWV9MT1cQBCpiCghQYWdlU2l6ZRIZChVQQUdFX1NJWkVfVU5TUEVDSUZJRUQQABITCg9QQUdFX1NJWkVfSU1BR0UQARIQCgxQQUdFX1NJWkVfQTQQAhIUChBQQUdFX1NJWkVfTEVUVEVSEANiBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.ImageOptions
@@ -400,6 +400,14 @@ export type ImageConverted = Message<"sluice.v1.ImageConverted"> & {
      */
     value: Failure;
     case: "failed";
+  } | {
+    /**
+     * Cancelling was requested, and nothing was done.
+     *
+     * @generated from field: sluice.v1.Cancelled cancelled = 8;
+     */
+    value: Cancelled;
+    case: "cancelled";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -445,6 +453,13 @@ export type ImageConvertedJson = {
    * @generated from field: sluice.v1.Failure failed = 3;
    */
   failed?: FailureJson;
+
+  /**
+   * Cancelling was requested, and nothing was done.
+   *
+   * @generated from field: sluice.v1.Cancelled cancelled = 8;
+   */
+  cancelled?: CancelledJson;
 
   /**
    * @generated from field: google.protobuf.Timestamp finished_at = 4;

@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/jobs.proto.
  */
 export const file_sluice_v1_jobs: GenFile = /*@__PURE__*/
-  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsihgQKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBCJeCghKb2JFdmVudBIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iEiYKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjYXVzZRgDIAEoCSIqCgtKb2JGaW5pc2hlZBIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiLQoOR2V0Sm9iUmVzcG9uc2USGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYipLCgdKb2JLaW5kEhgKFEpPQl9LSU5EX1VOU1BFQ0lGSUVEEAASEgoOSk9CX0tJTkRfSU1BR0UQARISCg5KT0JfS0lORF9FTUFJTBACKrIBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJKT0JfU1RBVEVfQUNDRVBURUQQARIUChBKT0JfU1RBVEVfUVVFVUVEEAISFQoRSk9CX1NUQVRFX1JVTk5JTkcQAxIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAQSFAoQSk9CX1NUQVRFX0ZBSUxFRBAFEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBipPCghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhMKD1BSSU9SSVRZX05PUk1BTBABEhQKEFBSSU9SSVRZX0VYUFJFU1MQAjJLCgpKb2JTZXJ2aWNlEj0KBkdldEpvYhIYLnNsdWljZS52MS5HZXRKb2JSZXF1ZXN0Ghkuc2x1aWNlLnYxLkdldEpvYlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
+  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsioAQKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIIl4KCEpvYkV2ZW50EhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIioKC0pvYkZpbmlzaGVkEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2IiGwoNR2V0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCSItCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iKksKB0pvYktpbmQSGAoUSk9CX0tJTkRfVU5TUEVDSUZJRUQQABISCg5KT0JfS0lORF9JTUFHRRABEhIKDkpPQl9LSU5EX0VNQUlMEAIqsgEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkpPQl9TVEFURV9BQ0NFUFRFRBABEhQKEEpPQl9TVEFURV9RVUVVRUQQAhIVChFKT0JfU1RBVEVfUlVOTklORxADEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBBIUChBKT0JfU1RBVEVfRkFJTEVEEAUSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAGKk8KCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEwoPUFJJT1JJVFlfTk9STUFMEAESFAoQUFJJT1JJVFlfRVhQUkVTUxACMksKCkpvYlNlcnZpY2USPQoGR2V0Sm9iEhguc2x1aWNlLnYxLkdldEpvYlJlcXVlc3QaGS5zbHVpY2UudjEuR2V0Sm9iUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
 
 /**
  * @generated from message sluice.v1.JobRequest
@@ -227,6 +227,13 @@ export type Job = Message<"sluice.v1.Job"> & {
    * @generated from field: uint64 charge = 19;
    */
   charge: bigint;
+
+  /**
+   * Somebody asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
+   *
+   * @generated from field: bool cancel_requested = 20;
+   */
+  cancelRequested: boolean;
 };
 
 /**
@@ -345,6 +352,13 @@ export type JobJson = {
    * @generated from field: uint64 charge = 19;
    */
   charge?: string;
+
+  /**
+   * Somebody asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
+   *
+   * @generated from field: bool cancel_requested = 20;
+   */
+  cancelRequested?: boolean;
 };
 
 /**
@@ -369,7 +383,7 @@ export type JobEvent = Message<"sluice.v1.JobEvent"> & {
   at?: Timestamp | undefined;
 
   /**
-   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel", "replay".
+   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay".
    *
    * @generated from field: string cause = 3;
    */
@@ -391,7 +405,7 @@ export type JobEventJson = {
   at?: TimestampJson;
 
   /**
-   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel", "replay".
+   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay".
    *
    * @generated from field: string cause = 3;
    */
