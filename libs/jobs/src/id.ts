@@ -7,7 +7,7 @@ const ID = /^job_[a-z2-7]{26}$/;
  * The id of the job that a request with this `Idempotency-Key` makes: the same for the same account and key, so a
  * repeated request meets its own job whatever crashed in between, and unguessable without the key.
  *
- * @param generation 0 for the first use; one higher each time the key is used again after its 24 hours.
+ * @param generation Tells the uses of a key apart that are no repeats of each other.
  */
 export function jobIdFor(account: string, key: string, generation = 0): string {
   const digest = createHash('sha256').update(`${account.length}:${account}${generation}:${key}`).digest();

@@ -4,6 +4,7 @@ import { buckets, openBucket, type Bus, type PipelineHostSettings } from '@sluic
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
+import { checkKeysAreKept } from './jobs/accept/idempotency.ts';
 import type { AccessSettings } from './accounts/access.ts';
 import { openKeyRing } from './accounts/api-keys.ts';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
@@ -91,6 +92,7 @@ const MAX_LOOP_LAG_MS = 500;
 export async function openGround(parts: GatewayParts): Promise<Ground> {
   const { bus, log, settings, metrics, now = Date.now } = parts;
   const access = await openAccess(parts, now);
+  await checkKeysAreKept(bus);
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.

@@ -6,6 +6,7 @@ import { buckets, openBucket } from '@sluice/messaging';
 import { isTerminal, jobIdFor, jobLog, newJobId, stateName } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob, type AcceptDeps } from '../src/jobs/accept/accept-job.ts';
+import { keyGeneration } from '../src/jobs/accept/idempotency.ts';
 import { emailOrder } from '../src/jobs/accept/email-request.ts';
 import { createKey } from '../src/accounts/api-keys.ts';
 import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
@@ -96,7 +97,7 @@ describe('a job', () => {
     expect((await poor.mail()).status).toBe(202);
     const refused = await poor.mail('poor@example.test', { 'idempotency-key': 'k1' });
     expect(refused).toMatchObject({ status: 402, body: { code: 'insufficient_credits' } });
-    expect(await jobLog(rig.bus).read(jobIdFor('poor', 'k1'))).toBeUndefined();
+    expect(await jobLog(rig.bus).read(jobIdFor('poor', 'k1', keyGeneration(Date.now())))).toBeUndefined();
     expect(await poor.balance()).toBe(1);
   });
 
@@ -246,7 +247,7 @@ describe('the ledger', () => {
   test('charges a request that is repeated after such a crash once', async () => {
     await grant(rig.bus, 'again', 10, '', Date.now());
     const deps: AcceptDeps = { log: jobLog(rig.bus), now: Date.now, credits: open() };
-    await deps.credits!.charge('again', jobIdFor('again', 'crashed'), 2);
+    await deps.credits!.charge('again', jobIdFor('again', 'crashed', keyGeneration(Date.now())), 2);
     const { repeated, job } = await acceptJob(deps, order('again@example.test', 'again'), 'crashed');
     expect([repeated, job.charge > 0n]).toEqual([false, true]);
     expect(await check('again', HOUR_MS)).toEqual({ reversed: 1, claimed: 1 });
@@ -316,7 +317,7 @@ describe('the ledger', () => {
         const key = `crowd-${i}`;
         const asked =
           i % 7 === 0
-            ? [replicas[i % 3]!.charge(name, jobIdFor(name, key), 2)]
+            ? [replicas[i % 3]!.charge(name, jobIdFor(name, key, keyGeneration(Date.now())), 2)]
             : [replicas[i % 3]!, ...(i % 3 === 0 ? [replicas[(i + 1) % 3]!] : [])].map((credits) =>
                 acceptJob({ log, now: Date.now, credits }, order(to, name), key),
               );
@@ -329,7 +330,7 @@ describe('the ledger', () => {
     );
     expect(refused).toBeGreaterThan(0);
     const stateOf = async (_: unknown, i: number) =>
-      (await log.read(jobIdFor(name, `crowd-${i}`), 'leader'))?.job.state;
+      (await log.read(jobIdFor(name, `crowd-${i}`, keyGeneration(Date.now())), 'leader'))?.job.state;
     const ended = await eventually(
       () => Promise.all(Array.from({ length: requests }, stateOf)),
       (states) => states.every((state) => state === undefined || isTerminal(state)),

@@ -1,11 +1,35 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { jobIdFor, newJobId, type JobLog, type JobRecord } from '@sluice/jobs';
+import type { Bus } from '@sluice/messaging';
 import { GatewayError, invalidField } from '../../errors.ts';
 
-/** How long a key is honoured. After that it is as new. */
-export const KEY_LIFE_MS = 24 * 60 * 60_000;
-// JOBS keeps a week, so a key can be found in at most this many lives before it is new.
-const GENERATIONS = 9;
+const DAY_MS = 24 * 60 * 60_000;
+/** How long a key is honoured, from the acceptance of its job. After that it is as new. */
+export const KEY_LIFE_MS = DAY_MS;
+/**
+ * How many days before today a key that is still honoured can have been used first: its life, and another day for a
+ * request that was admitted before midnight and accepted after.
+ */
+const DAYS_BACK = KEY_LIFE_MS / DAY_MS + 1;
+
+/** A key has one id per day of its first use, so an id never comes back, however long everything keyed by it is kept. */
+export const keyGeneration = (nowMs: number): number => Math.floor(nowMs / DAY_MS);
+
+/**
+ * Refuses to start on a `JOBS` stream that forgets jobs before their keys are over: the repeat of a request would then
+ * make a second job.
+ *
+ * @throws {Error}
+ */
+export async function checkKeysAreKept(bus: Bus): Promise<void> {
+  const { max_age } = (await bus.jsm.streams.info('JOBS')).config;
+  const keptMs = max_age / 1e6;
+  if (max_age > 0 && keptMs < KEY_LIFE_MS) {
+    throw new Error(
+      `JOBS keeps jobs for ${keptMs} ms, and an Idempotency-Key is honoured for ${KEY_LIFE_MS} ms: raise its max_age`,
+    );
+  }
+}
 
 /** Where a request with a key stands before it is carried out. */
 export interface Admission {
@@ -20,13 +44,14 @@ export interface Admission {
  */
 export async function admit(log: JobLog, account: string, key: string | undefined, nowMs: number): Promise<Admission> {
   if (key === undefined) return { jobId: newJobId(), existing: undefined };
-  for (let generation = 0; generation < GENERATIONS; generation += 1) {
-    const jobId = jobIdFor(account, key, generation);
-    // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
-    const existing = await log.read(jobId);
-    if (existing === undefined || isFresh(existing, nowMs)) return { jobId, existing };
-  }
-  throw new Error('an Idempotency-Key has more past lives than JOBS can remember');
+  const today = keyGeneration(nowMs);
+  // Generation 0 is the first use of a key in versions that counted uses.
+  const generations = [...Array.from({ length: DAYS_BACK + 1 }, (_, days) => today - days), 0];
+  const ids = generations.map((generation) => jobIdFor(account, key, generation));
+  // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
+  const found = await Promise.all(ids.map((jobId) => log.read(jobId)));
+  const existing = found.find((record) => record !== undefined && isFresh(record, nowMs)) ?? found[0];
+  return { jobId: existing?.job.id ?? ids[0]!, existing };
 }
 
 const isFresh = ({ job }: JobRecord, nowMs: number): boolean =>
