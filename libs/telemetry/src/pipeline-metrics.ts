@@ -7,6 +7,7 @@ import { registerGauge, type MetricsRegistry } from './registry.ts';
 
 /** What of a running pipeline the gauges read at scrape time. */
 export interface Watched {
+  readonly state: State;
   snapshot(): Snapshot;
   health(): Health;
 }
@@ -75,7 +76,6 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   const prefetch = gauge(metricNames.prefetch, 'Messages held beyond concurrency, adapted to their speed.');
   const missing = gauge(metricNames.sourceMissing, '1 while a consumer is missing.', 'stream', 'consumer');
   const breaker = gauge(metricNames.breakerOpen, '1 while the breaker keeps the pipeline from pulling.');
-  const state = gauge(metricNames.state, '1 for the state the pipeline is in.', 'state');
 
   const watched = new Map<string, Watched>();
   watchedGauge(metricNames.inFlight, 'Handlers running now.', (each) => each.snapshot().inFlight);
@@ -84,6 +84,17 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
   watchedGauge(metricNames.parked, 'Retries that are not due yet.', (each) => each.snapshot().parked);
   watchedGauge(metricNames.healthy, '1 while the pipeline makes progress.', (each) => (each.health().ok ? 1 : 0));
+  registerGauge(registry, {
+    name: metricNames.state,
+    help: '1 for the state the pipeline is in.',
+    labelNames: ['pipeline', 'state'],
+    // Read, not recorded: the states that a pipeline went through before it was watched would be missing.
+    collect() {
+      for (const [pipeline, running] of watched) {
+        for (const state of states) this.set({ pipeline, state }, state === running.state ? 1 : 0);
+      }
+    },
+  });
 
   function watchedGauge(name: string, help: string, read: (running: Watched) => number): void {
     registerGauge(registry, {
@@ -173,8 +184,6 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         breaker.set({ pipeline }, 0);
         return;
       case 'state.changed':
-        for (const name of states) state.set({ pipeline, state: name }, name === event.to ? 1 : 0);
-        return;
       case 'message.alreadyHeld':
       case 'heartbeats.sent':
       case 'pull.requested':
@@ -191,7 +200,6 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
     watch(pipeline, running) {
       watched.set(pipeline, running);
       // Series that exist from the first scrape on: a rate over a counter that appears with its first event misses it.
-      for (const name of states) state.set({ pipeline, state: name }, 0);
       for (const each of [
         retries,
         redelivered,

@@ -1,5 +1,5 @@
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
-import type { Message, PipelineEvent, Snapshot } from '@sluice/pipeline';
+import type { Message, PipelineEvent, Snapshot, State } from '@sluice/pipeline';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   currentTraceId,
@@ -234,13 +234,26 @@ describe('the numbers of a pipeline', () => {
   test('and from its snapshot, read when somebody asks', async () => {
     const engine = start();
     const none = { buffered: 0, requested: 0, unconfirmedAcks: 0, parked: 0 };
+    let state: State = 'running';
     engine.watch('url_to_pdf', {
+      // It was running before it was watched: the host starts a pipeline first.
+      get state() {
+        return state;
+      },
       snapshot: () => ({ ...none, inFlight: 3 }) as Snapshot,
       health: () => ({ ok: true, reason: undefined, silentMs: 0 }),
     });
     const text = await engine.registry.metrics();
     expect(text).toContain('pipeline_messages_in_flight{pipeline="url_to_pdf",service="image"} 3');
     expect(text).toContain('pipeline_healthy{pipeline="url_to_pdf",service="image"} 1');
+    const stateLine = (name: State, value: number): string =>
+      `pipeline_state{pipeline="url_to_pdf",state="${name}",service="image"} ${value}`;
+    expect(text).toContain(stateLine('running', 1));
+    expect(text).toContain(stateLine('paused', 0));
+    state = 'paused';
+    const later = await engine.registry.metrics();
+    expect(later).toContain(stateLine('running', 0));
+    expect(later).toContain(stateLine('paused', 1));
   });
 
   test('a scraper parses them: OpenMetrics ends with its mark and counters end in _total', async () => {
