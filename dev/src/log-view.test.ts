@@ -22,6 +22,19 @@ describe('a log line for a person', () => {
     );
   });
 
+  test('fits the width: a list is a number, further fields go to a line of their own', () => {
+    const created = Array.from({ length: 27 }, (_, n) => `STREAM_${n}`);
+    const lines: string[] = [];
+    const view = createLogView((line) => lines.push(...plain(line).split('\n')));
+    view('gateway', JSON.stringify({ msg: 'topology provisioned', created, updated: ['JOBS'] }));
+    expect(lines).toEqual(['gateway   topology provisioned created=27 entries updated=["JOBS"]']);
+    lines.length = 0;
+    view('gateway', JSON.stringify({ msg: 'm', ...Object.fromEntries(created.map((name) => [name, 'a value'])) }));
+    expect(lines.length).toBeGreaterThan(1);
+    expect(lines.every((line) => line.length <= 120)).toBe(true);
+    expect(lines.join(' ').match(/STREAM_\d+=a value/g)).toHaveLength(27);
+  });
+
   test('is given through as it came when it is no JSON', () => {
     expect(readable('Segmentation fault')).toBe('Segmentation fault');
     expect(readable('{ not json')).toBe('{ not json');

@@ -113,7 +113,7 @@ describe('the OTLP receiver', () => {
       '',
       '    +0.0 ms    20.0 ms  gateway  POST /v1/images',
       '    +5.0 ms     3.0 ms  gateway  └─ publish image.convert.url',
-      '    +9.0 ms     1.50 s  image       └─ process image.convert.url  ⇠ linked to publish image.convert.url (gateway)',
+      '    +9.0 ms     1.50 s  image       └─ process image.convert.url  ⇠ publish image.convert.url',
       '    +1.40 s    40.0 ms  image          └─ S3 PutObject  ✗ error SlowDown',
       '',
       `${receiver.url}/trace/${TRACE}`,

@@ -27,7 +27,7 @@ export function traceTree(spans: readonly SpanRecord[]): readonly TraceNode[] {
 
 /**
  * One trace as text: a line a span with its offset, duration and service, children under their parent, and on a
- * consumer's line the spans it is linked to.
+ * consumer's line, after `⇠`, the spans it is linked to.
  */
 export function renderTraceTree(spans: readonly SpanRecord[]): string {
   if (spans.length === 0) return 'no spans';
@@ -71,14 +71,14 @@ function notes({ span, orphan }: TraceNode, bySpanId: ReadonlyMap<string, SpanRe
       found.push(`retry in ${formatMs(Number(event.attributes['sluice.delay_ms']))}`);
     if (event.name === 'dead lettered') found.push(`dead lettered: ${String(event.attributes['sluice.reason'])}`);
   }
-  for (const link of span.links) found.push(styleText('gray', `⇠ linked to ${linkName(link, span, bySpanId)}`));
+  for (const link of span.links) found.push(styleText('gray', `⇠ ${linkName(link, span, bySpanId)}`));
   if (orphan) found.push(styleText('yellow', '(its parent has not arrived)'));
   return found.length === 0 ? '' : `  ${found.join('  ')}`;
 }
 
 function linkName(link: SpanLink, from: SpanRecord, bySpanId: ReadonlyMap<string, SpanRecord>): string {
   const target = bySpanId.get(link.spanId);
-  if (target !== undefined) return `${target.name} (${target.service})`;
+  if (target !== undefined) return target.name;
   return link.traceId === from.traceId ? `span ${link.spanId}` : `trace ${link.traceId}`;
 }
 
