@@ -1,0 +1,26 @@
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+
+const root = join(import.meta.dirname, '..');
+const { packages: patterns } = parse(readFileSync(join(root, 'pnpm-workspace.yaml'), 'utf8')) as { packages: string[] };
+const packages = globSync(
+  patterns.map((pattern) => `${pattern}/package.json`),
+  { cwd: root },
+)
+  .map((file) => dirname(file))
+  .toSorted((a, b) => a.localeCompare(b, 'en'));
+
+describe('every package of the workspace', () => {
+  test.each(packages)('%s extends tsconfig.base.json', (folder) => {
+    const config = JSON.parse(readFileSync(join(root, folder, 'tsconfig.json'), 'utf8')) as { extends?: string };
+    expect(relative(root, join(root, folder, config.extends ?? ''))).toBe('tsconfig.base.json');
+  });
+
+  test('is named in the Dockerfile, whose install would miss it otherwise', () => {
+    const dockerfile = readFileSync(join(root, 'Dockerfile'), 'utf8');
+    const copied = [...dockerfile.matchAll(/^COPY (\S+)\/package\.json /gm)].map(([, folder = '']) => folder);
+    expect(copied.toSorted((a, b) => a.localeCompare(b, 'en'))).toEqual(packages);
+  });
+});
