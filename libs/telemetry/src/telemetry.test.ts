@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   currentTraceId,
   currentTraceparent,
@@ -68,6 +68,15 @@ describe('tracing', () => {
     const [publish, process] = spans.getFinishedSpans();
     expect(process?.spanContext().traceId).toBe(publish?.spanContext().traceId);
     expect(process?.parentSpanContext?.spanId).toBe(publish?.spanContext().spanId);
+  });
+
+  test('has an id without a receiver too: logs and jobs name it', async () => {
+    start({ spanProcessors: [] });
+    await withSpan('request', {}, () => {
+      expect(currentTraceId()).toMatch(/^(?!0+$)[0-9a-f]{32}$/);
+      expect(injectHeaders()['traceparent']).toContain(currentTraceId());
+      return Promise.resolve();
+    });
   });
 
   test('reads headers of any spelling, from a map with several values and from a plain object', () => {
@@ -172,6 +181,17 @@ describe('shipping', () => {
     expect(logs).toContain('"body":{"stringValue":"failed"}');
     expect(logs).toContain('"severityText":"error"');
     for (const body of [spans, logs]) expect(body).toContain(`"traceId":"${traceId}"`);
+  });
+
+  test('nothing is sent where OTEL_* variables point to: the settings of the service decide', async () => {
+    const { received, url } = await receiver();
+    vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', url).stubEnv('OTEL_METRICS_EXPORTER', 'otlp');
+    const { telemetry } = start();
+    telemetry.log.info('a line');
+    await withSpan('request', {}, () => Promise.resolve());
+    await telemetry.shutdown();
+    vi.unstubAllEnvs();
+    expect(received).toEqual([]);
   });
 
   test('a receiver that is not there costs one log line and a counter, never an error', async () => {

@@ -1,16 +1,15 @@
 import { hostname } from 'node:os';
-import { context, diag, DiagLogLevel, propagation, trace } from '@opentelemetry/api';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { context, diag, DiagLogLevel, logs, propagation, trace } from '@opentelemetry/api';
 import { setGlobalErrorHandler, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-http';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
-import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs';
+import { BatchLogRecordProcessor, type LogRecordProcessor } from '@opentelemetry/sdk-logs';
+import { NodeSDK } from '@opentelemetry/sdk-node';
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
   TraceIdRatioBasedSampler,
-  TracerProvider,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace';
 import {
@@ -61,6 +60,12 @@ export interface Telemetry {
 /** Spans and log records waiting to be sent, at most: some megabytes. Beyond that they are dropped, work goes on. */
 const QUEUE_LIMIT = 4096;
 const EXPORT_TIMEOUT_MS = 5000;
+const DISCARD: SpanProcessor = {
+  onStart: () => {},
+  onEnd: () => {},
+  forceFlush: () => Promise.resolve(),
+  shutdown: () => Promise.resolve(),
+};
 
 /**
  * Starts tracing, metrics and logs of this process and registers them as OpenTelemetry's globals. Once per process.
@@ -73,27 +78,33 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   const registry = createRegistry(options.service);
   const counts = countExports(registry);
 
-  const logs = options.otlpEndpoint === undefined ? undefined : logShipping(resource, options.otlpEndpoint, counts);
+  const endpoint = options.otlpEndpoint;
+  const spanProcessors = [
+    ...(options.spanProcessors ?? []),
+    ...(endpoint === undefined ? [] : [spanShipping(endpoint, counts)]),
+  ];
+  // Everything is given: what is absent, the SDK would take from OTEL_* variables, with exporters of its own defaults.
+  const sdk = new NodeSDK({
+    resource,
+    autoDetectResources: false,
+    instrumentations: [],
+    textMapPropagator: new W3CTraceContextPropagator(),
+    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.sampleRatio ?? 1) }),
+    spanLimits: { attributeValueLengthLimit: 1024, linkCountLimit: 128, eventCountLimit: 64 },
+    // Without any processor the SDK registers no tracer, and spans would have no trace ids to write into logs and jobs.
+    spanProcessors: spanProcessors.length === 0 ? [DISCARD] : spanProcessors,
+    logRecordProcessors: endpoint === undefined ? [] : [logShipping(endpoint, counts)],
+    metricReaders: [],
+  });
+  sdk.start();
   const stdout = options.logTo ?? destination({ dest: 1, sync: true });
   const log = createLogger({
     service: options.service,
     instance,
     level: options.logLevel ?? 'info',
-    sinks: logs === undefined ? [stdout] : [stdout, otlpLineSink(logs.getLogger('sluice'))],
+    sinks: endpoint === undefined ? [stdout] : [stdout, otlpLineSink(logs.getLogger('sluice'))],
   });
 
-  const provider = new TracerProvider({
-    resource,
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.sampleRatio ?? 1) }),
-    spanLimits: { attributeValueLengthLimit: 1024, linkCountLimit: 128, eventCountLimit: 64 },
-    spanProcessors: [
-      ...(options.spanProcessors ?? []),
-      ...(options.otlpEndpoint === undefined ? [] : [spanShipping(options.otlpEndpoint, counts)]),
-    ],
-  });
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
-  trace.setGlobalTracerProvider(provider);
   complainSparsely(log);
 
   registerPublishMetrics(registry);
@@ -105,9 +116,10 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     registry,
     shutdown() {
       stopping ??= within(options.shutdownTimeoutMs ?? 3000, async () => {
-        await Promise.allSettled([provider.shutdown(), logs?.shutdown()]);
+        await sdk.shutdown().catch(() => {});
       }).then(() => {
         trace.disable();
+        logs.disable();
         propagation.disable();
         context.disable();
         diag.disable();
@@ -146,7 +158,7 @@ function spanShipping(endpoint: string, counts: ExportCounts): SpanProcessor {
   };
 }
 
-function logShipping(resource: Resource, endpoint: string, counts: ExportCounts): LoggerProvider {
+function logShipping(endpoint: string, counts: ExportCounts): LogRecordProcessor {
   const exporter = new OTLPLogExporter({ url: signalUrl(endpoint, 'logs'), timeoutMillis: EXPORT_TIMEOUT_MS });
   const processor = new BatchLogRecordProcessor({
     exporter: counts.logs(exporter),
@@ -154,19 +166,14 @@ function logShipping(resource: Resource, endpoint: string, counts: ExportCounts)
     scheduledDelayMillis: 1000,
     exportTimeoutMillis: EXPORT_TIMEOUT_MS,
   });
-  return new LoggerProvider({
-    resource,
-    processors: [
-      {
-        onEmit(record) {
-          counts.offered('logs');
-          processor.onEmit(record);
-        },
-        forceFlush: () => processor.forceFlush(),
-        shutdown: () => processor.shutdown(),
-      },
-    ],
-  });
+  return {
+    onEmit(record) {
+      counts.offered('logs');
+      processor.onEmit(record);
+    },
+    forceFlush: () => processor.forceFlush(),
+    shutdown: () => processor.shutdown(),
+  };
 }
 
 function signalUrl(endpoint: string, signal: 'traces' | 'logs'): string {
