@@ -1,4 +1,5 @@
 import type { StackUrls } from '@sluice/cli';
+import { jobKindEntries, type JobKindName, type jobKinds } from '@sluice/contracts';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +11,11 @@ import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
 import { startSmtpSink, type SmtpSink, type StartSmtpSinkOptions } from './smtp/sink.ts';
 import { writableFolder } from './writable.ts';
+
+/** The services that work on jobs, in the order of the registry of job kinds. */
+const jobServices = [...new Set(jobKindEntries.map(([, { service }]) => service as JobService))];
+/** Those without a port of their own in `devPorts`. */
+const furtherServices = jobServices.filter((service) => service !== 'image' && service !== 'email');
 
 /** The ports `pnpm dev` serves on; a free one each when the stack is started for a test or the demo. */
 export const devPorts = {
@@ -26,6 +32,8 @@ export const devPorts = {
   clientOps: 9103,
   /** And the following ones for more replicas. */
   imageOps: 9110,
+  /** And the following ones, for the other services of the registry of job kinds in its order. */
+  furtherOps: 9130,
 };
 
 export type DevPorts = typeof devPorts;
@@ -81,7 +89,8 @@ export interface StackOptions {
   readonly services?: readonly ServiceName[];
 }
 
-export type ServiceName = 'gateway' | 'email' | 'image' | 'client';
+type JobService = (typeof jobKinds)[JobKindName]['service'];
+export type ServiceName = 'gateway' | 'client' | JobService;
 
 /** A running system. */
 export interface Stack {
@@ -115,7 +124,7 @@ const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const progress = options.onProgress ?? (() => {});
-  const wanted = options.services ?? ['gateway', 'email', 'image', 'client'];
+  const wanted: readonly ServiceName[] = options.services ?? ['gateway', ...jobServices, 'client'];
   const replicas = options.imageReplicas ?? 1;
   const { ports, signal } = options;
   if (ports !== undefined) await assertPortsFree(ports, replicas);
@@ -242,6 +251,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     progress(`starting ${wanted.filter((name) => name !== 'gateway').join(', ')}`);
     if (options.splitGateway === true) await launch('gateway', 'gateway-worker', await freePort(), { ROLE: 'worker' });
     if (wanted.includes('email')) await launch('email', 'email', await port('emailOps'));
+    for (const [index, service] of furtherServices.entries()) {
+      const opsPort = ports === undefined ? await freePort() : ports.furtherOps + index;
+      if (wanted.includes(service)) await launch(service, service, opsPort);
+    }
     if (wanted.includes('client')) await launch('client', 'client', await port('clientOps'));
     if (wanted.includes('image')) {
       for (let n = 1; n <= replicas; n += 1) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { channels, subject, templateOf } from './catalogue.ts';
+import { jobKindEntries } from './job-kinds.ts';
 
 describe('the catalogue of channels', () => {
   test('gives every subject to exactly one channel', () => {
@@ -11,10 +12,12 @@ describe('the catalogue of channels', () => {
     const prefix: Record<string, RegExp> = {
       JOBS: /^jobs\./,
       USERS: /^user\./,
-      IMAGES: /^image\.convert\./,
-      IMAGES_EXPRESS: /^image\.express\./,
-      EMAILS: /^email\.send\./,
-      EMAILS_EXPRESS: /^email\.express\./,
+      ...Object.fromEntries(
+        jobKindEntries.flatMap(([, { service, lanes }]) => [
+          [lanes.normal, new RegExp(`^${service}\\.(?!express\\.)`)],
+          [lanes.express, new RegExp(`^${service}\\.express\\.`)],
+        ]),
+      ),
       CLIENTS: /^client\./,
       EVENTS: /^events\./,
       WEBHOOKS: /^webhook\./,
