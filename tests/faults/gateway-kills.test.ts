@@ -11,7 +11,7 @@ import { startStack, type Stack } from '@sluice/dev';
 import { jobIdFor, jobLog, stateName } from '@sluice/jobs';
 import { connectNats, createBus, type Bus } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openCredits } from '../../services/gateway/src/credits/credits.ts';
+import { creditsOff, openCredits } from '../../services/gateway/src/credits/credits.ts';
 import { statement } from '../../services/gateway/src/credits/ledger.ts';
 import { drained, settled, violations } from './invariants.ts';
 import { killAtRandom, seededRandom } from './kills.ts';
@@ -100,7 +100,10 @@ function* requests(pictures: { small: Buffer; large: Buffer; cut: Buffer }, rand
 async function afterTheGrace(): Promise<number> {
   const graceMs = 600_000;
   const now = (): number => Date.now() + graceMs;
-  const credits = openCredits({ bus, jobs: jobLog(bus), now }, { prices, graceMs });
+  const credits = openCredits(
+    { bus, jobs: jobLog(bus), now },
+    { prices: { ...creditsOff.prices, ...prices }, graceMs },
+  );
   let reversed = 0;
   for (const account of Object.keys(grants)) {
     for await (const posted of statement(bus, account)) {

@@ -10,11 +10,12 @@ import { keyGeneration } from '../src/jobs/accept/idempotency.ts';
 import { emailOrder } from '../src/jobs/accept/email-request.ts';
 import { createKey } from '../src/accounts/api-keys.ts';
 import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
+import { pricesFrom } from '../src/jobs/kinds/index.ts';
 import { grant, statement } from '../src/credits/ledger.ts';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
-const prices = { image: 5, email: 2 };
+const prices = { ...pricesFrom(() => 0), image: 5, email: 2 };
 const settings: CreditSettings = { prices, graceMs: 60_000 };
 /** What the workers of a test do with a mail, by its recipient. */
 const fails = 'fails@example.test';

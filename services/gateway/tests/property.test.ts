@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { png } from './pictures.ts';
 import { populate, type World } from './populate.ts';
+import { pricesFrom } from '../src/jobs/kinds/index.ts';
 import { startRig, type Call, type Rig } from './rig.ts';
 
 /**
@@ -40,7 +41,7 @@ let world: World;
 beforeAll(async () => {
   rig = await startRig({
     settings: {
-      credits: { prices: { image: 5, email: 2 }, graceMs: 600_000 },
+      credits: { prices: { ...pricesFrom(() => 0), image: 5, email: 2 }, graceMs: 600_000 },
       // Nobody works here: a backlog that grows must not be an answer.
       pressure: { maxBacklog: 1_000_000, maxWaitMs: Infinity, isBehind: () => false },
     },

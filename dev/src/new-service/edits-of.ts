@@ -1,0 +1,158 @@
+import { devPorts } from '../stack.ts';
+import type { Edit } from './edits.ts';
+import type { KindNames } from './names.ts';
+
+/** The kinds after image and email have ops ports from `devPorts.furtherOps` on, in the order of the registry. */
+const FIRST_FURTHER_OPS_PORT = devPorts.furtherOps;
+const FIRST_FURTHER_KIND = 3;
+
+/** Where a kind is entered, file by file. `number` is its number on the wire, in the enum and in both oneofs. */
+export function editsOf(
+  { name, type, upper }: KindNames,
+  number: { kind: number; request: number; result: number },
+): readonly Edit[] {
+  const contracts = 'libs/contracts/src';
+  const gateway = 'services/gateway/src';
+  const before = (file: string, at: string, insert: string): Edit => ({ file, at, insert, where: 'before' });
+  const after = (file: string, at: string, insert: string): Edit => ({ file, at, insert, where: 'after' });
+  return [
+    after('protos/sluice/v1/jobs.proto', 'import "sluice/v1/image.proto";\n', `import "sluice/v1/${name}.proto";\n`),
+    after('protos/sluice/v1/jobs.proto', '  JOB_KIND_EMAIL = 2;\n', `  JOB_KIND_${upper} = ${number.kind};\n`),
+    after(
+      'protos/sluice/v1/jobs.proto',
+      '    EmailRequest email = 2;\n',
+      `    ${type}Request ${name} = ${number.request};\n`,
+    ),
+    after(
+      'protos/sluice/v1/jobs.proto',
+      '    EmailResult email = 2;\n',
+      `    ${type}Result ${name} = ${number.result};\n`,
+    ),
+
+    before(`${contracts}/catalogue.ts`, "  | 'CLIENTS'\n", `  | '${upper}'\n  | '${upper}_EXPRESS'\n`),
+    before(
+      `${contracts}/catalogue.ts`,
+      'import {\n  ConvertImageRequestSchema,',
+      `import { ${type}DoneSchema, ${type}WorkSchema } from './gen/sluice/v1/${name}_pb.ts';\n`,
+    ),
+    before(
+      `${contracts}/catalogue.ts`,
+      '  clientImageConverted: channel(',
+      `  ${name}Work: channel('${name}.work.run', '${upper}', ${type}WorkSchema, 'work: ${name}'),
+  ${name}WorkExpress: channel('${name}.express.run', '${upper}_EXPRESS', ${type}WorkSchema, 'the express lane of it'),
+  ${name}Done: channel('user.${name}.done', 'USERS', ${type}DoneSchema, 'result of ${name} work'),
+  client${type}Done: channel('client.${name}.done', 'CLIENTS', JobFinishedSchema, 'callback: a job of ${name} ended'),
+
+`,
+    ),
+    before(
+      `${contracts}/job-kinds.ts`,
+      '} as const satisfies Record<JobKindName, JobKindSpec>;',
+      `  ${name}: {
+    value: JobKind.${upper},
+    about: '${name} work',
+    service: '${name}',
+    lanes: { normal: '${upper}', express: '${upper}_EXPRESS' },
+    sources: [{ consumer: '${name}_worker', normal: channels.${name}Work, express: channels.${name}WorkExpress }],
+    result: { channel: channels.${name}Done, consumer: '${name}_done' },
+    callback: channels.client${type}Done,
+  },
+`,
+    ),
+    before(
+      `${contracts}/index.ts`,
+      'export {\n  ConvertImageRequestSchema,',
+      `export {
+  ${type}DoneSchema,
+  ${type}RequestSchema,
+  ${type}WorkSchema,
+  type ${type}Done,
+  type ${type}Request,
+  type ${type}Work,
+} from './gen/sluice/v1/${name}_pb.ts';
+`,
+    ),
+
+    before(
+      `${gateway}/jobs/kinds/index.ts`,
+      "import type { KindRules } from './kind.ts';",
+      `import { ${name}Kind } from './${name}.ts';\n`,
+    ),
+    after(`${gateway}/jobs/kinds/index.ts`, '  email: emailKind,\n', `  ${name}: ${name}Kind,\n`),
+    before(
+      `${gateway}/api.ts`,
+      "import { jobRoutes } from './http/routes/jobs.ts';",
+      `import { ${name}Routes } from './http/routes/${name}.ts';\n`,
+    ),
+    after(`${gateway}/api.ts`, '  emailRoutes(app, deps);\n', `  ${name}Routes(app, deps);\n`),
+
+    before('Dockerfile', 'COPY bench/package.json bench/', `COPY services/${name}/package.json services/${name}/\n`),
+    before(
+      'docker-compose.yml',
+      '  client:\n    <<: *work\n',
+      `  ${name}:
+    <<: *work
+    build: { context: ., args: { SERVICE: ${name} } }
+    image: sluice-${name}
+    environment: *service-env
+    mem_limit: 256m
+    depends_on:
+      gateway: { condition: service_healthy }
+
+`,
+    ),
+    before(
+      'o11y/prometheus/prometheus.yml',
+      '  - job_name: client\n',
+      `  - job_name: ${name}\n    dns_sd_configs: [{ names: [${name}], type: A, port: 9464, refresh_interval: 5s }]\n`,
+    ),
+    before(
+      'o11y/prometheus/dev.yml',
+      '  - job_name: client\n',
+      `  - job_name: ${name}\n    static_configs: [{ targets: ['127.0.0.1:${FIRST_FURTHER_OPS_PORT + number.kind - FIRST_FURTHER_KIND}'] }]\n`,
+    ),
+    after(
+      'o11y/prometheus/rules/services.yml',
+      'or absent(up{job="client"} == 1)\n',
+      `            or absent(up{job="${name}"} == 1)\n`,
+    ),
+    before(
+      'o11y/prometheus/tests/services.yml',
+      `      - { series: 'up{job="client",instance="client:9464"}', values: '1x200' }\n`,
+      `      - { series: 'up{job="${name}",instance="${name}:9464"}', values: '1x200' }\n`,
+    ),
+    before('o11y/prometheus/rules/pipelines.yml', '|CLIENTS"}) > 900', `|${upper}`),
+    before(
+      'o11y/src/dashboards/index.ts',
+      "import { node } from './node.ts';",
+      `import { ${name} } from './${name}.ts';\n`,
+    ),
+    before('o11y/src/dashboards/index.ts', ', logs];', `, ${name}`),
+    before(
+      'deploy/nats/users.conf',
+      'MAY_CLIENT = {',
+      `MAY_${upper} = {
+  publish: [
+    "user.${name}.done", "events.${name}.*", "dlq.${upper}.*", "dlq.${upper}_EXPRESS.*"
+    "$JS.API.CONSUMER.INFO.${upper}.*", "$JS.API.CONSUMER.INFO.${upper}_EXPRESS.*"
+    "$JS.API.CONSUMER.MSG.NEXT.${upper}.*", "$JS.API.CONSUMER.MSG.NEXT.${upper}_EXPRESS.*"
+    "$JS.ACK.${upper}.>", "$JS.ACK.${upper}_EXPRESS.>", "$JS.ACK.*.*.${upper}.>", "$JS.ACK.*.*.${upper}_EXPRESS.>"
+    # Whether a job was cancelled meanwhile.
+    "$JS.API.DIRECT.GET.JOBS.>"
+    # Which pipelines an operator paused.
+    "$JS.API.STREAM.CREATE.KV_pipelines", "$JS.API.STREAM.INFO.KV_pipelines", "$JS.FC.KV_pipelines.>", "$JS.FC.*.*.KV_pipelines.>"
+    "$JS.API.CONSUMER.CREATE.KV_pipelines.>", "$JS.API.CONSUMER.DELETE.KV_pipelines.>"
+    "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.DLQ", "$JS.API.STREAM.INFO.${upper}", "$JS.API.STREAM.INFO.${upper}_EXPRESS"
+  ]
+  subscribe: ["_INBOX_${name}.>", "control.cancel.*"]
+}
+
+`,
+    ),
+    before(
+      'deploy/nats/users.conf',
+      '    { user: client, password:',
+      `    { user: ${name}, password: $NATS_${upper}_PASSWORD, permissions: $MAY_${upper} }\n`,
+    ),
+  ];
+}
