@@ -124,6 +124,9 @@ async function replayDeadLetter(stack: Stack): Promise<void> {
     id = found.deadLetters.find(({ subject }) => subject === 'user.create')?.id ?? '';
     return id !== '';
   });
-  const answer = await fetch(`${url}/${id}:replay`, { method: 'POST' });
+  const answer = await fetch(`${url}/${id}:replay`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+  });
   if (!answer.ok) throw new Error(`replay: HTTP ${answer.status} ${await answer.text()}`);
 }

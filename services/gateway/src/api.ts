@@ -7,6 +7,7 @@ import { KeysInProgress } from './jobs/accept/idempotency.ts';
 import { accountRoutes } from './http/routes/credits.ts';
 import { useAccess } from './http/access.ts';
 import { createApp, type App } from './http/app.ts';
+import { useBrowserGuard } from './http/browser-guard.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
 import { openFlowBook } from './lifecycle/flows.ts';
@@ -94,6 +95,10 @@ export async function startApi(
     closing: closing.signal,
   };
   const app = await createApp({ log, version: settings.version, telemetry: parts.http });
+  useBrowserGuard(app, {
+    hosts: access.keys === undefined ? (settings.hosts ?? []) : undefined,
+    origins: settings.origins ?? [],
+  });
   useAccess(app, access);
   useBodies(app, bodies);
   systemRoutes(app, { reasons, held });

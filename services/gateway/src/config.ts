@@ -5,6 +5,16 @@ import { kindRules } from './jobs/kinds/index.ts';
 import { JOB_KEPT_MS } from '@sluice/messaging';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 
+/** Entries of a comma-separated text. */
+const list = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== ''),
+  );
 const natural = z.coerce.number().int().min(0);
 
 type PriceField<Name extends JobKindName> = `CREDIT_PRICE_${Uppercase<Name>}`;
@@ -57,14 +67,8 @@ export const gatewayFields = {
   READ_MODEL_PATH: z.string().default(':memory:'),
   /** The e-mail service's UNSUBSCRIBE_SECRET. With it, `/v1/unsubscribe?token={token}` is the page for its UNSUBSCRIBE_URL. */
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
-  /** Web origins that may upload to presigned URLs, comma separated. */
-  WEB_ORIGINS: z
-    .string()
-    .default('')
-    .transform((text) =>
-      text
-        .split(',')
-        .map((origin) => origin.trim())
-        .filter((origin) => origin !== ''),
-    ),
+  /** Web origins whose pages may call the gateway and upload to presigned URLs, comma separated. */
+  WEB_ORIGINS: list,
+  /** Names that the gateway answers to while keys are off, comma separated; `localhost` and addresses always. */
+  ALLOWED_HOSTS: list,
 };

@@ -25,6 +25,10 @@ export interface GatewaySettings {
   readonly rpcPort?: number;
   /** How long an RPC connection may be open without a call; two minutes if absent. */
   readonly rpcIdleMs?: number;
+  /** Names that it answers to while keys are off, besides `localhost` and addresses. */
+  readonly hosts?: readonly string[];
+  /** Origins whose pages may call it. */
+  readonly origins?: readonly string[];
   readonly version: string;
   readonly limits: IntakeLimits;
   /** Memory and speed of request bodies; `defaultBodies` if absent. */

@@ -63,6 +63,8 @@ await runService({
         host: config.HOST,
         port: config.PORT,
         rpcPort: config.GRPC_PORT,
+        hosts: config.ALLOWED_HOSTS,
+        origins: config.WEB_ORIGINS,
         bodies: { ...defaultBodies, totalBytes: config.BODY_BUDGET_BYTES },
         credits:
           config.CREDITS === 'off'

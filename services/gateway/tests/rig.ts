@@ -138,7 +138,13 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
       const answer = await fetch(path.startsWith('http') ? path : `${gateway.url}${path}`, {
         method: verb,
         redirect: 'manual',
-        headers: { ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+        // What acts without a body asks for a header that no form can send.
+        headers: {
+          ...(json !== undefined || (body === undefined && verb === 'POST')
+            ? { 'content-type': 'application/json' }
+            : {}),
+          ...headers,
+        },
         ...(json === undefined ? {} : { body: JSON.stringify(json) }),
         ...(body === undefined ? {} : { body: body as string, duplex: 'half' as const }),
       });

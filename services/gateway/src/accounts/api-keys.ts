@@ -4,7 +4,15 @@ import { isSubjectToken } from '@sluice/contracts';
 import { buckets, valueOf, watchBucket, type Bus } from '@sluice/messaging';
 
 /** What a key may do. Each route names the one it needs. */
-export const scopes = ['jobs:write', 'jobs:read', 'events:write', 'events:read', 'account:read', 'admin'] as const;
+export const scopes = [
+  'jobs:write',
+  'jobs:read',
+  'events:write',
+  'events:read',
+  'account:read',
+  'webhooks:secrets',
+  'admin',
+] as const;
 export type Scope = (typeof scopes)[number];
 
 /** A key as it is stored: never the key itself, only its digest, which is the name of the entry. */

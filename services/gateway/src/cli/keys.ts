@@ -12,7 +12,7 @@ const usage = `usage: pnpm keys create ACCOUNT [SCOPE...]   make a key and show 
        pnpm keys list                        every live key
        pnpm keys revoke PREFIX               take back the key that begins so
 
-  SCOPE             ${scopes.join(', ')}; all but admin when none is named`;
+  SCOPE             ${scopes.join(', ')}; all but admin and webhooks:secrets when none is named`;
 
 const writeDown = (bus: Bus, action: string, target: string, detail: Record<string, unknown>): Promise<void> =>
   audit(bus.port, { action, by: 'operator', target, traceId: '', detail }, Date.now);
@@ -27,7 +27,7 @@ await runBusCommand({ name: 'pnpm keys', usage, options: {}, maxPositionals }, (
 });
 
 async function make(bus: Bus, account: string, asked: readonly string[]): Promise<void> {
-  const wanted = asked.length > 0 ? asked : scopes.filter((scope) => scope !== 'admin');
+  const wanted = asked.length > 0 ? asked : scopes.filter((scope) => scope !== 'admin' && scope !== 'webhooks:secrets');
   const kv = await openBucket(bus.nc, buckets.apiKeys);
   await writeDown(bus, 'key.create', account, { scopes: wanted });
   const { key, record } = await createKey(kv, account, wanted);

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { localAccount, type Account } from '../accounts/account.ts';
+import { GatewayError } from '../errors.ts';
 import { admitAccount, countRequest, type AccessSettings } from '../accounts/access.ts';
 import type { Scope } from '../accounts/api-keys.ts';
 import type { App } from './app.ts';
@@ -26,8 +27,11 @@ const noAccount: Account = { id: '', scopes: new Set() };
 export function useAccess(app: App, access: AccessSettings): void {
   app.decorateRequest('account');
   const identify = (request: FastifyRequest, reply: FastifyReply): void => {
-    const { scope = 'public' } = request.routeOptions.config;
-    if (scope === 'public') return;
+    const { scope } = request.routeOptions.config;
+    // There is nothing behind an address that no route has.
+    if (scope === 'public' || request.is404) return;
+    // A route that forgot to say who may use it is for nobody.
+    if (scope === undefined) throw new GatewayError('forbidden', 'No key may use this.');
     request.account = admitAccount(access.keys, request.headers.authorization, scope, reply);
   };
   const limit = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
@@ -35,6 +39,10 @@ export function useAccess(app: App, access: AccessSettings): void {
   app.addHook('onRoute', (route) => {
     if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
       throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
+    }
+    // Every route without a body that changes something.
+    if (route.method === 'POST' && route.schema?.body === undefined && route.config?.bodyHolds === undefined) {
+      route.config = { ...route.config, bare: true };
     }
     if (route.config?.limited === true) {
       const given = route.onRequest;

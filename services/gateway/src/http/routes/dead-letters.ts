@@ -101,7 +101,7 @@ export function deadLetterRoutes(app: App, deps: DeadLetterDeps): void {
         summary: 'Send a dead letter on its way again',
         tags,
         params: IdPath,
-        response: { 202: Done, ...problemResponses('not_found', 'not_replayable') },
+        response: { 202: Done, ...problemResponses('not_found', 'not_replayable', 'unsupported_media_type') },
       },
     },
     async (request, reply) => {

@@ -30,7 +30,7 @@ export function pipelineRoutes(
               { name: Type.String(), paused: Type.Boolean() },
               { description: 'Written down, and on its way to every replica. What runs, ends.' },
             ),
-            ...problemResponses('not_found'),
+            ...problemResponses('not_found', 'unsupported_media_type'),
           },
         },
       },

@@ -31,7 +31,7 @@ export function webhookRoutes(app: App, secrets: WebhookSecrets): void {
   app.get(
     '/v1/webhooks/secrets',
     {
-      config: { scope: 'account:read' },
+      config: { scope: 'webhooks:secrets' },
       schema: { operationId: 'getWebhookSecrets', summary: 'What webhooks are signed with', tags, response: answers },
     },
     async (request, reply) => {
@@ -42,12 +42,12 @@ export function webhookRoutes(app: App, secrets: WebhookSecrets): void {
   app.post(
     '/v1/webhooks/secrets::rotate',
     {
-      config: { scope: 'jobs:write' },
+      config: { scope: 'webhooks:secrets' },
       schema: {
         operationId: 'rotateWebhookSecret',
         summary: 'A new secret for webhooks; the one before signs for another day',
         tags,
-        response: answers,
+        response: { ...answers, ...problemResponses('unsupported_media_type') },
       },
     },
     async (request, reply) => {
