@@ -4,7 +4,14 @@ export { followStream, type Follower, type FollowOptions, type StartAt } from '.
 export { isBrokerFault } from './nats/broker-fault.ts';
 export { BucketMissingError, createBucket, openBucket, valueOf } from './kv/bucket.ts';
 export { watchBucket, type BucketWatch } from './kv/watch-bucket.ts';
-export { createBus, type Bus, type PublishSettings, type Stored, type TracePublish } from './channels/bus.ts';
+export {
+  createBus,
+  type BatchMessage,
+  type Bus,
+  type PublishSettings,
+  type Stored,
+  type TracePublish,
+} from './channels/bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './nats/connection.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './pipelines/host.ts';
 export { createLifecycle, lifecycleObserver, type Lifecycle, type LifecycleFact } from './pipelines/lifecycle.ts';

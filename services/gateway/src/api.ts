@@ -64,7 +64,7 @@ export async function startApi(
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
   parts.metrics?.watchOpen(() => model.open());
-  const flows = await openFlowBook(bus.nc, watchFailed(log));
+  const flows = await openFlowBook(bus.nc, { now, onError: watchFailed(log) });
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),

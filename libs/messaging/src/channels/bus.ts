@@ -33,7 +33,8 @@ export interface PublishSettings {
 /** One message of a batch. */
 export interface BatchMessage<Desc extends DescMessage = DescMessage> {
   readonly channel: Channel<Desc>;
-  readonly message: MessageShape<Desc>;
+  /** A message, or the bytes of one. */
+  readonly message: MessageShape<Desc> | Uint8Array;
   /** Values of the subject's placeholders. */
   readonly values?: Readonly<Record<string, string>>;
   /** Compare-and-set on the subject's last sequence; 0 for "nothing there yet". */
@@ -130,7 +131,7 @@ export async function createBus(
       const batch = randomUUID();
       const parts = messages.map(({ channel, message, values, ...expected }, index) => ({
         destination: fill(channel, values),
-        body: encode(channel, message),
+        body: message instanceof Uint8Array ? message : encode(channel, message),
         headers: {
           'Nats-Batch-Id': batch,
           'Nats-Batch-Sequence': String(index + 1),

@@ -118,7 +118,12 @@ export const topology: Topology = {
       // Of one account: the others must find room whatever its receivers do.
       maxMessagesPerSubject: 10_000,
     },
-    log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
+    {
+      ...log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
+      // A request of many events is stored whole, together with the marker of its Idempotency-Key, which expires.
+      atomicBatches: true,
+      messageTtl: true,
+    },
     log('DLQ', 'what no retry could help, for an operator', ['dlq.*.*'], 30 * DAY_MS, [
       consumer('dead_letters', ['dlq.*.*']),
     ]),

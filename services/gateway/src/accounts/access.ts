@@ -45,7 +45,7 @@ export function admitAccount(
 }
 
 /**
- * Counts one request that makes a job, against the limit of all together and that of its account.
+ * Counts requests that make jobs, or events, against the limit of all together and that of its account.
  *
  * @throws {GatewayError} `rate_limited`.
  */
@@ -53,9 +53,32 @@ export async function countRequest(
   { limiter, limits }: Pick<AccessSettings, 'limiter' | 'limits'>,
   account: Account,
   reply: HeaderTarget,
+  count = 1,
 ): Promise<void> {
-  report(reply, await limiter.take(limits.global, 'all'));
-  report(reply, await limiter.take(limits.account, account.id));
+  report(reply, await limiter.take(limits.global, 'all', count));
+  report(reply, await limiter.take(limits.account, account.id, count));
+}
+
+/**
+ * Counts the events of a request whose first one was counted before its body was read.
+ *
+ * @throws {GatewayError} `rate_limited`, or `payload_too_large` when no window has room for so many.
+ */
+export async function countEvents(
+  access: AccessSettings,
+  account: Account,
+  reply: HeaderTarget,
+  count: number,
+): Promise<void> {
+  for (const { limit, windowMs } of [access.limits.global, access.limits.account]) {
+    if (limit > 0 && count > limit) {
+      throw new GatewayError(
+        'payload_too_large',
+        `The request has ${count} events, and the rate limit is ${limit} in ${windowMs / 1000} s: send at most ${limit} at once.`,
+      );
+    }
+  }
+  if (count > 1) await countRequest(access, account, reply, count - 1);
 }
 
 /** Counts mails to recipients, whose names are stored as digests alone, and tells the client of it in its answer. */
@@ -97,5 +120,8 @@ function report(reply: HeaderTarget, { policy, allowed, remaining, resetMs }: Ra
 
 function append(reply: HeaderTarget, name: string, item: string): void {
   const before = reply.getHeader(name);
-  reply.header(name, typeof before === 'string' ? `${before}, ${item}` : item);
+  // A request may be counted twice against one policy: what is left after the second time is what counts.
+  const policy = item.slice(0, item.indexOf(';') + 1);
+  const others = typeof before === 'string' ? before.split(', ').filter((each) => !each.startsWith(policy)) : [];
+  reply.header(name, [...others, item].join(', '));
 }

@@ -51,22 +51,22 @@ export class RateLimiter {
     this.#now = now;
   }
 
-  /** Counts one request of `who` against a policy. */
-  async take(policy: RatePolicy, who: string): Promise<RateVerdict> {
+  /** Counts so many requests of `who` against a policy: all of them, or none. */
+  async take(policy: RatePolicy, who: string, count = 1): Promise<RateVerdict> {
     const nowMs = this.#now();
     const window = Math.floor(nowMs / policy.windowMs);
     const resetMs = (window + 1) * policy.windowMs - nowMs;
     if (policy.limit <= 0) return { policy, allowed: true, remaining: Number.MAX_SAFE_INTEGER, resetMs };
     const lease = this.#lease(policy, who, window);
-    while (lease.tokens < 1 && lease.unleased > 0) {
+    while (lease.tokens < count && lease.unleased > 0) {
       // Requests that arrive meanwhile share the trip.
-      lease.asking ??= this.#extend(policy, who, lease).finally(() => {
+      lease.asking ??= this.#extend(policy, who, lease, count - lease.tokens).finally(() => {
         lease.asking = undefined;
       });
       await lease.asking;
     }
-    const allowed = lease.tokens >= 1;
-    if (allowed) lease.tokens -= 1;
+    const allowed = lease.tokens >= count;
+    if (allowed) lease.tokens -= count;
     return { policy, allowed, remaining: Math.max(0, lease.tokens + lease.unleased), resetMs };
   }
 
@@ -82,9 +82,9 @@ export class RateLimiter {
     return lease;
   }
 
-  async #extend(policy: RatePolicy, who: string, lease: Lease): Promise<void> {
+  async #extend(policy: RatePolicy, who: string, lease: Lease, needed: number): Promise<void> {
     const key = `${policy.name}.${who}.${lease.window}`;
-    const want = Math.max(1, Math.ceil(policy.limit * LEASE_SHARE));
+    const want = Math.max(needed, Math.ceil(policy.limit * LEASE_SHARE));
     try {
       for (let round = 0; round < CAS_ROUNDS; round += 1) {
         const entry = await this.#kv.get(key);

@@ -35,14 +35,14 @@ export function callerOf(context: HandlerContext): Caller {
 /** What a call needs: the same as its HTTP route. */
 interface Rule {
   readonly scope: Scope;
-  /** True for calls that make jobs: the rate limits count them. */
+  /** True for calls that make jobs or store events: the rate limits count them. */
   readonly limited: boolean;
 }
 
 const rules: Readonly<Record<string, Rule>> = {
   [UserService.typeName]: { scope: 'jobs:write', limited: true },
   [JobService.typeName]: { scope: 'jobs:read', limited: false },
-  [EventService.typeName]: { scope: 'events:write', limited: false },
+  [EventService.typeName]: { scope: 'events:write', limited: true },
 };
 
 /**

@@ -7,7 +7,7 @@ import { admit, keyOf } from '../jobs/accept/idempotency.ts';
 import { imageOptions, imageOrder } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { orderOfCommand } from '../nats/commands.ts';
-import { recipientCounter, type HeaderTarget } from '../accounts/access.ts';
+import { countEvents, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { currentProgress, type Progress } from '../jobs/job-view.ts';
 import { GatewayError, invalidField } from '../errors.ts';
@@ -56,13 +56,16 @@ export function rpcServices(deps: RpcDeps) {
 
     router.service(EventService, {
       async recordEvents(request, context) {
-        const { account } = callerOf(context);
+        const { account, headers } = callerOf(context);
         const events = eventsOfCall(request.events, now());
-        for (const { appId } of events) {
-          const claimed = flows.claim(appId, account.id);
-          if (claimed !== undefined) await claimed;
-        }
-        await storeEvents(bus.port, events);
+        const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
+        await countEvents(access, account, headers, events.length);
+        const claimed = flows.claim(
+          events.map(({ appId }) => appId),
+          account.id,
+        );
+        if (claimed !== undefined) await claimed;
+        await storeEvents(bus, events, { account: account.id, key });
         return { accepted: events.length };
       },
     });

@@ -1,8 +1,10 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { isSubjectToken } from '@sluice/contracts';
-import type { NatsPort } from '@sluice/pipeline';
+import { createHash } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import { channels, isSubjectToken, LifecycleEventSchema } from '@sluice/contracts';
+import { isWrongLastSequence, type BatchMessage, type Bus } from '@sluice/messaging';
 import { Type, type Static } from 'typebox';
-import { invalidField } from '../errors.ts';
+import { GatewayError, invalidField } from '../errors.ts';
 import { ownApps } from '../jobs/timeline/timeline.ts';
 
 const name = (maxLength: number, description: string) =>
@@ -105,22 +107,72 @@ export function checkedNames(
   return { appId, messageId, event };
 }
 
-/**
- * Stores events: resolves once the broker has every one of them. They leave in one socket write, and their
- * confirmations come back on one subscription.
- *
- * @throws {PublishError}
- */
-export async function storeEvents(port: NatsPort, events: readonly CheckedEvent[]): Promise<void> {
-  if (events.length === 1) {
-    const [only] = events as readonly [CheckedEvent];
-    await port.publish(`events.${only.appId}.${only.messageId}`, encodeEvent(only));
-    return;
-  }
-  await Promise.all(
-    events.map((event) => port.publish(`events.${event.appId}.${event.messageId}`, encodeEvent(event))),
-  );
+/** How long a request is recognised by its key: as long as the key of a job is. */
+const KEY_LIFE_MS = 24 * 60 * 60_000;
+/** Messages of a batch that the server takes as one. */
+const MAX_BATCH = 1_000;
+
+/** Whose events they are, and the key that makes a repeat of the request the same one. */
+export interface IngestRequest {
+  readonly account: string;
+  readonly key: string | undefined;
 }
+
+/**
+ * Stores the events of a request, all of them or none: resolves once the broker has every one. With a key, the batch
+ * begins with a marker that is there once: a repeat of the request stores nothing.
+ *
+ * @returns whether an earlier request with the key stored them.
+ * @throws {GatewayError} `idempotency_key_reused` when the key belongs to other events.
+ * @throws {PublishError} when the broker did not confirm: repeated with its key, the request finds out.
+ */
+export async function storeEvents(
+  bus: Bus,
+  events: readonly CheckedEvent[],
+  { account, key }: IngestRequest,
+): Promise<{ readonly repeated: boolean }> {
+  const messages = events.map((event): BatchMessage => ({
+    channel: channels.event,
+    values: { appId: event.appId, messageId: event.messageId },
+    message: encodeEvent(event),
+  }));
+  const [first, ...rest] = messages;
+  if (first === undefined) return { repeated: false };
+  if (key === undefined) {
+    const [only] = events as readonly [CheckedEvent];
+    if (events.length > 1) await bus.publishBatch([first, ...rest]);
+    else await bus.port.publish(`events.${only.appId}.${only.messageId}`, encodeEvent(only));
+    return { repeated: false };
+  }
+  if (events.length >= MAX_BATCH) {
+    throw invalidField(
+      '/events',
+      `has more than ${MAX_BATCH - 1} entries, the most that one Idempotency-Key stands for`,
+    );
+  }
+  const values = { appId: MARKER_APP, messageId: `request_${digest(`${account}\0${key}`)}` };
+  // Without the times: an event that names none gets that of its request, and a repeat comes later.
+  const requestHash = digest(JSON.stringify(events.map((event) => ({ ...event, createdMs: 0 }))));
+  const marker = create(LifecycleEventSchema, { ...values, event: 'events_recorded', detail: requestHash });
+  try {
+    await bus.publishBatch([
+      { channel: channels.event, values, message: marker, expectLastSubjectSequence: 0, ttlMs: KEY_LIFE_MS },
+      first,
+      ...rest,
+    ]);
+    return { repeated: false };
+  } catch (error) {
+    if (!isWrongLastSequence(error)) throw error;
+    const stored = await bus.last(channels.event, values, 'leader');
+    if (stored === undefined || stored.data.detail === requestHash) return { repeated: true };
+    throw new GatewayError('idempotency_key_reused', 'The Idempotency-Key was used for other events.');
+  }
+}
+
+/** No client speaks for this app. */
+const MARKER_APP = 'gateway';
+
+const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 40);
 
 /**
  * `LifecycleEvent` on the wire. Written field by field: the generated encoder walks a description of the message and

@@ -3,6 +3,8 @@ import { isJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
+import { countEvents } from '../../accounts/access.ts';
+import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { workFlow, type FlowBook } from '../../lifecycle/flows.ts';
@@ -23,27 +25,33 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
   app.post(
     '/v1/events',
     {
-      config: { scope: 'events:write' },
+      config: { scope: 'events:write', limited: true },
       bodyLimit: BULK_BODY_BYTES,
       schema: {
         operationId: 'recordEvents',
         summary: 'Lifecycle events of any system, one or up to a thousand',
-        description: 'Answered once every event is stored. An event is `{app_id, message_id, event, created_at}`.',
+        description:
+          'Answered once every event is stored: all of them, or none. An event is `{app_id, message_id, event, created_at}`. With an `Idempotency-Key`, which stands for up to 999 events, a repeat stores nothing. Each event counts as one request against the rate limits.',
         tags,
+        headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ maxLength: 260 })) }),
         body: IngestBody,
         response: {
           202: Type.Object({ accepted: Type.Integer() }, { description: 'Stored.' }),
-          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+          ...problemResponses('payload_too_large', 'unsupported_media_type', 'idempotency_key_reused'),
         },
       },
     },
     async (request, reply) => {
       const events = eventsOf(request.body, now());
-      for (const { appId } of events) {
-        const claimed = flows.claim(appId, request.account.id);
-        if (claimed !== undefined) await claimed;
-      }
-      await storeEvents(bus.port, events);
+      const key = keyOf(request.headers['idempotency-key']);
+      await countEvents(deps.access, request.account, reply, events.length);
+      const claimed = flows.claim(
+        events.map(({ appId }) => appId),
+        request.account.id,
+      );
+      if (claimed !== undefined) await claimed;
+      const { repeated } = await storeEvents(bus, events, { account: request.account.id, key });
+      if (repeated) reply.header('idempotent-replayed', 'true');
       reply.code(202);
       return { accepted: events.length };
     },
