@@ -38,7 +38,7 @@ const nothingBehind = {
   now: Date.now,
   accept: { log: jobs, now: Date.now },
   keys: new KeysInProgress(),
-  gate: { isOpen: () => true },
+  gate: { isOpen: () => true, checkStorage: () => undefined },
   access,
 } as unknown as RouteDeps;
 const known: FlowBook = {
@@ -47,7 +47,7 @@ const known: FlowBook = {
   declare: () => Promise.reject(new Error('not here')),
   close: () => Promise.resolve(),
 };
-eventRoutes(app, nothingBehind, known);
+eventRoutes(app, { ...nothingBehind, model: { seen: () => [] } }, known);
 emailRoutes(app, nothingBehind);
 const text = { type: 'string' };
 app.get(

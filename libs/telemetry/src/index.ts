@@ -1,6 +1,6 @@
 export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts';
 export type { Logger } from './log.ts';
-export { createRedactor, type Redactor } from './redact.ts';
+export { createRedactor, redactText, type Redactor } from './redact.ts';
 export {
   currentSpan,
   currentTraceId,

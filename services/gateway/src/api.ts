@@ -51,6 +51,9 @@ export interface Api {
   readonly stopSteps: readonly StopStep[];
 }
 
+/** A broker whose disk is full answers nothing of JetStream, and its connections stay. */
+const BROKER_SILENT_MS = 10_000;
+
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
   parts: GatewayParts,
@@ -64,10 +67,13 @@ export async function startApi(
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
   parts.metrics?.watchOpen(() => model.open());
+  parts.metrics?.watchStorage(() => gate.storageUsed);
   const flows = await openFlowBook(bus.nc, { now, onError: watchFailed(log) });
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
+    ...(watch.silentMs() < BROKER_SILENT_MS ? [] : ['JetStream has not answered for 10 s: see the log of nats-server']),
+    ...(gate.storageReason === undefined ? [] : [gate.storageReason]),
     ...alsoReady(),
   ];
 
@@ -101,13 +107,13 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
-  systemRoutes(app, { reasons, held });
+  systemRoutes(app, { reasons, held, links: settings.links ?? [] });
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
   emailRoutes(app, deps);
   jobRoutes(app, deps);
   statsRoute(app, { watch, now });
-  eventRoutes(app, deps, flows);
+  eventRoutes(app, { ...deps, model }, flows);
   deadLetterRoutes(app, { bus, jobs, store, now });
   pipelineRoutes(app, { bus, now, pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1 }) });
   historyRoutes(app, { model, flows });

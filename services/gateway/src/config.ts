@@ -52,6 +52,8 @@ export const gatewayFields = {
   RATE_LIMIT_RECIPIENT_PER_HOUR: natural.default(0),
   /** Jobs that may wait in one lane before new ones are refused with 503. Under the streams' own limit of 100,000. */
   MAX_BACKLOG: fields.count.default(50_000),
+  /** Room that the broker has on its disk, in bytes: jobs are refused when it is 90 % full. 0: as much as its account may hold. */
+  BROKER_STORAGE_BYTES: natural.default(0),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
   /** How long the PDF of a job can be fetched after the job has ended; then it is deleted. A day. */
@@ -69,6 +71,18 @@ export const gatewayFields = {
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
   /** Web origins whose pages may call the gateway and upload to presigned URLs, comma separated. */
   WEB_ORIGINS: list,
+  /** Pages besides the API that `/` links: `Mail=http://localhost:8025, Traces=http://localhost:16686`. */
+  HOME_LINKS: list
+    .transform((entries) =>
+      entries.map((entry) => {
+        const at = entry.indexOf('=');
+        return { name: entry.slice(0, at).trim(), url: entry.slice(at + 1).trim() };
+      }),
+    )
+    .refine(
+      (links) => links.every(({ name, url }) => name !== '' && /^(https?:\/\/|\/)/.test(url)),
+      'must be NAME=URL, comma separated, each URL with http(s):// or /',
+    ),
   /** Names that the gateway answers to while keys are off, comma separated; `localhost` and addresses always. */
   ALLOWED_HOSTS: list,
 };

@@ -9,6 +9,7 @@ import type { AccessSettings } from './accounts/access.ts';
 import { openKeyRing } from './accounts/api-keys.ts';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
 import { RateLimiter } from './accounts/rate-limiter.ts';
+import type { HomeLink } from './http/home-page.ts';
 import type { BodySettings } from './http/bodies.ts';
 import type { IntakeLimits } from './uploads/take-source.ts';
 import type { GatewayMetrics } from './metrics.ts';
@@ -25,6 +26,8 @@ export interface GatewaySettings {
   readonly rpcPort?: number;
   /** How long an RPC connection may be open without a call; two minutes if absent. */
   readonly rpcIdleMs?: number;
+  /** Pages besides the API that `/` links. */
+  readonly links?: readonly HomeLink[];
   /** Names that it answers to while keys are off, besides `localhost` and addresses. */
   readonly hosts?: readonly string[];
   /** Origins whose pages may call it. */

@@ -9,6 +9,7 @@ const faults = {
   insufficient_credits: 'caller',
   forbidden: 'caller',
   not_found: 'caller',
+  method_not_allowed: 'caller',
   request_timeout: 'caller',
   request_in_progress: 'caller',
   job_not_finished: 'caller',

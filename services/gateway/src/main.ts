@@ -64,6 +64,7 @@ await runService({
         port: config.PORT,
         rpcPort: config.GRPC_PORT,
         hosts: config.ALLOWED_HOSTS,
+        links: config.HOME_LINKS,
         origins: config.WEB_ORIGINS,
         bodies: { ...defaultBodies, totalBytes: config.BODY_BUDGET_BYTES },
         credits:
@@ -86,7 +87,11 @@ await runService({
           accountPerSecond: config.RATE_LIMIT_ACCOUNT_PER_SECOND,
           recipientPerHour: config.RATE_LIMIT_RECIPIENT_PER_HOUR,
         },
-        pressure: { maxBacklog: config.MAX_BACKLOG, maxWaitMs: config.MAX_WAIT_MS },
+        pressure: {
+          maxBacklog: config.MAX_BACKLOG,
+          maxWaitMs: config.MAX_WAIT_MS,
+          storageBytes: config.BROKER_STORAGE_BYTES,
+        },
         limits: { ...defaultLimits, maxBytes: config.MAX_UPLOAD_BYTES, maxPixels: config.MAX_PIXELS },
       },
       http: httpTelemetry({ registry }),

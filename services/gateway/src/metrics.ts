@@ -14,6 +14,7 @@ export const gatewayMetricNames = {
   open: 'gateway_jobs_open',
   webhooks: 'gateway_webhooks_total',
   oldestOpen: 'gateway_oldest_open_job_age_seconds',
+  brokerStorage: 'gateway_broker_storage_used_ratio',
   storeDuration: 'object_store_operation_duration_seconds',
   cleanedAt: 'storage_cleanup_last_success_timestamp_seconds',
   cleaned: 'storage_cleanup_deleted_total',
@@ -30,6 +31,8 @@ export interface GatewayMetrics {
   webhook(event: DeliveryEvent): void;
   /** Exposes the jobs that have not ended, read when somebody scrapes. */
   watchOpen(read: () => readonly OpenJobs[]): void;
+  /** Exposes the share of the broker's storage that is in use. */
+  watchStorage(read: () => number): void;
   /** Exposes how many settings of the server differ from the topology. */
   watchTopology(read: () => readonly Pick<Difference, 'owner'>[]): void;
 }
@@ -159,6 +162,16 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
     cleaned(prefix, deleted) {
       cleanedAt.setToCurrentTime({ prefix });
       cleaned.inc({ prefix }, deleted);
+    },
+    watchStorage(read) {
+      void new Gauge({
+        name: names.brokerStorage,
+        help: 'Storage of the broker in use, as a share of what it has room for: at 0.9 nothing is accepted; 0 when no limit is known',
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
     },
   };
 

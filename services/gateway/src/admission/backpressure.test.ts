@@ -7,6 +7,7 @@ const settings = { maxBacklog: 1_000, maxWaitMs: 60_000, random: () => 0 };
 /** What the broker says of one lane, the others being empty. */
 const seen = (messages: number, drainPerSecond: number): BrokerState => ({
   atMs: 0,
+  storage: { usedBytes: 0, limitBytes: 0 },
   streams: [{ name: 'IMAGES', messages, drainPerSecond, consumers: [] } as unknown as StreamState],
 });
 const look = (gate: Gate, times: number, messages: number, drainPerSecond: number): boolean => {

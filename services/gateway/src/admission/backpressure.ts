@@ -13,6 +13,11 @@ export interface GateSettings {
   readonly maxWaitMs: number;
   /** Whether the process itself is behind: then every lane is closed for as long. */
   readonly isBehind?: () => boolean;
+  /**
+   * Bytes that the broker has room for, where that is less than what its account may hold; 0 when only the account's
+   * limit is known. A broker whose disk is full stops until it is restarted, so jobs are refused before.
+   */
+  readonly storageBytes?: number;
   /** 0..1, spreads the comeback of refused clients. */
   readonly random?: () => number;
 }
@@ -24,6 +29,9 @@ const REOPEN_AT = 0.75;
  * about as long as the rate remembers. That of an idle lane says how little there was to do.
  */
 const LOADED_LOOKS = 10;
+/** What is left has to hold what accepted jobs still write: their steps, results and dead letters. */
+const STORAGE_CLOSES_AT = 0.9;
+const STORAGE_OPENS_AT = 0.85;
 const FASTEST_RETRY_SECONDS = 1;
 const SLOWEST_RETRY_SECONDS = 120;
 const DEFAULT_RETRY_SECONDS = 10;
@@ -33,6 +41,8 @@ const DEFAULT_RETRY_SECONDS = 10;
  *
  *     open -> closed    backlog over its limit, or a new job would wait too long
  *     closed -> open    both below three quarters of their limits
+ *
+ * All of them close when the storage of the broker is nearly full, whoever fills it.
  */
 export class Gate {
   readonly #settings: GateSettings;
@@ -45,12 +55,20 @@ export class Gate {
   readonly #since = new Map<Lane, number>();
   readonly #before = new Map<Lane, number>();
 
+  #storageUsed = 0;
+  #storageFull = false;
+
   constructor(settings: GateSettings) {
     this.#settings = settings;
   }
 
   /** Takes in what the broker said. */
   look(state: BrokerState): void {
+    const { usedBytes, limitBytes } = state.storage;
+    const room = [limitBytes, this.#settings.storageBytes ?? 0].filter((bytes) => bytes > 0);
+    this.#storageUsed = room.length === 0 ? 0 : usedBytes / Math.min(...room);
+    if (this.#storageUsed >= STORAGE_CLOSES_AT) this.#storageFull = true;
+    else if (this.#storageUsed < STORAGE_OPENS_AT) this.#storageFull = false;
     const stream = (name: StreamName) => state.streams.find((each) => each.name === name);
     // Accepted and not yet put into their lanes: they count for every lane, as nobody knows which.
     const undispatched = stream('JOBS')?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0;
@@ -72,10 +90,35 @@ export class Gate {
     }
   }
 
+  /** The share of the broker's storage that is in use; 0 when it has no limit that is known. */
+  get storageUsed(): number {
+    return this.#storageUsed;
+  }
+
+  /** Why nothing that is to be stored is taken; undefined when it is. */
+  get storageReason(): string | undefined {
+    if (!this.#storageFull) return undefined;
+    return `the storage of the broker is ${Math.round(this.#storageUsed * 100)} % full`;
+  }
+
+  /**
+   * Refuses when the broker has no room for anything.
+   *
+   * @throws {GatewayError} `overloaded`.
+   */
+  checkStorage(): void {
+    const reason = this.storageReason;
+    if (reason === undefined) return;
+    throw new GatewayError('overloaded', `Nothing was accepted: ${reason}.`, {
+      retryAfterSeconds: DEFAULT_RETRY_SECONDS,
+    });
+  }
+
   /** Whether the lane takes a job now. */
   isOpen(lane: Lane): boolean {
     return (
       this.#settings.isBehind?.() !== true &&
+      !this.#storageFull &&
       !this.#closed.has(lane) &&
       this.#expected(lane) < this.#settings.maxBacklog
     );
@@ -88,6 +131,7 @@ export class Gate {
    */
   check(lane: Lane): void {
     if (this.isOpen(lane)) return;
+    this.checkStorage();
     if (this.#settings.isBehind?.() === true) {
       throw new GatewayError('overloaded', 'More arrives than can be taken in. Nothing was accepted.', {
         retryAfterSeconds: FASTEST_RETRY_SECONDS,

@@ -20,6 +20,8 @@ export interface ConsumerState extends ConsumerReading {
 export interface BrokerState {
   readonly atMs: number;
   readonly streams: readonly StreamState[];
+  /** Bytes that all streams of the account hold, and what the account may hold; 0 for no limit. */
+  readonly storage: { readonly usedBytes: number; readonly limitBytes: number };
 }
 
 /** Looks at the broker at a fixed pace, so that no request ever does. */
@@ -29,6 +31,8 @@ export interface BrokerWatch {
   /** Looks now: for the metrics, and for whoever needs the state after something they did. */
   look(): Promise<BrokerState>;
   onLook(listener: (state: BrokerState) => void): void;
+  /** How long ago the broker last answered, in milliseconds; since the start while it never has. */
+  silentMs(): number;
   close(): void;
 }
 
@@ -44,6 +48,7 @@ export function startBrokerWatch(
   const listeners = new Set<(state: BrokerState) => void>();
   let current: BrokerState | undefined;
   let asking: Promise<BrokerState> | undefined;
+  let answeredAt = performance.now();
 
   const look = (): Promise<BrokerState> => {
     asking ??= ask().finally(() => {
@@ -54,12 +59,17 @@ export function startBrokerWatch(
 
   async function ask(): Promise<BrokerState> {
     const atMs = now();
-    const dead = await bus.jsm.streams.info('DLQ', { subjects_filter: 'dlq.>' });
+    const [dead, account] = await Promise.all([
+      bus.jsm.streams.info('DLQ', { subjects_filter: 'dlq.>' }),
+      bus.jsm.getAccountInfo(),
+    ]);
     const streams = await Promise.all(topology.streams.map(({ name }) => readStream(bus, name)));
     const seconds = current === undefined ? 0 : (atMs - current.atMs) / 1000;
     const before = new Map(current?.streams.map((stream) => [stream.name, stream]));
+    answeredAt = performance.now();
     current = {
       atMs,
+      storage: { usedBytes: account.storage, limitBytes: Math.max(0, account.limits.max_storage) },
       streams: streams.map((stream) => withRates(stream, before.get(stream.name), seconds, dead.state.subjects ?? {})),
     };
     for (const listener of listeners) listener(current);
@@ -76,6 +86,7 @@ export function startBrokerWatch(
     state: () => current,
     look,
     onLook: (listener) => void listeners.add(listener),
+    silentMs: () => performance.now() - answeredAt,
     close: () => clearInterval(timer),
   };
 }

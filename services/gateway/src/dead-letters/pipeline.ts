@@ -3,9 +3,10 @@ import { FailureSchema, lanes } from '@sluice/contracts';
 import { fail, isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
 import { DEAD_LETTER, definePipeline, type Message, type Outcome } from '@sluice/pipeline';
+import { redactText } from '@sluice/telemetry';
 import type { SettleDeps } from '../jobs/results.ts';
 
-/** Why work was given up, as the job tells its owner. What the error said stays in the dead letter, for operators. */
+/** Why work was given up, as the job tells its owner. */
 const failures: Readonly<Record<string, { readonly code: string; readonly detail: string }>> = {
   exhausted: { code: 'attempts_exhausted', detail: 'The work failed on every attempt and was given up.' },
   permanent: { code: 'permanent_failure', detail: 'The work failed in a way that no repeat can mend.' },
@@ -38,13 +39,29 @@ const workStreams: ReadonlySet<string> = new Set(lanes);
 const endsJobs = (stream: string, consumer: string): boolean =>
   workStreams.has(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
 
+const LONGEST_ERROR = 200;
+
+/** The last error, for the owner of the job: its class and words, without addresses, hosts, paths and keys. */
+function lastError(name: string, detail: string): string {
+  if (name === '' && detail === '') return '';
+  const words = redactText(detail)
+    .replace(/\b[a-z][a-z0-9+.-]*:\/\/\S+/gi, '[url]')
+    .replace(/\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b/g, '[address]')
+    .replace(/\b[\w-]+(\.[\w-]+)*:\d{2,5}\b/g, '[address]')
+    .replace(/(^|\s)\/[\w.-]+(\/[\w.-]+)+/g, '$1[path]');
+  const text = [name, words].filter((part) => part !== '').join(': ');
+  return ` The last error: ${text.slice(0, LONGEST_ERROR)}`;
+}
+
 async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDeps): Promise<Outcome | void> {
   const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
   const [, stream = '', consumer = ''] = message.subject.split('.');
   const messageId = header(DEAD_LETTER.messageId);
   const jobId = jobIdOf(messageId);
   if (!endsJobs(stream, consumer) || !isJobId(jobId)) return { kind: 'skip', reason: 'it ends no job' };
-  const failure = create(FailureSchema, failures[header(DEAD_LETTER.reason)] ?? failures['exhausted']!);
+  const known = failures[header(DEAD_LETTER.reason)] ?? failures['exhausted']!;
+  const last = lastError(header(DEAD_LETTER.errorName), header(DEAD_LETTER.detail));
+  const failure = create(FailureSchema, { ...known, detail: `${known.detail}${last}` });
   const attempt = Number(header(DEAD_LETTER.deliveries)) || 0;
   // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.
   const run = Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);

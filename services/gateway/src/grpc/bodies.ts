@@ -8,7 +8,7 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
-import type { Compression, UniversalHandler } from '@connectrpc/connect/protocol';
+import type { Compression, UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import type { Bodies } from '../http/bodies.ts';
 import { toGatewayError } from '../http/app.ts';
 import type { BodyLease } from '../admission/body-budget.ts';
@@ -49,12 +49,32 @@ export async function serveCall(
   const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
   await calls.run(call, async () => {
     const body = countedBody(bodies, call, universal.body as AsyncIterable<Uint8Array>);
-    const answer = await handler({ ...universal, body });
+    const answer = await unreadableIsTheirs(await handler({ ...universal, body }));
     await universalResponseToNodeResponse(answer, response);
   });
   // What was refused before its end is still being sent.
   if ('stream' in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
   else if (!request.complete) request.destroy();
+}
+
+/**
+ * The framework answers 500 `internal` to a message that is no protobuf, over Connect; what is wrong is the request.
+ * Streams and gRPC answer in trailers, and keep what the framework says.
+ */
+async function unreadableIsTheirs(answer: UniversalServerResponse): Promise<UniversalServerResponse> {
+  if (answer.status !== 500 || answer.body === undefined) return answer;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of answer.body) chunks.push(chunk);
+  const text = Buffer.concat(chunks).toString();
+  const isUnreadable = text.startsWith('{"code":"internal","message":"parse binary: ');
+  const body = isUnreadable ? text.replace('"code":"internal"', '"code":"invalid_argument"') : text;
+  const header = new Headers(answer.header);
+  header.set('content-length', String(Buffer.byteLength(body)));
+  return { ...answer, header, status: isUnreadable ? 400 : 500, body: oneChunk(Buffer.from(body)) };
+}
+
+async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  yield new Uint8Array(bytes);
 }
 
 async function* countedBody(

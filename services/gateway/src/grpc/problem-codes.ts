@@ -17,6 +17,7 @@ export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {
   insufficient_credits: Code.FailedPrecondition,
   forbidden: Code.PermissionDenied,
   not_found: Code.NotFound,
+  method_not_allowed: Code.Unimplemented,
   request_timeout: Code.DeadlineExceeded,
   request_in_progress: Code.Aborted,
   job_not_finished: Code.FailedPrecondition,

@@ -57,6 +57,7 @@ export function rpcServices(deps: RpcDeps) {
     router.service(EventService, {
       async recordEvents(request, context) {
         const { account, headers } = callerOf(context);
+        deps.gate.checkStorage();
         const events = eventsOfCall(request.events, now());
         const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
         await countEvents(access, account, headers, events.length);

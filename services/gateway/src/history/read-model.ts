@@ -48,6 +48,12 @@ export interface IncompleteMessage {
   readonly missing: readonly string[];
 }
 
+/** A place in the list of incomplete messages. */
+export interface MessageCursor {
+  readonly firstMs: number;
+  readonly messageId: string;
+}
+
 /**
  * What the streams hold, arranged for questions that a subject cannot answer: lists and filters. A cache: every row
  * derives from `JOBS` and `EVENTS` alone, so a deleted file is rebuilt by replaying them, to the same answers.
@@ -59,8 +65,10 @@ export interface ReadModel {
   apply(jobs: readonly Projected<JobEvent>[], events: readonly Projected<LifecycleEvent>[]): void;
   /** Jobs of an account, newest first. One more than `limit` when there is another page. */
   jobs(filter: JobFilter): { readonly job: JobView; readonly cursor: JobCursor }[];
-  /** Messages that lack declared events, oldest first. */
-  incomplete(appId: string, expected: readonly string[], limit: number): IncompleteMessage[];
+  /** Messages that lack declared events, oldest first, from behind a place. */
+  incomplete(appId: string, expected: readonly string[], limit: number, after?: MessageCursor): IncompleteMessage[];
+  /** Which of these events a message of a client's app has seen. */
+  seen(appId: string, messageId: string, expected: readonly string[]): readonly string[];
   /** Jobs that have not ended, by kind, and when the oldest of them was accepted. */
   open(): { readonly kind: string; readonly count: number; readonly oldestMs: number }[];
   /** Forgets what the streams have forgotten. */
@@ -210,15 +218,15 @@ export function openReadModel(path: string): ReadModel {
         return { job: jobView(job, progress), cursor: { createdMs: Number(row['created_ms']), id: String(row['id']) } };
       });
     },
-    incomplete(appId, expected, limit) {
+    incomplete(appId, expected, limit, after = { firstMs: -1, messageId: '' }) {
       if (expected.length === 0) return [];
       const rows = db
         .prepare(
           `SELECT message.id, first_ms, last_ms, group_concat(event, char(31)) AS events FROM message
            LEFT JOIN seen ON seen.app = message.app AND seen.id = message.id AND seen.event IN (${expected.map(() => '?').join(', ')})
-           WHERE message.app = ? GROUP BY message.id HAVING count(event) < ? ORDER BY first_ms, message.id LIMIT ?`,
+           WHERE message.app = ? AND (first_ms, message.id) > (?, ?) GROUP BY message.id HAVING count(event) < ? ORDER BY first_ms, message.id LIMIT ?`,
         )
-        .all(...expected, appId, expected.length, limit);
+        .all(...expected, appId, after.firstMs, after.messageId, expected.length, limit);
       return rows.map((row) => {
         const seen = new Set(String(row['events'] ?? '').split('\u001f'));
         const missing = expected.filter((event) => !seen.has(event));
@@ -230,6 +238,14 @@ export function openReadModel(path: string): ReadModel {
           missing,
         };
       });
+    },
+    seen(appId, messageId, expected) {
+      if (expected.length === 0) return [];
+      const wanted = expected.map(() => '?').join(', ');
+      return db
+        .prepare(`SELECT event FROM seen WHERE app = ? AND id = ? AND event IN (${wanted})`)
+        .all(appId, messageId, ...expected)
+        .map((row) => String(row['event']));
     },
     open: () =>
       db

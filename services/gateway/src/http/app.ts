@@ -6,29 +6,18 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { isBrokerFault } from '@sluice/messaging';
 import { StoreError } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
-import Fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type RawServerDefault,
-} from 'fastify';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FastifyBaseLogger } from 'fastify';
+import Fastify, { type FastifyError, type FastifyReply, type FastifyRequest } from 'fastify';
+import { inMib } from '../uploads/sizes.ts';
+import type { App } from './app-type.ts';
+import { allowedMethods } from './allowed-methods.ts';
+import { useReadableJson } from './readable-json.ts';
 import { BodyBudgetError } from '../admission/body-budget.ts';
 import { JobViewSchema } from '../jobs/job-view.ts';
 import { GatewayError, type ErrorCode } from '../errors.ts';
 import { problemBody, problems, ProblemSchema, statusOf } from './problem.ts';
 import { acceptSnakeCase, buildValidator, validationProblem } from './validation.ts';
 
-/** A Fastify instance whose handlers are typed by their schemas. */
-export type App = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
+export type { App };
 
 export interface AppSettings {
   readonly log: Logger;
@@ -73,12 +62,26 @@ export async function createApp(settings: AppSettings): Promise<App> {
   useTraces(app, settings.telemetry);
   refuseEmptyNames(app);
   useSnakeCase(app);
-  const nothingHere = (): GatewayError => new GatewayError('not_found', 'There is nothing at this address.');
+  useReadableJson(app);
+  refuseEncodedBodies(app);
+  const methodsOf = allowedMethods(app);
+  const nothingHere = (request: FastifyRequest, reply: FastifyReply): GatewayError => {
+    const path = request.url.split('?', 1)[0] ?? '/';
+    const methods = methodsOf(path);
+    if (methods.length === 0) return new GatewayError('not_found', `There is nothing at ${path.slice(0, 200)}.`);
+    reply.header('allow', methods.join(', '));
+    return new GatewayError('method_not_allowed', `${path} takes ${methods.join(', ')}, and not ${request.method}.`);
+  };
   app.setErrorHandler((error, request, reply) =>
     // What is wrong with a body matters to nobody where there is nothing to send it to.
-    sendProblem(reply, request, request.is404 ? nothingHere() : toGatewayError(error), settings.log),
+    sendProblem(
+      reply,
+      request,
+      request.is404 ? nothingHere(request, reply) : toGatewayError(error, request),
+      settings.log,
+    ),
   );
-  app.setNotFoundHandler((request, reply) => sendProblem(reply, request, nothingHere(), settings.log));
+  app.setNotFoundHandler((request, reply) => sendProblem(reply, request, nothingHere(request, reply), settings.log));
   const bodies = new Map<string, Bodies>();
   app.addHook('onRoute', ({ method, url, config }) => {
     if (config?.requestBodies !== undefined) bodies.set(`${String(method)} ${url}`, config.requestBodies);
@@ -203,6 +206,21 @@ function acceptNoBody(app: App): void {
   });
 }
 
+/** No route unpacks a body: one that is compressed would be read as what it is not. Calls of RPC unpack their own. */
+function refuseEncodedBodies(app: App): void {
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity';
+    if (encoding.toLowerCase() === 'identity' || request.routeOptions.config.bodyHolds === 'counted')
+      done(null, payload);
+    else {
+      const named = JSON.stringify(encoding.slice(0, 64));
+      done(
+        new GatewayError('unsupported_media_type', `Content-Encoding ${named} is not taken: send the body as it is.`),
+      );
+    }
+  });
+}
+
 /** The router takes `/v1/jobs/` for a job without an id. Nothing has an empty name. */
 function refuseEmptyNames(app: App): void {
   app.addHook('onRequest', (request, _reply, done) => {
@@ -251,7 +269,7 @@ const fastifyCodes: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** The one place where whatever was thrown becomes what the client is told. */
-export function toGatewayError(error: unknown): GatewayError {
+export function toGatewayError(error: unknown, request?: FastifyRequest): GatewayError {
   if (error instanceof GatewayError) return error;
   const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
   if (validation !== undefined) return validationProblem(validation, validationContext);
@@ -274,6 +292,18 @@ export function toGatewayError(error: unknown): GatewayError {
     });
   }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+      const given = request?.headers['content-type'];
+      const found =
+        given === undefined
+          ? 'The request has no content type'
+          : `The content type is ${JSON.stringify(given.slice(0, 100))}`;
+      return new GatewayError('unsupported_media_type', `${found}: send JSON, with content-type: application/json.`);
+    }
+    if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+      const limit = request === undefined ? '' : ` Here it may be ${inMib(request.routeOptions.bodyLimit)}.`;
+      return new GatewayError('payload_too_large', `The body is too large.${limit}`);
+    }
     // Fastify's own texts speak of the request alone.
     const detail = code?.startsWith('FST_') === true ? (error as Error).message : 'The request makes no sense.';
     return new GatewayError(fastifyCodes[statusCode] ?? 'invalid_request', detail, { cause: error });

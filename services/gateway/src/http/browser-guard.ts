@@ -21,7 +21,7 @@ export function useBrowserGuard(app: App, guard: BrowserGuard): void {
   app.addHook('onRequest', (request, _reply, done) => {
     try {
       checkHost(request, guard);
-      if (!SAFE.has(request.method)) checkOrigin(request, guard);
+      if (!SAFE.has(request.method) && request.routeOptions.config.anyOrigin !== true) checkOrigin(request, guard);
       done();
     } catch (error) {
       done(error as Error);
@@ -77,5 +77,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** True for routes that act without a body: any page could send such a request. */
     bare?: boolean;
+    /** True for routes that any page or program may send a form to: what it carries proves that it may. */
+    anyOrigin?: boolean;
   }
 }

@@ -8,6 +8,7 @@ const advice: Readonly<Record<ErrorCode, string>> = {
   insufficient_credits: 'Add credits to the account. Nothing was accepted or charged.',
   forbidden: 'Use a key that has the scope which `detail` names, or that speaks for this app_id.',
   not_found: 'Check the id. What belongs to another account is not found either.',
+  method_not_allowed: 'Use one of the methods that the header `Allow` names.',
   request_timeout: 'Send the request faster, or in smaller parts.',
   request_in_progress: 'Wait as long as `Retry-After` says and repeat the request: it will meet its own job.',
   job_not_finished: 'Ask again once the job has succeeded; its stream tells when.',

@@ -9,6 +9,7 @@ export const problems = {
   insufficient_credits: { status: 402, title: 'The credits are used up' },
   forbidden: { status: 403, title: 'The API key may not do this' },
   not_found: { status: 404, title: 'There is no such thing' },
+  method_not_allowed: { status: 405, title: 'The address takes other methods' },
   request_timeout: { status: 408, title: 'The request took too long to arrive' },
   request_in_progress: { status: 409, title: 'A request with this Idempotency-Key is still being answered' },
   job_not_finished: { status: 409, title: 'The job has no result yet' },

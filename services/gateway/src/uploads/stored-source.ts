@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { ImageSourceSchema } from '@sluice/contracts';
 import type { ObjectStore } from '@sluice/storage';
 import type { TakenSource } from '../jobs/accept/image-request.ts';
+import { inMib } from './sizes.ts';
 import { GatewayError } from '../errors.ts';
 import { HEAD_BYTES, judge, refuseBomb, type IntakeLimits } from './take-source.ts';
 
@@ -16,7 +17,7 @@ export async function storedSource(store: ObjectStore, key: string, limits: Inta
   const found = await store.head(key);
   if (found === undefined) throw new GatewayError('not_found', 'Nothing has been uploaded there.');
   if (found.sizeBytes > limits.maxBytes) {
-    throw new GatewayError('payload_too_large', `A request may carry ${limits.maxBytes} bytes of images.`);
+    throw new GatewayError('payload_too_large', `A request may carry ${inMib(limits.maxBytes)} of images.`);
   }
   const head = await firstBytes(store, key);
   const mediaType = judge(head);

@@ -10,6 +10,7 @@ import {
 } from '@sluice/contracts';
 import type { ObjectStore } from '@sluice/storage';
 import type { TakenSource } from '../jobs/accept/image-request.ts';
+import { inMib } from './sizes.ts';
 import { GatewayError } from '../errors.ts';
 import { dimensions } from './dimensions.ts';
 
@@ -135,7 +136,7 @@ export class Intake {
   #count(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes > this.#limits.maxBytes) {
-      throw new GatewayError('payload_too_large', `A request may carry ${this.#limits.maxBytes} bytes of images.`);
+      throw new GatewayError('payload_too_large', `A request may carry ${inMib(this.#limits.maxBytes)} of images.`);
     }
   }
 

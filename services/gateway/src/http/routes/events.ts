@@ -7,11 +7,14 @@ import { countEvents } from '../../accounts/access.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
+import type { ReadModel } from '../../history/read-model.ts';
 import { workFlow, type FlowBook } from '../../lifecycle/flows.ts';
 import { eventsOf, IngestBody, storeEvents } from '../../lifecycle/ingest.ts';
 import { messageTimeline, ownApps } from '../../jobs/timeline/timeline.ts';
 
 const BULK_BODY_BYTES = 2 * 1024 * 1024;
+/** More than our own services ever say of one job. */
+const OWN_EVENTS = 200;
 const tags = ['lifecycle'];
 const AppPath = Type.Object({ appId: Type.String({ maxLength: 128 }) });
 const FlowView = Type.Object(
@@ -20,12 +23,17 @@ const FlowView = Type.Object(
 );
 
 /** Lifecycle events of any system: taken in, declared as flows, shown per message with what is missing. */
-export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
+export function eventRoutes(
+  app: App,
+  deps: RouteDeps & { readonly model: Pick<ReadModel, 'seen'> },
+  flows: FlowBook,
+): void {
   const { bus, jobs, now } = deps;
   app.post(
     '/v1/events',
     {
       config: { scope: 'events:write', limited: true },
+      onRequest: async () => deps.gate.checkStorage(),
       bodyLimit: BULK_BODY_BYTES,
       schema: {
         operationId: 'recordEvents',
@@ -37,7 +45,7 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
         body: IngestBody,
         response: {
           202: Type.Object({ accepted: Type.Integer() }, { description: 'Stored.' }),
-          ...problemResponses('payload_too_large', 'unsupported_media_type', 'idempotency_key_reused'),
+          ...problemResponses('payload_too_large', 'unsupported_media_type', 'idempotency_key_reused', 'overloaded'),
         },
       },
     },
@@ -109,12 +117,20 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
         summary: 'What happened to a message, and which declared events are missing',
         tags,
         params: Type.Object({ appId: Type.String({ maxLength: 128 }), messageId: Type.String({ maxLength: 128 }) }),
+        querystring: Type.Object(
+          {
+            limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 200 }),
+            cursor: Type.Optional(Type.Integer({ minimum: 1, description: '`next` of the page before.' })),
+          },
+          { additionalProperties: false },
+        ),
         response: {
           200: Type.Object(
             {
               appId: Type.String(),
               messageId: Type.String(),
-              events: Type.Array(Type.Ref('TimelineEntry')),
+              events: Type.Array(Type.Ref('TimelineEntry'), { description: 'One page, oldest first.' }),
+              next: Type.Optional(Type.Integer({ description: 'The cursor of the next page.' })),
               expected: Type.Array(Type.String(), { description: 'The declared flow.' }),
               missing: Type.Array(
                 Type.Object({
@@ -137,16 +153,23 @@ export function eventRoutes(app: App, deps: RouteDeps, flows: FlowBook): void {
       // Our own services speak of jobs, which belong to accounts.
       const owner = own ? (isJobId(messageId) ? (await jobs.read(messageId))?.job.account : undefined) : flow?.account;
       if (owner !== request.account.id) throw absent;
-      const placed = await messageTimeline(bus, appId, messageId);
-      const [first] = placed;
+      const { limit, cursor } = request.query;
+      const placed = await messageTimeline(bus, appId, messageId, { from: cursor ?? 1, limit: limit + 1 });
+      const [first] = cursor === undefined ? placed : await messageTimeline(bus, appId, messageId, { limit: 1 });
       if (first === undefined) throw absent;
+      const page = placed.slice(0, limit);
+      const next = placed[limit]?.sequence;
       const expected = own ? (appId === 'image' || appId === 'email' ? workFlow : []) : (flow?.events ?? []);
-      const seen = new Set(placed.map(({ entry }) => entry.event));
+      // What other pages hold is in the read model, which this page may be ahead of. Nothing else says much of a job.
+      const others = own ? await messageTimeline(bus, appId, messageId, { limit: OWN_EVENTS }) : [];
+      const seen = new Set([...placed, ...others].map(({ entry }) => entry.event));
+      for (const event of own ? [] : deps.model.seen(appId, messageId, expected)) seen.add(event);
       const overdue = now() - first.storedMs > (flow?.withinMs ?? 60_000);
       return {
         appId,
         messageId,
-        events: placed.map(({ entry }) => entry),
+        events: page.map(({ entry }) => entry),
+        ...(next === undefined ? {} : { next }),
         expected: [...expected],
         missing: expected.filter((event) => !seen.has(event)).map((event) => ({ event, overdue })),
       };

@@ -7,7 +7,7 @@ import { DateTime, KindSchema, StateSchema } from '../../jobs/job-view.ts';
 import { invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import type { FlowBook } from '../../lifecycle/flows.ts';
-import type { JobCursor, ReadModel } from '../../history/read-model.ts';
+import type { JobCursor, MessageCursor, ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
   {
@@ -78,12 +78,16 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
         tags: ['lifecycle'],
         params: Type.Object({ appId: Type.String({ maxLength: 128 }) }),
         querystring: Type.Object(
-          { limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }) },
+          {
+            limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }),
+            cursor: Type.Optional(Type.String({ maxLength: 256, description: '`next` of the page before.' })),
+          },
           { additionalProperties: false },
         ),
         response: {
           200: Type.Object(
             {
+              next: Type.Optional(Type.String({ description: 'The cursor of the next page.' })),
               messages: Type.Array(
                 Type.Object({
                   messageId: Type.String(),
@@ -103,9 +107,14 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
       const { appId } = request.params;
       const flow = deps.flows.find(appId);
       if (flow?.account !== request.account.id) return { messages: [] };
-      const found = deps.model.incomplete(appId, flow.events, request.query.limit);
+      const { limit, cursor } = request.query;
+      const after = cursor === undefined ? undefined : messageCursorOf(cursor);
+      const found = deps.model.incomplete(appId, flow.events, limit + 1, after);
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
       return {
-        messages: found.map(({ messageId, firstMs, lastMs, missing }) => ({
+        ...(last === undefined ? {} : { next: messageCursorText(last) }),
+        messages: page.map(({ messageId, firstMs, lastMs, missing }) => ({
           messageId,
           firstAt: new Date(firstMs).toISOString(),
           lastAt: new Date(lastMs).toISOString(),
@@ -129,4 +138,13 @@ function cursorOf(text: string): JobCursor {
   const found = /^(\d{1,15})\.(job_\w+)$/.exec(Buffer.from(text, 'base64url').toString());
   if (found === null || !isJobId(found[2]!)) throw invalidField('/query/cursor', 'is no cursor of this list');
   return { createdMs: Number(found[1]), id: found[2]! };
+}
+
+const messageCursorText = ({ firstMs, messageId }: MessageCursor): string =>
+  Buffer.from(`${firstMs}.${messageId}`).toString('base64url');
+
+function messageCursorOf(text: string): MessageCursor {
+  const found = /^(\d{1,15})\.([\w-]{1,128})$/.exec(Buffer.from(text, 'base64url').toString());
+  if (found === null) throw invalidField('/query/cursor', 'is no cursor of this list');
+  return { firstMs: Number(found[1]), messageId: found[2]! };
 }

@@ -21,6 +21,7 @@ import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
 import { PrioritySchema } from '../../jobs/job-view.ts';
+import { inMib } from '../../uploads/sizes.ts';
 import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { acceptSnakeCase, validationProblem } from '../validation.ts';
@@ -243,6 +244,6 @@ function refuseDeclaredSize(request: FastifyRequest, maxBytes: number): void {
   // A form adds its boundaries and headers to the files it carries.
   const declared = Number(request.headers['content-length'] ?? 0);
   if (declared > maxBytes + 64 * 1024) {
-    throw new GatewayError('payload_too_large', `A request may carry ${maxBytes} bytes of images.`);
+    throw new GatewayError('payload_too_large', `A request may carry ${inMib(maxBytes)} of images.`);
   }
 }

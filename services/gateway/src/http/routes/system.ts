@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
+import { homePage, homeText, type HomeLink } from '../home-page.ts';
 import { problemPage } from '../problem-page.ts';
 import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
@@ -10,6 +11,7 @@ export function systemRoutes(
   deps: {
     readonly reasons: () => Promise<readonly string[]> | readonly string[];
     readonly held: () => readonly string[];
+    readonly links: readonly HomeLink[];
   },
 ): void {
   const tags = ['system'];
@@ -74,5 +76,11 @@ export function systemRoutes(
       return reply.type('text/html; charset=utf-8').send(page);
     },
   );
+  app.get('/', { config: { scope: 'public' }, schema: { hide: true } }, async (request, reply) => {
+    const isBrowser = (request.headers.accept ?? '').includes('text/html');
+    return isBrowser
+      ? reply.type('text/html; charset=utf-8').send(homePage(deps.links))
+      : reply.type('text/plain; charset=utf-8').send(homeText(deps.links));
+  });
   app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }

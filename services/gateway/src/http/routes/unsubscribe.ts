@@ -56,7 +56,7 @@ export async function unsubscribeRoutes(app: App, { suppressions, secret }: Unsu
     scoped.post<{ Querystring: { token: string } }>(
       '/v1/unsubscribe',
       {
-        config,
+        config: { ...config, anyOrigin: true },
         schema: {
           operationId: 'unsubscribe',
           summary: 'Send no more recurring mail to the address of a token (RFC 8058)',

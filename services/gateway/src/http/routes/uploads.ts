@@ -8,6 +8,7 @@ import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
 import { DateTime } from '../../jobs/job-view.ts';
+import { inMib } from '../../uploads/sizes.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { storedSource } from '../../uploads/stored-source.ts';
@@ -67,7 +68,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { contentType, sizeBytes } = request.body;
       if (sizeBytes > limits.maxBytes) {
-        throw new GatewayError('payload_too_large', `A request may carry ${limits.maxBytes} bytes of images.`);
+        throw new GatewayError('payload_too_large', `A request may carry ${inMib(limits.maxBytes)} of images.`);
       }
       const uploadId = newJobId().replace(/^job_/, 'upl_');
       const url = await store.presignPut(keyOf(uploadId, request.account.id), UPLOAD_MS, contentType, sizeBytes);

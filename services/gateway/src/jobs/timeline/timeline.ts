@@ -55,10 +55,20 @@ export async function jobTimeline(bus: Bus, jobId: string): Promise<PlacedEntry[
   return found.sort(byTime);
 }
 
-/** What is known about one message of any system. */
-export async function messageTimeline(bus: Bus, appId: string, messageId: string): Promise<PlacedEntry[]> {
-  if (!isSubjectToken(appId) || !isSubjectToken(messageId)) return [];
-  return collect(bus.history(channels.event, { appId, messageId }), placeLifecycle);
+/** What is known about one message of any system, oldest first: at most `limit` events, from a sequence on. */
+export async function messageTimeline(
+  bus: Bus,
+  appId: string,
+  messageId: string,
+  page: { readonly from?: number; readonly limit: number },
+): Promise<PlacedEntry[]> {
+  const found: PlacedEntry[] = [];
+  if (!isSubjectToken(appId) || !isSubjectToken(messageId)) return found;
+  for await (const stored of bus.history(channels.event, { appId, messageId }, page.from)) {
+    found.push(placeLifecycle(stored));
+    if (found.length === page.limit) break;
+  }
+  return found;
 }
 
 const byTime = (a: PlacedEntry, b: PlacedEntry): number =>
