@@ -63,6 +63,7 @@ export async function startReplay<T, D>(
   const created = await create(nats, stream, consumer, spec, startOf(options.from), options.subjects);
 
   const open = new Set<number>();
+  const handled = new Handled();
   let done = 0;
   let failed = 0;
   let reached = 0;
@@ -78,7 +79,9 @@ export async function startReplay<T, D>(
     ) {
       const { sequence } = event.message;
       open.delete(sequence);
-      if (sequence > target) return;
+      // A consumer that was lost is made again at the oldest message in hand: what follows it is delivered twice.
+      const again = !handled.add(sequence, open);
+      if (again || sequence > target) return;
       done++;
       if (event.as === 'deadLetter') failed++;
       reached = Math.max(reached, sequence);
@@ -140,6 +143,28 @@ export async function startReplay<T, D>(
       return ended;
     },
   };
+}
+
+/** Sequences that were handled, each once; forgets those before the oldest message in hand. */
+class Handled {
+  readonly #above = new Set<number>();
+  /** Everything up to here was handled, or passed over by the filter. */
+  #upTo = 0;
+  #highest = 0;
+
+  /** False: it was handled before. */
+  add(sequence: number, open: ReadonlySet<number>): boolean {
+    if (sequence <= this.#upTo || this.#above.has(sequence)) return false;
+    this.#above.add(sequence);
+    this.#highest = Math.max(this.#highest, sequence);
+    // Deliveries come in order, so what is older than every message in hand is through.
+    const upTo = Math.min(...open, this.#highest + 1) - 1;
+    if (upTo > this.#upTo) {
+      this.#upTo = upTo;
+      for (const each of this.#above) if (each <= upTo) this.#above.delete(each);
+    }
+    return true;
+  }
 }
 
 type Start =

@@ -1,3 +1,4 @@
+import { headers as createHeaders } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError, readDeadLetters, redriveDeadLetters } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
@@ -21,7 +22,7 @@ async function broken(place: Place, state: { healed: boolean; seen: string[] }) 
     ],
     handle: async ({ data, id, headers }) => {
       if (!state.healed) throw new PermanentError('refused');
-      state.seen.push(`${data.n} ${id} ${headers.get('tenant')?.[0] ?? ''}`);
+      state.seen.push(`${data.n} ${id} ${headers.get('tenant')?.join() ?? ''}`);
     },
   }).start({ nats: place.port, deps: undefined });
 }
@@ -31,7 +32,10 @@ describe('replaying dead letters', () => {
     const place = await source.place({ lanes: ['again'] });
     const state = { healed: false, seen: [] as string[] };
     const running = await broken(place, state);
-    await place.store('{"n":1}', { id: 'first', headers: { tenant: 'acme' } });
+    const tenants = createHeaders();
+    for (const tenant of ['acme', 'globex']) tenants.append('tenant', tenant);
+    tenants.set('Nats-Msg-Id', 'first');
+    await source.js.publish(`${place.stream}.${place.consumer}`, '{"n":1}', { headers: tenants });
     await place.store('{"n":2}', { id: 'second' });
     await expect.poll(() => place.left()).toBe(0);
     state.healed = true;
@@ -45,7 +49,8 @@ describe('replaying dead letters', () => {
     const report = await redriveDeadLetters(place.port, { ...dlq, to, ratePerSecond: 1000 });
     expect(report).toEqual({ seen: 2, replayed: 2, skipped: [] });
     await expect.poll(() => state.seen.length).toBe(2);
-    expect(state.seen[0]).toMatch(/^1 replay:DLQ_\w+:1:1 acme$/);
+    // Every value of a header, and the id that the idempotency store knows.
+    expect(state.seen).toEqual(['1 first acme,globex', '2 second ']);
     expect(await place.deadLetters()).toEqual([]);
     await running.drain();
     await place.close();

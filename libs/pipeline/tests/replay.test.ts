@@ -97,4 +97,31 @@ describe('replaying history', () => {
       'QUEUE is a work queue',
     );
   });
+
+  test('a consumer that is lost on the way is made again, and no message counts twice', async () => {
+    const seen = new Set<number>();
+    const slow = Promise.withResolvers<void>();
+    const pipeline = definePipeline<Job>({
+      name: 'lost',
+      sources: [{ stream: 'HISTORY', consumer: 'live' }],
+      decode: decodeJson,
+      flow: { concurrency: 4, prefetch: 0, expiresMs: 400, idleHeartbeatMs: 100 },
+      handle: async ({ data }) => {
+        // The new consumer begins at the first message, which is in hand until the last.
+        if (data.n === 1) await slow.promise;
+        else await new Promise((resolve) => setTimeout(resolve, 20));
+        seen.add(data.n);
+      },
+    });
+    const { messages } = (await source.jsm.streams.info('HISTORY')).state;
+    const replay = await pipeline.replay({ nats: port, deps: undefined }, { from: 'first' });
+    await expect.poll(() => seen.size, { timeout: 15_000 }).toBeGreaterThanOrEqual(50);
+    for await (const { name } of source.jsm.consumers.list('HISTORY')) {
+      if (name.startsWith('replay')) await source.jsm.consumers.delete('HISTORY', name);
+    }
+    await expect.poll(() => seen.size, { timeout: 15_000 }).toBe(messages - 1);
+    slow.resolve();
+    expect(await replay.done).toMatchObject({ done: messages, total: messages, failed: 0 });
+    expect(seen.size).toBe(messages);
+  });
 });

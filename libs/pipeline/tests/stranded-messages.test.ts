@@ -1,3 +1,5 @@
+import { headers } from '@nats-io/transport-node';
+import { natsPort } from '../src/nats/index.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startStrandedMessageScanner } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
@@ -66,5 +68,31 @@ describe.each([
     expect(await place.left()).toBe(1);
     scanner.stop();
     await place.close();
+  });
+
+  test('a stream that keeps its messages loses none: handled ones are no stranded ones', async () => {
+    const { jsm, js, admin } = source;
+    await jsm.streams.add({ name: 'HISTORY', subjects: ['history.>'] });
+    await jsm.streams.add({ name: 'DLQ_HISTORY', subjects: ['dlq.HISTORY.>'] });
+    await jsm.consumers.add('HISTORY', {
+      durable_name: 'live',
+      ack_policy: 'explicit',
+      max_deliver: 1,
+      ack_wait: 100e6,
+    });
+    const port = natsPort(admin, { headers });
+    const scanner = startStrandedMessageScanner({ nats: port, stream: 'HISTORY', consumer: 'live', pipeline: 'p' });
+    const next = () => port.request('$JS.API.CONSUMER.MSG.NEXT.HISTORY.live', '{"batch":1,"expires":200000000}');
+    for (let n = 0; n < 3; n++) await js.publish('history.a', `{"n":${n}}`);
+    for (const ack of ['+ACK', '+ACK', '-NAK']) admin.publish((await next()).reply ?? '', ack);
+    // The one that was given up is heard of by its advisory, and stays.
+    await expect
+      .poll(() => next().then(() => jsm.consumers.info('HISTORY', 'live')))
+      .toMatchObject({ num_ack_pending: 0 });
+    expect(await scanner.scan()).toBe(0);
+    await expect.poll(async () => (await jsm.streams.info('DLQ_HISTORY')).state.messages).toBe(1);
+    expect((await jsm.streams.info('HISTORY')).state.messages).toBe(3);
+    scanner.stop();
+    port.close();
   });
 });

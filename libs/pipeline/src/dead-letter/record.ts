@@ -1,3 +1,4 @@
+import { ORIGINAL_ID } from '../process/delivery.ts';
 import type { Delivery } from '../process/delivery.ts';
 import { errorCode, errorName } from '../process/describe-error.ts';
 import type { DeadLetterReason } from '../events.ts';
@@ -23,6 +24,8 @@ export const DEAD_LETTER = {
   failedAt: 'Dlq-Failed-At',
   messageId: 'Dlq-Message-Id',
   redrives: 'Dlq-Redrives',
+  /** On a redriven message: the id it had before, which is its `id` still. */
+  originalId: ORIGINAL_ID,
   /** `true` when the message's own headers were left out because the record would have been too large with them. */
   headersOmitted: 'Dlq-Headers-Omitted',
   /** Full size of a body that was cut. */

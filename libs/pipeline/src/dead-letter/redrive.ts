@@ -13,7 +13,7 @@ export interface DeadLetter {
   readonly sequence: number;
   readonly subject: string;
   readonly data: Uint8Array;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: ReadonlyMap<string, readonly string[]>;
   /** `exhausted`, `permanent`, `decode`, ...: see `DeadLetterReason`. */
   readonly reason: string;
   readonly detail: string;
@@ -77,7 +77,8 @@ export async function* readDeadLetters(
 
 /**
  * Sends dead letters on their way again: in order, at a bounded rate, each under a new message id (the old one would be
- * dropped by the stream's duplicate window) and with its replay count raised. A copy is stored before its record is
+ * dropped by the stream's duplicate window) and with its replay count raised; for handlers and the idempotency store its
+ * `id` stays what it was. A copy is stored before its record is
  * removed, so that stopping anywhere loses nothing.
  */
 export async function redriveDeadLetters(port: NatsPort, replay: Redrive): Promise<RedriveReport> {
@@ -119,15 +120,19 @@ async function sendAgain(port: NatsPort, letter: DeadLetter, replay: Redrive): P
   const count = letter.replays + 1;
   await port.publish(typeof replay.to === 'string' ? replay.to : replay.to(letter), letter.data, {
     id: `replay:${replay.stream}:${letter.sequence}:${count}`,
-    headers: { ...Object.fromEntries(kept), [DEAD_LETTER.redrives]: String(count) },
+    headers: {
+      ...Object.fromEntries(kept),
+      [DEAD_LETTER.redrives]: String(count),
+      ...(letter.messageId === '' ? {} : { [DEAD_LETTER.originalId]: letter.messageId }),
+    },
   });
   if (replay.keep !== true) await deleteMessage(port, replay.stream, letter.sequence);
 }
 
 function toDeadLetter({ sequence, subject, storedAt, message }: Read): DeadLetter {
   const names = message.headers?.keys() ?? [];
-  const headers = new Map(names.map((name): [string, string] => [name, message.headers?.get(name) ?? '']));
-  const text = (name: string): string => headers.get(name) ?? '';
+  const headers = new Map(names.map((name) => [name, message.headers?.values(name) ?? []] as const));
+  const text = (name: string): string => headers.get(name)?.[0] ?? '';
   return {
     sequence,
     subject,

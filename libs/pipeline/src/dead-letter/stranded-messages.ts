@@ -34,6 +34,7 @@ export interface StrandedMessageScanner {
 const SCAN_EVERY_MS = 600_000;
 const MOST_PER_SCAN = 1000;
 const MAX_PAYLOAD_BYTES = 1_000_000;
+const CONFIRM_AFTER_MS = 2000;
 
 /**
  * Finds work-queue messages the engine will never see and moves them to the dead letters: a consumer with a
@@ -41,6 +42,9 @@ const MAX_PAYLOAD_BYTES = 1_000_000;
  * stream for ever, invisible to its lag. Listens for the server's advisories (which are not stored and can be missed)
  * and reconciles the stream now and then. The record has the id the engine would have given it, so a message found
  * twice, or by both, is one dead letter; it is removed only after that is stored.
+ *
+ * On streams that keep their messages (limits, interest) the advisories alone count, and nothing is removed: there a
+ * handled message cannot be told from a stranded one.
  */
 export function startStrandedMessageScanner(options: StrandedMessageScannerOptions): StrandedMessageScanner {
   const { nats, stream, consumer } = options;
@@ -58,10 +62,21 @@ export function startStrandedMessageScanner(options: StrandedMessageScannerOptio
     const policy = { subject: options.subject, maxPayloadBytes: MAX_PAYLOAD_BYTES, redact: undefined };
     const record = deadLetterRecord(delivery, failure, options.pipeline, policy, new Date(clock.wall()));
     await nats.publish(record.subject, record.data, { id: record.id, headers: record.headers });
-    await deleteMessage(nats, stream, read.sequence);
+    // A stream that keeps its messages, or has other consumers that want them, loses none.
+    if (await isWorkQueue()) await deleteMessage(nats, stream, read.sequence);
     log.warn({ stream, consumer, sequence: read.sequence, found }, 'stranded message dead-lettered');
     options.onMoved?.(read.sequence, found);
   };
+
+  let workQueue: Promise<boolean> | undefined;
+  const isWorkQueue = (): Promise<boolean> =>
+    (workQueue ??= streamInfo(nats, stream).then(
+      ({ config }) => config.retention === 'workqueue',
+      (error: unknown) => {
+        workQueue = undefined;
+        throw error;
+      },
+    ));
 
   const rescue = async (sequence: number, deliveries: number): Promise<void> => {
     for await (const read of readStream(nats, stream, { subject: '>', from: sequence, to: sequence })) {
@@ -74,18 +89,35 @@ export function startStrandedMessageScanner(options: StrandedMessageScannerOptio
     if (advisory.stream_seq !== undefined) rescue(advisory.stream_seq, advisory.deliveries ?? 0).catch(warn);
   });
 
-  const scan = async (): Promise<number> => {
+  /** What is delivered and neither pending nor gone. */
+  const candidates = async (): Promise<{ readonly deliveries: number; readonly found: Map<number, Read> }> => {
     const [info, { state }] = await Promise.all([consumerInfo(nats, stream, consumer), streamInfo(nats, stream)]);
     // Behind the ack floor nothing can be pending. With nothing pending at all, neither can anything delivered.
     const to = info.num_ack_pending === 0 ? info.delivered.stream_seq : info.ack_floor.stream_seq;
-    const subjects = filtersOf(info.config);
-    const deliveries = Math.max(1, info.config.max_deliver ?? 1);
-    let moved = 0;
-    for (const subject of subjects) {
+    const found = new Map<number, Read>();
+    for (const subject of filtersOf(info.config)) {
       for await (const read of readStream(nats, stream, { subject, from: state.first_seq, to })) {
-        await move(read, deliveries, 'scan');
-        if (++moved >= MOST_PER_SCAN) return moved;
+        if (found.size >= MOST_PER_SCAN) break;
+        found.set(read.sequence, read);
       }
+    }
+    return { deliveries: Math.max(1, info.config.max_deliver ?? 1), found };
+  };
+  const scan = async (): Promise<number> => {
+    // Elsewhere a message that was handled stays, and looks like one that was given up.
+    if (!(await isWorkQueue())) return 0;
+    const first = await candidates();
+    if (first.found.size === 0) return 0;
+    // The leaders of the stream and of the consumer can be two servers: what was acknowledged is gone a moment later.
+    await new Promise<void>((resolve) => {
+      clock.after(CONFIRM_AFTER_MS, resolve);
+    });
+    const second = await candidates();
+    let moved = 0;
+    for (const [sequence, read] of second.found) {
+      if (!first.found.has(sequence)) continue;
+      await move(read, second.deliveries, 'scan');
+      moved++;
     }
     return moved;
   };

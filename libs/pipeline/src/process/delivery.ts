@@ -2,6 +2,9 @@ import type { AttemptRecord } from '../attempts/store.ts';
 import type { Message } from './message.ts';
 import type { NatsMessage } from '../nats/port.ts';
 
+/** On a redriven message: the id it had before it became a dead letter. */
+export const ORIGINAL_ID = 'Dlq-Original-Id';
+
 /** What the server writes into the reply subject of a delivery, as far as it is a number. */
 export interface DeliveryMeta {
   /** Delivery count. */
@@ -160,7 +163,8 @@ export class Delivery<T> implements Message<T> {
   }
   /** Never throws: observers and log lines read it, also of a message whose headers cannot be read. */
   get id(): string {
-    return this.#rawHeader('Nats-Msg-Id') ?? `${this.stream}:${this.sequence}`;
+    const id = this.#rawHeader(ORIGINAL_ID) ?? this.#rawHeader('Nats-Msg-Id');
+    return id ?? `${this.stream}:${this.sequence}`;
   }
   /** Empty when they cannot be read; see `headerFault`. Never throws. */
   get headers(): ReadonlyMap<string, readonly string[]> {
