@@ -14,6 +14,15 @@ async function archiveSite(): Promise<string | undefined> {
   return stdout.split('\n').find((site) => site.endsWith('/debian'));
 }
 
+/** Keeps apt from switching to its own user, who cannot read the folder. A user id without a name needs no switch. */
+function user(): Record<string, string> {
+  try {
+    return { 'APT::Sandbox::User': userInfo().username };
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Unpacks a package of any suite of the Debian archive that this machine's apt uses, and hands the folder to `use`:
  * apt checks the archive's signature and the package's hash, nothing is installed and no root is needed. The folder is
@@ -39,7 +48,7 @@ export async function withDebianPackage<T>(
       'Dir::State::Lists': join(work, 'lists'),
       'Dir::Cache': join(work, 'cache'),
       'Dir::State::status': '/dev/null',
-      'APT::Sandbox::User': userInfo().username,
+      ...user(),
     };
     const flags = ['-qq', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])];
     await run('apt-get', [...flags, 'update'], { timeout: FETCH_TIMEOUT_MS });

@@ -78,6 +78,10 @@ export async function runUntilStopped(
       stop(signal, endsBySelf ? 130 : 0);
     });
   }
+  if (process.platform === 'win32') {
+    print(`${command} runs on Linux and macOS: its services end in order on signals, which Windows has not. Use WSL.`);
+    process.exit(1);
+  }
   onParentExit(() => stop('The parent process has ended', 0));
   try {
     await run(controller.signal, (step) => void steps.push(step));
