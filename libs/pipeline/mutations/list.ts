@@ -21,7 +21,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'settle/settlements',
     rule: 'a nak made while disconnected is held',
-    from: 'this.#heldNaks.push({ reply: delivery.reply, dueAt });',
+    from: 'this.#heldNaks.push({ reply: delivery.reply, dueAt, heldAt: this.#clock.now() });',
     to: '',
   },
   {
@@ -202,7 +202,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'the breaker hears of failures',
-    from: 'this.#host.sample(true, result.error)',
+    from: 'this.#host.sample(true, result.error, startedAt)',
     to: 'this.#host.sample(false, result.error)',
   },
   // flow control
@@ -261,7 +261,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'schedule/scheduler',
     rule: 'acked here and redelivered is acked again',
-    from: 'meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence)',
+    from: 'meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence, storedAtMs(reply))',
     to: 'false',
     survives: 'the replay of the ring usually reaches the server before it redelivers',
   },
@@ -367,8 +367,8 @@ export const mutations: readonly Mutation[] = [
   {
     file: 'engine',
     rule: 'a reconnect replays settlements',
-    from: 'const replayed = this.#settlements.resend();',
-    to: 'const replayed = 0;',
+    from: 'const resent = this.#settlements.resend(this.#ackWaitMs);',
+    to: 'const resent = 0;',
   },
   {
     file: 'engine',

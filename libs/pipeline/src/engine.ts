@@ -24,10 +24,14 @@ import type { DrainReport, Health, RunningPipeline, Snapshot, State } from './ru
 import type { Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';
 import { Settlements } from './settle/settlements.ts';
+import { withTimeout } from './settle/with-timeout.ts';
 import { SourceHealth } from './pull/source-health.ts';
 import { Heartbeat } from './settle/heartbeat.ts';
 import { InFlight } from './schedule/in-flight.ts';
 
+/** How long an answer about a consumer may take before what is known has to do. */
+const CHECK_TIMEOUT_MS = 2000;
+const RECHECK_MS = 1000;
 const MAX_PREFETCH = 1024;
 
 /** What a pipeline may do besides handling: a replay of history has no effects of its own. */
@@ -47,7 +51,11 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #observe: Observer | undefined;
-  readonly #ackWaitMs: number;
+  /** The consumers as they were seen last. */
+  readonly #live: LiveConsumer[];
+  #checkedAt = 0;
+  #checking = false;
+  #resent: Promise<void> = Promise.resolve();
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
   readonly #processor: Processor<T, D>;
@@ -85,7 +93,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#log = guardedLog;
     const observe = guardObserver(runtime.observe, guardedLog);
     this.#observe = observe;
-    this.#ackWaitMs = Math.min(...live.map((consumer) => consumer.ackWaitMs));
+    this.#live = [...live];
+    this.#checkedAt = clock.now();
     const weights = spec.sources.map((source) => source.weight);
     const inFlight = new InFlight<T, D>(weights);
     this.#inFlight = inFlight;
@@ -124,12 +133,14 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
+      outdated: (delivery) => this.#outdate(delivery),
     });
     this.#heartbeat = new Heartbeat<T, D>({
       ...shared,
       pullers: this.#pullers,
       sources: this.#sources,
-      heartbeatMs: spec.ack.heartbeatMs ?? this.#ackWaitMs / 3,
+      heartbeatMs: () => Math.min(spec.ack.heartbeatMs ?? Number.POSITIVE_INFINITY, this.#ackWaitMs / 3),
+      holding: (oldestReceivedAt) => this.#recheck(oldestReceivedAt),
       connected: () => this.#port.connected && this.#final === undefined,
       request: () => this.#scheduler.request(),
       allHung: () => {
@@ -143,6 +154,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#shutdown = new Shutdown<T, D>({
       ...shared,
       port: this.#port,
+      resent: () => this.#resent,
       heartbeat: this.#heartbeat,
       pullers: this.#pullers,
       release: (delivery, delayMs) => this.release(delivery, false, delayMs),
@@ -227,6 +239,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       const index = this.#sources.findIndex((source) => source.trouble !== undefined);
       const source = this.#spec.sources[index];
       reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${this.#sources[index]?.trouble ?? 'unreachable'}`;
+    } else if (this.#processor.claims.failing !== undefined) {
+      reason = `the idempotency store fails: ${this.#processor.claims.failing}`;
+    } else if (this.#inFlight.parked(this.#clock.now()) >= this.#maxAckPending) {
+      reason = `max_ack_pending (${this.#maxAckPending}) is taken by messages that wait for their retry`;
     } else if (this.#inFlight.hungHandlers >= this.#spec.flow.concurrency)
       reason = 'every slot is taken by a handler that does not return';
     return { ok: reason === undefined, reason, silentMs };
@@ -244,6 +260,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   ack(delivery: Delivery<T>): Promise<void> | undefined {
     this.#scheduler.requestSoon();
+    if (delivery.outdated) return undefined;
     const confirmed = this.#settlements.ack(delivery);
     this.#shutdown.tally.settled++;
     if (confirmed === undefined) {
@@ -254,6 +271,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void {
+    if (delivery.outdated) return;
     if (delivery.key !== undefined && this.#final === undefined) {
       // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
       // bring it back. Heartbeats keep it here while it waits.
@@ -270,6 +288,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   wait(delivery: Delivery<T>, delayMs: number): void {
+    if (delivery.outdated) return;
     delivery.phase = 'waiting';
     // Beside a hung handler of its key it must not run: its wait begins to count when that one returns.
     const timer = delivery.hung ? undefined : this.#clock.after(delayMs, () => this.#waitEnded(delivery));
@@ -283,6 +302,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
+    if (delivery.outdated) return;
     this.#processor.attempts.left(delivery, false);
     if (!silently) {
       this.#settlements.nak(delivery, delayMs);
@@ -307,22 +327,22 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   runEnded(run: Run<T, D>): void {
     this.#inFlight.runs.delete(run);
+    if (run.deliveries.some(({ hung }) => hung)) this.#hungReturned(run);
     if (run.countedAsHung) {
       this.#inFlight.hungHandlers--;
       this.#inFlight.hungMessages -= run.deliveries.length;
       const { hungHandlers } = this.#inFlight;
       const [message] = run.deliveries;
-      this.#hungReturned(run);
       this.#observe?.({ type: 'handler.hungReturned', pipeline: this.#spec.name, message, hungHandlers });
     }
     this.#prefetch?.learn(run.endedAt - run.startedAt);
     this.#scheduler.slotFreed();
   }
 
-  sample(failed: boolean, error: unknown): void {
+  sample(failed: boolean, error: unknown, startedAt: number): void {
     const breaker = this.#breaker;
     if (breaker === undefined || (failed && !breaker.counts(error))) return;
-    const change = breaker.record(failed);
+    const change = breaker.record(failed, startedAt);
     if (change === 'close') {
       this.#observe?.({ type: 'breaker.closed', pipeline: this.#spec.name });
       this.#refresh('the probe succeeded');
@@ -330,7 +350,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       const { failures, samples, coolDownMs } = breaker;
       this.#observe?.({ type: 'breaker.tripped', pipeline: this.#spec.name, failures, samples, coolDownMs });
       this.#clock.after(coolDownMs, () => {
-        breaker.probe();
+        breaker.probe(this.#clock.now());
         this.#observe?.({ type: 'breaker.probing', pipeline: this.#spec.name });
         this.#scheduler.advance();
       });
@@ -360,16 +380,78 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#connections++;
     if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();
     for (const source of this.#sources) source.reset();
-    const replayed = this.#settlements.resend();
     this.#afterOutage();
-    this.#observe?.({
-      type: 'connection.restored',
-      pipeline: this.#spec.name,
-      connections: this.#connections,
-      replayed,
-    });
+    this.#resent = this.#resend();
     this.#refresh('connection restored');
     this.#scheduler.advance();
+  }
+
+  /** Sends held settlements, unless the consumer is another one by now: they would settle messages of other holders. */
+  async #resend(): Promise<void> {
+    const connections = this.#connections;
+    await this.#check();
+    // Cut again meanwhile: the next connection sends them.
+    if (this.#final !== undefined || connections !== this.#connections || !this.#port.connected) return;
+    const resent = this.#settlements.resend(this.#ackWaitMs);
+    this.#observe?.({ type: 'connection.restored', pipeline: this.#spec.name, connections, resent });
+  }
+
+  /** Looks at the live consumers: their ack_wait may have been changed, and they may have been made again. */
+  async #check(): Promise<void> {
+    this.#checkedAt = this.#clock.now();
+    this.#checking = true;
+    await Promise.all(
+      this.#spec.sources.map(async (_, index) => {
+        try {
+          const call = checkConsumer(this.#port, this.#spec, index);
+          const { live } = await withTimeout(call, CHECK_TIMEOUT_MS, this.#clock, 'CONSUMER.INFO');
+          if (live !== undefined) this.#seen(index, live);
+        } catch {
+          // Without an answer what is known stays; a consumer that is gone is noticed by its pulls.
+        }
+      }),
+    );
+    this.#checking = false;
+  }
+
+  #seen(index: number, live: LiveConsumer): void {
+    const before = this.#live[index];
+    this.#live[index] = live;
+    const source = this.#spec.sources[index];
+    if (before === undefined || source === undefined) return;
+    if (live.ackWaitMs < before.ackWaitMs) this.#heartbeat.extend();
+    if (before.created === live.created) return;
+    this.#settlements.forget(index, `$JS.ACK.${source.stream}.${source.consumer}.`);
+    for (const delivery of this.#inFlight.buffer.held()) if (delivery.source === index) this.#outdate(delivery);
+  }
+
+  /** While messages are held for long: a lowered ack_wait would have them redelivered between two heartbeats. */
+  #recheck(oldestReceivedAt: number): void {
+    const now = this.#clock.now();
+    if (this.#checking || !this.#port.connected || this.#final !== undefined) return;
+    if (now - oldestReceivedAt < RECHECK_MS || now - this.#checkedAt < RECHECK_MS) return;
+    void this.#check();
+  }
+
+  /** The message is no longer in the stream under its sequence: whatever becomes of its handler, nothing is settled. */
+  #outdate(delivery: Delivery<T>): void {
+    delivery.outdated = true;
+    delivery.hung = delivery.phase === 'running';
+    this.#inFlight.waitingHere.get(delivery)?.timer?.cancel();
+    this.#inFlight.waitingHere.delete(delivery);
+    this.#inFlight.buffer.remove(delivery);
+    this.#log.warn(
+      { pipeline: this.#spec.name, stream: delivery.stream, sequence: delivery.sequence },
+      'the consumer was made again: what is held of it is not settled',
+    );
+  }
+
+  get #maxAckPending(): number {
+    return Math.min(...this.#live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
+  }
+
+  get #ackWaitMs(): number {
+    return Math.min(...this.#live.map(({ ackWaitMs }) => ackWaitMs));
   }
 
   /** What was held through an outage: either ack_wait starts again now, or it has run out and the server redelivers. */

@@ -71,7 +71,7 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'source.drifted'; readonly problems: readonly string[]; readonly retryMs: number } & BySource)
   | ({ readonly type: 'source.recovered' } & BySource)
   | { readonly type: 'connection.lost' }
-  | { readonly type: 'connection.restored'; readonly connections: number; readonly replayed: number }
+  | { readonly type: 'connection.restored'; readonly connections: number; readonly resent: number }
   | { readonly type: 'connection.closed' }
   | {
       readonly type: 'breaker.tripped';

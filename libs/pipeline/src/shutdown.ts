@@ -23,6 +23,8 @@ export interface ShutdownDeps<T, D> {
   readonly settlements: Settlements;
   readonly heartbeat: Heartbeat<T, D>;
   readonly pullers: readonly Puller[];
+  /** Resolves when settlements held through an outage have been sent. */
+  readonly resent: () => Promise<void>;
   /** Gives a message back to the server. */
   readonly release: (delivery: Delivery<T>, delayMs: number | undefined) => void;
 }
@@ -98,10 +100,12 @@ export class Shutdown<T, D> {
   }
 
   async #account(): Promise<DrainReport> {
-    const { settlements, inFlight } = this.#deps;
+    const { settlements, inFlight, resent } = this.#deps;
+    await resent();
     const { settled, released } = this.tally;
     const proven = await settlements.flush(FLUSH_TIMEOUT_MS);
-    const unsent = proven ? 0 : Math.min(settled + released, settlements.held);
+    // What was sent and is not proven may be lost with the connection: it counts as not settled.
+    const unsent = proven ? 0 : Math.min(settled + released, settlements.held + settlements.unconfirmed);
     const fromReleased = Math.min(released, unsent);
     return {
       settled: settled - (unsent - fromReleased),

@@ -70,6 +70,7 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
         server.addStream({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
         server.addConsumer(stream, consumer, config(ackWaitMs));
       }),
+    setAckWait: (waitMs) => pack(() => server.updateConsumer(stream, consumer, { ack_wait: waitMs * NS })),
     deleteConsumer: () => pack(() => server.deleteConsumer(stream, consumer)),
     makeConsumer: (otherAckWaitMs = ackWaitMs) =>
       pack(() => server.addConsumer(stream, consumer, config(otherAckWaitMs))),

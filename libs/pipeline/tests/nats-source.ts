@@ -116,6 +116,9 @@ async function makePlace(
     async closeConnection() {
       await connections[0]?.close();
     },
+    async setAckWait(waitMs) {
+      await jsm.consumers.update(stream, consumer, { ack_wait: waitMs * NS });
+    },
     async makeStreamAgain() {
       await jsm.streams.delete(stream);
       await jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });

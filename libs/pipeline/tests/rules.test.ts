@@ -37,6 +37,17 @@ describe('the retry delay', () => {
   });
 });
 
+describe('the breaker', () => {
+  test('is not closed by a run that began before the probe', () => {
+    const breaker = new Breaker({ minSamples: 1, failureRatio: 1, coolDownMs: 10, counts: undefined });
+    expect(breaker.record(true, 0)).toBe('trip');
+    breaker.probe(100);
+    expect(breaker.record(false, 50)).toBeUndefined();
+    expect(breaker.phase).toBe('probing');
+    expect(breaker.record(false, 100)).toBe('close');
+  });
+});
+
 describe('times that come due', () => {
   test('leave nothing behind, whoever asks or not', () => {
     const times = new DueTimes();

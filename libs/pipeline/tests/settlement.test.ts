@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError } from '../src/index.ts';
 import type { NatsMessage } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
+import { storedAtMs } from '../src/process/delivery.ts';
 import { Settlements } from '../src/settle/settlements.ts';
 import { fakeClock } from './fake-clock.ts';
 import { decodeJson, recordEvents } from './source.ts';
@@ -21,6 +22,20 @@ function setUp(ackWaitMs: number) {
 }
 
 describe('settlements', () => {
+  test('a nak held for longer than ack_wait is not sent: the message has another holder', async () => {
+    const { clock, port } = setUp(1000);
+    const settlements = new Settlements(port, clock, 'flush');
+    port.disconnect();
+    settlements.nak({ reply: '$JS.ACK.W.worker.1.1.1.1700000000000000000.0', source: 0, sequence: 1 }, 10);
+    await clock.advance(900);
+    settlements.nak({ reply: '$JS.ACK.W.worker.1.2.2.1700000000000000000.0', source: 0, sequence: 2 }, 10);
+    await clock.advance(200);
+    port.reconnect();
+    expect(settlements.resend(1000)).toBe(1);
+    settlements.close();
+    port.close();
+  });
+
   test('an ack whose round trip failed is still sent again after the reconnect', async () => {
     const { clock, server, port } = setUp(60_000);
     const delivered = Promise.withResolvers<NatsMessage>();
@@ -29,16 +44,19 @@ describe('settlements', () => {
     await clock.settle();
     const settlements = new Settlements(port, clock, 'flush');
     port.partitioned = true;
-    void settlements.ack({ reply: (await delivered.promise).reply ?? '', source: 0, sequence: 1 });
+    const reply = (await delivered.promise).reply ?? '';
+    const storedAt = storedAtMs(reply);
+    void settlements.ack({ reply, source: 0, sequence: 1 });
     // The link is half-open for longer than a confirmation may take.
     await clock.advance(5000);
     expect(settlements.unconfirmed).toBe(1);
-    expect(settlements.ackedHere(0, 1)).toBe(true);
-    expect(settlements.ackedHere(0, 2)).toBe(false);
+    expect(settlements.ackedHere(0, 1, storedAt)).toBe(true);
+    expect(settlements.ackedHere(0, 2, storedAt)).toBe(false);
+    expect(settlements.ackedHere(0, 1, storedAt + 1), 'of a stream made again').toBe(false);
     port.disconnect();
     port.partitioned = false;
     port.reconnect();
-    expect(settlements.resend()).toBe(1);
+    expect(settlements.resend(60_000)).toBe(1);
     await clock.advance(1000);
     expect(server.messages('W')).toEqual([]);
     expect(settlements.unconfirmed).toBe(0);
@@ -53,7 +71,7 @@ describe('settlements', () => {
     void settlements.ack({ reply: '$JS.ACK.W.worker.1.2.2.1.0', source: 0, sequence: 2 });
     expect(settlements.held).toBe(1);
     port.reconnect();
-    expect(settlements.resend()).toBe(1);
+    expect(settlements.resend(60_000)).toBe(1);
   });
 });
 

@@ -51,6 +51,8 @@ export interface Place {
   deleteConsumer(): Promise<void>;
   /** Deletes the stream and makes it again with its consumer: sequences begin at 1. */
   makeStreamAgain(): Promise<void>;
+  /** Changes the live consumer as an operator would. */
+  setAckWait(ackWaitMs: number): Promise<void>;
   /** Makes the consumer (again), with another ack_wait if given. */
   makeConsumer(ackWaitMs?: number): Promise<void>;
   close(): Promise<void>;

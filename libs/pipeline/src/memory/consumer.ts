@@ -17,6 +17,7 @@ interface Pull {
   spokeAt: number;
 }
 
+let made = 0;
 const NS = 1_000_000;
 const DEFAULT_ACK_WAIT_NS = 30_000 * NS;
 const TICK_MS = 10;
@@ -37,6 +38,7 @@ export class MemoryConsumer {
   #pulls: Pull[] = [];
   #next: number;
   #deliverySequence = 0;
+  readonly #created: string;
   readonly #ticker: Timer;
 
   constructor(
@@ -52,6 +54,8 @@ export class MemoryConsumer {
     this.#stream = stream;
     this.#router = router;
     this.#clock = clock;
+    // As precise as the server's, so that one made again in the same millisecond is another one.
+    this.#created = new Date(clock.wall()).toISOString().replace('Z', `${String(++made).padStart(6, '0')}Z`);
     this.#onExhausted = onExhausted;
     this.#next = config.opt_start_seq ?? 1;
     this.#ticker = clock.every(TICK_MS, () => this.#tick());
@@ -65,6 +69,7 @@ export class MemoryConsumer {
     const floor = Math.min(this.#next, ...this.#pending.keys()) - 1;
     return {
       name: this.name,
+      created: this.#created,
       config: this.config,
       num_pending: this.#waiting(),
       num_ack_pending: this.#pending.size,

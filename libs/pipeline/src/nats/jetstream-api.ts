@@ -16,6 +16,7 @@ export interface ConsumerConfig {
   readonly filter_subjects?: readonly string[];
 }
 export interface ConsumerInfo {
+  readonly created?: string;
   readonly name: string;
   readonly config: ConsumerConfig;
   readonly num_pending: number;

@@ -36,7 +36,7 @@ export function parseAckSubject(reply: string, into: DeliveryMeta, expected?: st
 }
 
 /** Milliseconds since 1970 at which the server stored the message, from its ack subject. */
-function storedAtMs(reply: string): number {
+export function storedAtMs(reply: string): number {
   const tokens = reply.split('.');
   return Number((tokens.length === 9 ? tokens[7] : tokens[9])?.slice(0, -6) ?? 0);
 }
@@ -118,8 +118,10 @@ export class Delivery<T> implements Message<T> {
   claimLost = false;
   /** Calls of the idempotency store that failed in a row. */
   storeFailures = 0;
-  /** Its handler did not return in time: until it does, no other message of its key may run. */
+  /** Its handler runs on though the message is settled: until it returns, no other message of its key may run. */
   hung = false;
+  /** Its stream was made again: settling it would settle the message that has its sequence now. */
+  outdated = false;
   /** A failure found before the handler could run, e.g. in `orderBy`. */
   fault: { readonly error: unknown } | undefined = undefined;
   readonly #from: DeliverySource;

@@ -36,7 +36,7 @@ export interface ProcessorHost<T, D> {
   /** The handler has returned and everything is carried out: its slot is free. */
   runEnded(run: Run<T, D>): void;
   /** One result for the breaker. */
-  sample(failed: boolean, error: unknown): void;
+  sample(failed: boolean, error: unknown, startedAt: number): void;
 }
 
 export interface ProcessorRuntime<D> {
@@ -259,12 +259,12 @@ export class Processor<T, D> {
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
       const results = this.#spread(run, returned);
-      for (const one of results) this.#sample(one);
+      for (const one of results) this.#sample(one, run.startedAt);
       return this.#settleAll(run, results);
     }
     const [delivery] = run.deliveries;
     const result = returned.ok ? this.#read(returned.value) : returned;
-    this.#sample(result);
+    this.#sample(result, run.startedAt);
     const decision = this.#decision(delivery, result);
     this.#reportHandled(run, delivery, decision);
     if (decision.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
@@ -520,12 +520,13 @@ export class Processor<T, D> {
     });
   }
 
-  #sample(result: HandlerResult): void {
+  #sample(result: HandlerResult, startedAt: number): void {
     if (this.#spec.breaker === undefined) return;
     if (result.ok) {
       // A rejected message is the message's fault, it says nothing about the dependency.
-      if (result.outcome?.kind !== 'deadLetter') this.#host.sample(result.outcome?.kind === 'retry', undefined);
-    } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error);
+      if (result.outcome?.kind !== 'deadLetter')
+        this.#host.sample(result.outcome?.kind === 'retry', undefined, startedAt);
+    } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error, startedAt);
   }
 }
 

@@ -7,6 +7,8 @@ import type { ResolvedSource, ResolvedSpec } from '../config/resolve-spec.ts';
 
 /** What the engine takes over from the live consumer. */
 export interface LiveConsumer {
+  /** When the consumer was made: another time means that it, and perhaps its stream, was made again. */
+  readonly created?: string | undefined;
   readonly ackWaitMs: number;
   readonly maxBatch: number | undefined;
   readonly maxExpiresMs: number | undefined;
@@ -35,8 +37,9 @@ export async function checkConsumer<T, D>(
   const source = spec.sources[index] as ResolvedSource;
   const path = `sources[${index}]`;
   try {
-    const { config } = await consumerInfo(port, source.stream, source.consumer);
+    const { config, created } = await consumerInfo(port, source.stream, source.consumer);
     const live: LiveConsumer = {
+      created,
       ackWaitMs: config.ack_wait === undefined ? DEFAULT_ACK_WAIT_MS : config.ack_wait / NS_PER_MS,
       maxBatch: positive(config.max_batch),
       maxAckPending: positive(config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING),

@@ -16,6 +16,7 @@ export class Breaker {
   readonly #results: boolean[] = [];
   #next = 0;
   #failures = 0;
+  #probingSince = 0;
 
   constructor(options: Resolved<typeof breakerFields>) {
     this.#options = options;
@@ -40,9 +41,12 @@ export class Breaker {
     }
   }
 
-  /** Takes one result; says what has to happen. */
-  record(failed: boolean): 'trip' | 'close' | undefined {
-    if (this.phase === 'open') return undefined;
+  /**
+   * Takes one result of a run that began at `startedAt`; says what has to happen. A run that began before the probe says
+   * nothing about the dependency as it is now.
+   */
+  record(failed: boolean, startedAt = Number.POSITIVE_INFINITY): 'trip' | 'close' | undefined {
+    if (this.phase === 'open' || (this.phase === 'probing' && startedAt < this.#probingSince)) return undefined;
     if (this.phase === 'probing') {
       if (failed) {
         this.phase = 'open';
@@ -66,8 +70,10 @@ export class Breaker {
   }
 
   /** The cool-down is over. */
-  probe(): void {
-    if (this.phase === 'open') this.phase = 'probing';
+  probe(now = 0): void {
+    if (this.phase !== 'open') return;
+    this.phase = 'probing';
+    this.#probingSince = now;
   }
 
   #clear(): void {

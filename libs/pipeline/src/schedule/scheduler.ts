@@ -1,7 +1,7 @@
 import type { Attempts } from '../attempts/attempts.ts';
 import type { Breaker } from './breaker.ts';
 import type { Clock } from '../clock.ts';
-import { Delivery, parseAckSubject } from '../process/delivery.ts';
+import { Delivery, parseAckSubject, storedAtMs } from '../process/delivery.ts';
 import type { DeliveryMeta, DeliverySource } from '../process/delivery.ts';
 import type { Demand } from '../pull/demand.ts';
 import type { Observer } from '../events.ts';
@@ -35,6 +35,8 @@ export interface SchedulerDeps<T, D> {
   /** Whether a drain or a pause has begun: a message that was just admitted goes back to the buffer. */
   readonly closing: () => boolean;
   readonly usable: (source: number) => boolean;
+  /** The stream was made again and has another message at the sequence of this one. */
+  readonly outdated: (delivery: Delivery<T>) => void;
 }
 
 /** From the wire to a handler: takes messages in, starts those that may start, and asks for as many as have room. */
@@ -75,7 +77,8 @@ export class Scheduler<T, D> {
     // Before any ack of this turn is queued: then the next pull leaves in the same socket write.
     this.requestSoon();
     const running = inFlight.buffer.find(source, meta.sequence);
-    if (running !== undefined) {
+    if (running !== undefined && running.storedAtMs !== storedAtMs(reply)) this.#deps.outdated(running);
+    else if (running !== undefined) {
       // ack_wait ran out on the server. One settlement, on the newest delivery, covers both.
       running.reply = reply;
       running.deliveries = Math.max(running.deliveries, meta.deliveries);
@@ -84,7 +87,7 @@ export class Scheduler<T, D> {
       return;
     }
     const delivery = new Delivery<T>(raw, reply, meta, from, clock.now());
-    if (meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence)) {
+    if (meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence, storedAtMs(reply))) {
       void settlements.ack(delivery);
       observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery });
       return;
@@ -122,6 +125,7 @@ export class Scheduler<T, D> {
       if (!demand.mayStart()) break;
       const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
+      if (delivery.phase === 'settled') continue;
       const passed = processor.admit(delivery);
       if (passed === true) this.#pass(delivery);
       else if (passed !== false) {
@@ -152,7 +156,7 @@ export class Scheduler<T, D> {
   /** A claim may be lost while its message waits in a batch: the worker that took it over settles the message. */
   #stillClaimed(items: readonly Delivery<T>[]): readonly Delivery<T>[] {
     for (const delivery of items) if (delivery.claimLost) this.#deps.processor.releaseLost(delivery);
-    return items.filter(({ claimLost }) => !claimLost);
+    return items.filter(({ claimLost, phase }) => !claimLost && phase !== 'settled');
   }
 
   /** Many slots become free in one turn of the event loop: one pull for all of them. */

@@ -21,7 +21,9 @@ export interface HeartbeatDeps<T, D> {
   readonly prefetch: Prefetch | undefined;
   readonly pullers: readonly Puller[];
   readonly sources: readonly SourceHealth[];
-  readonly heartbeatMs: number;
+  readonly heartbeatMs: () => number;
+  /** Called at every tick while messages are held. */
+  readonly holding: (oldestReceivedAt: number) => void;
   readonly connected: () => boolean;
   /** Slots turned out to be free. */
   readonly request: () => void;
@@ -48,7 +50,7 @@ export class Heartbeat<T, D> {
     const { handlerMs, graceMs } = deps.spec.timeout;
     const tick = Math.min(
       LONGEST_TICK_MS,
-      deps.heartbeatMs / 2,
+      deps.heartbeatMs() / 2,
       deps.spec.flow.idleHeartbeatMs / 2,
       handlerMs / 4,
       Math.max(SHORTEST_GRACE_TICK_MS, graceMs / 2),
@@ -67,13 +69,17 @@ export class Heartbeat<T, D> {
     const { inFlight, settlements, observe, spec, heartbeatMs, clock, connected } = this.#deps;
     if (!connected()) return;
     const now = clock.now();
+    const dueMs = heartbeatMs();
     let count = 0;
+    let oldest = now;
     for (const delivery of inFlight.buffer.held()) {
-      if (!everything && now - delivery.heartbeatAt < heartbeatMs) continue;
+      oldest = Math.min(oldest, delivery.receivedAt);
+      if (!everything && now - delivery.heartbeatAt < dueMs) continue;
       delivery.heartbeatAt = now;
       settlements.working(delivery);
       count++;
     }
+    if (oldest < now) this.#deps.holding(oldest);
     if (count > 0) observe?.({ type: 'heartbeats.sent', pipeline: spec.name, count });
   }
 

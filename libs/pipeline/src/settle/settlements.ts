@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { NatsPort } from '../nats/port.ts';
+import { storedAtMs } from '../process/delivery.ts';
 
 const ACK = new TextEncoder().encode('+ACK');
 const WORKING = new TextEncoder().encode('+WPI');
@@ -15,6 +16,7 @@ export interface Settled {
 interface HeldNak {
   readonly reply: string;
   readonly dueAt: number | undefined;
+  readonly heldAt: number;
 }
 
 /** Acks sent and not yet proven to have arrived, as parallel arrays: one of these exists per message. */
@@ -81,7 +83,7 @@ export class Settlements {
   nak(delivery: Settled, delayMs: number | undefined): void {
     if (!this.#port.connected) {
       const dueAt = delayMs === undefined ? undefined : this.#clock.now() + delayMs;
-      this.#heldNaks.push({ reply: delivery.reply, dueAt });
+      this.#heldNaks.push({ reply: delivery.reply, dueAt, heldAt: this.#clock.now() });
       return;
     }
     this.#port.send(delivery.reply, delayMs === undefined ? NAK : delayed(delayMs));
@@ -93,16 +95,34 @@ export class Settlements {
   }
 
   /** Whether this process acked the message and the server may not know yet. */
-  ackedHere(source: number, sequence: number): boolean {
-    return (
-      inRing(this.#sent, source, sequence) ||
-      (this.#confirming !== undefined && inRing(this.#confirming, source, sequence))
-    );
+  ackedHere(source: number, sequence: number, storedAt: number): boolean {
+    const key = `${source}:${sequence}:${storedAt}`;
+    return inRing(this.#sent, key) || (this.#confirming !== undefined && inRing(this.#confirming, key));
   }
 
-  /** Sends again what may have been lost and what was held. Returns how many. */
-  resend(): number {
-    const naks = this.#heldNaks;
+  /** The stream of a source was made again: what is kept for it would settle other messages. */
+  forget(source: number, ackPrefix: string): void {
+    this.#mergeBack();
+    const { replies, sequences, sources } = this.#sent;
+    const kept = newRing();
+    for (const [index, reply] of replies.entries()) {
+      if (sources[index] === source) continue;
+      kept.replies.push(reply);
+      kept.sequences.push(sequences[index] ?? 0);
+      kept.sources.push(sources[index] ?? 0);
+    }
+    this.#sent = kept;
+    this.#held = this.#held.filter((reply) => !reply.startsWith(ackPrefix));
+    this.#heldNaks = this.#heldNaks.filter(({ reply }) => !reply.startsWith(ackPrefix));
+  }
+
+  /**
+   * Sends again what may have been lost and what was held. Returns how many. A nak that was held for longer than ack_wait
+   * is dropped: the server has redelivered the message, and the nak would take it from its new holder.
+   */
+  resend(ackWaitMs: number): number {
+    const from = this.#clock.now() - ackWaitMs;
+    const naks = this.#heldNaks.filter(({ heldAt }) => heldAt >= from);
     const held = this.#held;
     this.#heldNaks = [];
     this.#held = [];
@@ -145,7 +165,7 @@ export class Settlements {
     this.#sent.replies.push(delivery.reply);
     this.#sent.sequences.push(delivery.sequence);
     this.#sent.sources.push(delivery.source);
-    this.#sent.index?.add(`${delivery.source}:${delivery.sequence}`);
+    this.#sent.index?.add(`${delivery.source}:${delivery.sequence}:${storedAtMs(delivery.reply)}`);
     if (this.#sent.replies.length === CONFIRM_EVERY) this.#confirmNow();
     else this.#schedule();
   }
@@ -194,8 +214,10 @@ export class Settlements {
 /** JetStream takes the delay in nanoseconds. */
 const delayed = (delayMs: number): string => `-NAK {"delay":${Math.round(delayMs)}000000}`;
 
-function inRing(ring: Ring, source: number, sequence: number): boolean {
+function inRing(ring: Ring, key: string): boolean {
   if (ring.replies.length === 0) return false;
-  ring.index ??= new Set(ring.sequences.map((value, position) => `${ring.sources[position]}:${value}`));
-  return ring.index.has(`${source}:${sequence}`);
+  ring.index ??= new Set(
+    ring.replies.map((reply, at) => `${ring.sources[at]}:${ring.sequences[at]}:${storedAtMs(reply)}`),
+  );
+  return ring.index.has(key);
 }

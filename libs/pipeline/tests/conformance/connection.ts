@@ -42,7 +42,7 @@ export function connectionRows(row: Row): void {
         await place.mend();
         await expect.poll(() => place.left()).toBe(0);
         expect(calls).toBe(3);
-        expect(events.of('connection.restored')).toMatchObject([{ connections: 2, replayed: 3 }]);
+        expect(events.of('connection.restored')).toMatchObject([{ connections: 2, resent: 3 }]);
       },
     );
 

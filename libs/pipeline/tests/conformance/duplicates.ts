@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
 import { memoryIdempotencyStore } from '../../src/index.ts';
-import type { IdempotencyStore } from '../../src/index.ts';
+import type { IdempotencyStore, PipelineSpec } from '../../src/index.ts';
 import { base, gate, recordEvents, redeliver } from '../source.ts';
-import type { Row } from '../source.ts';
+import type { Job, Row } from '../source.ts';
 
 /** The same work arriving more than once. */
 export function duplicateRows(row: Row): void {
@@ -203,6 +203,27 @@ export function duplicateRows(row: Row): void {
       expect(await place.ackPending()).toBe(0);
       expect(calls).toBe(1);
       expect(events.of('message.settled')).toHaveLength(1);
+    });
+  });
+
+  describe('ack_wait is lowered while a handler runs', () => {
+    row('heartbeats follow, no other replica gets its message', async ({ place, start, expect }) => {
+      let calls = 0;
+      const spec: PipelineSpec<Job, undefined> = {
+        ...base(place),
+        handle: async () => {
+          calls++;
+          // By the clock of a real server: twice the new ack_wait.
+          await new Promise((resolve) => setTimeout(resolve, 6_000));
+        },
+      };
+      await start(spec);
+      await place.send({ n: 1 });
+      await expect.poll(() => calls).toBe(1);
+      await start(spec, undefined, await place.connect());
+      await place.setAckWait(3_000);
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toBe(1);
     });
   });
 
