@@ -67,6 +67,12 @@ module.exports = {
       lib('suppression'),
       lib('messaging'),
     ),
+    only(
+      'outbound-no-internal-imports',
+      source('libs/outbound'),
+      'which addresses may be called, for webhooks and for images by URL',
+      lib('outbound'),
+    ),
     only('telemetry-imports-pipeline', source('libs/telemetry'), 'no domain', lib('telemetry'), lib('pipeline')),
     only(
       'cli-no-internal-imports',

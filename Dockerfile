@@ -13,6 +13,7 @@ COPY libs/cli/package.json libs/cli/
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/jobs/package.json libs/jobs/
 COPY libs/messaging/package.json libs/messaging/
+COPY libs/outbound/package.json libs/outbound/
 COPY libs/pipeline/package.json libs/pipeline/
 COPY libs/service/package.json libs/service/
 COPY libs/storage/package.json libs/storage/

@@ -7,6 +7,7 @@ import {
   openBucket,
   type Lifecycle,
 } from '@sluice/messaging';
+import { createOutboundAgent } from '@sluice/outbound';
 import type { Observer, State } from '@sluice/pipeline';
 import type { StopStep } from '@sluice/service';
 import { commands } from './nats/commands.ts';
@@ -19,7 +20,6 @@ import type { GatewayParts, Ground } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
 import { resultPipelines } from './jobs/results.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
-import { createWebhookAgent } from './webhooks/target.ts';
 import { createCallLimiter } from './webhooks/call-limiter.ts';
 import { WEBHOOKS_APP } from './webhooks/delivery.ts';
 import { defaultWebhooks, PUT_BACK, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
@@ -54,7 +54,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
     onFault: parts.onFault,
   });
   const calls = settings.webhooks ?? defaultWebhooks;
-  const agent = createWebhookAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
+  const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
   const limiter = createCallLimiter();
   const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: parts.instance });

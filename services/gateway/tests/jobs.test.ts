@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
+import { defaultWebhooks } from '../src/webhooks/webhooks.ts';
 
 let rig: Rig;
 beforeAll(async () => {
@@ -111,6 +112,51 @@ describe('an image', () => {
   ])('with options that make no sense is refused: %s', async (path, pointer) => {
     const refused = await rig.call(path, { body: png() });
     expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } });
+  });
+
+  test('comes by URL, or several do, and is left to the image service to fetch', async () => {
+    const one = await rig.call<JobView>('/v1/images', { json: { url: 'https://example.com/a.png', maxWidth: 640 } });
+    expect(one.status).toBe(202);
+    expect(await ended(one.body.id)).toMatchObject({ state: 'succeeded', result: { pages: 1 } });
+    const urls = ['https://example.com/a.png', 'https://example.com/b.png?page=2'];
+    const two = await rig.call<JobView>('/v1/images?quality=low', { json: { urls } });
+    expect(await ended(two.body.id)).toMatchObject({ state: 'succeeded', result: { pages: 2 } });
+    expect(await uploads()).toEqual([]);
+  });
+
+  test.each([
+    [{}, '/url'],
+    [{ url: 'https://example.com/a', urls: ['https://example.com/b'] }, '/url'],
+    [{ urls: [] }, '/urls'],
+    [{ url: 'no URL' }, '/url'],
+    [{ url: 'file:///etc/passwd' }, '/url'],
+    [{ urls: ['https://example.com/a', 'https://user:secret@example.com/b'] }, '/urls/1'],
+    [{ url: 'https://example.com/a', colour: 'red' }, '/colour'],
+    [{ url: 7 }, '/url'],
+  ])('by URL, %j: refused', async (json, pointer) => {
+    expect(await rig.call('/v1/images', { json })).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request', errors: [{ pointer }] },
+    });
+  });
+
+  test('by URL, that is no JSON or too much of it: refused', async () => {
+    const headers = { 'content-type': 'application/json; charset=utf-8' };
+    expect(await rig.call('/v1/images', { body: '{"url":', headers })).toMatchObject({ status: 400 });
+    const urls = Array.from({ length: 40_000 }, () => 'https://example.com/');
+    expect(await rig.call('/v1/images', { json: { urls } })).toMatchObject({ status: 413 });
+  });
+
+  test('by URL outside dev must be https and public', async () => {
+    const strict = await rig.replica({ settings: { webhooks: { ...defaultWebhooks, targets: 'public' } } });
+    for (const url of ['http://example.com/a.png', 'https://127.0.0.1/a.png', 'https://[::1]/a.png']) {
+      const refused = await fetch(`${strict.url}/v1/images`, {
+        method: 'POST',
+        body: JSON.stringify({ url }),
+        headers: { 'content-type': 'application/json' },
+      });
+      expect(refused.status).toBe(400);
+    }
   });
 
   test('that is corrupt fails once, with a reason', async () => {

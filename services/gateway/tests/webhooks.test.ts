@@ -1,3 +1,4 @@
+import { addressesOf, createOutboundAgent, isPublicAddress, refusalOf, TargetRefused } from '@sluice/outbound';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '@sluice/telemetry';
@@ -6,9 +7,7 @@ import { request } from 'undici';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
-import { createWebhookAgent, isPublicAddress, refusalOf, TargetRefused } from '../src/webhooks/target.ts';
 import { createCallLimiter, defaultCallLimits } from '../src/webhooks/call-limiter.ts';
-import { addressesOf } from '../src/webhooks/resolve.ts';
 import { defaultWebhooks, retryAfterMs } from '../src/webhooks/webhooks.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
@@ -452,7 +451,7 @@ describe('where webhooks may go', () => {
 
 describe('the connection of a webhook', () => {
   const agentTo = (addresses: () => string[], mayReach = isPublicAddress) =>
-    createWebhookAgent({
+    createOutboundAgent({
       targets: 'public',
       mayReach,
       connectTimeoutMs: 10_000,
@@ -502,7 +501,7 @@ describe('the connection of a webhook', () => {
 
   test('is made while names that nobody answers for are looked up', async () => {
     // A DNS server that says nothing: with `dns.lookup` four of these held up every other lookup and file access.
-    const agent = createWebhookAgent({ targets: 'any', connectTimeoutMs: 10_000 });
+    const agent = createOutboundAgent({ targets: 'any', connectTimeoutMs: 10_000 });
     const lost = Array.from({ length: 16 }, (_, i) => post(agent, `http://nobody-${i}.invalid/`).catch(() => 'lost'));
     expect(await post(agent, `http://localhost:${receiver.port}/`)).toBe(200);
     expect(new Set(await Promise.all(lost))).toEqual(new Set(['lost']));

@@ -18,6 +18,10 @@ export const imageFields = {
    * read to its last byte written; the second may take twice as long, the third, which is the last, three times.
    */
   CONVERT_TIMEOUT_MS: fields.ms.default(60_000),
+  /** The time on the clock to fetch all pictures of one job that are URLs. */
+  FETCH_TIMEOUT_MS: fields.ms.default(60_000),
+  /** `public`: pictures are fetched over https from public addresses alone. `any` is for one's own machine, and default in `dev`. */
+  FETCH_TARGETS: z.enum(['public', 'any']).optional(),
   /** Bytes of one picture. */
   MAX_INPUT_BYTES: fields.count.default(defaultLimits.maxInputBytes),
   /** Pixels of a picture that has to be decoded. */

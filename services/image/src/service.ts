@@ -1,5 +1,6 @@
 import type { ConvertImage } from '@sluice/contracts';
 import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
+import { createOutboundAgent } from '@sluice/outbound';
 import type { RunningService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { createWorker, type WorkerContext } from '@sluice/worker';
@@ -12,6 +13,9 @@ import { imagePipelines } from './nats/pipelines.ts';
 import { thisMachine } from './sizing.ts';
 
 const HOUR_MS = 60 * 60_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 20_000;
+const MAX_REDIRECTS = 5;
 
 /** What the service is started with. */
 export type ImageContext = WorkerContext & { readonly config: ImageConfig };
@@ -38,7 +42,17 @@ export async function startImage(context: ImageContext): Promise<RunningService>
   });
   decoders.warm();
   const metrics = createImageMetrics(telemetry.registry, () => decoders.counts);
-  const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, metrics, now: () => new Date() };
+  const targets = config.FETCH_TARGETS ?? (config.SLUICE_ENV === 'dev' ? 'any' : 'public');
+  const agent = createOutboundAgent({ targets, connectTimeoutMs: CONNECT_TIMEOUT_MS });
+  const fetch = {
+    agent,
+    targets,
+    maxRedirects: MAX_REDIRECTS,
+    timeoutMs: Math.min(ANSWER_TIMEOUT_MS, config.FETCH_TIMEOUT_MS),
+    totalTimeoutMs: config.FETCH_TIMEOUT_MS,
+    maxBytes: limits.maxInputBytes,
+  };
+  const deps = { store, decoders, limits, verifyJpeg, convertTimeoutMs, fetch, metrics, now: () => new Date() };
   const cancellations = watchCancellations(worker.bus.port);
   const cleanup = startPdfCleanup({ store, log, olderThanMs: Math.max(HOUR_MS, 2 * convertTimeoutMs) });
   const use = [
@@ -47,7 +61,12 @@ export async function startImage(context: ImageContext): Promise<RunningService>
       wasDone: isConverted,
     }),
   ];
-  for (const pipeline of imagePipelines({ slots: sizing.slots, convertTimeoutMs, use })) {
+  for (const pipeline of imagePipelines({
+    slots: sizing.slots,
+    convertTimeoutMs,
+    fetchTimeoutMs: config.FETCH_TIMEOUT_MS,
+    use,
+  })) {
     await worker.host.start(pipeline, deps);
   }
   return {
@@ -58,6 +77,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
       cleanup.stop();
       cancellations.close();
       await decoders.close();
+      await agent.close();
       store.close();
       return notDone;
     },

@@ -20,7 +20,9 @@ import { startImage } from '../src/service.ts';
 export interface Asked {
   readonly jobId: string;
   /** Bytes travel in the message, unless they are to lie in the store. */
-  readonly files: readonly Buffer[];
+  readonly files?: readonly Buffer[];
+  /** Pictures that the service fetches itself, behind the files. */
+  readonly urls?: readonly string[];
   readonly stored?: boolean;
   readonly express?: boolean;
   readonly options?: MessageInitShape<typeof ImageOptionsSchema>;
@@ -114,7 +116,7 @@ export async function startImageSystem(env: Readonly<Record<string, string>> = {
     store,
     service,
     results,
-    async ask({ jobId, files, stored = false, express = false, options = {}, outputKey, messageId }) {
+    async ask({ jobId, files = [], urls = [], stored = false, express = false, options = {}, outputKey, messageId }) {
       const sources = await Promise.all(
         files.map(async (file, index) => {
           const sizeBytes = BigInt(file.length);
@@ -124,16 +126,18 @@ export async function startImageSystem(env: Readonly<Record<string, string>> = {
           return { from: { case: 'key' as const, value: key }, sizeBytes };
         }),
       );
-      const channel = stored
-        ? express
-          ? channels.convertUrlExpress
-          : channels.convertUrl
-        : express
-          ? channels.convertBinaryExpress
-          : channels.convertBinary;
+      const fetched = urls.map((value) => ({ from: { case: 'url' as const, value }, sizeBytes: 0n }));
+      const channel =
+        stored || urls.length > 0
+          ? express
+            ? channels.convertUrlExpress
+            : channels.convertUrl
+          : express
+            ? channels.convertBinaryExpress
+            : channels.convertBinary;
       const work = create(ConvertImageSchema, {
         jobId,
-        sources,
+        sources: [...sources, ...fetched],
         options,
         outputKey: outputKey ?? `pdf/${jobId}.pdf`,
       });

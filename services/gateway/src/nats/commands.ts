@@ -69,6 +69,7 @@ function checkedSource(source: ImageSource, index: number, limits: IntakeLimits)
     }
     return { source, sha256: `key:${from.value}` };
   }
+  if (from.case === 'url') throw invalidField(`/sources/${index}/url`, 'is taken over HTTP alone');
   const content = Buffer.from(from.value ?? []);
   const found = detectFileType(content);
   if (found.kind !== 'image') throw invalidField(`/sources/${index}/content`, found.message);

@@ -1,5 +1,6 @@
 import { channels, type Job, type JobFinished } from '@sluice/contracts';
 import { decoder, stepId } from '@sluice/messaging';
+import { refusalOf, TargetRefused, type Targets } from '@sluice/outbound';
 import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
 import { request, type Dispatcher } from 'undici';
 import { jobView } from '../jobs/job-view.ts';
@@ -7,7 +8,6 @@ import { defaultCallLimits, type CallLimiter } from './call-limiter.ts';
 import type { DeliveryEvent } from './delivery.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { signedHeaders } from './signature.ts';
-import { refusalOf, TargetRefused, type Targets } from './target.ts';
 
 export interface WebhookSettings {
   readonly targets: Targets;

@@ -15,12 +15,16 @@ import { convert, type Conversion } from '../convert/convert.ts';
 import type { DecoderPool } from '../convert/decode/decoder-pool.ts';
 import { ConversionError, ConversionSlowError } from '../convert/errors.ts';
 import type { ConvertLimits } from '../convert/options.ts';
+import { fetchPictures, SourceFetchError, type FetchPicturesSettings } from '../fetch/fetch-pictures.ts';
 import type { ImageMetrics } from '../metrics.ts';
 import { optionsOfMessage } from './message-options.ts';
 import { pageSources, SourceMissingError } from './message-pictures.ts';
 
 /** How often a conversion that is slow by the clock is tried; each time it may take that much longer. */
 export const timeAttempts = 3;
+
+/** How often a picture is asked for at its URL while the failure may pass. */
+const fetchAttempts = 4;
 
 /** What the two pipelines work with. */
 export interface ConvertJobDeps {
@@ -30,6 +34,7 @@ export interface ConvertJobDeps {
   /** Whether JPEGs that are copied are read through for damage. */
   readonly verifyJpeg: boolean;
   readonly convertTimeoutMs: number;
+  readonly fetch: FetchPicturesSettings;
   readonly metrics: ImageMetrics;
   readonly now: () => Date;
 }
@@ -65,7 +70,12 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
     if (error instanceof SourceMissingError && (await deps.store.head(message.data.outputKey))) {
       return { kind: 'skip', reason: 'converted before' };
     }
-    if (!(error instanceof ConversionError) && !(error instanceof SourceMissingError)) throw error;
+    const known =
+      error instanceof ConversionError || error instanceof SourceMissingError || error instanceof SourceFetchError;
+    if (!known) throw error;
+    if (error instanceof SourceFetchError && error.temporary && message.attempt < fetchAttempts) {
+      return { kind: 'retry', reason: error.message };
+    }
     if (error.code === 'decoder_crashed') log.warn({ err: error, job_id: message.data.jobId }, 'a decoder crashed');
     // The crash may have another cause than this picture (memory pressure), so it is tried once more, and only once.
     if (error.code === 'decoder_crashed' && message.attempt === 1) return { kind: 'retry', reason: error.message };
@@ -88,6 +98,7 @@ async function convertInTime(
   { deps, signal }: Context<ConvertJobDeps>,
 ): Promise<Conversion> {
   const { store, limits, decoders, verifyJpeg } = deps;
+  const fetched = await fetchPictures(work, store, deps.fetch, signal);
   const timeoutMs = deps.convertTimeoutMs * Math.min(attempt, timeAttempts);
   const timedOut = new AbortController();
   const timer = setTimeout(() => {
@@ -96,7 +107,7 @@ async function convertInTime(
   const signalOrTimeout = AbortSignal.any([signal, timedOut.signal]);
   const upload = store.upload(work.outputKey, { contentType: 'application/pdf', signal: signalOrTimeout });
   try {
-    const sources = pageSources(work.sources, store, signalOrTimeout);
+    const sources = pageSources(fetched, store, signalOrTimeout);
     const conversion = await convert(sources, optionsOfMessage(work.options), upload, {
       limits,
       decoders,

@@ -7,6 +7,7 @@ export interface ImagePipelineSettings {
   /** Jobs in flight, for each pipeline. */
   readonly slots: number;
   readonly convertTimeoutMs: number;
+  readonly fetchTimeoutMs: number;
   /** Around every conversion. */
   readonly use?: readonly Middleware<ConvertImage, ConvertJobDeps>[];
 }
@@ -36,7 +37,7 @@ export function imagePipelines(settings: ImagePipelineSettings): Pipeline<Conver
       decode: decodeConvertImage,
       flow: { concurrency: settings.slots },
       // The conversion ends itself in time; the engine's limit is for what should never happen.
-      timeout: { handlerMs: timeAttempts * settings.convertTimeoutMs + 30_000 },
+      timeout: { handlerMs: timeAttempts * settings.convertTimeoutMs + settings.fetchTimeoutMs + 30_000 },
       retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
       use: settings.use ?? [],
       handle: convertJob,

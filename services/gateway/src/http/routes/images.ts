@@ -22,10 +22,11 @@ import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
 import { PrioritySchema } from '../../jobs/job-view.ts';
 import { inMib } from '../../uploads/sizes.ts';
-import { GatewayError } from '../../errors.ts';
+import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { acceptSnakeCase, validationProblem } from '../validation.ts';
 import { HEAD_BYTES, Intake } from '../../uploads/take-source.ts';
+import { urlSource } from '../../uploads/url-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
@@ -74,7 +75,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           operationId: 'convertImage',
           summary: 'Images to one PDF',
           description:
-            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Options travel as query or as fields of the form. Say `priority=express` in the query: a field is read after the door, which is shut while normal work is full.',
+            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Or `application/json` with a `url`, or `urls`: the pictures are fetched from there, over https from public addresses alone. Options travel as query or as fields of the form or of the JSON. Say `priority=express` in the query: a field is read after the door, which is shut while normal work is full.',
           tags: ['jobs'],
           headers: acceptHeaders,
           querystring: ImageOptionsQuery,
@@ -98,6 +99,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           bodyHolds: UPLOAD_HOLDS_BYTES,
           requestBodies: {
             ...Object.fromEntries(Object.values(imageMediaTypes).map((type) => [type, binary])),
+            'application/json': { schema: UrlsBody },
             'multipart/form-data': {
               schema: {
                 type: 'object',
@@ -138,8 +140,13 @@ async function takeImages(
   let order: JobOrder;
   try {
     checkOptions(request.query);
-    const fields = request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake);
-    order = orderOf({ ...request.query, ...fields }, intake.sources(), {
+    const { fields, sources } = isJson(request)
+      ? await takeUrls(request, deps)
+      : {
+          fields: request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake),
+          sources: intake.sources(),
+        };
+    order = orderOf({ ...request.query, ...fields }, sources, {
       account: account.id,
       trace: traceOf(request),
     });
@@ -160,6 +167,57 @@ async function takeImages(
 function ownsUploads(acceptance: Acceptance, key: string): boolean {
   const work = acceptance.job.request?.work;
   return work?.case === 'image' && work.value.sources.some((source) => source.from.value === key);
+}
+
+const isJson = (request: FastifyRequest): boolean =>
+  /^application\/json\s*(;|$)/i.test(request.headers['content-type'] ?? '');
+
+const PageUrl = Type.String({ maxLength: 2_048, description: 'http or https, without credentials.' });
+const UrlsBody = Type.Object(
+  {
+    url: Type.Optional(PageUrl),
+    urls: Type.Optional(Type.Array(PageUrl, { minItems: 1, description: 'A page each, in order.' })),
+    ...ImageOptionsQuery.properties,
+  },
+  { additionalProperties: false },
+);
+const MOST_JSON_BYTES = 256 * 1024;
+
+/** Takes a JSON body that names pictures by their URLs. The image service fetches them. */
+async function takeUrls(
+  request: FastifyRequest,
+  deps: RouteDeps,
+): Promise<{ fields: ImageOptionsQuery; sources: readonly TakenSource[] }> {
+  const body = await jsonBody(request);
+  const validate = request.compileValidationSchema(UrlsBody, 'body');
+  if (!validate(body)) throw validationProblem(validate.errors ?? [], 'body');
+  const { url, urls, ...fields } = body as Static<typeof UrlsBody>;
+  if ((url === undefined) === (urls === undefined)) throw invalidField('/url', 'either url or urls must be given');
+  const all = urls ?? [url ?? ''];
+  if (all.length > deps.limits.maxFiles) throw invalidField('/urls', `has more than ${deps.limits.maxFiles} entries`);
+  const sources = all.map((text, index) =>
+    urlSource(text, urls ? `/urls/${index}` : '/url', deps.accept.targets ?? 'any'),
+  );
+  return { fields, sources };
+}
+
+async function jsonBody(request: FastifyRequest): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const body = request.raw[Symbol.asyncIterator]() as AsyncIterableIterator<Buffer>;
+  // Not `for await`: leaving it early destroys the request, and with it the socket the answer is to go out on.
+  for (let next = await body.next(); next.done !== true; next = await body.next()) {
+    bytes += next.value.length;
+    if (bytes > MOST_JSON_BYTES) {
+      throw new GatewayError('payload_too_large', `A JSON body may have ${MOST_JSON_BYTES / 1024} KiB.`);
+    }
+    chunks.push(next.value);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+  } catch (error) {
+    throw new GatewayError('invalid_request', 'The body is not JSON.', { cause: error });
+  }
 }
 
 async function takeBody(request: FastifyRequest, intake: Intake): Promise<ImageOptionsQuery> {

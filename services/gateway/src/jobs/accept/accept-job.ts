@@ -1,10 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import { jobKinds, JobRequestSchema, Priority, type Job, type JobRequest } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
+import { refusalOf, type Targets } from '@sluice/outbound';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { laneOf, type Gate } from '../../admission/backpressure.ts';
-import { refusalOf, type Targets } from '../../webhooks/target.ts';
 import { recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/image.proto.
  */
 export const file_sluice_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKaAQoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUiXwoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSKRAgoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZSptCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIQCgxRVUFMSVRZX0FVVE8QARIUChBRVUFMSVRZX0xPU1NMRVNTEAISEAoMUVVBTElUWV9ISUdIEAMSDwoLUVVBTElUWV9MT1cQBCpiCghQYWdlU2l6ZRIZChVQQUdFX1NJWkVfVU5TUEVDSUZJRUQQABITCg9QQUdFX1NJWkVfSU1BR0UQARIQCgxQQUdFX1NJWkVfQTQQAhIUChBQQUdFX1NJWkVfTEVUVEVSEANiBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKaAQoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUibgoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEg0KA3VybBgFIAEoCUgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSKRAgoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZSptCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIQCgxRVUFMSVRZX0FVVE8QARIUChBRVUFMSVRZX0xPU1NMRVNTEAISEAoMUVVBTElUWV9ISUdIEAMSDwoLUVVBTElUWV9MT1cQBCpiCghQYWdlU2l6ZRIZChVQQUdFX1NJWkVfVU5TUEVDSUZJRUQQABITCg9QQUdFX1NJWkVfSU1BR0UQARIQCgxQQUdFX1NJWkVfQTQQAhIUChBQQUdFX1NJWkVfTEVUVEVSEANiBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.ImageOptions
@@ -90,7 +90,8 @@ export const ImageOptionsSchema: GenMessage<ImageOptions, {jsonType: ImageOption
   messageDesc(file_sluice_v1_image, 0);
 
 /**
- * One source picture: an object in the store, or the bytes themselves (up to 256 KiB together).
+ * One source picture: an object in the store, the bytes themselves (up to 256 KiB together), or a URL that the image
+ * service fetches.
  *
  * @generated from message sluice.v1.ImageSource
  */
@@ -110,6 +111,12 @@ export type ImageSource = Message<"sluice.v1.ImageSource"> & {
      */
     value: Uint8Array;
     case: "content";
+  } | {
+    /**
+     * @generated from field: string url = 5;
+     */
+    value: string;
+    case: "url";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -124,7 +131,8 @@ export type ImageSource = Message<"sluice.v1.ImageSource"> & {
 };
 
 /**
- * One source picture: an object in the store, or the bytes themselves (up to 256 KiB together).
+ * One source picture: an object in the store, the bytes themselves (up to 256 KiB together), or a URL that the image
+ * service fetches.
  *
  * @generated from message sluice.v1.ImageSource
  */
@@ -138,6 +146,11 @@ export type ImageSourceJson = {
    * @generated from field: bytes content = 2;
    */
   content?: string;
+
+  /**
+   * @generated from field: string url = 5;
+   */
+  url?: string;
 
   /**
    * @generated from field: uint64 size_bytes = 3;

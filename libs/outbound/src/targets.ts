@@ -3,10 +3,10 @@ import { callbackify } from 'node:util';
 import { Agent, buildConnector } from 'undici';
 import { createResolve, type Resolve } from './resolve.ts';
 
-/** Where webhooks may go: `public` is https to addresses of the public Internet; `any` takes http and private ones too. */
+/** What may be called: `public` is https to addresses of the public Internet; `any` takes http and private ones too. */
 export type Targets = 'public' | 'any';
 
-/** The target is one that must not be called. No repeat mends that. */
+/** The target is one that must not be called. Trying again does not change that. */
 export class TargetRefused extends Error {
   override readonly name = 'TargetRefused';
   readonly code = 'target_refused';
@@ -81,11 +81,11 @@ export interface AgentSettings {
 }
 
 /**
- * Makes the connections of webhooks. Every address is judged at the moment it is connected to, and the connection goes
+ * Makes the connections to addresses that callers name. Every address is judged at the moment it is connected to, and the connection goes
  * to the judged address itself: a name that answers with a public address first and a private one later (rebinding) is
  * refused when it does.
  */
-export function createWebhookAgent(settings: AgentSettings): Agent {
+export function createOutboundAgent(settings: AgentSettings): Agent {
   const { targets, connectTimeoutMs } = settings;
   const resolve = settings.resolve ?? createResolve({ system: targets === 'any' });
   const mayReach = settings.mayReach ?? (targets === 'any' ? () => true : isPublicAddress);
