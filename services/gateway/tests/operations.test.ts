@@ -110,12 +110,14 @@ describe('many dead letters', () => {
 });
 
 describe('a dead letter', () => {
-  test('settles its job as failed, without telling its owner what broke inside', async () => {
+  test('settles its job as failed, and tells its owner the last error without whose mailbox it was', async () => {
     const id = await mail();
     const failed = await inState(id, 'failed');
     expect(failed.error).toEqual({
       code: 'permanent_failure',
-      detail: 'The work failed in a way that no repeat can mend.',
+      detail: expect.stringMatching(
+        /^The work failed in a way that no repeat can mend\. The last error: PermanentError: the mailbox of \[\w+\]@/,
+      ) as string,
     });
   });
 

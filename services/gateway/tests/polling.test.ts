@@ -76,7 +76,7 @@ describe('who asks again', () => {
     expect(await last.text()).toBe('');
     expect((await resumed('1-0')).status).toBe(200);
     expect((await resumed('of something else')).status).toBe(200);
-    expect((await fetch(`${rig.gateway.url}/v1/jobs/${id}/stream`, { method: 'HEAD' })).status).toBe(404);
+    expect((await fetch(`${rig.gateway.url}/v1/jobs/${id}/stream`, { method: 'HEAD' })).status).toBe(405);
     await workers.stop();
   });
 });

@@ -68,7 +68,9 @@ export async function createApp(settings: AppSettings): Promise<App> {
   const nothingHere = (request: FastifyRequest, reply: FastifyReply): GatewayError => {
     const path = request.url.split('?', 1)[0] ?? '/';
     const methods = methodsOf(path);
-    if (methods.length === 0) return new GatewayError('not_found', `There is nothing at ${path.slice(0, 200)}.`);
+    // A path may look like that of a route and not be one: a name with an encoded slash, for one.
+    if (methods.length === 0 || methods.includes(request.method))
+      return new GatewayError('not_found', `There is nothing at ${path.slice(0, 200)}.`);
     reply.header('allow', methods.join(', '));
     return new GatewayError('method_not_allowed', `${path} takes ${methods.join(', ')}, and not ${request.method}.`);
   };
