@@ -1,3 +1,5 @@
+import { LIVE_SCRIPT } from './live.ts';
+
 /** A piece of HTML that may be inserted as it is. */
 export class Html {
   readonly text: string;
@@ -20,14 +22,13 @@ function render(value: Insert): string {
   return String(value).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** A whole page in the viewer's frame. */
-export function page(title: string, body: Html, refreshSeconds?: number): string {
+/** A whole page in the viewer's frame. The element `#live` of a live page is kept current. */
+export function page(title: string, body: Html, live = false): string {
   return html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
-        ${refreshSeconds === undefined ? undefined : html`<meta http-equiv="refresh" content="${refreshSeconds}" />`}
         <title>${title} · Sluice</title>
         <style>
           ${new Html(STYLE)}
@@ -36,6 +37,7 @@ export function page(title: string, body: Html, refreshSeconds?: number): string
       <body>
         <nav><b>Sluice</b> <a href="/">Traces</a> <a href="/logs">Logs</a> <a href="/charts">Charts</a></nav>
         <main>${body}</main>
+        ${live ? new Html(`<script>${LIVE_SCRIPT}</script>`) : undefined}
       </body>
     </html>`.text;
 }
@@ -55,7 +57,8 @@ code, .mono, td.n { font-family: ui-monospace, monospace; font-size: 12.5px }
 table { border-collapse: collapse; width: 100%; background: var(--panel); border: 1px solid var(--line) }
 th, td { text-align: left; padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600; color: var(--soft) } td.n, th.n { text-align: right; white-space: nowrap }
-form { margin: 0 0 12px } input { font: inherit; padding: 4px 8px; min-width: 340px }
+form { margin: 0 0 12px; display: flex; flex-wrap: wrap; gap: 8px }
+input, select { font: inherit; padding: 4px 8px; max-width: 100% } input[name=q], input[name=jobId] { flex: 1 1 260px; max-width: 480px }
 .waterfall { background: var(--panel); border: 1px solid var(--line) }
 .waterfall details { border-bottom: 1px solid var(--line) }
 .waterfall summary { display: grid; grid-template-columns: minmax(340px, 42%) 1fr; cursor: pointer; list-style: none }
@@ -72,4 +75,13 @@ form { margin: 0 0 12px } input { font: inherit; padding: 4px 8px; min-width: 34
 .chart { background: var(--panel); border: 1px solid var(--line); padding: 10px 12px }
 .chart svg { display: block; width: 100%; height: auto } .chart h2 { margin: 0 0 6px }
 .key { font-size: 12px; line-height: 1.6 } .key span { margin-right: 12px; white-space: nowrap }
+@media (max-width: 700px) {
+  nav, main { padding: 10px } nav a { margin-left: 10px }
+  /* A row becomes a block: six columns are wider than a telephone. */
+  table, tbody, tr, td { display: block; width: auto } tr:has(> th) { display: none }
+  tr { padding: 8px 10px; border-bottom: 1px solid var(--line) } td { padding: 1px 0; border: 0; overflow-wrap: anywhere }
+  td.n { display: inline; margin-right: 12px } td.n::before { content: attr(data-name) ' '; color: var(--soft) }
+  .waterfall summary { grid-template-columns: 1fr } .lane { border-left: 0 }
+  .charts { grid-template-columns: 1fr }
+}
 `;

@@ -1,5 +1,6 @@
 import type { Chart } from './charts.ts';
 import { colourOf } from './colours.ts';
+import { durationField, filterFields, levelField, passesLog, passesTrace, type Filter } from './filter.ts';
 import { html, page, type Html } from './html.ts';
 import type { LogRecord } from './otlp-json.ts';
 import { logTable } from './trace-page.ts';
@@ -7,40 +8,46 @@ import type { TraceSummary } from './trace-store.ts';
 import { formatMs } from './trace-tree.ts';
 
 /** The newest traces. `query` matches names, services, jobs and trace ids. */
-export function listPage(traces: readonly TraceSummary[], query: string): string {
-  const wanted = traces.filter((trace) => matches(trace, query.trim().toLowerCase())).slice(0, 200);
+export function listPage(traces: readonly TraceSummary[], query: string, filter: Filter, nowMs: number): string {
+  const wanted = traces
+    .filter((trace) => passesTrace(trace, filter, nowMs) && matches(trace, query.trim().toLowerCase()))
+    .slice(0, 200);
+  const services = [...new Set(traces.flatMap((trace) => trace.services))].toSorted((a, b) => a.localeCompare(b, 'en'));
   return page(
     'Traces',
     html` <form>
         <input name="q" value="${query}" placeholder="a job, a service, a name, a trace id; or: failed" />
+        ${filterFields(filter, services)} ${durationField(filter)}
         <button>Search</button>
       </form>
-      <table>
-        <tr>
-          <th>began</th>
-          <th>trace</th>
-          <th>services</th>
-          <th class="n">spans</th>
-          <th class="n">took</th>
-          <th>job</th>
-        </tr>
-        ${wanted.map(
-          (trace) =>
-            html`<tr>
-              <td class="mono">${new Date(trace.startMs).toISOString().slice(11, 23)}</td>
-              <td>
-                <a href="/trace/${trace.traceId}">${trace.name}</a>
-                ${trace.failed ? html`<b class="bad">failed</b>` : undefined}
-              </td>
-              <td class="soft">${trace.services.join(', ')}</td>
-              <td class="n">${trace.spans}</td>
-              <td class="n">${formatMs(trace.durationMs)}</td>
-              <td class="mono">${trace.jobIds.map((job) => html`<a href="/logs?jobId=${job}">${job}</a> `)}</td>
-            </tr>`,
-        )}
-      </table>
-      <p class="soft">${wanted.length} of ${traces.length} traces kept</p>`,
-    query === '' ? 5 : undefined,
+      <div id="live">
+        <table>
+          <tr>
+            <th>began</th>
+            <th>trace</th>
+            <th>services</th>
+            <th class="n">spans</th>
+            <th class="n">took</th>
+            <th>job</th>
+          </tr>
+          ${wanted.map(
+            (trace) =>
+              html`<tr>
+                <td class="mono">${new Date(trace.startMs).toISOString().slice(11, 23)}</td>
+                <td>
+                  <a href="/trace/${trace.traceId}">${trace.name}</a>
+                  ${trace.failed ? html`<b class="bad">failed</b>` : undefined}
+                </td>
+                <td class="soft">${trace.services.join(', ')}</td>
+                <td class="n" data-name="spans">${trace.spans}</td>
+                <td class="n" data-name="took">${formatMs(trace.durationMs)}</td>
+                <td class="mono">${trace.jobIds.map((job) => html`<a href="/logs?jobId=${job}">${job}</a> `)}</td>
+              </tr>`,
+          )}
+        </table>
+        <p class="soft">${wanted.length} of ${traces.length} traces kept</p>
+      </div>`,
+    true,
   );
 }
 
@@ -53,24 +60,36 @@ function matches(trace: TraceSummary, query: string): boolean {
 }
 
 /** Log lines of everything, or of one job with the traces that moved it. */
-export function logsPage(logs: readonly LogRecord[], jobId: string, traceIds: readonly string[]): string {
+export function logsPage(
+  logs: readonly LogRecord[],
+  jobId: string,
+  traceIds: readonly string[],
+  filter: Filter,
+  nowMs: number,
+): string {
+  const services = [...new Set(logs.map((log) => log.service))].toSorted((a, b) => a.localeCompare(b, 'en'));
   return page(
     jobId === '' ? 'Logs' : `Logs of ${jobId}`,
-    html` <form><input name="jobId" value="${jobId}" placeholder="the id of a job" /> <button>Show</button></form>
-      ${traceIds.map(
-        (id) =>
-          html`<p>
-            trace <a href="/trace/${id}"><code>${id}</code></a>
-          </p>`,
-      )}
-      ${logTable(logs)}`,
-    jobId === '' ? 5 : undefined,
+    html` <form>
+        <input name="jobId" value="${jobId}" placeholder="the id of a job" /> ${filterFields(filter, services)}
+        ${levelField(filter)} <button>Show</button>
+      </form>
+      <div id="live">
+        ${traceIds.map(
+          (id) =>
+            html`<p>
+              trace <a href="/trace/${id}"><code>${id}</code></a>
+            </p>`,
+        )}
+        ${logTable(logs.filter((log) => passesLog(log, filter, nowMs)).slice(-500))}
+      </div>`,
+    true,
   );
 }
 
 /** The engine's numbers over the last minutes. */
 export function chartsPage(charts: readonly Chart[]): string {
-  return page('Charts', html`<div class="charts">${charts.map(drawChart)}</div>`, 5);
+  return page('Charts', html`<div class="charts" id="live">${charts.map(drawChart)}</div>`, true);
 }
 
 const WIDTH = 600;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { stripVTControlCharacters } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -143,6 +144,31 @@ describe('the OTLP receiver', () => {
     expect(page).toContain('&#60;script&#62;');
     expect(page).not.toMatch(/<script|<img/);
     expect(await get('/')).toContain(`/trace/${TRACE}`);
+  });
+
+  test('filters traces and logs by service, level, duration and time', async () => {
+    const { send, get } = await start();
+    await send('/v1/traces', request(journey));
+    await send('/v1/logs', logs('torn page', 'job_1'));
+    const shown = async (path: string, text: string): Promise<boolean> => (await get(path)).includes(text);
+    const trace = `/trace/${TRACE}`;
+    const found = async (query: string): Promise<boolean> => shown(`/?${query}`, trace);
+    expect([await found('service=image'), await found('service=email')]).toEqual([true, false]);
+    expect([await found('ms=1'), await found('ms=5000')]).toEqual([true, false]);
+    expect([await found('minutes=nonsense'), await found('ms=-1')]).toEqual([true, true]);
+    // The spans of the test are of 1970 or of another fixed time: never of the last minutes.
+    expect(await found('minutes=5')).toBe(false);
+    expect(await shown('/logs?level=error', 'torn page')).toBe(true);
+    expect(await shown('/logs?level=fatal', 'torn page')).toBe(false);
+    expect(await shown('/logs?service=nothing', 'torn page')).toBe(false);
+  });
+
+  test('runs one script of its own, which the policy names by its hash', async () => {
+    await start();
+    const answer = await fetch(receiver.url);
+    const [, script = ''] = /<script>([\s\S]*?)<\/script>/.exec(await answer.text()) ?? [];
+    const hash = createHash('sha256').update(script).digest('base64');
+    expect(answer.headers.get('content-security-policy')).toContain(`script-src 'sha256-${hash}'`);
   });
 
   test('keeps a bounded number of traces, spans of a trace and logs: the oldest make room', async () => {

@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { findPortHolder, PortInUseError } from '../port-holder.ts';
 import { engineCharts } from './charts.ts';
+import { filterOf } from './filter.ts';
+import { LIVE_SCRIPT_HASH } from './live.ts';
 import { readLogs, readSpans } from './otlp-json.ts';
 import { chartsPage, listPage, logsPage } from './pages.ts';
 import { startScraper, type Scraper } from './scraper.ts';
@@ -105,11 +107,20 @@ async function answer(
   if (shown !== undefined) return page(response, tracePage(store.spans(shown), store.logs({ traceId: shown })));
   switch (path) {
     case '/':
-      return page(response, listPage(store.list(), url.searchParams.get('q') ?? ''));
+      return page(
+        response,
+        listPage(store.list(), url.searchParams.get('q') ?? '', filterOf(url.searchParams), Date.now()),
+      );
     case '/logs':
       return page(
         response,
-        logsPage(store.logs({ ...filter, limit: 500 }), jobId, jobId === '' ? [] : store.tracesOfJob(jobId)),
+        logsPage(
+          store.logs({ ...filter, limit: 20_000 }),
+          jobId,
+          jobId === '' ? [] : store.tracesOfJob(jobId),
+          filterOf(url.searchParams),
+          Date.now(),
+        ),
       );
     case '/charts':
       return page(response, chartsPage(engineCharts(scraper.scrapes)));
@@ -156,11 +167,11 @@ function json(response: ServerResponse, status: number, body: unknown): void {
 }
 
 function page(response: ServerResponse, text: string): void {
-  // Nothing but our own style runs here, whatever a span is called.
+  // No script but the one that keeps a page current, whatever a span is called.
   response
     .writeHead(200, {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+      'content-security-policy': `default-src 'none'; style-src 'unsafe-inline'; script-src ${LIVE_SCRIPT_HASH}; connect-src 'self'; form-action 'self'`,
     })
     .end(text);
 }

@@ -29,6 +29,10 @@ export const viewerPage = `<!doctype html>
   nav { display: flex; flex-wrap: wrap; gap: .5rem; padding-top: .6rem; align-items: center; }
   nav button.on { border-color: var(--accent); color: var(--accent); } a { color: var(--accent); }
   iframe { flex: 1; border: 0; background: #fff; } #empty { padding: 4rem 1rem; text-align: center; color: var(--dim); }
+  @media (max-width: 700px) {
+    body { grid: auto minmax(0, 40vh) minmax(0, 1fr) / 1fr; } header { grid-column: 1; flex-wrap: wrap; }
+    input { order: 1; flex: 1 0 100%; } #clear { margin-left: auto; } #list { border-right: 0; border-bottom: 1px solid var(--line); }
+  }
   pre { flex: 1; margin: 0; padding: 1rem 1.2rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 </style>
 <header><h1>Mail</h1><span id="count"></span>
