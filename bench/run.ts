@@ -1,7 +1,7 @@
 // `pnpm bench NAME [--quick] [--only PART] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
-import { writeFileSync } from 'node:fs';
+import { parseCommand } from '@sluice/cli';
+import { existsSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
-import { parseArgs } from 'node:util';
 
 /** One figure. `pass` compares it (or its ratio) with the floor the bench sets for it. */
 export interface Row {
@@ -24,13 +24,21 @@ interface BenchModule {
   run(options: { quick: boolean; only?: string }): Promise<BenchResult | readonly Row[]>;
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values, positionals } = parseCommand({
+  name: 'pnpm bench',
+  usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
+
+  NAME          pipeline, image, email, gateway, grpc, backlog or telemetry
+  --quick       fewer and shorter runs
+  --only PART   one part of a bench that has several
+  --json FILE   the rows as JSON, too
+  --help        this`,
+  maxPositionals: 1,
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 const [name] = positionals;
-if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name)) {
-  console.error('usage: pnpm bench NAME [--quick] [--only PART] [--json FILE]');
+if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(new URL(`${name}.ts`, import.meta.url))) {
+  console.error(`pnpm bench: no bench is named "${name ?? ''}"; see pnpm bench --help`);
   process.exit(2);
 }
 

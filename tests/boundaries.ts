@@ -1,4 +1,5 @@
 // `pnpm boundaries`: the walls of .dependency-cruiser.cjs hold, and the tool really looked.
+import { parseCommand } from '@sluice/cli';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 
@@ -19,6 +20,11 @@ interface Report {
   };
 }
 
+parseCommand({
+  name: 'pnpm boundaries',
+  usage: 'usage: pnpm boundaries   checks which way imports run, by the rules of .dependency-cruiser.cjs',
+  options: {},
+});
 const args = [
   'libs',
   'services',

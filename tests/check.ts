@@ -1,4 +1,5 @@
 // `pnpm check [NAME ...]`: everything that is checked without running the system, closed by one plain line that counts.
+import { parseCommand } from '@sluice/cli';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
@@ -28,7 +29,18 @@ const checks: readonly Check[] = [
   },
 ];
 
-const wanted = process.argv.slice(2);
+const list = checks.map(({ name, says }) => `  ${name.padEnd(15)} ${says}`).join('\n');
+const { positionals: wanted } = parseCommand({
+  name: 'pnpm check',
+  usage: `usage: pnpm check [NAME ...]   what is checked without running the system; all of it unless named\n\n${list}`,
+  options: {},
+  maxPositionals: checks.length,
+});
+const unknown = wanted.find((name) => checks.every((check) => check.name !== name));
+if (unknown !== undefined) {
+  console.error(`pnpm check: no check is named "${unknown}"; see pnpm check --help`);
+  process.exit(2);
+}
 let passed = 0;
 let failed = 0;
 for (const check of checks.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {

@@ -1,14 +1,19 @@
 // `pnpm smoke [URL] [--images N]`: asks a running system, however it was started, whether it does its work: by default
 // the one of `docker compose up` behind its proxy. Prints what it saw; exit code 1 when something is not as it must be.
+import { parseCommand } from '@sluice/cli';
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { gatewayClient, until } from './e2e/gateway-client.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values, positionals } = parseCommand({
+  name: 'pnpm smoke',
+  usage: `usage: pnpm smoke [URL] [--images N]   asks a running system whether it does its work
+
+  URL          of the gateway or its reverse proxy (default http://localhost:8080)
+  --images N   convert so many, and print the share of each replica (default 1)`,
   options: { images: { type: 'string', default: '1' } },
+  maxPositionals: 1,
 });
 const url = (positionals[0] ?? 'http://localhost:8080').replace(/\/$/, '');
 const wanted = Number(values.images);
