@@ -46,7 +46,8 @@ async function s3Conformance(): Promise<boolean> {
     .start();
   try {
     return runSuites(['dev/src/s3/conformance'], {
-      S3_CONFORMANCE_ENDPOINT: `http://${container.getHost()}:${container.getMappedPort(S3_PORT)}`,
+      // By number: a test asks by the name localhost for what was signed for another host.
+      S3_CONFORMANCE_ENDPOINT: `http://${container.getHost().replace('localhost', '127.0.0.1')}:${container.getMappedPort(S3_PORT)}`,
       S3_ACCESS_KEY_ID: S3_KEYS.accessKeyId,
       S3_SECRET_ACCESS_KEY: S3_KEYS.secretAccessKey,
     });
