@@ -24,12 +24,12 @@ function user(): Record<string, string> {
 }
 
 /**
- * Unpacks a package of any suite of the Debian archive that this machine's apt uses, and hands the folder to `use`:
+ * Unpacks a package, or several into one folder, of any suite of the Debian archive that this machine's apt uses, and hands the folder to `use`:
  * apt checks the archive's signature and the package's hash, nothing is installed and no root is needed. The folder is
  * gone afterwards. Undefined where there is no such archive; throws when the package cannot be had.
  */
 export async function withDebianPackage<T>(
-  { name, suite, workDir }: { name: string; suite: string; workDir: string },
+  { name, suite, workDir }: { name: string | readonly string[]; suite: string; workDir: string },
   use: (unpacked: string) => Promise<T>,
 ): Promise<T | undefined> {
   const site = await archiveSite();
@@ -52,10 +52,11 @@ export async function withDebianPackage<T>(
     };
     const flags = ['-qq', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])];
     await run('apt-get', [...flags, 'update'], { timeout: FETCH_TIMEOUT_MS });
-    await run('apt-get', [...flags, 'download', name], { cwd: unpacked, timeout: FETCH_TIMEOUT_MS });
-    const file = (await readdir(unpacked)).find((entry) => entry.endsWith('.deb'));
-    if (file === undefined) throw new Error(`no ${name} in Debian ${suite}`);
-    await run('dpkg-deb', ['-x', join(unpacked, file), unpacked]);
+    const names = typeof name === 'string' ? [name] : name;
+    await run('apt-get', [...flags, 'download', ...names], { cwd: unpacked, timeout: FETCH_TIMEOUT_MS });
+    const files = (await readdir(unpacked)).filter((entry) => entry.endsWith('.deb'));
+    if (files.length < names.length) throw new Error(`not all of ${names.join(', ')} are in Debian ${suite}`);
+    for (const file of files) await run('dpkg-deb', ['-x', join(unpacked, file), unpacked]);
     return await use(unpacked);
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -34,6 +34,8 @@ export type SmtpAction =
 export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>> & {
   /** What happens at `rcpt` for recipients of a domain, in place of the `rcpt` entry. */
   domains?: Record<string, SmtpAction>;
+  /** Decides on a stage when it comes; undefined leaves it to the other entries. */
+  decide?: (stage: SmtpStage) => SmtpAction | undefined;
 };
 
 /** A mail as it came in. */
@@ -53,6 +55,8 @@ export interface ScriptedMail {
 const MAX_LINE_CHARS = 64 * 1024;
 
 function nextAction(script: SmtpScript, stage: SmtpStage): SmtpAction {
+  const decided = script.decide?.(stage);
+  if (decided !== undefined) return decided;
   const entry = script[stage];
   const action = Array.isArray(entry) ? entry.shift() : entry;
   return action ?? { kind: 'accept' };

@@ -36,6 +36,11 @@ async function listen(server: Server, port: number): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/** Lists of actions are used up as they are played; the caller's stay as they are. */
+function copyOf({ decide, ...entries }: SmtpScript): SmtpScript {
+  return { ...structuredClone(entries), ...(decide === undefined ? {} : { decide }) };
+}
+
 /**
  * Starts a scripted SMTP server on 127.0.0.1.
  *
@@ -49,7 +54,7 @@ export async function startScriptedSmtp(options: { port?: number; script?: SmtpS
   const mails: ScriptedMail[] = [];
   const sockets = new Set<Socket>();
   let connections = 0;
-  let script = structuredClone(options.script ?? {});
+  let script = copyOf(options.script ?? {});
   const server = createServer((socket) => {
     connections++;
     sockets.add(socket);
@@ -83,8 +88,7 @@ export async function startScriptedSmtp(options: { port?: number; script?: SmtpS
       return sockets.size;
     },
     play(next = {}) {
-      // A copy: lists of actions are used up as they are played.
-      script = structuredClone(next);
+      script = copyOf(next);
     },
     refuse,
     async accept() {

@@ -46,8 +46,9 @@ describe('a reply to RCPT', () => {
     expect(atRcpt(reply)).toMatchObject({ kind: 'refused', fault });
   });
 
-  test('of 503 is about the session and is tried again', () => {
-    expect(atRcpt('503 bad sequence').kind).toBe('deferred');
+  test('of 500, 502, 503 or 504 is about the session and is tried again; 501 is about the address', () => {
+    for (const status of [500, 502, 503, 504]) expect(atRcpt(`${status} what`).kind).toBe('deferred');
+    expect(atRcpt('501 5.1.3 bad address').kind).toBe('rejected');
   });
 
   test('for now says nothing against the provider, but 421 does', () => {
@@ -64,6 +65,8 @@ describe('a reply to the mail itself', () => {
     ['554 no', { kind: 'rejected', code: 'mail_rejected' }],
     ['550 5.4.5 Daily user sending limit exceeded.', { kind: 'refused', fault: 'provider' }],
     ['452 4.2.2 mailbox full', { kind: 'deferred', afterData: true }],
+    ['500 5.5.1 unknown command', { kind: 'unknown' }],
+    ['503 bad sequence', { kind: 'unknown' }],
   ])('of %s', (reply, expected) => expect(afterMail(reply)).toMatchObject(expected));
 });
 

@@ -58,6 +58,8 @@ export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict 
     return { kind: endSent ? 'unknown' : 'unreachable', reply, fault };
   }
   if (endSent) {
+    // RFC 5321 4.3.2: no reply to a mail. The server takes its lines for commands, so what became of it is open.
+    if (isCommandError(status)) return { kind: 'unknown', reply, fault: 'domain' };
     return isPermanent(status)
       ? rejectionOf(reply, 'content')
       : { kind: 'deferred', reply, afterData: true, fault: status === 421 ? 'domain' : undefined };
@@ -108,8 +110,10 @@ const CLIENT_ALONE =
 /** The library compares a declared size with the SIZE of the server before it sends anything. */
 const isTooLarge = ({ code, command }: NodemailerError): boolean => code === 'EMESSAGE' && command === 'MAIL FROM';
 
-// 503 is about the order of commands in this session; a new session may well succeed.
-const isPermanent = (status: number): boolean => status >= 500 && status < 600 && status !== 503;
+/** 500 to 504: the command was not understood or came out of order. A new session may well succeed. */
+const isCommandError = (status: number): boolean => status >= 500 && status <= 504;
+// 501 to RCPT refuses the address as such.
+const isPermanent = (status: number): boolean => status >= 500 && (status === 501 || !isCommandError(status));
 
 const MAX_REPLY_CHARS = 300;
 

@@ -1,0 +1,215 @@
+// Exim and postgrey as Debian ships them, unpacked into a temporary folder and run as they are, without being installed.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort, withDebianPackage } from '@sluice/dev';
+
+/** Seconds a new triple of client, sender and recipient has to wait. */
+export const GREYLIST_DELAY_S = 2;
+
+export interface RealMailServers {
+  readonly eximUrl: string;
+  /** The `<=` lines of Exim's main log: mails it took. */
+  taken(): Promise<string[]>;
+  /** Exim's rejections. */
+  rejected(): Promise<string>;
+  /** Verifies a mail's DKIM signature by dkimpy. `record` is the TXT record of the key. */
+  verifyDkim(mail: string, record: string): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** Nobody, as Debian numbers it: where the suite runs as root, the servers must not. */
+const UNPRIVILEGED = 65_534;
+const isRoot = process.getuid?.() === 0;
+const uid = isRoot ? UNPRIVILEGED : (process.getuid?.() ?? UNPRIVILEGED);
+const gid = isRoot ? UNPRIVILEGED : (process.getgid?.() ?? UNPRIVILEGED);
+
+/** @returns the servers, or why there are none on this machine. */
+export async function startRealMailServers(): Promise<RealMailServers | string> {
+  const release = /^VERSION_CODENAME=(\w+)$/m.exec(await readFile('/etc/os-release', 'utf8').catch(() => ''))?.[1];
+  if (release === undefined) return 'this is no Debian';
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-mta-'));
+  await chmod(folder, 0o755);
+  const closing = Promise.withResolvers<void>();
+  const started = Promise.withResolvers<RealMailServers | string>();
+  const names = [
+    'exim4-daemon-light',
+    'libidn12',
+    'libnss-wrapper',
+    'postgrey',
+    'libnet-server-perl',
+    'libio-multiplex-perl',
+    'libnetaddr-ip-perl',
+    'libnet-dns-perl',
+    'libberkeleydb-perl',
+    release === 'bookworm' ? 'libdb5.3' : 'libdb5.3t64',
+    'python3-dkim',
+  ];
+  const unpacked = withDebianPackage({ name: names, suite: release, workDir: folder }, async (root) => {
+    // The servers run as another user, and the folder was made for this one alone.
+    await chmod(join(root, '..'), 0o755);
+    const servers = await run(root, join(folder, 'run'));
+    started.resolve({
+      ...servers,
+      async close() {
+        await servers.close();
+        closing.resolve();
+        await unpacked;
+        await rm(folder, { recursive: true, force: true });
+      },
+    });
+    await closing.promise;
+    return true;
+  });
+  unpacked.then(
+    (had) => started.resolve(had === undefined ? 'apt has no Debian archive here' : 'closed'),
+    (error: unknown) => started.resolve(`the packages of Debian ${release} could not be run: ${String(error)}`),
+  );
+  return started.promise;
+}
+
+async function run(root: string, folder: string): Promise<RealMailServers> {
+  const libraries = join(root, 'usr/lib', `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`);
+  const [eximPort, greyPort] = await Promise.all([freePort(), freePort()]);
+  for (const each of ['', 'spool', 'log', 'grey']) {
+    await mkdir(join(folder, each), { recursive: true });
+    await chown(join(folder, each), uid, gid);
+  }
+  const files = {
+    'exim.conf': eximConfiguration(folder, eximPort, greyPort),
+    // Exim looks its own user up by name, and refuses to start without one.
+    passwd: `root:x:0:0::/:/bin/sh\nDebian-exim:x:${uid}:${gid}::/:/bin/sh\npostgrey:x:${uid}:${gid}::/:/bin/sh\n`,
+    group: `root:x:0:\nDebian-exim:x:${gid}:\npostgrey:x:${gid}:\n`,
+  };
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  const exim = join(root, 'usr/sbin/exim4');
+  // As packed it is set-uid, and the loader then ignores where the libraries are.
+  await chmod(exim, 0o755);
+
+  const env = {
+    PATH: process.env['PATH'],
+    LD_LIBRARY_PATH: libraries,
+    LD_PRELOAD: join(libraries, 'libnss_wrapper.so'),
+    NSS_WRAPPER_PASSWD: join(folder, 'passwd'),
+    NSS_WRAPPER_GROUP: join(folder, 'group'),
+  };
+  const perl = (await readdir(join(libraries, 'perl5')))[0] ?? '';
+  const processes: ChildProcess[] = [];
+  const start = async (port: number, command: string, args: readonly string[]): Promise<void> => {
+    const child = spawn(command, args, { env, uid, gid, stdio: ['ignore', 'pipe', 'pipe'] });
+    processes.push(child);
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));
+    await once(child, 'spawn');
+    while (!(await answers(port))) {
+      if (child.exitCode !== null) throw new Error(`${command} ended: ${said}`);
+      await sleep(50);
+    }
+  };
+  const close = async (): Promise<void> => {
+    for (const child of processes) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      await ended;
+    }
+  };
+  try {
+    await start(greyPort, 'perl', [
+      '-T',
+      `-I${join(root, 'usr/share/perl5')}`,
+      `-I${join(libraries, 'perl5', perl)}`,
+      join(root, 'usr/sbin/postgrey'),
+      `--inet=127.0.0.1:${greyPort}`,
+      `--delay=${GREYLIST_DELAY_S}`,
+      `--dbdir=${join(folder, 'grey')}`,
+      '--user=postgrey',
+      '--group=postgrey',
+    ]);
+    await start(eximPort, exim, ['-C', join(folder, 'exim.conf'), '-bdf', '-oP', join(folder, 'exim.pid')]);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const logOf = (name: string): Promise<string> => readFile(join(folder, 'log', name), 'utf8').catch(() => '');
+  return {
+    eximUrl: `smtp://127.0.0.1:${eximPort}`,
+    taken: async () => (await logOf('mainlog')).split('\n').filter((line) => line.includes(' <= ')),
+    rejected: () => logOf('rejectlog'),
+    async verifyDkim(mail, record) {
+      const program = [
+        'import dkim, sys',
+        'mail = sys.stdin.buffer.read()',
+        'print(dkim.verify(mail, dnsfunc=lambda name, timeout=5: sys.argv[1].encode()))',
+      ].join('\n');
+      const child = spawn('python3', ['-c', program, record], {
+        env: { PATH: process.env['PATH'], PYTHONPATH: join(root, 'usr/lib/python3/dist-packages') },
+      });
+      let said = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));
+      child.stdin.end(mail, 'latin1');
+      await once(child, 'close');
+      if (!/^(?:True|False)\s*$/.test(said)) throw new Error(`dkimpy did not run: ${said}`);
+      return said.trim() === 'True';
+    },
+    close,
+  };
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Takes mail for example.com; recipients of some names meet what postmasters set up. */
+function eximConfiguration(folder: string, port: number, greyPort: number): string {
+  const request = ['protocol_state=RCPT', 'client_address=$sender_host_address', 'client_name=localhost'];
+  const policy = `request=smtpd_access_policy\\n${request.join('\\n')}\\nsender=$sender_address\\nrecipient=$local_part@$domain\\n\\n`;
+  return `primary_hostname = mx.example.com
+spool_directory = ${folder}/spool
+log_file_path = ${folder}/log/%slog
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = ${port}
+tls_advertise_hosts =
+host_lookup =
+message_size_limit = 60K
+acl_smtp_rcpt = check_rcpt
+acl_smtp_data = check_data
+queue_only
+begin acl
+check_rcpt:
+  deny    domains = ! example.com
+          message = relay not permitted
+  deny    local_parts = ^gone
+          message = 5.1.1 User unknown
+  deny    local_parts = ^nosuch
+          message = Unrouteable address
+  deny    local_parts = ^listed
+          message = 5.7.1 Service unavailable; Client host blocked using bl.example.net
+  drop    local_parts = ^dropped
+          message = 421 4.7.0 closing
+  defer   local_parts = ^grey
+          condition = \${if match{\${readsocket{inet:127.0.0.1:${greyPort}}{${policy}}{5s}{ }}}{DEFER}}
+          message = 4.7.1 Greylisted, see your logs
+  accept
+check_data:
+  deny    condition = \${if match{$recipients}{^content}}
+          message = 5.7.1 This message looks like spam
+  accept
+begin routers
+none:
+  driver = redirect
+  data = :blackhole:
+`;
+}
