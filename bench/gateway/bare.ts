@@ -10,7 +10,7 @@ import { useAccess } from '../../services/gateway/src/http/access.ts';
 import { type AccessSettings } from '../../services/gateway/src/accounts/access.ts';
 import { createApp } from '../../services/gateway/src/http/app.ts';
 import type { RouteDeps } from '../../services/gateway/src/http/deps.ts';
-import type { FlowBook } from '../../services/gateway/src/lifecycle/flows.ts';
+import type { FlowStore } from '../../services/gateway/src/lifecycle/flows.ts';
 import { RateLimiter } from '../../services/gateway/src/accounts/rate-limiter.ts';
 import { emailRoutes } from '../../services/gateway/src/http/routes/emails.ts';
 import { eventRoutes } from '../../services/gateway/src/http/routes/events.ts';
@@ -38,10 +38,10 @@ const nothingBehind = {
   now: Date.now,
   accept: { log: jobs, now: Date.now },
   keys: new KeysInProgress(),
-  gate: { isOpen: () => true, checkStorage: () => undefined },
+  backpressure: { isOpen: () => true, checkStorage: () => undefined },
   access,
 } as unknown as RouteDeps;
-const known: FlowBook = {
+const known: FlowStore = {
   find: () => undefined,
   claim: () => undefined,
   declare: () => Promise.reject(new Error('not here')),

@@ -14,7 +14,7 @@ const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
 const nothingBehind = {
   bus: { port: { publish: async () => stored } },
   flows: { claim: () => undefined },
-  gate: { checkStorage: () => undefined },
+  backpressure: { checkStorage: () => undefined },
   access: {
     keys: undefined,
     limiter: new RateLimiter(undefined as never),

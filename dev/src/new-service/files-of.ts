@@ -327,7 +327,7 @@ export const ${name}Kind: KindRules<'${name}'> = {
 
     [`${gateway}/jobs/accept/${name}-request.ts`]: `import { create } from '@bufbuild/protobuf';
 import { Priority, ${type}RequestSchema } from '@sluice/contracts';
-import type { JobOrder } from './accept-job.ts';
+import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
 import { requestHash } from './request-hash.ts';
 
@@ -343,7 +343,7 @@ export interface ${type}Input {
  *
  * @throws {GatewayError} \`invalid_request\`.
  */
-export function ${name}Order(input: ${type}Input, context: Pick<JobOrder, 'account' | 'trace'>): JobOrder {
+export function new${type}Job(input: ${type}Input, context: Pick<NewJob, 'account' | 'trace'>): NewJob {
   const { text } = input;
   const callback = callbackUrl(input.callbackUrl);
   const priority = input.priority || Priority.NORMAL;
@@ -362,7 +362,7 @@ import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
-import { ${name}Order } from '../../jobs/accept/${name}-request.ts';
+import { new${type}Job } from '../../jobs/accept/${name}-request.ts';
 import { PrioritySchema } from '../../jobs/job-view.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
@@ -380,13 +380,13 @@ const ${type}Body = Type.Object(
 
 /** \`POST /v1/${name}\`. */
 export function ${name}Routes(app: App, deps: RouteDeps): void {
-  const { accept, keys, gate } = deps;
+  const { accept, keys, backpressure } = deps;
   app.post(
     '/v1/${name}',
     {
       config: { scope: 'jobs:write', limited: true },
       onRequest: async () => {
-        if (!gate.isOpen(laneOf('${name}', true))) gate.check(laneOf('${name}', false));
+        if (!backpressure.isOpen(laneOf('${name}', true))) backpressure.check(laneOf('${name}', false));
       },
       schema: {
         operationId: 'create${type}Job',
@@ -401,8 +401,8 @@ export function ${name}Routes(app: App, deps: RouteDeps): void {
       const { account, body } = request;
       const key = keyOf(request.headers['idempotency-key']);
       const priority = body.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
-      const order = ${name}Order({ ...body, priority }, { account: account.id, trace: traceOf(request) });
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, order, key));
+      const newJob = new${type}Job({ ...body, priority }, { account: account.id, trace: traceOf(request) });
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(accept, newJob, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

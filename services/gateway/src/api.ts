@@ -10,10 +10,10 @@ import { createApp, type App } from './http/app.ts';
 import { useBrowserGuard } from './http/browser-guard.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
-import { openFlowBook } from './lifecycle/flows.ts';
+import { openFlowStore } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { BodyWatch } from './admission/body-watch.ts';
-import { watchFailed, type GatewayParts, type Ground } from './dependencies.ts';
+import { watchFailed, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
 import { startProjection } from './history/projection.ts';
 import { openReadModel } from './history/read-model.ts';
 import { emailRoutes } from './http/routes/emails.ts';
@@ -47,7 +47,7 @@ export interface Api {
   readonly bodyBytes: () => number;
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
-  /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the ground stay open. */
+  /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the shared dependencies stay open. */
   readonly stopSteps: readonly StopStep[];
 }
 
@@ -56,29 +56,29 @@ const BROKER_SILENT_MS = 10_000;
 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
-  parts: GatewayParts,
-  { jobs, credits, now, watch, gate, access }: Ground,
+  dependencies: GatewayDependencies,
+  { jobs, credits, now, watch, backpressure, access }: SharedDependencies,
   alsoReady: () => readonly string[] = () => [],
   held: () => readonly string[] = () => [],
 ): Promise<Api> {
-  const { bus, store, log, settings } = parts;
+  const { bus, store, log, settings } = dependencies;
   const closing = new AbortController();
   const live = liveJobs(bus, log);
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
-  parts.metrics?.watchOpen(() => model.open());
-  parts.metrics?.watchStorage(() => gate.storageUsed);
-  const flows = await openFlowBook(bus.nc, { now, onError: watchFailed(log) });
+  dependencies.metrics?.watchOpen(() => model.open());
+  dependencies.metrics?.watchStorage(() => backpressure.storageUsed);
+  const flows = await openFlowStore(bus.nc, { now, onError: watchFailed(log) });
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
     ...(watch.silentMs() < BROKER_SILENT_MS ? [] : ['JetStream has not answered for 10 s: see the log of nats-server']),
-    ...(gate.storageReason === undefined ? [] : [gate.storageReason]),
+    ...(backpressure.storageReason === undefined ? [] : [backpressure.storageReason]),
     ...alsoReady(),
   ];
 
   const { targets } = settings.webhooks ?? defaultWebhooks;
-  const accept: AcceptDeps = { log: jobs, now, gate, targets, credits };
+  const accept: AcceptDeps = { log: jobs, now, backpressure, targets, credits };
   const { totalBytes, ...progress } = settings.bodies ?? defaultBodies;
   const bodies: Bodies = {
     // Without keys all requests are of one account, which then may use all there is.
@@ -96,11 +96,11 @@ export async function startApi(
     now,
     limits: settings.limits,
     resultTtlMs: settings.resultTtlMs ?? DEFAULT_RESULT_TTL_MS,
-    gate,
+    backpressure,
     access,
     closing: closing.signal,
   };
-  const app = await createApp({ log, version: settings.version, telemetry: parts.http });
+  const app = await createApp({ log, version: settings.version, telemetry: dependencies.http });
   useBrowserGuard(app, {
     hosts: access.keys === undefined ? (settings.hosts ?? []) : undefined,
     origins: settings.origins ?? [],

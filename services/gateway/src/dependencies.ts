@@ -14,7 +14,7 @@ import type { BodySettings } from './http/bodies.ts';
 import type { IntakeLimits } from './uploads/take-source.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { startBrokerWatch, type BrokerWatch } from './admission/broker-watch.ts';
-import { Gate, type GateSettings } from './admission/backpressure.ts';
+import { BackpressureLimiter, type BackpressureSettings } from './admission/backpressure.ts';
 import { watchLoopLag } from './admission/loop-lag.ts';
 import type { WebhookSettings } from './webhooks/webhooks.ts';
 
@@ -39,7 +39,7 @@ export interface GatewaySettings {
   /** `keys`: every request needs an API key. `off`: everybody is the local account. */
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;
-  readonly pressure: GateSettings;
+  readonly pressure: BackpressureSettings;
   /** A file, or `:memory:`, which is filled again at every start. */
   readonly readModelPath: string;
   /** `defaultWebhooks` if absent. */
@@ -62,8 +62,8 @@ export interface RateSettings {
   readonly recipientPerHour: number;
 }
 
-/** What a gateway stands on. */
-export interface GatewayParts {
+/** What a gateway needs from its process. */
+export interface GatewayDependencies {
   readonly bus: Bus;
   readonly store: ObjectStore;
   readonly log: Logger;
@@ -80,14 +80,14 @@ export interface GatewayParts {
   readonly onFault: (error: unknown) => void;
 }
 
-/** What both halves of a gateway stand on: jobs as they are kept, what they cost, and whether there is room for more. */
-export interface Ground {
+/** What the API and the pipelines of a gateway share: the job log, the credits, and back-pressure. */
+export interface SharedDependencies {
   readonly jobs: JobLog;
   readonly credits: Credits;
   readonly now: () => number;
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
-  readonly gate: Gate;
+  readonly backpressure: BackpressureLimiter;
   /** Keys and rates, the same for HTTP, RPC and commands over NATS. */
   readonly access: AccessSettings;
   close(): Promise<void>;
@@ -96,9 +96,9 @@ export interface Ground {
 /** Beyond this, taking in more makes every answer late. */
 const MAX_LOOP_LAG_MS = 500;
 
-export async function openGround(parts: GatewayParts): Promise<Ground> {
-  const { bus, log, settings, metrics, now = Date.now } = parts;
-  const access = await openAccess(parts, now);
+export async function openSharedDependencies(dependencies: GatewayDependencies): Promise<SharedDependencies> {
+  const { bus, log, settings, metrics, now = Date.now } = dependencies;
+  const access = await openAccess(dependencies, now);
   await checkKeysAreKept(bus);
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
@@ -106,14 +106,14 @@ export async function openGround(parts: GatewayParts): Promise<Ground> {
   const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
   const watch = startBrokerWatch(bus, log, { now });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
-  const gate = new Gate({ isBehind: lag.isHigh, ...settings.pressure });
-  watch.onLook((state) => gate.look(state));
+  const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, ...settings.pressure });
+  watch.onLook((state) => backpressure.update(state));
   return {
     jobs,
     credits,
     now,
     watch,
-    gate,
+    backpressure,
     access,
     async close() {
       await access.keys?.close();
@@ -139,7 +139,7 @@ export const watchFailed =
   (error: unknown, what: string): void =>
     log.warn({ err: error, what }, 'a bucket cannot be watched');
 
-async function openAccess({ bus, log, settings }: GatewayParts, now: () => number): Promise<AccessSettings> {
+async function openAccess({ bus, log, settings }: GatewayDependencies, now: () => number): Promise<AccessSettings> {
   const rates = await openBucket(bus.nc, buckets.rates);
   const keys = settings.auth === 'off' ? undefined : await openKeyRing(bus.nc, watchFailed(log));
   const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;

@@ -1,7 +1,7 @@
 import type { State } from '@sluice/pipeline';
 import { stopInOrder, type StopStep } from '@sluice/service';
 import { startApi, type Api } from './api.ts';
-import { openGround, type GatewayParts, type Ground } from './dependencies.ts';
+import { openSharedDependencies, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
 import { startPipelines } from './pipelines.ts';
 import type { BrokerWatch } from './admission/broker-watch.ts';
 
@@ -34,47 +34,50 @@ export interface GatewayProcess {
 }
 
 /** Starts the HTTP server and the pipelines of a gateway. */
-export async function startGateway(parts: GatewayParts): Promise<Gateway> {
-  const ground = await openGround(parts);
-  const pipelines = await startPipelines(parts, ground);
+export async function startGateway(dependencies: GatewayDependencies): Promise<Gateway> {
+  const shared = await openSharedDependencies(dependencies);
+  const pipelines = await startPipelines(dependencies, shared);
   const api = await startApi(
-    parts,
-    ground,
+    dependencies,
+    shared,
     () => pipelines.reasons(),
     () => pipelines.held(),
   );
   return {
     ...api,
-    watch: ground.watch,
+    watch: shared.watch,
     pipelines: pipelines.states,
     warnings: () => pipelines.warnings(),
-    ...stopping(parts, [...api.stopSteps, ...pipelines.stopSteps, closing(ground)]),
+    ...stopping(dependencies, [...api.stopSteps, ...pipelines.stopSteps, closing(shared)]),
   };
 }
 
 /** Starts what a role asks for. */
-export async function startRole(role: Role, parts: GatewayParts): Promise<GatewayProcess> {
-  if (role === 'all') return startGateway(parts);
-  const ground = await openGround(parts);
-  const { watch } = ground;
-  const half = role === 'api' ? await startApi(parts, ground) : await startPipelines(parts, ground);
+export async function startRole(role: Role, dependencies: GatewayDependencies): Promise<GatewayProcess> {
+  if (role === 'all') return startGateway(dependencies);
+  const shared = await openSharedDependencies(dependencies);
+  const { watch } = shared;
+  const half = role === 'api' ? await startApi(dependencies, shared) : await startPipelines(dependencies, shared);
   const url = 'url' in half ? half.url : undefined;
   return {
     url,
     watch,
     reasons: () => half.reasons(),
     warnings: () => ('warnings' in half ? half.warnings() : []),
-    ...stopping(parts, [...half.stopSteps, closing(ground)]),
+    ...stopping(dependencies, [...half.stopSteps, closing(shared)]),
   };
 }
 
 /** The steps, and a `stop` that runs them once. */
 function stopping(
-  { settings }: GatewayParts,
+  { settings }: GatewayDependencies,
   stopSteps: readonly StopStep[],
 ): Pick<GatewayProcess, 'stop' | 'stopSteps'> {
   let stopped: Promise<readonly string[]> | undefined;
   return { stopSteps, stop: () => (stopped ??= stopInOrder(settings.drainTimeoutMs, stopSteps)) };
 }
 
-const closing = (ground: Ground): StopStep => ({ what: 'closing what both halves share', stop: () => ground.close() });
+const closing = (shared: SharedDependencies): StopStep => ({
+  what: 'closing what both halves share',
+  stop: () => shared.close(),
+});

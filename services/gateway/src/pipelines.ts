@@ -16,7 +16,7 @@ import { startUnclaimedCharges } from './credits/unclaimed-charges.ts';
 import { clientCallbacks, webhookCalls } from './jobs/orchestrator/announcers.ts';
 import { holdups } from './jobs/orchestrator/holdups.ts';
 import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
-import type { GatewayParts, Ground } from './dependencies.ts';
+import type { GatewayDependencies, SharedDependencies } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
 import { resultPipelines } from './jobs/results.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
@@ -34,35 +34,38 @@ export interface GatewayPipelines {
   warnings(): readonly string[];
   /** Which steps of jobs wait for what, in words; empty when none does. Other work goes on. */
   held(): readonly string[];
-  /** Stops pulling and finishes what runs. The bus, the store and the ground stay open. */
+  /** Stops pulling and finishes what runs. The bus, the store and the shared dependencies stay open. */
   readonly stopSteps: readonly StopStep[];
 }
 
 /** Starts pulling. */
-export async function startPipelines(parts: GatewayParts, ground: Ground): Promise<GatewayPipelines> {
-  const { bus, store, log, settings } = parts;
-  const { jobs, credits, now, gate, access } = ground;
-  const report = createLifecycle(bus.port, { app: 'gateway', instance: parts.instance });
+export async function startPipelines(
+  dependencies: GatewayDependencies,
+  shared: SharedDependencies,
+): Promise<GatewayPipelines> {
+  const { bus, store, log, settings } = dependencies;
+  const { jobs, credits, now, backpressure, access } = shared;
+  const report = createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance });
   const held = holdups();
   const host = createPipelineHost({
     nats: bus.port,
     log,
-    observers: [...(parts.observers ?? []), troubleObserver(report), held.observe],
-    ...(parts.instrument === undefined ? {} : { instrument: parts.instrument }),
-    ...(parts.inject === undefined ? {} : { inject: parts.inject }),
-    ...(parts.onStarted === undefined ? {} : { onStarted: parts.onStarted }),
-    onFault: parts.onFault,
+    observers: [...(dependencies.observers ?? []), errorEventObserver(report), held.observe],
+    ...(dependencies.instrument === undefined ? {} : { instrument: dependencies.instrument }),
+    ...(dependencies.inject === undefined ? {} : { inject: dependencies.inject }),
+    ...(dependencies.onStarted === undefined ? {} : { onStarted: dependencies.onStarted }),
+    onFault: dependencies.onFault,
   });
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
   const limiter = createCallLimiter();
-  const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: parts.instance });
+  const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: dependencies.instance });
   const reportWebhook: WebhookDeps['report'] = (job, event, detail) => {
     reportDelivery(job.id, { event, detail, traceId: job.traceId });
-    parts.metrics?.webhook(event);
+    dependencies.metrics?.webhook(event);
   };
-  const accept = { log: jobs, now, gate, targets: calls.targets, credits };
+  const accept = { log: jobs, now, backpressure, targets: calls.targets, credits };
 
   await host.start(orchestrator, { bus, jobs, store, now, report, credits });
   await host.start(clientCallbacks, { bus, jobs, reportWebhook });
@@ -99,7 +102,7 @@ export async function startPipelines(parts: GatewayParts, ground: Ground): Promi
  * The gateway's own pipelines tell of trouble alone. Their every step would be a dozen events a job that say nothing
  * which the job's states do not.
  */
-function troubleObserver(report: Lifecycle): Observer {
+function errorEventObserver(report: Lifecycle): Observer {
   const told = lifecycleObserver(report);
   return (event) => {
     if (event.type === 'message.retryScheduled' && event.reason === PUT_BACK) return;

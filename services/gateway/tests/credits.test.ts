@@ -7,7 +7,7 @@ import { isTerminal, jobIdFor, jobLog, newJobId, stateName } from '@sluice/jobs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob, type AcceptDeps } from '../src/jobs/accept/accept-job.ts';
 import { keyGeneration } from '../src/jobs/accept/idempotency.ts';
-import { emailOrder } from '../src/jobs/accept/email-request.ts';
+import { newEmailJob } from '../src/jobs/accept/email-request.ts';
 import { createKey } from '../src/accounts/api-keys.ts';
 import { openCredits, type Credits, type CreditSettings } from '../src/credits/credits.ts';
 import { pricesFrom } from '../src/jobs/kinds/index.ts';
@@ -172,8 +172,8 @@ describe('without credits', () => {
 describe('the ledger', () => {
   const open = (now: () => number = Date.now): Credits =>
     openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), now }, settings);
-  const order = (to: string, name: string) =>
-    emailOrder(
+  const newJob = (to: string, name: string) =>
+    newEmailJob(
       { to, template: 'welcome' },
       {
         account: name,
@@ -249,7 +249,7 @@ describe('the ledger', () => {
     await grant(rig.bus, 'again', 10, '', Date.now());
     const deps: AcceptDeps = { log: jobLog(rig.bus), now: Date.now, credits: open() };
     await deps.credits!.charge('again', jobIdFor('again', 'crashed', keyGeneration(Date.now())), 2);
-    const { repeated, job } = await acceptJob(deps, order('again@example.test', 'again'), 'crashed');
+    const { repeated, job } = await acceptJob(deps, newJob('again@example.test', 'again'), 'crashed');
     expect([repeated, job.charge > 0n]).toEqual([false, true]);
     expect(await check('again', HOUR_MS)).toEqual({ reversed: 1, claimed: 1 });
     expect(await open().balance('again')).toBe(8);
@@ -265,7 +265,7 @@ describe('the ledger', () => {
       const before = await credits.balance('late');
       const charge = await credits.charge('late', id, 2);
       await check('late', HOUR_MS);
-      for (let i = 0; i < 2; i += 1) await credits.settle(job(state, id, charge));
+      for (let i = 0; i < 2; i += 1) await credits.complete(job(state, id, charge));
       expect(await credits.balance('late')).toBe(state === JobState.SUCCEEDED ? before - 2 : before);
     }
   });
@@ -281,8 +281,8 @@ describe('the ledger', () => {
         ({ id, account: 'replayed', state, replays, credits: 2, charge }) as Job;
       const ends = [job(JobState.FAILED, 0), job(JobState.FAILED, 1), job(JobState.SUCCEEDED, 2)];
       for (const end of turned ? ends.reverse() : ends) {
-        await Promise.all([open().settle(end), credits.settle(end)]);
-        await credits.settle(end);
+        await Promise.all([open().complete(end), credits.complete(end)]);
+        await credits.complete(end);
       }
       expect(await credits.balance('replayed')).toBe(before - 2);
     }
@@ -298,7 +298,7 @@ describe('the ledger', () => {
       credits: 2,
       charge: 0n,
     }));
-    await Promise.all(jobs.map((job) => credits.settle(job as Job)));
+    await Promise.all(jobs.map((job) => credits.complete(job as Job)));
     const balances = await Promise.all(jobs.map(({ account: name }) => credits.balance(name)));
     expect(new Set(balances)).toEqual(new Set([2]));
   });
@@ -320,7 +320,7 @@ describe('the ledger', () => {
           i % 7 === 0
             ? [replicas[i % 3]!.charge(name, jobIdFor(name, key, keyGeneration(Date.now())), 2)]
             : [replicas[i % 3]!, ...(i % 3 === 0 ? [replicas[(i + 1) % 3]!] : [])].map((credits) =>
-                acceptJob({ log, now: Date.now, credits }, order(to, name), key),
+                acceptJob({ log, now: Date.now, credits }, newJob(to, name), key),
               );
         for (const answer of await Promise.allSettled(asked)) {
           if (answer.status === 'fulfilled') continue;

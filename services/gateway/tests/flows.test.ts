@@ -1,7 +1,7 @@
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { buckets, connectNats, createBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openFlowBook, type FlowBook } from '../src/lifecycle/flows.ts';
+import { openFlowStore, type FlowStore } from '../src/lifecycle/flows.ts';
 
 let nats: NatsProcess;
 const opened: { close(): unknown }[] = [];
@@ -13,12 +13,12 @@ afterAll(async () => {
   await nats?.stop();
 });
 
-const replica = async (): Promise<FlowBook> => {
+const replica = async (): Promise<FlowStore> => {
   const nc = await connectNats({ url: nats.url, name: 'flows' });
   await createBucket(nc, buckets.flows);
-  const book = await openFlowBook(nc);
-  opened.push(nc, book);
-  return book;
+  const store = await openFlowStore(nc);
+  opened.push(nc, store);
+  return store;
 };
 
 test('an app that two accounts declare at once belongs to one of them, on every replica', async () => {

@@ -3,7 +3,7 @@ import { jobLog } from '@sluice/jobs';
 import { connectNats, createBus, provision, topology, type Bus } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { acceptJob } from '../src/jobs/accept/accept-job.ts';
-import { emailOrder } from '../src/jobs/accept/email-request.ts';
+import { newEmailJob } from '../src/jobs/accept/email-request.ts';
 import { checkKeysAreKept, KEY_LIFE_MS } from '../src/jobs/accept/idempotency.ts';
 
 const HOUR_MS = 3_600_000;
@@ -23,8 +23,8 @@ afterAll(async () => {
 });
 
 const trace = { traceId: 'a'.repeat(32), traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` };
-const order = (account: string) =>
-  emailOrder({ to: 'ada@example.com', template: 'welcome', variables: {} }, { account, trace });
+const newJob = (account: string) =>
+  newEmailJob({ to: 'ada@example.com', template: 'welcome', variables: {} }, { account, trace });
 
 /** Uses one key at each of the times, in hours, dropping from `JOBS` what it would have dropped by then. */
 async function use(account: string, hours: readonly number[], startMs: number): Promise<string[]> {
@@ -35,7 +35,7 @@ async function use(account: string, hours: readonly number[], startMs: number): 
       await bus.jsm.streams.purge('JOBS', { filter: `jobs.${id}` });
     }
     const now = (): number => atMs;
-    const { job } = await acceptJob({ log: jobLog(bus, { now }), now }, order(account), 'key');
+    const { job } = await acceptJob({ log: jobLog(bus, { now }), now }, newJob(account), 'key');
     made.push({ id: job.id, atMs });
   }
   return made.map(({ id }) => id);

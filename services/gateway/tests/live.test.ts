@@ -4,7 +4,7 @@ import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { liveJobs } from '../src/jobs/timeline/live.ts';
-import type { PlacedEntry } from '../src/jobs/timeline/timeline.ts';
+import type { StoredEntry } from '../src/jobs/timeline/timeline.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;
@@ -23,8 +23,8 @@ test('the streams are followed while somebody listens, and heard without a gap',
   const before = await followers();
   const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { idleMs: 20 });
   const jobId = newJobId();
-  const heard: PlacedEntry[] = [];
-  const first = live.listen(jobId, (placed) => heard.push(placed));
+  const heard: StoredEntry[] = [];
+  const first = live.listen(jobId, (stored) => heard.push(stored));
   const second = live.listen(newJobId(), () => expect.unreachable('that job does not exist'));
   await Promise.all([first.heard, second.heard]);
   expect(await followers()).toBe(before + 1);

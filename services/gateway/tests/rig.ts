@@ -21,7 +21,7 @@ import { definePipeline, silentLogger, type Outcome, type RunningPipeline } from
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { startGateway, type Gateway } from '../src/gateway.ts';
-import { defaultLimits, noRates, type GatewayParts, type GatewaySettings } from '../src/dependencies.ts';
+import { defaultLimits, noRates, type GatewayDependencies, type GatewaySettings } from '../src/dependencies.ts';
 import { contractOf, type OpenApiDocument } from './contract.ts';
 
 /** An answer of the gateway, checked against its description. */
@@ -49,7 +49,7 @@ export interface Rig {
   /** One request, by path, whose answer is checked against the OpenAPI document. */
   call<Body = Record<string, unknown>>(path: string, call?: Call): Promise<Answer<Body>>;
   /** Another replica on the same broker and store. */
-  replica(parts?: RigParts): Promise<Gateway>;
+  replica(dependencies?: RigDependencies): Promise<Gateway>;
   /** Stands in for the services that work: what they do with one message, by the stream it comes from. */
   workers(behaviour?: Behaviour): Promise<{ stop(): Promise<void> }>;
   stop(): Promise<void>;
@@ -66,7 +66,9 @@ export interface Behaviour {
   readonly ignoresCancelling?: boolean;
 }
 
-type RigParts = Omit<Partial<GatewayParts>, 'settings'> & { readonly settings?: Partial<GatewaySettings> };
+type RigDependencies = Omit<Partial<GatewayDependencies>, 'settings'> & {
+  readonly settings?: Partial<GatewaySettings>;
+};
 
 const quiet = silentLogger as unknown as Logger;
 
@@ -84,7 +86,7 @@ export const testSettings: GatewaySettings = {
   drainTimeoutMs: 5_000,
 };
 
-export async function startRig(overrides: RigParts = {}): Promise<Rig> {
+export async function startRig(overrides: RigDependencies = {}): Promise<Rig> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-gateway-'));
   const [nats, s3] = await Promise.all([startNats(), startS3({ directory, buckets: ['sluice'] })]);
   const opened: { close(): unknown }[] = [];
@@ -104,7 +106,7 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
   });
   const gateways: Gateway[] = [];
   const workers: { stop(): Promise<void> }[] = [];
-  const start = async (bus: Bus, parts: RigParts): Promise<Gateway> => {
+  const start = async (bus: Bus, dependencies: RigDependencies): Promise<Gateway> => {
     const gateway = await startGateway({
       bus,
       store,
@@ -113,10 +115,10 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
       onFault: (error) => {
         throw error;
       },
-      ...parts,
+      ...dependencies,
       settings: {
         ...testSettings,
-        ...parts.settings,
+        ...dependencies.settings,
       },
     });
     gateways.push(gateway);
@@ -158,7 +160,7 @@ export async function startRig(overrides: RigParts = {}): Promise<Rig> {
         body: (type.includes('json') ? JSON.parse(text) : {}) as never,
       };
     },
-    replica: async (parts = {}) => start(await openBus(`gateway/${gateways.length}`), parts),
+    replica: async (dependencies = {}) => start(await openBus(`gateway/${gateways.length}`), dependencies),
     async workers(behaviour = {}) {
       const running = await startWorkers(await openBus('workers'), store, behaviour);
       const stop = async (): Promise<void> => {

@@ -6,7 +6,7 @@ import type { BrokerState } from './broker-watch.ts';
 export const laneOf = (kind: JobKindName, express: boolean): Lane =>
   jobKinds[kind].lanes[express ? 'express' : 'normal'];
 
-export interface GateSettings {
+export interface BackpressureSettings {
   /** Jobs that may wait in one lane. Not one more is accepted. */
   readonly maxBacklog: number;
   /** How long a new job may be expected to wait: backlog over drain rate. */
@@ -28,7 +28,7 @@ const REOPEN_AT = 0.75;
  * The rate at which a lane drains says how fast it can only while there is something to drain: so many looks in a row,
  * about as long as the rate remembers. That of an idle lane says how little there was to do.
  */
-const LOADED_LOOKS = 10;
+const MIN_BUSY_SAMPLES = 10;
 /** What is left has to hold what accepted jobs still write: their steps, results and dead letters. */
 const STORAGE_CLOSES_AT = 0.9;
 const STORAGE_OPENS_AT = 0.85;
@@ -44,13 +44,13 @@ const DEFAULT_RETRY_SECONDS = 10;
  *
  * All of them close when the storage of the broker is nearly full, whoever fills it.
  */
-export class Gate {
-  readonly #settings: GateSettings;
+export class BackpressureLimiter {
+  readonly #settings: BackpressureSettings;
   readonly #closed = new Set<Lane>();
   readonly #backlog = new Map<Lane, number>();
   readonly #waitMs = new Map<Lane, number>();
   /** Looks in a row that found something waiting. */
-  readonly #loaded = new Map<Lane, number>();
+  readonly #busy = new Map<Lane, number>();
   /** Let in since the last look, and between the two before: what the broker said may not count them yet. */
   readonly #since = new Map<Lane, number>();
   readonly #before = new Map<Lane, number>();
@@ -58,12 +58,12 @@ export class Gate {
   #storageUsed = 0;
   #storageFull = false;
 
-  constructor(settings: GateSettings) {
+  constructor(settings: BackpressureSettings) {
     this.#settings = settings;
   }
 
   /** Takes in what the broker said. */
-  look(state: BrokerState): void {
+  update(state: BrokerState): void {
     const { usedBytes, limitBytes } = state.storage;
     const room = [limitBytes, this.#settings.storageBytes ?? 0].filter((bytes) => bytes > 0);
     this.#storageUsed = room.length === 0 ? 0 : usedBytes / Math.min(...room);
@@ -76,10 +76,10 @@ export class Gate {
       const found = stream(lane);
       if (found === undefined) continue;
       const backlog = found.messages + undispatched;
-      const loaded = backlog === 0 ? 0 : (this.#loaded.get(lane) ?? 0) + 1;
-      this.#loaded.set(lane, loaded);
-      const isTelling = loaded > LOADED_LOOKS && found.drainPerSecond > 0;
-      const waitMs = isTelling ? (backlog / found.drainPerSecond) * 1000 : 0;
+      const busy = backlog === 0 ? 0 : (this.#busy.get(lane) ?? 0) + 1;
+      this.#busy.set(lane, busy);
+      const isMeasured = busy > MIN_BUSY_SAMPLES && found.drainPerSecond > 0;
+      const waitMs = isMeasured ? (backlog / found.drainPerSecond) * 1000 : 0;
       this.#backlog.set(lane, backlog);
       this.#waitMs.set(lane, waitMs);
       this.#before.set(lane, this.#since.get(lane) ?? 0);
@@ -150,7 +150,7 @@ export class Gate {
    *
    * @throws {GatewayError} `overloaded`.
    */
-  enter(lane: Lane): () => void {
+  acquire(lane: Lane): () => void {
     this.check(lane);
     this.#since.set(lane, (this.#since.get(lane) ?? 0) + 1);
     return () => this.#since.set(lane, Math.max(0, (this.#since.get(lane) ?? 0) - 1));

@@ -48,7 +48,7 @@ export interface Credits {
   /** Takes back a charge that pays for no job. Doing it again changes nothing. */
   reverse(account: string, jobId: string, charge: bigint, price: number): Promise<boolean>;
   /** Enters what the end of a job asks for. Doing it again changes nothing. */
-  settle(job: Job): Promise<void>;
+  complete(job: Job): Promise<void>;
   /**
    * Reverses an entry that charged for a job when that job was never made, or another charge pays for it. Doing it again
    * changes nothing.
@@ -106,7 +106,7 @@ export function openCredits(
       return BigInt(sequence);
     },
     reverse,
-    async settle(job) {
+    async complete(job) {
       const { id: jobId, account, credits: price, replays: run } = job;
       if (price === 0) return;
       if (run === 0) {

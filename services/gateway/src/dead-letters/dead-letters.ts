@@ -91,7 +91,7 @@ export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter,
   );
   if (throughJob) await reopenJob(deps, jobId);
   else await publishAgain(deps, letter);
-  await takeOut(deps, letter);
+  await removeFromDlq(deps, letter);
 }
 
 /** A dead letter that was left where it is, and why. */
@@ -183,7 +183,7 @@ export async function purgeDeadLetters(
     },
     deps.now,
   );
-  for (const letter of letters) await takeOut(deps, letter);
+  for (const letter of letters) await removeFromDlq(deps, letter);
   return { matched: letters.length, purged: letters.length, groups, next };
 }
 
@@ -200,11 +200,11 @@ export async function purgeDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, 
     },
     deps.now,
   );
-  await takeOut(deps, letter);
+  await removeFromDlq(deps, letter);
 }
 
 /** Two operators may be at one dead letter: out is out, whoever took it. */
-async function takeOut({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> {
+async function removeFromDlq({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> {
   try {
     await bus.jsm.streams.deleteMessage(STREAM, sequence);
   } catch (error) {

@@ -4,7 +4,7 @@ import { fail, isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
 import { DEAD_LETTER, definePipeline, type Message, type Outcome } from '@sluice/pipeline';
 import { redactText } from '@sluice/telemetry';
-import type { SettleDeps } from '../jobs/results.ts';
+import type { CompletionDeps } from '../jobs/results.ts';
 
 /** Why work was given up, as the job tells its owner. */
 const failures: Readonly<Record<string, { readonly code: string; readonly detail: string }>> = {
@@ -20,13 +20,13 @@ const failures: Readonly<Record<string, { readonly code: string; readonly detail
  * Settles the job of every dead letter as failed: whatever pipeline gave up, its job ends. Dead letters that belong to
  * no job stay what they are, a matter for an operator.
  */
-export const deadLetters = definePipeline<Uint8Array, SettleDeps>({
+export const deadLetters = definePipeline<Uint8Array, CompletionDeps>({
   name: 'dead_letters',
   sources: [{ stream: 'DLQ', consumer: 'dead_letters' }],
   decode: (bytes) => bytes,
   flow: { concurrency: 16 },
   retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
-  handle: async (message, { deps }) => settleDeadLetter(message, deps),
+  handle: async (message, { deps }) => completeDeadLetter(message, deps),
 });
 
 const workStreams: ReadonlySet<string> = new Set(lanes);
@@ -53,7 +53,7 @@ function lastError(name: string, detail: string): string {
   return ` The last error: ${text.slice(0, LONGEST_ERROR)}`;
 }
 
-async function settleDeadLetter(message: Message<Uint8Array>, { jobs }: SettleDeps): Promise<Outcome | void> {
+async function completeDeadLetter(message: Message<Uint8Array>, { jobs }: CompletionDeps): Promise<Outcome | void> {
   const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
   const [, stream = '', consumer = ''] = message.subject.split('.');
   const messageId = header(DEAD_LETTER.messageId);

@@ -2,33 +2,33 @@ import { Readable } from 'node:stream';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import { EventService, JobService, JobState, UserService, type ConvertImageRequest, type Job } from '@sluice/contracts';
-import { acceptJob, type Acceptance, type JobOrder } from '../jobs/accept/accept-job.ts';
+import { acceptJob, type Acceptance, type NewJob } from '../jobs/accept/accept-job.ts';
 import { admit, keyOf } from '../jobs/accept/idempotency.ts';
-import { imageOptions, imageOrder } from '../jobs/accept/image-request.ts';
+import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
-import { orderOfCommand } from '../nats/commands.ts';
+import { newJobOfCommand } from '../nats/commands.ts';
 import { countEvents, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { currentProgress, type Progress } from '../jobs/job-view.ts';
 import { GatewayError, invalidField } from '../errors.ts';
 import { Intake } from '../uploads/take-source.ts';
-import type { FlowBook } from '../lifecycle/flows.ts';
+import type { FlowStore } from '../lifecycle/flows.ts';
 import { storeEvents } from '../lifecycle/ingest.ts';
 import { callerOf } from './access.ts';
 import { eventsOfCall } from './record-events.ts';
 
 export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
-  readonly flows: FlowBook;
+  readonly flows: FlowStore;
 }
 
 /** The services of `protos/`, each method by the functions that its HTTP route uses. */
 export function rpcServices(deps: RpcDeps) {
   const { access, accept, bus, flows, jobs, keys, now } = deps;
 
-  async function mail(order: (context: Context) => JobOrder, key: string, context: HandlerContext) {
+  async function mail(makeJob: (context: Context) => NewJob, key: string, context: HandlerContext) {
     const { account, trace, headers } = callerOf(context);
     const known = keyFrom(key);
-    const asked = order({ account: account.id, trace });
+    const asked = makeJob({ account: account.id, trace });
     const counted = { ...accept, countRecipient: recipientCounter(access, headers) };
     return answer(await keys.hold(account.id, known, () => acceptJob(counted, asked, known)));
   }
@@ -36,9 +36,9 @@ export function rpcServices(deps: RpcDeps) {
   return (router: ConnectRouter): void => {
     router.service(UserService, {
       createUser: (request, context) =>
-        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
+        mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, context),
       sendEmail: (request, context) =>
-        mail((about) => orderOfCommand(request, about, deps.limits), request.idempotencyKey, context),
+        mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, context),
       async convertImage(request, context) {
         const { account, trace, headers } = callerOf(context);
         const key = keyFrom(request.idempotencyKey);
@@ -57,7 +57,7 @@ export function rpcServices(deps: RpcDeps) {
     router.service(EventService, {
       async recordEvents(request, context) {
         const { account, headers } = callerOf(context);
-        deps.gate.checkStorage();
+        deps.backpressure.checkStorage();
         const events = eventsOfCall(request.events, now());
         const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
         await countEvents(access, account, headers, events.length);
@@ -73,7 +73,7 @@ export function rpcServices(deps: RpcDeps) {
   };
 }
 
-type Context = Pick<JobOrder, 'account' | 'trace'>;
+type Context = Pick<NewJob, 'account' | 'trace'>;
 
 const keyFrom = (key: string): string | undefined => (key === '' ? undefined : keyOf(key));
 
@@ -92,7 +92,7 @@ async function takeImages(
   const admission = await admit(deps.jobs, context.account, key, deps.now());
   const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/rpc-${context.trace.traceId}-${index}`;
   const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
-  let order: JobOrder;
+  let newJob: NewJob;
   try {
     for (const [index, { from }] of sources.entries()) {
       // A key says nothing of whose object it is. Who uploads directly names the upload: POST /v1/images:fromUpload.
@@ -100,13 +100,13 @@ async function takeImages(
       await intake.take(Readable.from([Buffer.from(from.value)]));
     }
     const options = imageOptions(request.options ?? {});
-    order = imageOrder({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
+    newJob = newImageJob({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
   } catch (error) {
     await intake.discard();
     throw error;
   }
   const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
-  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+  const acceptance = await acceptJob(counted, newJob, admission).catch(async (error: unknown) => {
     if (error instanceof GatewayError) await intake.discard();
     throw error;
   });

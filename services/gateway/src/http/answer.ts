@@ -48,8 +48,8 @@ export async function answerAccepted(
  */
 async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, response: NodeJS.EventEmitter): Promise<Job> {
   const ended = Promise.withResolvers<void>();
-  const listening = deps.live.listen(job.id, (placed) => {
-    if (placed.final) ended.resolve();
+  const listening = deps.live.listen(job.id, (stored) => {
+    if (stored.final) ended.resolve();
   });
   const timer = setTimeout(ended.resolve, timeoutMs);
   const giveUp = (): void => ended.resolve();

@@ -4,7 +4,7 @@ import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
 import type { KeysInProgress } from '../jobs/accept/idempotency.ts';
-import type { Gate } from '../admission/backpressure.ts';
+import type { BackpressureLimiter } from '../admission/backpressure.ts';
 import type { AccessSettings } from '../accounts/access.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 import type { LiveJobs } from '../jobs/timeline/live.ts';
@@ -21,7 +21,7 @@ export interface RouteDeps {
   readonly log: Logger;
   readonly now: () => number;
   readonly limits: IntakeLimits;
-  readonly gate: Gate;
+  readonly backpressure: BackpressureLimiter;
   /** How long the result of a job can be fetched after its end. */
   readonly resultTtlMs: number;
   readonly access: AccessSettings;

@@ -4,7 +4,7 @@ import { cancel, fail, succeed, type JobLog } from '@sluice/jobs';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Outcome, type Pipeline } from '@sluice/pipeline';
 
-export interface SettleDeps {
+export interface CompletionDeps {
   readonly jobs: JobLog;
 }
 
@@ -39,9 +39,9 @@ interface ResultMessage {
 }
 
 /** Appends the end of jobs, one pipeline per kind. */
-export const resultPipelines: readonly Pipeline<ResultMessage, SettleDeps>[] = jobKindEntries.map(
+export const resultPipelines: readonly Pipeline<ResultMessage, CompletionDeps>[] = jobKindEntries.map(
   ([name, { result: from }]) =>
-    definePipeline<ResultMessage, SettleDeps>({
+    definePipeline<ResultMessage, CompletionDeps>({
       name: from.consumer,
       sources: [{ stream: from.channel.stream, consumer: from.consumer }],
       decode: decoder(from.channel) as unknown as (bytes: Uint8Array) => ResultMessage,
@@ -51,13 +51,13 @@ export const resultPipelines: readonly Pipeline<ResultMessage, SettleDeps>[] = j
         const result = outcome.case === 'succeeded' ? create(JobResultSchema, { work }) : undefined;
         const failure = outcome.case === 'failed' ? outcome.value : undefined;
         const cancelled = outcome.case === 'cancelled';
-        return settle(deps.jobs, { jobId, attempt, replays, result, failure, cancelled });
+        return complete(deps.jobs, { jobId, attempt, replays, result, failure, cancelled });
       },
     }),
 );
 
 /** One end per run: a late or repeated result finds the job ended, or on a newer run, and changes nothing. */
-async function settle(jobs: JobLog, { jobId, result, failure, cancelled, ...run }: Run): Promise<Outcome | void> {
+async function complete(jobs: JobLog, { jobId, result, failure, cancelled, ...run }: Run): Promise<Outcome | void> {
   if (result === undefined && failure === undefined && !cancelled)
     return { kind: 'deadLetter', reason: 'a result without an outcome' };
   const record = await jobs.transition(jobId, (job) => {

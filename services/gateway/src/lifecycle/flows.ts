@@ -26,7 +26,7 @@ const ROUNDS = 16;
 export const workFlow: readonly string[] = ['received', 'attempt', 'effect_done', 'acked'];
 
 /** The apps that are known, held in memory and kept current by the store. */
-export interface FlowBook {
+export interface FlowStore {
   find(app: string): Flow | undefined;
   /**
    * Makes sure that the account may speak for the apps; the first to do so owns one. All of them, or none.
@@ -43,13 +43,13 @@ export interface FlowBook {
   close(): Promise<void>;
 }
 
-export async function openFlowBook(
+export async function openFlowStore(
   nc: Bus['nc'],
   {
     now = Date.now,
     onError,
   }: { readonly now?: () => number; readonly onError?: (error: unknown, what: string) => void } = {},
-): Promise<FlowBook> {
+): Promise<FlowStore> {
   const kv = await openBucket(nc, buckets.flows);
   const known = new Map<string, Flow>();
   /** The same entries by account. */

@@ -23,9 +23,9 @@ import {
 } from '../accounts/access.ts';
 import type { Account } from '../accounts/account.ts';
 import { GatewayError, invalidField } from '../errors.ts';
-import { acceptJob, type AcceptDeps, type JobOrder } from '../jobs/accept/accept-job.ts';
-import { emailOrder, userOrder } from '../jobs/accept/email-request.ts';
-import { imageOptions, imageOrder, type TakenSource } from '../jobs/accept/image-request.ts';
+import { acceptJob, type AcceptDeps, type NewJob } from '../jobs/accept/accept-job.ts';
+import { newEmailJob, newUserJob } from '../jobs/accept/email-request.ts';
+import { imageOptions, newImageJob, type TakenSource } from '../jobs/accept/image-request.ts';
 import { dimensions } from '../uploads/dimensions.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 
@@ -38,18 +38,18 @@ export interface CommandDeps {
   readonly limits: IntakeLimits;
 }
 
-/** The order behind a command. Both doors that speak protobuf, NATS and RPC, come through here. */
-export function orderOfCommand(
+/** The job that a protobuf command asks for: for NATS commands and for RPCs. */
+export function newJobOfCommand(
   command: Command,
-  context: Pick<JobOrder, 'account' | 'trace'>,
+  context: Pick<NewJob, 'account' | 'trace'>,
   limits: IntakeLimits,
-): JobOrder {
-  if (command.$typeName === 'sluice.v1.CreateUserRequest') return userOrder(command, context);
+): NewJob {
+  if (command.$typeName === 'sluice.v1.CreateUserRequest') return newUserJob(command, context);
   const { priority, callbackUrl } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
     const { to, template, variables } = command.email;
-    return emailOrder({ to, template, variables, priority, callbackUrl }, context);
+    return newEmailJob({ to, template, variables, priority, callbackUrl }, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
   if (command.sources.length > limits.maxFiles) {
@@ -57,7 +57,7 @@ export function orderOfCommand(
   }
   const sources = command.sources.map((source, index) => checkedSource(source, index, limits));
   const { notify } = command;
-  return imageOrder({ sources, options: imageOptions(command.options ?? {}), priority, callbackUrl, notify }, context);
+  return newImageJob({ sources, options: imageOptions(command.options ?? {}), priority, callbackUrl, notify }, context);
 }
 
 /** A source that a client names: bytes of an accepted kind, or an upload's key. No other object can be named. */
@@ -108,9 +108,9 @@ export const commands = definePipeline<Command, CommandDeps>({
   handle: async (message, { deps }) => {
     try {
       const account = await admit(message, deps.access);
-      const order = orderOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
+      const newJob = newJobOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
       const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, noHeaders) };
-      await acceptJob(accept, order, message.data.idempotencyKey || `nats:${message.id}`);
+      await acceptJob(accept, newJob, message.data.idempotencyKey || `nats:${message.id}`);
     } catch (error) {
       const limited = error instanceof GatewayError && error.code === 'rate_limited';
       if (error instanceof GatewayError && PASSING.has(error.code) && !(limited && message.attempt >= ATTEMPTS)) {

@@ -3,7 +3,7 @@ import { Priority } from '@sluice/contracts';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
-import { emailOrder, templates, userOrder } from '../../jobs/accept/email-request.ts';
+import { newEmailJob, templates, newUserJob } from '../../jobs/accept/email-request.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
@@ -40,11 +40,11 @@ const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
 
 /** `POST /v1/emails` and `POST /v1/users`. */
 export function emailRoutes(app: App, deps: RouteDeps): void {
-  const { accept, keys, gate } = deps;
+  const { accept, keys, backpressure } = deps;
   const config = { scope: 'jobs:write', limited: true } as const;
   // The priority is in the body: before it is read, only a door that is shut for both can be.
   const onRequest = async (): Promise<void> => {
-    if (!gate.isOpen(laneOf('email', true))) gate.check(laneOf('email', false));
+    if (!backpressure.isOpen(laneOf('email', true))) backpressure.check(laneOf('email', false));
   };
   app.post(
     '/v1/emails',
@@ -63,12 +63,12 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { account } = request;
       const key = keyOf(request.headers['idempotency-key']);
-      const order = emailOrder(
+      const newJob = newEmailJob(
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
       const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );
@@ -89,12 +89,12 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { account } = request;
       const key = keyOf(request.headers['idempotency-key']);
-      const order = userOrder(
+      const newJob = newUserJob(
         { ...request.body, priority: priorityOf(request.body.priority) },
         { account: account.id, trace: traceOf(request) },
       );
       const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, order, key));
+      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

@@ -8,7 +8,7 @@ import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import type { ReadModel } from '../../history/read-model.ts';
-import { workFlow, type FlowBook } from '../../lifecycle/flows.ts';
+import { workFlow, type FlowStore } from '../../lifecycle/flows.ts';
 import { eventsOf, IngestBody, storeEvents } from '../../lifecycle/ingest.ts';
 import { messageTimeline, ownApps } from '../../jobs/timeline/timeline.ts';
 
@@ -26,14 +26,14 @@ const FlowView = Type.Object(
 export function eventRoutes(
   app: App,
   deps: RouteDeps & { readonly model: Pick<ReadModel, 'seen'> },
-  flows: FlowBook,
+  flows: FlowStore,
 ): void {
   const { bus, jobs, now } = deps;
   app.post(
     '/v1/events',
     {
       config: { scope: 'events:write', limited: true },
-      onRequest: async () => deps.gate.checkStorage(),
+      onRequest: async () => deps.backpressure.checkStorage(),
       bodyLimit: BULK_BODY_BYTES,
       schema: {
         operationId: 'recordEvents',
@@ -154,15 +154,15 @@ export function eventRoutes(
       const owner = own ? (isJobId(messageId) ? (await jobs.read(messageId))?.job.account : undefined) : flow?.account;
       if (owner !== request.account.id) throw absent;
       const { limit, cursor } = request.query;
-      const placed = await messageTimeline(bus, appId, messageId, { from: cursor ?? 1, limit: limit + 1 });
-      const [first] = cursor === undefined ? placed : await messageTimeline(bus, appId, messageId, { limit: 1 });
+      const stored = await messageTimeline(bus, appId, messageId, { from: cursor ?? 1, limit: limit + 1 });
+      const [first] = cursor === undefined ? stored : await messageTimeline(bus, appId, messageId, { limit: 1 });
       if (first === undefined) throw absent;
-      const page = placed.slice(0, limit);
-      const next = placed[limit]?.sequence;
+      const page = stored.slice(0, limit);
+      const next = stored[limit]?.sequence;
       const expected = own ? (appId === 'image' || appId === 'email' ? workFlow : []) : (flow?.events ?? []);
       // What other pages hold is in the read model, which this page may be ahead of. Nothing else says much of a job.
       const others = own ? await messageTimeline(bus, appId, messageId, { limit: OWN_EVENTS }) : [];
-      const seen = new Set([...placed, ...others].map(({ entry }) => entry.event));
+      const seen = new Set([...stored, ...others].map(({ entry }) => entry.event));
       for (const event of own ? [] : deps.model.seen(appId, messageId, expected)) seen.add(event);
       const overdue = now() - first.storedMs > (flow?.withinMs ?? 60_000);
       return {

@@ -6,7 +6,7 @@ import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts'
 import { DateTime, KindSchema, StateSchema } from '../../jobs/job-view.ts';
 import { invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
-import type { FlowBook } from '../../lifecycle/flows.ts';
+import type { FlowStore } from '../../lifecycle/flows.ts';
 import type { JobCursor, MessageCursor, ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
@@ -23,7 +23,7 @@ const HistoryQuery = Type.Object(
 );
 
 /** `GET /v1/jobs` and the list of incomplete messages: what the read model answers. */
-export function historyRoutes(app: App, deps: { readonly model: ReadModel; readonly flows: FlowBook }): void {
+export function historyRoutes(app: App, deps: { readonly model: ReadModel; readonly flows: FlowStore }): void {
   app.get(
     '/v1/jobs',
     {

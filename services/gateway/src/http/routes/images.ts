@@ -4,12 +4,12 @@ import multipart from '@fastify/multipart';
 import { imageMediaTypes, Priority } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
-import { acceptJob, type Acceptance, type JobOrder } from '../../jobs/accept/accept-job.ts';
+import { acceptJob, type Acceptance, type NewJob } from '../../jobs/accept/accept-job.ts';
 import { callbackUrl } from '../../jobs/accept/callback-url.ts';
 import { admit, keyOf } from '../../jobs/accept/idempotency.ts';
 import {
   imageOptions,
-  imageOrder,
+  newImageJob,
   MAX_SIDE,
   notifyAddress,
   pageSizes,
@@ -111,7 +111,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
       },
       async (request, reply) => {
         try {
-          deps.gate.check(laneOf('image', request.query.priority === 'express'));
+          deps.backpressure.check(laneOf('image', request.query.priority === 'express'));
           refuseDeclaredSize(request, deps.limits.maxBytes);
           const key = keyOf(request.headers['idempotency-key']);
           const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, reply, key));
@@ -137,7 +137,7 @@ async function takeImages(
   const nonce = randomBytes(6).toString('hex');
   const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/${nonce}-${index}`;
   const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
-  let order: JobOrder;
+  let newJob: NewJob;
   try {
     checkOptions(request.query);
     const { fields, sources } = isJson(request)
@@ -146,7 +146,7 @@ async function takeImages(
           fields: request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake),
           sources: intake.sources(),
         };
-    order = orderOf({ ...request.query, ...fields }, sources, {
+    newJob = newJobOf({ ...request.query, ...fields }, sources, {
       account: account.id,
       trace: traceOf(request),
     });
@@ -155,7 +155,7 @@ async function takeImages(
     throw error;
   }
   const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
-  const acceptance = await acceptJob(counted, order, admission).catch(async (error: unknown) => {
+  const acceptance = await acceptJob(counted, newJob, admission).catch(async (error: unknown) => {
     // When the broker's answer is lost, the job may exist all the same: what is stored stays, the upload cleanup decides.
     if (error instanceof GatewayError) await intake.discard();
     throw error;
@@ -267,12 +267,12 @@ function checkOptions(query: ImageOptionsQuery): void {
   callbackUrl(query.callbackUrl);
 }
 
-/** The order for sources that were taken in with these options. */
-export function orderOf(
+/** The job for stored sources with these options. */
+export function newJobOf(
   query: ImageOptionsQuery,
   sources: readonly TakenSource[],
-  context: Pick<JobOrder, 'account' | 'trace'>,
-): JobOrder {
+  context: Pick<NewJob, 'account' | 'trace'>,
+): NewJob {
   const options = imageOptions({
     quality: qualities[query.quality ?? 'auto'],
     pageSize: pageSizes[query.pageSize ?? 'image'],
@@ -282,7 +282,7 @@ export function orderOf(
   });
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
   const { callbackUrl, notify } = query;
-  return imageOrder({ sources, options, priority, callbackUrl, notify }, context);
+  return newImageJob({ sources, options, priority, callbackUrl, notify }, context);
 }
 
 /** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */

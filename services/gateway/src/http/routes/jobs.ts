@@ -74,7 +74,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const job = await own(request);
-      const events = (await jobTimeline(bus, job.id)).map((placed) => placed.entry);
+      const events = (await jobTimeline(bus, job.id)).map((stored) => stored.entry);
       return unlessKnown(request, reply, { events });
     },
   );

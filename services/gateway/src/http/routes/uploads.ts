@@ -14,7 +14,7 @@ import { problemResponses } from '../problem.ts';
 import { storedSource } from '../../uploads/stored-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses } from './accepted.ts';
-import { ImageOptionsQuery, orderOf } from './images.ts';
+import { ImageOptionsQuery, newJobOf } from './images.ts';
 
 const UPLOAD_MS = 10 * 60_000;
 
@@ -29,7 +29,7 @@ function keyOf(uploadId: string, account: string): string {
 
 /** Direct uploads: the client puts the bytes into the store itself. */
 export function uploadRoutes(app: App, deps: RouteDeps): void {
-  const { store, jobs, limits, now, gate, log } = deps;
+  const { store, jobs, limits, now, backpressure, log } = deps;
   app.post(
     '/v1/uploads',
     {
@@ -112,15 +112,15 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { uploadId, ...options } = request.body;
       if (!/^upl_[a-z2-7]{26}$/.test(uploadId)) throw invalidField('/uploadId', 'is no id of an upload');
-      gate.check(laneOf('image', options.priority === 'express'));
+      backpressure.check(laneOf('image', options.priority === 'express'));
       const jobId = jobOf(uploadId);
       const key = keyOf(uploadId, request.account.id);
       const existing = await jobs.read(jobId, 'leader');
       // Once its job has run, the upload itself is gone.
       const source = existing?.job.account === request.account.id ? repeated(key) : await judged(key);
-      const order = orderOf(options, [source], { account: request.account.id, trace: traceOf(request) });
+      const newJob = newJobOf(options, [source], { account: request.account.id, trace: traceOf(request) });
       const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await acceptJob(counted, order, { jobId, existing });
+      const acceptance = await acceptJob(counted, newJob, { jobId, existing });
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

@@ -4,12 +4,12 @@ import type { JobLog } from '@sluice/jobs';
 import { refusalOf, type Targets } from '@sluice/outbound';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { Credits } from '../../credits/credits.ts';
-import { laneOf, type Gate } from '../../admission/backpressure.ts';
+import { laneOf, type BackpressureLimiter } from '../../admission/backpressure.ts';
 import { recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 
-/** Work as its door handed it in: validated, its uploads stored. */
-export interface JobOrder {
+/** A validated request for work, its uploads stored. */
+export interface NewJob {
   readonly account: string;
   readonly work: Exclude<JobRequest['work'], { case: undefined }>;
   readonly priority: Priority;
@@ -32,32 +32,32 @@ export interface AcceptDeps {
   readonly log: JobLog;
   readonly now: () => number;
   /** Back-pressure. */
-  readonly gate?: Gate;
+  readonly backpressure?: BackpressureLimiter;
   /** Charged before the job is accepted. */
   readonly credits?: Credits | undefined;
   /**
    * Counts a mail to somebody, for a job that is new: a repeated request sends no second one. Throws `rate_limited`.
-   * Doors that know nobody to tell how much is left come without.
+   * Not counted if absent.
    */
   readonly countRecipient?: (address: string) => Promise<void>;
   /** Where webhooks may go; anywhere if absent. */
   readonly targets?: Targets;
 }
 
-/** The first snapshot of the job that an order makes. */
-function newJob(order: JobOrder, jobId: string, credits: number): Parameters<JobLog['accept']>[0] {
+/** The first snapshot of a new job. */
+function firstSnapshot(newJob: NewJob, jobId: string, credits: number): Parameters<JobLog['accept']>[0] {
   return {
     id: jobId,
-    kind: jobKinds[order.work.case].value,
-    priority: order.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
-    traceId: order.trace.traceId,
-    traceparent: order.trace.traceparent,
-    account: order.account,
-    requestHash: order.requestHash,
-    callbackUrl: order.callbackUrl ?? '',
-    notify: order.notify ?? '',
+    kind: jobKinds[newJob.work.case].value,
+    priority: newJob.priority === Priority.EXPRESS ? Priority.EXPRESS : Priority.NORMAL,
+    traceId: newJob.trace.traceId,
+    traceparent: newJob.trace.traceparent,
+    account: newJob.account,
+    requestHash: newJob.requestHash,
+    callbackUrl: newJob.callbackUrl ?? '',
+    notify: newJob.notify ?? '',
     credits,
-    request: create(JobRequestSchema, { work: order.work }),
+    request: create(JobRequestSchema, { work: newJob.work }),
   };
 }
 
@@ -67,8 +67,8 @@ function newJob(order: JobOrder, jobId: string, credits: number): Parameters<Job
  *
  * @throws {PublishError} when the broker did not confirm; repeat it with the same id.
  */
-export async function acceptSystemJob(log: JobLog, order: JobOrder, jobId: string): Promise<void> {
-  await log.accept(newJob(order, jobId, 0));
+export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string): Promise<void> {
+  await log.accept(firstSnapshot(newJob, jobId, 0));
 }
 
 /**
@@ -85,44 +85,44 @@ export async function acceptSystemJob(log: JobLog, order: JobOrder, jobId: strin
  */
 export async function acceptJob(
   deps: AcceptDeps,
-  order: JobOrder,
+  newJob: NewJob,
   key: Admission | string | undefined,
 ): Promise<Acceptance> {
-  const admission = typeof key === 'object' ? key : await admit(deps.log, order.account, key, deps.now());
+  const admission = typeof key === 'object' ? key : await admit(deps.log, newJob.account, key, deps.now());
   if (admission.existing !== undefined) {
-    assertSameRequest(admission.existing, order.requestHash);
+    assertSameRequest(admission.existing, newJob.requestHash);
     return { ...admission.existing, repeated: true };
   }
   const refusal =
-    order.callbackUrl === undefined ? undefined : refusalOf(new URL(order.callbackUrl), deps.targets ?? 'any');
+    newJob.callbackUrl === undefined ? undefined : refusalOf(new URL(newJob.callbackUrl), deps.targets ?? 'any');
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
-  const recipient = recipientOf(order.work) ?? order.notify;
+  const recipient = recipientOf(newJob.work) ?? newJob.notify;
   if (recipient !== undefined) await deps.countRecipient?.(recipient);
-  const express = order.priority === Priority.EXPRESS;
-  const leave = deps.gate?.enter(laneOf(order.work.case, express));
+  const express = newJob.priority === Priority.EXPRESS;
+  const release = deps.backpressure?.acquire(laneOf(newJob.work.case, express));
   const { credits } = deps;
-  const price = credits?.prices[order.work.case] ?? 0;
+  const price = credits?.prices[newJob.work.case] ?? 0;
   let charge = 0n;
   let record: Awaited<ReturnType<JobLog['accept']>>;
   try {
     // Whether a job was stored whose confirmation got lost is not known here: its charge is checked later.
-    charge = (await credits?.charge(order.account, admission.jobId, price)) ?? 0n;
-    record = await deps.log.accept({ ...newJob(order, admission.jobId, price), charge });
+    charge = (await credits?.charge(newJob.account, admission.jobId, price)) ?? 0n;
+    record = await deps.log.accept({ ...firstSnapshot(newJob, admission.jobId, price), charge });
   } catch (error) {
-    leave?.();
+    release?.();
     // A concurrent request with this key may have made the job, with the last credits there were.
     const made = isInsufficient(error) ? await deps.log.read(admission.jobId, 'leader') : undefined;
     if (made === undefined) throw error;
-    assertSameRequest(made, order.requestHash);
+    assertSameRequest(made, newJob.requestHash);
     return { ...made, repeated: true };
   }
   // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
   if (!record.accepted) {
-    leave?.();
+    release?.();
     if (charge !== 0n && record.job.charge !== charge) {
-      await credits?.reverse(order.account, admission.jobId, charge, price);
+      await credits?.reverse(newJob.account, admission.jobId, charge, price);
     }
-    assertSameRequest(record, order.requestHash);
+    assertSameRequest(record, newJob.requestHash);
   }
   return { job: record.job, sequence: record.sequence, repeated: !record.accepted };
 }

@@ -1,7 +1,7 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
 import { EmailRequestSchema, parseEmailAddress, Priority } from '@sluice/contracts';
 import { invalidField } from '../../errors.ts';
-import type { JobOrder } from './accept-job.ts';
+import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
 import { requestHash, type Canonical } from './request-hash.ts';
 
@@ -9,8 +9,8 @@ import { requestHash, type Canonical } from './request-hash.ts';
 export const templates = ['welcome', 'notification', 'image-ready'] as const;
 export type Template = (typeof templates)[number];
 
-/** A mail as it was asked for, before it is trusted. */
-export interface EmailAsk {
+/** The fields of a request for a mail, not yet validated. */
+export interface EmailInput {
   readonly to: string;
   readonly template: string;
   readonly variables?: JsonObject | undefined;
@@ -19,7 +19,7 @@ export interface EmailAsk {
   readonly attachmentKey?: string;
 }
 
-type Context = Pick<JobOrder, 'account' | 'trace'>;
+type Context = Pick<NewJob, 'account' | 'trace'>;
 
 const VARIABLES_MAX_BYTES = 16 * 1024;
 /**
@@ -29,25 +29,25 @@ const VARIABLES_MAX_BYTES = 16 * 1024;
 const VARIABLES_MAX_DEPTH = 16;
 
 /**
- * Turns a wish for a mail into an order.
+ * Validates a request for a mail.
  *
  * @throws {GatewayError} `invalid_request`.
  */
-export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder {
-  const to = parseEmailAddress(ask.to);
+export function newEmailJob(input: EmailInput, { account, trace }: Context): NewJob {
+  const to = parseEmailAddress(input.to);
   if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
-  if (!templates.includes(ask.template as Template))
+  if (!templates.includes(input.template as Template))
     throw invalidField('/template', `must be one of ${templates.join(', ')}`);
-  const variables = ask.variables ?? {};
+  const variables = input.variables ?? {};
   // Before anything that walks all the way down: that takes the stack with it.
   if (isDeeper(variables, VARIABLES_MAX_DEPTH))
     throw invalidField('/variables', `must be nested at most ${VARIABLES_MAX_DEPTH} levels deep`);
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
-  const callback = callbackUrl(ask.callbackUrl);
+  const callback = callbackUrl(input.callbackUrl);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
-  const priority = ask.priority || Priority.NORMAL;
-  const attachmentKey = ask.attachmentKey ?? '';
+  const priority = input.priority || Priority.NORMAL;
+  const attachmentKey = input.attachmentKey ?? '';
   return {
     account,
     trace,
@@ -55,12 +55,12 @@ export function emailOrder(ask: EmailAsk, { account, trace }: Context): JobOrder
     callbackUrl: callback,
     work: {
       case: 'email',
-      value: create(EmailRequestSchema, { to, template: ask.template, variables, attachmentKey }),
+      value: create(EmailRequestSchema, { to, template: input.template, variables, attachmentKey }),
     },
     requestHash: requestHash({
       kind: 'email',
       to,
-      template: ask.template,
+      template: input.template,
       variables: variables as Canonical,
       priority,
       callback,
@@ -80,15 +80,15 @@ function isDeeper(value: unknown, levels: number): boolean {
  *
  * @throws {GatewayError} `invalid_request`.
  */
-export function userOrder(
-  ask: { readonly name: string; readonly email: string; readonly priority?: Priority | undefined },
+export function newUserJob(
+  input: { readonly name: string; readonly email: string; readonly priority?: Priority | undefined },
   context: Context,
-): JobOrder {
-  const name = ask.name.trim();
+): NewJob {
+  const name = input.name.trim();
   // Control characters in a name become header lines in a mail.
   if (name === '' || name.length > 100 || /\p{Cc}/u.test(name)) {
     throw invalidField('/name', 'must be 1 to 100 characters without control characters');
   }
-  if (parseEmailAddress(ask.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
-  return emailOrder({ to: ask.email, template: 'welcome', variables: { name }, priority: ask.priority }, context);
+  if (parseEmailAddress(input.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
+  return newEmailJob({ to: input.email, template: 'welcome', variables: { name }, priority: input.priority }, context);
 }

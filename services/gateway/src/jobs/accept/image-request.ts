@@ -10,7 +10,7 @@ import {
   type ImageSource,
 } from '@sluice/contracts';
 import { invalidField } from '../../errors.ts';
-import type { JobOrder } from './accept-job.ts';
+import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
 import { requestHash } from './request-hash.ts';
 
@@ -21,7 +21,7 @@ export interface TakenSource {
 }
 
 /** A conversion as it was asked for, its pictures taken in. */
-export interface ImageAsk {
+export interface ImageInput {
   readonly sources: readonly TakenSource[];
   readonly options: ImageOptions;
   readonly priority?: Priority | undefined;
@@ -66,16 +66,16 @@ export function notifyAddress(text: string | undefined): string | undefined {
 }
 
 /**
- * Turns a wish for a conversion into an order.
+ * Validates a request for a conversion.
  *
  * @throws {GatewayError} `invalid_request`.
  */
-export function imageOrder(ask: ImageAsk, { account, trace }: Pick<JobOrder, 'account' | 'trace'>): JobOrder {
-  const callback = callbackUrl(ask.callbackUrl);
-  const notify = notifyAddress(ask.notify);
+export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 'account' | 'trace'>): NewJob {
+  const callback = callbackUrl(input.callbackUrl);
+  const notify = notifyAddress(input.notify);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
-  const priority = ask.priority || Priority.NORMAL;
-  const { quality, maxWidth, maxHeight, stripMetadata, pageSize } = ask.options;
+  const priority = input.priority || Priority.NORMAL;
+  const { quality, maxWidth, maxHeight, stripMetadata, pageSize } = input.options;
   return {
     account,
     trace,
@@ -84,11 +84,14 @@ export function imageOrder(ask: ImageAsk, { account, trace }: Pick<JobOrder, 'ac
     notify,
     work: {
       case: 'image',
-      value: create(ImageRequestSchema, { sources: ask.sources.map((taken) => taken.source), options: ask.options }),
+      value: create(ImageRequestSchema, {
+        sources: input.sources.map((taken) => taken.source),
+        options: input.options,
+      }),
     },
     requestHash: requestHash({
       kind: 'image',
-      sources: ask.sources.map((taken) => taken.sha256),
+      sources: input.sources.map((taken) => taken.sha256),
       options: { quality, maxWidth, maxHeight, stripMetadata, pageSize },
       priority,
       callback,

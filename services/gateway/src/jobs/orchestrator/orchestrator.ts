@@ -4,7 +4,7 @@ import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
 import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import { acceptSystemJob } from '../accept/accept-job.ts';
-import { emailOrder } from '../accept/email-request.ts';
+import { newEmailJob } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { isRetryable } from './retryable.ts';
 import { uploadsOf, workOf } from '../kinds/index.ts';
@@ -71,7 +71,7 @@ async function withContent(job: Job, jobs: JobLog): Promise<Job> {
 }
 
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {
-  await deps.credits.settle(job);
+  await deps.credits.complete(job);
   if (job.notify !== '' && job.state === JobState.SUCCEEDED && job.kind === JobKind.IMAGE) await notify(job, deps);
   // A job that was given up can be sent on its way again by an operator, who needs its pictures.
   if (job.state === JobState.FAILED && cause === 'dead-letter') return;
@@ -87,7 +87,7 @@ async function conclude(job: Job, cause: string, { deps, log }: Context<Orchestr
 async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
   const pdf = job.result?.work.case === 'image' ? job.result.work.value : undefined;
   if (pdf === undefined) return;
-  const order = emailOrder(
+  const newJob = newEmailJob(
     {
       to: job.notify,
       template: 'image-ready',
@@ -97,5 +97,5 @@ async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
     },
     { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
   );
-  await acceptSystemJob(deps.jobs, order, derivedJobId('notify', job.id));
+  await acceptSystemJob(deps.jobs, newJob, derivedJobId('notify', job.id));
 }

@@ -1,7 +1,7 @@
 import { PassThrough, type Readable } from 'node:stream';
 import type { Bus } from '@sluice/messaging';
 import type { LiveJobs } from './live.ts';
-import { jobTimeline, type PlacedEntry } from './timeline.ts';
+import { jobTimeline, type StoredEntry } from './timeline.ts';
 
 /** How far a reader has come: the last sequence it saw of each stream. Travels as the `id` of server-sent events. */
 export interface Cursor {
@@ -39,26 +39,26 @@ export function jobEventStream(
   const out = new PassThrough();
   let cursor = from;
   let caughtUp = false;
-  const early: PlacedEntry[] = [];
+  const early: StoredEntry[] = [];
 
-  const write = (placed: PlacedEntry): void => {
-    const key = placed.stream === 'JOBS' ? 'jobs' : 'events';
-    if (out.writableEnded || placed.sequence <= cursor[key]) return;
-    cursor = { ...cursor, [key]: placed.sequence };
-    const kind = placed.stream === 'JOBS' ? 'state' : 'lifecycle';
-    out.write(`id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(placed.entry)}\n\n`);
+  const write = (stored: StoredEntry): void => {
+    const key = stored.stream === 'JOBS' ? 'jobs' : 'events';
+    if (out.writableEnded || stored.sequence <= cursor[key]) return;
+    cursor = { ...cursor, [key]: stored.sequence };
+    const kind = stored.stream === 'JOBS' ? 'state' : 'lifecycle';
+    out.write(`id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(stored.entry)}\n\n`);
     if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
     // A failed job that an operator sent on again is alive: only the newest state can be the end.
-    if (placed.final && caughtUp) out.end();
+    if (stored.final && caughtUp) out.end();
   };
 
-  const listening = deps.live.listen(jobId, (placed) => (caughtUp ? write(placed) : early.push(placed)));
+  const listening = deps.live.listen(jobId, (stored) => (caughtUp ? write(stored) : early.push(stored)));
 
   const readHistory = async (): Promise<void> => {
     const entries = await jobTimeline(deps.bus, jobId);
     // In stream order per stream, whatever the clock says: a cursor only ever moves forward.
-    for (const placed of entries) write(placed);
-    const last = entries.findLast((placed) => placed.stream === 'JOBS');
+    for (const stored of entries) write(stored);
+    const last = entries.findLast((stored) => stored.stream === 'JOBS');
     if (last?.final === true) out.end();
   };
 
@@ -67,7 +67,7 @@ export function jobEventStream(
     await listening.heard;
     await readHistory();
     caughtUp = true;
-    for (const placed of early.splice(0)) write(placed);
+    for (const stored of early.splice(0)) write(stored);
   };
 
   // The heartbeat keeps proxies from closing the line, and reads again: a tail may have missed something while the

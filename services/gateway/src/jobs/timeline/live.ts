@@ -1,9 +1,9 @@
 import { channels } from '@sluice/contracts';
 import { tail, type Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
-import { ownApps, placeJob, placeLifecycle, type PlacedEntry } from './timeline.ts';
+import { ownApps, storedJobEntry, storedLifecycleEntry, type StoredEntry } from './timeline.ts';
 
-type Listener = (placed: PlacedEntry) => void;
+type Listener = (stored: StoredEntry) => void;
 
 /**
  * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to whoever waits.
@@ -38,8 +38,8 @@ export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettin
   const jobOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
   // Most jobs are watched by nobody: their events are not even decoded.
   const wanted = (subject: string): boolean => listeners.has(jobOf(subject));
-  const tell = (subject: string, placed: PlacedEntry): void => {
-    for (const listener of listeners.get(jobOf(subject)) ?? []) listener(placed);
+  const tell = (subject: string, stored: StoredEntry): void => {
+    for (const listener of listeners.get(jobOf(subject)) ?? []) listener(stored);
   };
   const onBroken = (sequence: number, error: unknown): void =>
     log.warn({ err: error, sequence }, 'an event cannot be read');
@@ -47,13 +47,13 @@ export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettin
   const open = async (): Promise<() => Promise<void>> => {
     const stopJobs = await tail(bus.nc, channels.job, {
       from: 'new',
-      onMessage: (message) => tell(message.subject, placeJob(message)),
+      onMessage: (message) => tell(message.subject, storedJobEntry(message)),
       onBroken,
       wanted,
     });
     const stopEvents = await tail(bus.nc, channels.event, {
       from: 'new',
-      onMessage: (message) => tell(message.subject, placeLifecycle(message)),
+      onMessage: (message) => tell(message.subject, storedLifecycleEntry(message)),
       onBroken,
       wanted,
       subjects: ownApps.map((app) => `events.${app}.*`),

@@ -8,8 +8,8 @@ export const ownApps: readonly string[] = [
   ...new Set(['gateway', ...jobKindEntries.map(([, { service }]) => service), 'client', WEBHOOKS_APP]),
 ];
 
-/** An entry with where it lies: which stream, and at which sequence there. */
-export interface PlacedEntry {
+/** An entry with its stream and its sequence there. */
+export interface StoredEntry {
   readonly entry: TimelineEntry;
   readonly stream: 'JOBS' | 'EVENTS';
   readonly sequence: number;
@@ -20,21 +20,21 @@ export interface PlacedEntry {
 
 const finals: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
 
-export const placeJob = (stored: {
+export const storedJobEntry = (stored: {
   data: Parameters<typeof entryOfJob>[0];
   sequence: number;
   storedAt: Date;
-}): PlacedEntry => {
+}): StoredEntry => {
   const entry = entryOfJob(stored.data);
   const final = finals.has(entry.event);
   return { entry, stream: 'JOBS', sequence: stored.sequence, storedMs: stored.storedAt.getTime(), final };
 };
 
-export const placeLifecycle = (stored: {
+export const storedLifecycleEntry = (stored: {
   data: Parameters<typeof entryOfLifecycle>[0];
   sequence: number;
   storedAt: Date;
-}): PlacedEntry => ({
+}): StoredEntry => ({
   entry: entryOfLifecycle(stored.data),
   stream: 'EVENTS',
   sequence: stored.sequence,
@@ -46,10 +46,10 @@ export const placeLifecycle = (stored: {
  * Everything known about a job, oldest first by the broker's clock: the one clock that all replicas share. One read per
  * event, each by its literal subject, which the server finds by index.
  */
-export async function jobTimeline(bus: Bus, jobId: string): Promise<PlacedEntry[]> {
-  const moves = collect(bus.history(channels.job, { jobId }), placeJob);
+export async function jobTimeline(bus: Bus, jobId: string): Promise<StoredEntry[]> {
+  const moves = collect(bus.history(channels.job, { jobId }), storedJobEntry);
   const words = ownApps.map((appId) =>
-    collect(bus.history(channels.event, { appId, messageId: jobId }), placeLifecycle),
+    collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntry),
   );
   const found = (await Promise.all([moves, ...words])).flat();
   return found.sort(byTime);
@@ -61,17 +61,17 @@ export async function messageTimeline(
   appId: string,
   messageId: string,
   page: { readonly from?: number; readonly limit: number },
-): Promise<PlacedEntry[]> {
-  const found: PlacedEntry[] = [];
+): Promise<StoredEntry[]> {
+  const found: StoredEntry[] = [];
   if (!isSubjectToken(appId) || !isSubjectToken(messageId)) return found;
   for await (const stored of bus.history(channels.event, { appId, messageId }, page.from)) {
-    found.push(placeLifecycle(stored));
+    found.push(storedLifecycleEntry(stored));
     if (found.length === page.limit) break;
   }
   return found;
 }
 
-const byTime = (a: PlacedEntry, b: PlacedEntry): number =>
+const byTime = (a: StoredEntry, b: StoredEntry): number =>
   a.storedMs - b.storedMs || (a.stream === b.stream ? a.sequence - b.sequence : a.stream === 'JOBS' ? -1 : 1);
 
 async function collect<S, T>(from: AsyncIterable<S>, map: (stored: S) => T): Promise<T[]> {
