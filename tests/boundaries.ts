@@ -1,4 +1,4 @@
-// `pnpm boundaries`: the walls of .dependency-cruiser.cjs hold, and the tool really looked.
+// `pnpm boundaries`: the rules of .dependency-cruiser.cjs hold, and the tool has seen the modules.
 import { parseCommand } from '@sluice/cli';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -50,4 +50,4 @@ if (summary.totalCruised < LEAST_MODULES) {
   console.error(`only ${summary.totalCruised} modules were looked at, expected at least ${LEAST_MODULES}`);
 }
 if (summary.violations.length > 0 || summary.totalCruised < LEAST_MODULES) process.exitCode = 1;
-else console.log(`${summary.totalCruised} modules, every wall holds`);
+else console.log(`${summary.totalCruised} modules, every import rule holds`);

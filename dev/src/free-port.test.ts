@@ -27,7 +27,7 @@ describe('a port', () => {
     const mine = await Promise.all(Array.from({ length: 300 }, async () => String(await freePort())));
     const all = [...mine, ...(await Promise.all(theirs)).flat()];
     expect(new Set(all).size).toBe(900);
-    // Those of a process that has ended can be had again; of one that was killed, once somebody else begins to ask.
+    // Those of a process that has ended can be had again; of one that was killed, once another process asks.
     const [ending, killed] = children;
     ending?.stdin.end();
     killed?.kill('SIGKILL');

@@ -7,28 +7,28 @@ import { join } from 'node:path';
 import { isAlive } from '@sluice/cli';
 import { findPortHolder, PortInUseError } from './port-holder.ts';
 
-// Below what Linux, macOS and Windows hand out for port 0 and for outgoing connections: nobody comes by these by chance.
+// Below what Linux, macOS and Windows hand out for port 0 and for outgoing connections: no process gets these by chance.
 const LOWEST = 15_000;
 const HIGHEST = 32_000;
 const TRIES = 200;
 /** One file for each port that a process has been given, with its id. Shared by every process of the machine. */
 export const portsFolder = join(tmpdir(), `sluice-ports-${process.getuid?.() ?? 0}`);
 const mine = new Set<string>();
-let swept: Promise<void> | undefined;
+let cleaned: Promise<void> | undefined;
 
 /**
- * A port nobody listens on now, and that is given to nobody else before this process ends: whoever is told to listen on
+ * A free port, reserved until this process ends: the process that is told to listen on
  * it may take seconds to begin, and may end and begin again.
  */
 export async function freePort(): Promise<number> {
-  await (swept ??= sweep());
+  await (cleaned ??= removeStale());
   for (let tries = 0; tries < TRIES; tries += 1) {
     const port = randomInt(LOWEST, HIGHEST);
     if (!(await reserve(join(portsFolder, String(port))))) continue;
     try {
       return await listenOnce(port);
     } catch {
-      // Somebody who does not ask here has it. It stays ours, so that nobody else looks.
+      // A process that does not reserve ports listens on it. The reservation stays, so that it is not tried again.
     }
   }
   throw new Error(`${TRIES} ports from ${LOWEST} to ${HIGHEST} are taken`);
@@ -41,13 +41,13 @@ async function reserve(file: string): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     return false;
   }
-  if (mine.size === 0) process.once('exit', giveBack);
+  if (mine.size === 0) process.once('exit', releasePorts);
   mine.add(file);
   return true;
 }
 
 /** Removes what processes left that were killed: test runners end their workers that way. */
-async function sweep(): Promise<void> {
+async function removeStale(): Promise<void> {
   await mkdir(portsFolder, { recursive: true });
   for (const name of await readdir(portsFolder)) {
     const file = join(portsFolder, name);
@@ -57,7 +57,7 @@ async function sweep(): Promise<void> {
   }
 }
 
-function giveBack(): void {
+function releasePorts(): void {
   for (const file of mine) rmSync(file, { force: true });
 }
 

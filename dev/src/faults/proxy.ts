@@ -102,7 +102,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
   function pump(from: Socket, to: Socket, direction: Direction): void {
     let passed = 0;
     let waiting = 0;
-    // One promise after the other keeps the order, whatever the delays.
+    // One promise after the other keeps the order at any delay.
     let queue = Promise.resolve();
     const deliver = async (chunk: Buffer, arrivedAtMs: number): Promise<void> => {
       if (!(await passable(direction, to))) return;
@@ -171,7 +171,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     resetAll();
     await closed;
   };
-  // A port that is given to nobody else while it is down.
+  // Reserved, so that no other process gets the port while it is down.
   const port = await listen(options.port ?? (await freePort()));
   return {
     port,

@@ -1,6 +1,6 @@
 /**
  * OTLP as JSON (opentelemetry-proto's protobuf JSON mapping: ids in hex, 64-bit numbers as text), read into flat
- * records. What does not have the expected shape is left out: a receiver must not fall over what somebody sends.
+ * records. What does not have the expected shape is left out: a receiver must not fail on foreign input.
  */
 
 export type AttributeValue = string | number | boolean | readonly AttributeValue[];

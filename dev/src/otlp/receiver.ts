@@ -88,7 +88,7 @@ async function answer(
   if (request.method === 'POST') {
     if (path === '/v1/traces') store.addSpans(readSpans(await readBody(request)));
     else if (path === '/v1/logs') store.addLogs(readLogs(await readBody(request)));
-    // Metrics are scraped; whoever pushes them too is not refused for it.
+    // Metrics are scraped; a client that pushes them too gets no error for it.
     else if (path === '/v1/metrics') await readBody(request);
     else throw new RefusedError(404, `nothing is taken at ${path}`);
     return json(response, 200, {});
@@ -167,7 +167,7 @@ function json(response: ServerResponse, status: number, body: unknown): void {
 }
 
 function page(response: ServerResponse, text: string): void {
-  // No script but the one that keeps a page current, whatever a span is called.
+  // No script but the one that keeps a page current: span names are foreign text.
   response
     .writeHead(200, {
       'content-type': 'text/html; charset=utf-8',

@@ -42,7 +42,7 @@ function announcedChecksums(
 }
 
 /**
- * Streams a request body into a new file of `folder`, whatever its framing, and verifies length, SHA-256 of the
+ * Streams a request body into a new file of `folder`, in any framing, and verifies length, SHA-256 of the
  * payload, Content-MD5 and checksums. Memory stays flat. On any error the file is gone.
  * @throws S3Error IncompleteBody, BadDigest, XAmzContentSHA256Mismatch, EntityTooLarge
  */

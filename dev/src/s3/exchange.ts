@@ -16,7 +16,7 @@ export interface Exchange {
   readonly bucketName: string;
   /** Empty for a bucket. */
   readonly key: string;
-  /** Sets a header of whatever answer follows. */
+  /** Sets a header of the answer that follows. */
   setHeader(name: string, value: string): void;
   /** Answers with headers and, when given, an XML body. */
   send(status: number, headers?: Record<string, string | number>, body?: string): void;

@@ -18,7 +18,7 @@ const MAX_KEY_BYTES = 1024;
 
 async function putObject(state: ServerState, exchange: Exchange, bucket: Bucket): Promise<void> {
   const { request, query, key } = exchange;
-  // Once before the body travels, and again in the store, where nobody can come in between.
+  // Once before the body travels, and again in the store, where no other request can come in between.
   checkWriteConditions(request.headers, bucket.objects.get(key));
   const body = await receiveBody(request, query, state.store.temporaryDir, state.etagHash);
   const tags = storedTags(request.headers);

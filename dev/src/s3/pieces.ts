@@ -12,7 +12,7 @@ const give = (buffer: Buffer): void => {
 };
 
 /**
- * The same bytes in larger pieces, each valid until the next is asked for. Chunks that nobody else looks at are
+ * The same bytes in larger pieces, each valid until the next is asked for. Chunks without another reader are
  * `disposable`: their memory is given back.
  */
 export async function* gathered(source: AsyncIterable<Buffer>, disposable: boolean): AsyncGenerator<Buffer> {
@@ -28,7 +28,7 @@ export async function* gathered(source: AsyncIterable<Buffer>, disposable: boole
         yield piece;
         filled = 0;
       }
-      if (disposable) giveBack(chunk);
+      if (disposable) recycle(chunk);
     }
     if (filled > 0) yield piece.subarray(0, filled);
   } finally {
@@ -52,7 +52,7 @@ export async function* piecesOf(handle: FileHandle, start: number, end: number):
 }
 
 // Chunks of a body are alone in their memory, but for small ones, which may lie in a pool that belongs to everybody.
-function giveBack(chunk: Buffer): void {
+function recycle(chunk: Buffer): void {
   const memory = chunk.buffer;
   if (memory instanceof ArrayBuffer && chunk.length === memory.byteLength) memory.transfer(0);
 }

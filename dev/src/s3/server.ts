@@ -170,7 +170,7 @@ export async function startS3(options: StartS3Options): Promise<S3Server> {
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
     handle(state, faults, request, response).catch((error: unknown) => answerError(error, request, response));
   });
-  // A port that is given to nobody else while it refuses.
+  // Reserved, so that no other process gets the port while it refuses.
   const port = await listen(server, options.port ?? (await freePort()), host);
   const stopListening = async (): Promise<void> => {
     if (!server.listening) return;

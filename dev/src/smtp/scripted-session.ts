@@ -16,7 +16,7 @@ export type SmtpStage = 'banner' | 'ehlo' | 'starttls' | 'auth' | 'mail' | 'rcpt
  * - `drop`: the connection closes without a reply. At `body`, `stored` says whether the mail was taken before: the
  *   client cannot know
  * - `reset`: as `drop`, by a TCP reset
- * - `bytes`: these bytes in place of the reply, whatever they are; they may hold half a reply or several. The session goes
+ * - `bytes`: these bytes in place of the reply; they may be half a reply or several. The session goes
  *   on as their first three digits say. At `body`, `stored` says whether the mail was taken; when absent, a 2xx takes it
  * - `garbage`: bytes that are no SMTP; at `starttls`, a go-ahead and then no TLS
  */

@@ -68,7 +68,7 @@ export async function startScriptedSmtp(options: { port?: number; script?: SmtpS
       (mail) => mails.push(mail),
     ).catch(() => socket.destroy());
   });
-  // A port that is given to nobody else while it refuses.
+  // Reserved, so that no other process gets the port while it refuses.
   const port = await listen(server, options.port ?? (await freePort()));
   const refuse = async (): Promise<void> => {
     if (!server.listening) return;

@@ -141,7 +141,7 @@ describe('the mail sink', () => {
     expect(strict.mailbox.all()).toEqual([]);
   });
 
-  it('refuses the recipients nobody has with 550', async () => {
+  it('refuses recipients that do not exist with 550', async () => {
     const picky = await start({ refuse: (address) => address.startsWith('nobody') });
     const mail = send({ to: 'nobody@example.com', subject: 'x', text: 'x' }, picky);
     await expect(mail).rejects.toMatchObject({ responseCode: 550 });

@@ -20,11 +20,11 @@ export interface StartSmtpSinkOptions {
   maxMails?: number;
   /** 32 MiB by default; larger ones are refused with 552. */
   maxMailBytes?: number;
-  /** Offers STARTTLS with a certificate that nobody trusts: clients must be told to accept it. */
+  /** Offers STARTTLS with a certificate of its own: clients must be told to accept it. */
   startTls?: boolean;
   /** Requires this login; without it no AUTH is offered. */
   auth?: { user: string; password: string };
-  /** Recipients nobody has: they get 550 and no mail. */
+  /** Recipients that do not exist: they get 550 and no mail. */
   refuse?: (address: string) => boolean;
   now?: () => Date;
 }

@@ -1,6 +1,6 @@
 /**
  * The page of the mail viewer. It talks to the same API as programs do, by relative addresses, so it also works
- * behind a proxy under a path. Whatever a mail says is set as text or shown in a sandboxed frame.
+ * behind a proxy under a path. The content of a mail is set as text or shown in a sandboxed frame.
  */
 export const viewerPage = `<!doctype html>
 <html lang="en">
