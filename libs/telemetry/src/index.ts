@@ -5,6 +5,7 @@ export {
   currentSpan,
   currentTraceId,
   currentTraceparent,
+  workTraceparent,
   extractContext,
   injectHeaders,
   linkTo,

@@ -11,7 +11,7 @@ import {
   type PipelineTelemetryOptions,
   type Telemetry,
 } from './index.ts';
-import { currentJobId } from './tracing.ts';
+import { currentJobId, workTraceparent } from './tracing.ts';
 
 let telemetry: Telemetry | undefined;
 afterEach(() => telemetry?.shutdown());
@@ -130,6 +130,19 @@ describe('the span of a message', () => {
     expect(engine.spans.getFinishedSpans()[2]?.links).toHaveLength(1);
     await handle(engine, delivery({ headers: new Map([['traceparent', [accepted]]]), data: { job } }));
     expect(engine.spans.getFinishedSpans()[3]?.links).toEqual([]);
+  });
+
+  test('names the span of the work for its result: the last that ended in the handler, not the handler', async () => {
+    const engine = start();
+    let named: string | undefined;
+    await handle(engine, delivery({ headers: await published() }), async () => {
+      await withSpan('convert image', {}, async () => {
+        await withSpan('s3 get', {}, () => undefined);
+      });
+      named = workTraceparent();
+    });
+    const work = engine.spans.getFinishedSpans().find(({ name }) => name === 'convert image');
+    expect(named?.split('-')[2]).toBe(work?.spanContext().spanId);
   });
 
   test('a batch is one span that links to the origin of every message', async () => {

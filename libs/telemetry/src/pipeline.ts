@@ -20,6 +20,7 @@ import {
 import { pipelineMetrics, type Watched } from './pipeline-metrics.ts';
 import type { MetricsRegistry } from './registry.ts';
 import {
+  contextOfWork,
   contextWith,
   errorType,
   extractContext,
@@ -150,7 +151,7 @@ export function pipelineTelemetry(options: PipelineTelemetryOptions): PipelineTe
     const single = messages.length === 1;
     if (single) open.set(first, span);
     try {
-      return await context.with(ctx, run);
+      return await context.with(contextOfWork(ctx), run);
     } catch (error) {
       failSpan(span, error);
       throw error;

@@ -49,6 +49,8 @@ export type CarriedHeaders =
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 const jobKey = createContextKey('job_id');
+/** Holds the last span that ended inside a message's handler. */
+const workKey = createContextKey('work_span');
 
 /** The tracer of this process. Spans go nowhere until `startTelemetry` was called with an endpoint. */
 export function tracer(): Tracer {
@@ -104,7 +106,24 @@ export async function withSpan<R>(
     throw error;
   } finally {
     span.end();
+    const work = base.getValue(workKey) as { traceparent: string | undefined } | undefined;
+    if (work !== undefined) work.traceparent = traceparentOf(span);
   }
+}
+
+/** A context in which {@link workTraceparent} tells the last span that {@link withSpan} ended. */
+export function contextOfWork(base: Context): Context {
+  return base.setValue(workKey, { traceparent: undefined });
+}
+
+/**
+ * The `traceparent` of the span that did the work of the message being handled, for the link of its result: the last one
+ * that {@link withSpan} ended inside the handler, or the handler's own when there was none. The result is published as a
+ * child of the handler's span, so a link to that one would say nothing new.
+ */
+export function workTraceparent(): string | undefined {
+  const work = context.active().getValue(workKey) as { traceparent: string | undefined } | undefined;
+  return work?.traceparent ?? currentTraceparent();
 }
 
 /** Marks a span failed. The stack stays out of it: it is in the log line with the same trace id. */
@@ -220,7 +239,11 @@ export function currentTraceId(): string | undefined {
 
 /** The active span as a W3C `traceparent`, to put into a message that is answered much later. */
 export function currentTraceparent(): string | undefined {
-  const found = trace.getActiveSpan()?.spanContext();
+  return traceparentOf(trace.getActiveSpan());
+}
+
+function traceparentOf(span: Span | undefined): string | undefined {
+  const found = span?.spanContext();
   if (found === undefined || !isSpanContextValid(found)) return undefined;
   return `00-${found.traceId}-${found.spanId}-0${found.traceFlags & TraceFlags.SAMPLED}`;
 }

@@ -3,7 +3,7 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { channels, EmailSentSchema, type EmailSent, type SendEmail } from '@sluice/contracts';
 import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
-import { currentSpan, currentTraceparent } from '@sluice/telemetry';
+import { currentSpan, workTraceparent } from '@sluice/telemetry';
 import type { MailOutcome } from './inbox.ts';
 
 /** Publishes the result, before the ack and under an id of its own: a repeat is recognised as one. */
@@ -20,7 +20,7 @@ export function publishResult(message: Message<SendEmail>, context: Context<unkn
           : { case: 'cancelled', value: {} },
     finishedAt: timestampFromDate(new Date()),
     attempt: message.attempt,
-    traceparent: currentTraceparent() ?? '',
+    traceparent: workTraceparent() ?? '',
   });
   currentSpan()?.setAttribute('email.outcome', outcome.kind === 'failed' ? outcome.code : outcome.kind);
   context.emit(channels.emailSent.template, encode(channels.emailSent, result), { id: stepId(jobId, 'sent', replays) });

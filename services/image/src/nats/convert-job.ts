@@ -10,7 +10,7 @@ import {
 import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
-import { currentSpan, currentTraceparent, withSpan } from '@sluice/telemetry';
+import { currentSpan, workTraceparent, withSpan } from '@sluice/telemetry';
 import { convert, type Conversion } from '../convert/convert.ts';
 import type { DecoderPool } from '../convert/decode/decoder-pool.ts';
 import { ConversionError, ConversionSlowError } from '../convert/errors.ts';
@@ -145,7 +145,7 @@ function publishResult(message: Message<ConvertImage>, context: Context<ConvertJ
     outcome,
     finishedAt: timestampFromDate(context.deps.now()),
     attempt: message.attempt,
-    traceparent: currentTraceparent() ?? '',
+    traceparent: workTraceparent() ?? '',
   });
   currentSpan()?.setAttribute('image.outcome', outcome.case === 'failed' ? outcome.value.code : outcome.case);
   const channel = channels.imageConverted;
