@@ -196,7 +196,19 @@ describe('presigned URLs', () => {
     expect(new URL(url).hostname).toBe('localhost');
     const answer = await fetch(url);
     expect(await answer.text()).toBe('shared');
-    expect(answer.headers.get('content-disposition')).toBe('attachment; filename="my_report_.pdf"');
+    expect(answer.headers.get('content-disposition')).toBe(
+      `attachment; filename="my_report_.pdf"; filename*=UTF-8''my%20%22report%22.pdf`,
+    );
+  });
+
+  test.each([
+    ['report.pdf', 'attachment; filename="report.pdf"'],
+    ['Größe.pdf', `attachment; filename="Gr_e.pdf"; filename*=UTF-8''Gr%C3%B6%C3%9Fe.pdf`],
+    ['../a\r\nb: c.pdf', `attachment; filename=".._a_b_c.pdf"; filename*=UTF-8''.._a_b%3A%20c.pdf`],
+  ])('name the file %j', async (name, disposition) => {
+    await store.put('a/shared', Buffer.from('shared'), text);
+    const answer = await fetch(await store.presignGet('a/shared', MINUTE_MS, name));
+    expect(answer.headers.get('content-disposition')).toBe(disposition);
   });
 
   test('open no other object and no other method', async () => {

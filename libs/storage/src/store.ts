@@ -190,7 +190,7 @@ export function createStore(settings: StoreSettings): ObjectStore {
 
     presignGet: (key, expiresInMs, fileName) =>
       call('PresignGet', () => {
-        const disposition = fileName === undefined ? 'attachment' : `attachment; filename="${plainName(fileName)}"`;
+        const disposition = fileName === undefined ? 'attachment' : attachmentNamed(fileName);
         const command = new GetObjectCommand({ Bucket, Key: key, ResponseContentDisposition: disposition });
         return getSignedUrl(signer, command, { expiresIn: Math.ceil(expiresInMs / 1000) });
       }),
@@ -226,6 +226,17 @@ export function createStore(settings: StoreSettings): ObjectStore {
       signer.destroy();
     },
   };
+}
+
+/** RFC 6266: a plain name for every client, and where that differs the whole one, encoded as RFC 8187 has it. */
+function attachmentNamed(fileName: string): string {
+  const plain = plainName(fileName);
+  if (plain === fileName) return `attachment; filename="${plain}"`;
+  const encoded = encodeURIComponent(fileName.replace(/[\p{Cc}/\\]+/gu, '_')).replace(
+    /['()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`;
 }
 
 const plainName = (name: string): string => name.replace(/[^\w.-]+/g, '_').slice(0, 100);

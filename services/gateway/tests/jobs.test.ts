@@ -55,6 +55,10 @@ describe('an image', () => {
     const pdf = await fetch(redirect.headers.get('location')!);
     expect(pdf.headers.get('content-disposition')).toContain(`${body.id}.pdf`);
     expect(await pdf.text()).toContain('%PDF-1.7');
+    const named = await rig.call(`/v1/jobs/${body.id}/pdf?file_name=R%C3%A9sum%C3%A9`);
+    const saved = await fetch(named.headers.get('location')!);
+    expect(saved.headers.get('content-disposition')).toContain(`filename*=UTF-8''R%C3%A9sum%C3%A9.pdf`);
+    expect(await rig.call(`/v1/jobs/${body.id}/pdf?fileName=`)).toMatchObject({ status: 400 });
   });
 
   test('comes with others in one form, options and all', async () => {

@@ -1,11 +1,24 @@
 // `pnpm correctness`: holds PngSuite, chapter by chapter, and the corpus of the bench, at full size, against sharp,
-// poppler, MuPDF and qpdf, and prints the table of docs/image.md. Ends with 1 when anything is not right.
+// poppler, MuPDF and qpdf, and prints the table of docs/image.md. `--dir FOLDER` judges the pictures of a folder instead,
+// against ImageMagick. Ends with 1 when anything is not right.
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { corpusFile, corpusNames } from '../../../bench/image/corpus.ts';
+import { judgeFolder } from './correctness-folder.ts';
 import { crashers, suiteFiles, suiteMissing, type SuiteFile } from './pngsuite/suite.ts';
 import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { isRight, judge, type Judgement } from './support/judge-pdf.ts';
 import { DocumentJudges, missingRenderers, type Renderer } from './support/renderers.ts';
+
+const { dir } = parseArgs({ options: { dir: { type: 'string' } } }).values;
+if (dir !== undefined) {
+  const folderDecoders = startDecoders();
+  const differing = await judgeFolder(path.resolve(process.env['INIT_CWD'] ?? '.', dir), folderDecoders);
+  await folderDecoders.close();
+  console.log(differing === 0 ? '\neverything that was drawn is right' : `\n${differing} are wrong`);
+  process.exit(differing === 0 ? 0 : 1);
+}
 
 const reason = suiteMissing ?? missingRenderers();
 if (reason !== undefined) {

@@ -130,6 +130,10 @@ describe('a sound file that is not decoded is unsupported_image, which blames no
     ['ZSTD', zstd(page)],
     ['LZMA', { ...page, tags: [[259, 3, [34_925]]] }],
     ['old JPEG', { ...page, tags: [[259, 3, [6]]] }],
+    [
+      'alpha among further samples',
+      { ...page, samples: 5, photometric: 2, data: Buffer.alloc(width * height * 5), tags: [[338, 3, [2, 0]]] },
+    ],
     ['an unknown compression', { ...page, tags: [[259, 3, [40_000]]] }],
     [
       'tiles in separate planes',

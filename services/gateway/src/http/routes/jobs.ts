@@ -20,6 +20,21 @@ const JobPath = Type.Object({ id: Type.String({ maxLength: 64, description: 'The
 const PDF_LINK_MS = 5 * 60_000;
 const tags = ['jobs'];
 
+const PdfQuery = Type.Object(
+  {
+    fileName: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        description: 'What browsers save it as; the id of the job otherwise.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const pdfName = (name: string): string => (/\.pdf$/i.test(name) ? name : `${name}.pdf`);
+
 /** Everything about one job: state, timeline, live stream, result, cancellation. */
 export function jobRoutes(app: App, deps: RouteDeps): void {
   app.addSchema(TimelineEntrySchema);
@@ -131,6 +146,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
         summary: 'Where the PDF of an image job can be fetched for the next five minutes',
         tags,
         params: JobPath,
+        querystring: PdfQuery,
         response: {
           302: {
             description: 'A short-lived URL of the PDF.',
@@ -167,7 +183,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
         throw new GatewayError('result_expired', 'The PDF was deleted: its time is over.', { jobId: job.id });
       // Whole seconds, which is what a signed URL can say.
       const goodForMs = Math.max(1_000, Math.min(PDF_LINK_MS, leftMs));
-      const url = await store.presignGet(work.value.key, goodForMs, `${job.id}.pdf`);
+      const url = await store.presignGet(work.value.key, goodForMs, pdfName(request.query.fileName ?? job.id));
       return reply.header('cache-control', 'no-store').redirect(url, 302);
     },
   );

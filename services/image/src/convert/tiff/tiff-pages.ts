@@ -100,6 +100,8 @@ const photometricNames: Readonly<Record<number, string>> = {
   32845: 'LogLuv',
   34892: 'raw sensor data',
 };
+const associatedAlpha = 1;
+const unassociatedAlpha = 2;
 const coloursOf: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3 };
 
 const format = { unsigned: 1, signed: 2, float: 3, undefined: 4 } as const;
@@ -124,6 +126,10 @@ function samplesOf(directory: TiffDirectory): TiffSamples {
   }
   if (kind === photometric.separated && directory.values(tiffTag.inkSet)[0] !== 1) {
     throw unsupported('inks other than CMYK', 'save it as CMYK or RGB');
+  }
+  const extra = directory.values(tiffTag.extraSamples);
+  if (samplesPerPixel - colours > 1 && extra.some((type) => type === associatedAlpha || type === unassociatedAlpha)) {
+    throw unsupported('alpha among further samples', 'save it with alpha alone beside its colours');
   }
   const depth = depthOf(directory);
   if (kind === photometric.yCbCr && compression !== jpegCompression) return yCbCrSamples(directory, depth);
