@@ -52,6 +52,8 @@ export async function populate(rig: Rig): Promise<World> {
   const event = { app_id: 'shop', message_id: 'order-1', event: 'ordered', created_at: '2026-01-01T00:00:00Z' };
   await rig.call('/v1/events', { json: event });
   const { body: letters } = await rig.call<{ deadLetters: { id: string }[] }>('/v1/dead-letters');
+  const suppressed = ['bounced@example.com', 'gone@example.com', 'left@example.com'];
+  for (const address of suppressed) await rig.call('/v1/suppressions', { json: { address } });
   const ids = letters.deadLetters.map(({ id }) => id);
   const { body: page } = await rig.call<{ next?: string }>('/v1/jobs?limit=1');
 
@@ -70,11 +72,13 @@ export async function populate(rig: Rig): Promise<World> {
     app_id: ['shop'],
     messageId: ['order-1'],
     uploadId: [upload],
+    address: suppressed,
     to: ['ada@example.com'],
     email: ['ada@example.com'],
     notify: ['ada@example.com'],
     recipient: ['ada@example.com'],
     callbackUrl: ['https://example.com/hook'],
+    url: ['https://example.com/picture.png'],
     ...(page.next === undefined ? {} : { cursor: [page.next, '1'] }),
   };
   const bodies = { 'post /v1/events': [event, { events: [event, { ...event, event: 'paid' }] }] };

@@ -150,6 +150,18 @@ function bodyOf(operation: string, schema: Schema): fc.Arbitrary<unknown> {
   return fc.oneof(generated(schema), fc.constantFrom(...examples), spoilt);
 }
 
+/** Bodies of `POST /v1/images` that are no JSON. */
+const pictures = fc.oneof(
+  fc.uint8Array({ maxLength: 400 }).map((tail): Call => ({ body: Buffer.concat([png(), tail]) })),
+  fc.uint8Array({ maxLength: 4_000 }).map((bytes): Call => ({ body: bytes })),
+  fc.array(junk, { maxLength: 3 }).map((parts): Call => {
+    const form = new FormData();
+    for (const part of parts)
+      form.append(part.length % 2 ? 'file' : part.slice(0, 20), part.length % 3 ? part : new Blob([png()]));
+    return { body: form };
+  }),
+);
+
 function requestOf(method: string, template: string, operation: Operation): fc.Arbitrary<{ path: string; call: Call }> {
   const parameters = operation.parameters ?? [];
   const of = (place: string) => parameters.filter((parameter) => parameter.in === place);
@@ -164,27 +176,18 @@ function requestOf(method: string, template: string, operation: Operation): fc.A
     { requiredKeys: [] },
   );
   const body = operation.requestBody?.content['application/json']?.schema;
-  const payload: fc.Arbitrary<Call> =
-    body !== undefined
-      ? fc.oneof(
-          { weight: 9, arbitrary: bodyOf(`${method} ${template}`, body).map((json): Call => ({ json })) },
+  const json: fc.Arbitrary<Call> =
+    body === undefined
+      ? fc.constant<Call>({})
+      : fc.oneof(
+          { weight: 9, arbitrary: bodyOf(`${method} ${template}`, body).map((value): Call => ({ json: value })) },
           {
             weight: 1,
             arbitrary: junk.map((raw): Call => ({ body: raw, headers: { 'content-type': 'application/json' } })),
           },
-        )
-      : template === '/v1/images'
-        ? fc.oneof(
-            fc.uint8Array({ maxLength: 400 }).map((tail): Call => ({ body: Buffer.concat([png(), tail]) })),
-            fc.uint8Array({ maxLength: 4_000 }).map((bytes): Call => ({ body: bytes })),
-            fc.array(junk, { maxLength: 3 }).map((parts): Call => {
-              const form = new FormData();
-              for (const part of parts)
-                form.append(part.length % 2 ? 'file' : part.slice(0, 20), part.length % 3 ? part : new Blob([png()]));
-              return { body: form };
-            }),
-          )
-        : fc.constant<Call>({});
+        );
+  // Pictures as they are and in forms, besides the JSON that names their URLs.
+  const payload = template === '/v1/images' ? fc.oneof(pictures, pictures, json) : json;
   return fc.tuple(path, query, headers, payload).map(([values, asked, sent, call]) => {
     const filled = template.replace(
       /\{(\w+)\}/g,
