@@ -297,7 +297,11 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
 
   #waitEnded(delivery: Delivery<T>): void {
     this.#inFlight.waitingHere.delete(delivery);
-    this.#inFlight.buffer.queue(delivery);
+    try {
+      this.#inFlight.buffer.queue(delivery);
+    } catch (error) {
+      this.#processor.fault(delivery, error);
+    }
     this.#scheduler.advance();
   }
 

@@ -246,6 +246,11 @@ export class Processor<T, D> {
     return false;
   }
 
+  /** The engine failed on a message outside of its run. Never throws. */
+  fault(delivery: Delivery<T>, error: unknown): void {
+    this.#retryAfterFault(delivery, error).catch(() => this.#host.release(delivery, true));
+  }
+
   /** Another worker holds the claim of a message that has not started: that worker settles it. */
   releaseLost(delivery: Delivery<T>): void {
     this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));

@@ -94,7 +94,13 @@ export class Scheduler<T, D> {
     }
     attempts.arrived(delivery);
     this.#findKey(delivery);
-    inFlight.buffer.add(delivery);
+    try {
+      inFlight.buffer.add(delivery);
+    } catch (error) {
+      // Kept in part it would get heartbeats for ever and never start: forgotten, ack_wait brings it back.
+      inFlight.buffer.remove(delivery);
+      throw error;
+    }
     observe?.({ type: 'message.received', pipeline: spec.name, message: delivery });
     this.startReady();
   }
@@ -126,18 +132,29 @@ export class Scheduler<T, D> {
       const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
       if (delivery.phase === 'settled') continue;
-      const passed = processor.admit(delivery);
-      if (passed === true) this.#pass(delivery);
-      else if (passed !== false) {
-        inFlight.admitting++;
-        void passed.then((ok) => {
-          inFlight.admitting--;
-          if (ok) this.#pass(delivery);
-          else this.slotFreed();
-        });
+      try {
+        const passed = processor.admit(delivery);
+        if (passed === true) this.#pass(delivery);
+        else if (passed !== false) this.#passLater(delivery, passed);
+      } catch (error) {
+        processor.fault(delivery, error);
       }
     }
     this.#starting = false;
+  }
+
+  #passLater(delivery: Delivery<T>, passed: Promise<boolean>): void {
+    const { inFlight, processor } = this.#deps;
+    inFlight.admitting++;
+    passed
+      .then((ok) => {
+        if (ok) this.#pass(delivery);
+      })
+      .catch((error: unknown) => processor.fault(delivery, error))
+      .finally(() => {
+        inFlight.admitting--;
+        this.slotFreed();
+      });
   }
 
   startBatches(): void {
