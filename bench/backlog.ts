@@ -1,4 +1,4 @@
-// What a backlog of normal mails does to express mails: pnpm bench backlog [--quick]. The mails go the whole road, to a
+// What a backlog of normal mails does to express mails: pnpm bench backlog [--quick]. The mails pass through the whole system, to a
 // mail server that takes its time; an express mail's latency counts from when it was due until its callback.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -95,7 +95,7 @@ async function compare(kind: SinkKind, mails: number, rounds: number): Promise<C
     await throughLibrary(sink.port, 500, body);
     await sink.count();
 
-    // Turn and turn about, so that a machine that slows down slows both.
+    // Interleaved, so that a machine that slows down slows both.
     let compared: Compared = { library: 0, system: 0, wrong: 0, sent: 500, connections: 0, growthMb: 0, residentMb: 0 };
     let firstMb = 0;
     for (let round = 0; round < rounds; round++) {

@@ -1,5 +1,5 @@
-// What the gateway's HTTP doors carry, as ratios to the same routes with nothing behind them, measured turn and turn
-// about in one run: pnpm bench gateway [--quick] [--only doors|idle|pace].
+// What the gateway's HTTP routes carry, as ratios to the same routes with nothing behind them, measured interleaved
+// in one run: pnpm bench gateway [--quick] [--only routes|idle|pace].
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
 import { startSink } from './email/sink-process.ts';
 import { closedLoop, type LoadRequest, type LoadResult } from './gateway/load.ts';
-import { mailRoad } from './gateway/mail-road.ts';
+import { emailEndToEnd } from './gateway/email-end-to-end.ts';
 import { mailPace } from './gateway/pace.ts';
 import type { BenchResult, Row } from './run.ts';
 
@@ -21,7 +21,7 @@ const json = { 'content-type': 'application/json' };
 type Part = (directory: string, bareUrl: string, quick: boolean) => Promise<Row[]>;
 
 /** By the name that `--only` takes. */
-const parts: Readonly<Record<string, Part>> = { doors, idle, pace: mailPace };
+const parts: Readonly<Record<string, Part>> = { routes, idle, pace: mailPace };
 
 function partNamed(name: string): Part {
   const part = parts[name];
@@ -60,7 +60,7 @@ export async function run({ quick, only }: { quick: boolean; only?: string }): P
 }
 
 const notes = [
-  'bare: the same Fastify app, schema, parse and checks, with nothing behind the handler; its own process, turn and turn about.',
+  'bare: the same Fastify app, schema, parse and checks, with nothing behind the handler; its own process, interleaved.',
   '1,000 mails/s is more than the machine can send: the gateway and the broker go first there, the rest yields (nice 15, as in `pnpm dev`).',
   'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
 ];
@@ -78,8 +78,8 @@ const start = (
     env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, email: { CONCURRENCY: '64' } },
   });
 
-/** One door at a time, as fast as it goes. */
-async function doors(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+/** One route at a time, as fast as it goes. */
+async function routes(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
   const stack = await start(directory, ['gateway']);
   const { gateway } = stack.urls;
   const seconds = quick ? 2 : 5;
@@ -164,7 +164,7 @@ async function idle(directory: string, bareUrl: string, quick: boolean): Promise
   const sink = await startSink('embedded');
   const stack = await start(directory, ['gateway', 'email'], `smtp://127.0.0.1:${sink.port}`);
   try {
-    return await mailRoad(stack, { bareUrl, smtpPort: sink.port, rounds: quick ? 2 : 5, perRound: 100 });
+    return await emailEndToEnd(stack, { bareUrl, smtpPort: sink.port, rounds: quick ? 2 : 5, perRound: 100 });
   } finally {
     await stack.stop();
     sink.stop();

@@ -1,4 +1,4 @@
-// What the gateway's gRPC door carries, as a ratio to the same door with nothing behind it, measured turn and turn about
+// What the gateway's gRPC server carries, as a ratio to the same server with nothing behind it, measured interleaved
 // in one run: pnpm bench grpc [--quick].
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -96,7 +96,7 @@ export async function run({ quick = false } = {}): Promise<BenchResult> {
 
 const notes = [
   `${shape.connections} connections with ${shape.streams} calls at once on each; an answer means the event is stored.`,
-  'bare: the same server, door and checks with nothing behind them; its own process, turn and turn about.',
+  'bare: the same server and checks with nothing behind them; its own process, interleaved.',
   'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
 ];
 

@@ -68,7 +68,7 @@ describe('every container', () => {
     expect(service.volumes?.join() ?? '').not.toContain('docker.sock');
   });
 
-  it.each(all)('%s runs as nobody special', (name, service) => {
+  it.each(all)('%s runs as an unprivileged user', (name, service) => {
     // The one exception gives fresh volumes to their users: without a network, with one capability, for a moment.
     if (name === 'volumes') {
       expect(service).toMatchObject({ network_mode: 'none', cap_add: ['CHOWN'], restart: 'no' });
@@ -111,7 +111,7 @@ describe('health', () => {
     expect(read('Dockerfile')).toMatch(/^HEALTHCHECK .*\n\s+CMD \["node"/m);
   });
 
-  it.each(thirdParty)('of %s is asked at 127.0.0.1: localhost may be ::1, where nobody listens', (_, service) => {
+  it.each(thirdParty)('of %s is asked at 127.0.0.1: localhost may be ::1, where nothing listens', (_, service) => {
     expect(service.healthcheck?.test.join(' ') ?? '').not.toContain('localhost');
   });
 
@@ -142,7 +142,7 @@ describe('the services', () => {
     expect(service.ports).toBeUndefined();
   });
 
-  it.each(own)('%s is given settings that somebody reads', (name, service) => {
+  it.each(own)('%s is given settings that it reads', (name, service) => {
     const known = read('libs/service/src/config.ts') + sourcesOf(`services/${name}/src`);
     for (const variable of Object.keys(service.environment ?? {})) expect(known).toContain(variable);
   });
@@ -156,14 +156,14 @@ function sourcesOf(folder: string): string {
 }
 
 describe('the store', () => {
-  it('is near those who store objects, and to nobody else: half of it asks for no key', () => {
+  it('is near those who store objects, and to no other service: half of it asks for no key', () => {
     const near = all.filter(([, service]) => service.networks?.includes('store')).map(([name]) => name);
     expect(near.toSorted()).toEqual(['caddy', 'email', 'gateway', 'image', 's3']);
     expect(compose.services['s3']?.networks).toEqual(['store']);
     expect(compose.networks['store']?.internal).toBe(true);
   });
 
-  it('is open to nobody without a key', () => {
+  it('is closed without a key', () => {
     expect(Object.keys(compose.services['s3']?.environment ?? {})).toEqual(
       expect.arrayContaining(['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']),
     );

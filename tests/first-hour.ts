@@ -25,7 +25,7 @@ const offset = Number(values['port-offset']);
 const root = join(import.meta.dirname, '..');
 const isRoot = process.getuid?.() === 0;
 /** The user `nobody` of every Linux. */
-const NOBODY = 65_534;
+const UNPRIVILEGED_USER = 65_534;
 const PORTS = [8080, 8025, 50_051, 4318];
 
 /** Commands of the README that are not executed here, and why. */
@@ -56,7 +56,7 @@ try {
   mkdirSync(join(folder, 'a stranger'));
   mkdirSync(home);
   must('git', ['clone', '--quiet', root, clone]);
-  if (isRoot) must('chown', ['-R', `${NOBODY}:${NOBODY}`, folder]);
+  if (isRoot) must('chown', ['-R', `${UNPRIVILEGED_USER}:${UNPRIVILEGED_USER}`, folder]);
   chmodSync(folder, 0o755);
   const blocks = shellBlocks(readFileSync(join(clone, 'README.md'), 'utf8'));
   await pass('online', blocks, false);
@@ -150,7 +150,7 @@ function openShell(offline: boolean): Shell {
       Object.entries(process.env).filter(([name]) => /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE)$/.test(name)),
     ),
   };
-  const user = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
+  const user = ['setpriv', `--reuid=${UNPRIVILEGED_USER}`, `--regid=${UNPRIVILEGED_USER}`, '--clear-groups'];
   // A network of its own with nothing but the loopback.
   const network = isRoot ? ['unshare', '-n'] : ['unshare', '-rn'];
   const words = [

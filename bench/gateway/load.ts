@@ -40,7 +40,7 @@ export async function closedLoop(
 }
 
 /**
- * Requests at a fixed pace, whatever the server does. Latency counts from when a request was due, so a stall is not
+ * Requests at a fixed pace that the server cannot slow down. Latency counts from when a request was due, so a stall is not
  * hidden by the requests that it kept from being sent.
  */
 export async function openLoop(
@@ -58,7 +58,7 @@ export async function openLoop(
     // A server closes connections on which nothing is asked for long.
     return line.isOpen() ? Promise.resolve(line) : openLine(url);
   };
-  const giveBack = (line: Line): void => {
+  const release = (line: Line): void => {
     const next = waiting.shift();
     if (next === undefined) idle.push(line);
     else next(line);
@@ -72,7 +72,7 @@ export async function openLoop(
       const one = async (): Promise<void> => {
         const line = await take();
         tally.add(await line.send(request), performance.now() - dueMs);
-        giveBack(line);
+        release(line);
       };
       running.push(one());
     }

@@ -12,7 +12,7 @@ type Options = Pick<StackOptions, 'dataDirectory' | 'services' | 'env' | 'splitG
 
 /** Starts the system beside this process: what its mail server and store cost is not the load's. */
 export async function startStackProcess(options: Options): Promise<StackProcess> {
-  // A session of its own, so that the scheduler weighs it as somebody else's work.
+  // A session of its own, so that the scheduler weighs it apart from this one.
   const child = fork(import.meta.filename, { stdio: 'inherit', detached: true });
   child.send(options);
   const [{ urls }] = (await once(child, 'message')) as [{ urls: Stack['urls'] }];

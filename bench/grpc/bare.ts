@@ -1,4 +1,4 @@
-// The gateway's own RPC door without what is behind it, in a process of its own: what gRPC on Node costs by itself.
+// The gateway's own RPC server without what is behind it, in a process of its own: what gRPC on Node costs by itself.
 import type { PubAck } from '@sluice/pipeline';
 import { startTelemetry } from '@sluice/telemetry';
 import { defaultBodies } from '../../services/gateway/src/http/bodies.ts';

@@ -1,4 +1,4 @@
-// The pictures of the bench, made on the spot: nothing is downloaded, and nobody's rights are touched.
+// The pictures of the bench, made on the spot: nothing is downloaded, and no rights of others are touched.
 import { existsSync } from 'node:fs';
 import { mkdir, rename, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -181,7 +181,7 @@ export const corpusNames: readonly string[] = Object.keys(makersAt(1));
 
 /**
  * A file of the corpus; made when it is not there yet, which takes seconds for the large ones. `scale` makes it, and
- * whatever its name says, smaller.
+ * although its name does not say so, smaller.
  */
 export async function corpusFile(name: string, scale = 1): Promise<CorpusFile> {
   const makers = makersByScale.get(scale) ?? makersAt(scale);

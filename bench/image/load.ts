@@ -1,4 +1,4 @@
-// The whole road of a job: from the queue, out of the store, through the converter, into the store, back to the queue.
+// A whole job: from the queue, out of the store, through the converter, into the store, back to the queue.
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -96,7 +96,7 @@ async function throughput(rig: Rig, quick: boolean): Promise<Row[]> {
 /**
  * One replica and everything under it on one core, against two replicas and everything on two: broker, store and load
  * driver have their share of the cores in both. What a replica's CPU second yields says whether replicas cost each other
- * anything, whatever shares the machine with them.
+ * anything, even when other processes share the machine.
  */
 async function scaling(rig: Rig): Promise<Row[]> {
   const work = await mixedWork();

@@ -14,7 +14,7 @@ describe('an event stream', () => {
   });
 
   test('is read the same wherever it is cut', () => {
-    const whole = 'id: 1\r\ndata: x\r\n\r\n: beat\n\ndata: y\n\n';
+    const whole = 'id: 1\r\ndata: x\r\n\r\n: heartbeat\n\ndata: y\n\n';
     for (let at = 0; at <= whole.length; at += 1) {
       expect(parse(whole.slice(0, at), whole.slice(at)).map((e) => e.data)).toEqual(['x', 'y']);
     }

@@ -22,7 +22,7 @@ let api: ReturnType<typeof gatewayClient>;
 const violations = async (): Promise<string[]> =>
   (await readFile(join(directory, 'nats.log'), 'utf8')).split('\n').filter((line) => /violation/i.test(line));
 
-/** Somebody who got hold of a service's password. */
+/** An attacker who has a service's password. */
 const intruder = (service: string): ReturnType<typeof connectNats> =>
   connectNats({
     url: stack.urls.nats,
@@ -186,7 +186,7 @@ describe.each(configurations)(
       }
     });
 
-    test('lets nobody in without a name', async () => {
+    test('refuses a connection without a user', async () => {
       await expect(connectNats({ url: stack.urls.nats, name: 'nobody', waitForServer: false })).rejects.toThrow(
         /authorization/i,
       );

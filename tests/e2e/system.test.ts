@@ -61,8 +61,8 @@ describe('a photo', () => {
 });
 
 describe('what is no image', () => {
-  test('is refused at the door', async () => {
-    const answer = await api.post('/v1/images', 'just some text, whatever the header says', {
+  test('is refused before it is stored', async () => {
+    const answer = await api.post('/v1/images', 'just some text under an image header', {
       'content-type': 'image/png',
     });
     expect(answer.status).toBe(415);

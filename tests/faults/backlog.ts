@@ -30,7 +30,7 @@ export interface BacklogRun {
   readonly deepest: number;
   /** How long the backlog took to drain. */
   readonly drainMs: number;
-  /** What must not be, a line each: an answer that nobody meant, an accepted job that did not succeed. */
+  /** What must not be, a line each: an unexpected answer, an accepted job that did not succeed. */
   readonly wrong: readonly string[];
 }
 
@@ -123,7 +123,7 @@ async function fill(stack: Stack, jobs: number, wrong: string[]): Promise<{ refu
   return { refused, ids };
 }
 
-/** Express mails at an even pace, whatever becomes of them; resolves when all have ended. */
+/** Express mails at an even pace, however they end; resolves when all have ended. */
 async function expressJobs(
   stack: Stack,
   ends: ReadonlyMap<string, number>,

@@ -29,7 +29,7 @@ afterAll(async () => {
 });
 
 describe(`${JOBS} normal mails in a lane that holds no more`, () => {
-  test('are all there are: whoever comes after them is sent away with the time to come back', () => {
+  test('are all there are: every later request is refused with the time to come back', () => {
     expect(run.deepest).toBe(JOBS);
     expect(run.refused).toBeGreaterThan(0);
   });

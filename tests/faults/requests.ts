@@ -10,7 +10,7 @@ export interface JobRequest {
   readonly to?: string;
   /** Whose it is: `local` where the gateway asks for no API keys. */
   readonly account: string;
-  /** It can only fail: a picture that ends early, a recipient nobody has. */
+  /** It can only fail: a picture that ends early, an unknown recipient. */
   readonly hopeless?: boolean;
   /** Its client goes away when the first answer does not come. */
   readonly impatient?: boolean;

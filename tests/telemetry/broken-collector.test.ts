@@ -50,7 +50,7 @@ async function residentMiB(): Promise<number> {
   return Number(/^process_resident_memory_bytes\S* (\d+)/m.exec(await metricsOf('gateway'))?.[1]) / 2 ** 20;
 }
 
-/** Mails that all have to be sent, whatever becomes of their telemetry. */
+/** Mails that all have to be sent, even when their telemetry is lost. */
 async function sendMails(count: number): Promise<void> {
   const api = gatewayClient(stack.urls.gateway);
   const mail = JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } });

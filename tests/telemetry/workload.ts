@@ -14,7 +14,7 @@ const run = promisify(execFile);
 /** Addresses and secrets that must be found in no span and no log line. */
 export const CANARIES = ['canary.person', 'canary.notify', 'CanaryBearerToken1'];
 
-/** Jobs of every kind, over every road: what a day of the system looks like to its telemetry. */
+/** Jobs of every kind, through every entry point: what a day of the system looks like to its telemetry. */
 export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readonly string[] }> {
   const api = gatewayClient(stack.urls.gateway);
   const sample = (name: string) => readFile(join(ROOT, 'samples', name));
@@ -77,7 +77,7 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
   );
   await command('convert-image', '--file', join(ROOT, 'samples/scan.png'));
 
-  // A message nobody can read dies; an operator looks at it and sends it on its way again.
+  // A message that cannot be decoded is dead-lettered; an operator looks at it and replays it.
   const nc = await connectNats({ url: stack.urls.nats, name: 'garbage' });
   nc.publish('user.create', 'no protobuf');
   await nc.drain();

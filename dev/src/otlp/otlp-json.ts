@@ -108,14 +108,14 @@ export function readLogs(body: unknown): readonly LogRecord[] {
   });
 }
 
-interface Placed {
+interface RecordInScope {
   readonly record: Json;
   readonly service: string;
   readonly instance: string;
 }
 
 /** Both signals nest alike: resources, scopes, records. */
-function records(body: unknown, byResource: string, byScope: string, leaf: string): readonly Placed[] {
+function records(body: unknown, byResource: string, byScope: string, leaf: string): readonly RecordInScope[] {
   return list(object(body)[byResource]).flatMap((group) => {
     const resource = attributesOf(object(group['resource'])['attributes']);
     const service = text(resource['service.name']) ?? 'unknown';

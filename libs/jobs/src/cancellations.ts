@@ -61,7 +61,7 @@ export function watchCancellations(port: NatsPort): Cancellations {
 export interface CancelledWork<T, D> {
   /** Publishes that nothing was done, and acknowledges. */
   readonly report: (message: Message<T>, context: Context<D>) => Outcome;
-  /** Whether an earlier attempt has done the work. Then it is finished as if nobody had asked to cancel. */
+  /** Whether an earlier attempt has done the work. Then it is finished as if no cancellation had been asked for. */
   readonly wasDone: (message: Message<T>, context: Context<D>) => Promise<boolean>;
 }
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { derivedJobId, isJobId, jobIdFor, newJobId } from './id.ts';
 
 describe('the id of a job', () => {
-  test('is one subject token, whatever account and key it comes from', () => {
+  test('is one subject token, for any account and key', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), fc.nat(7), (account, key, generation) => {
         const id = jobIdFor(account, key, generation);

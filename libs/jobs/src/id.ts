@@ -5,7 +5,7 @@ const ID = /^job_[a-z2-7]{26}$/;
 
 /**
  * The id of the job that a request with this `Idempotency-Key` makes: the same for the same account and key, so a
- * repeated request meets its own job whatever crashed in between, and unguessable without the key.
+ * repeated request meets its own job after a crash at any point, and unguessable without the key.
  *
  * @param generation Tells the uses of a key apart that are no repeats of each other.
  */

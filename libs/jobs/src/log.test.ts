@@ -64,15 +64,15 @@ describe('accepting a job', () => {
 });
 
 describe('moving a job', () => {
-  test('lets exactly one of several rivals end it', async () => {
+  test('lets exactly one of several concurrent writers end it', async () => {
     const id = newJobId();
     await log().accept({ id, kind: JobKind.EMAIL });
-    const rivals = await Promise.all(
+    const writers = await Promise.all(
       Array.from({ length: 9 }, (_, i) =>
         log(i).transition(id, (job) => (i % 2 ? calledOff(job) : succeed(job, { result, attempt: 1, replays: 0 }))),
       ),
     );
-    expect(rivals.filter((rival) => rival?.moved)).toHaveLength(1);
+    expect(writers.filter((writer) => writer?.moved)).toHaveLength(1);
     const history = await states(id);
     expect(history).toHaveLength(2);
     expect(isTerminal(history[1]!)).toBe(true);

@@ -24,7 +24,7 @@ export interface JobLog {
    */
   accept(job: MessageInitShape<typeof JobSchema> & { id: string }): Promise<JobRecord & { readonly accepted: boolean }>;
   /**
-   * Moves a job by compare-and-set: reads it, asks `decide`, appends unless somebody else was faster, in which case it
+   * Moves a job by compare-and-set: reads it, asks `decide`, appends unless another writer was faster, in which case it
    * reads and asks again. `decide` may be called several times, and returns undefined to leave the job as it is.
    * `moved` says whether this call appended. Undefined when there is no such job.
    *
@@ -87,10 +87,10 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
     return found;
   }
 
-  /** Stores the event if the subject still ends at `after`. Undefined: it does not, or nobody knows any more. */
+  /** Stores the event if the subject still ends at `after`. Undefined: it does not, or it can no longer be known. */
   async function append(event: JobEvent, after: number): Promise<JobRecord | undefined> {
     const job = event.job!;
-    // A message id per position: the repeat of an append is folded by the stream, two rivals for a position conflict.
+    // A message id per position: the repeat of an append is folded by the stream, two writers of one position conflict.
     const settings = {
       values: { jobId: job.id },
       id: stepId(job.id, `${after}`),
@@ -133,7 +133,7 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
 
     async transition(jobId, decide) {
       // The first look may be at a replica that lags, and is several times cheaper: an append on an old state is refused,
-      // and whatever else an old state would decide is decided again on the leader's.
+      // and everything else an old state would decide is decided again on the leader's.
       for (let round = 0; round < ROUNDS; round += 1) {
         const sure = round > 0;
         const current = await read(jobId, sure ? 'leader' : 'any');

@@ -28,7 +28,7 @@ describe('a job', () => {
     expect(job.createdAt?.seconds).toBe(1n);
   });
 
-  test('ends once: whatever arrives after the end moves nothing', () => {
+  test('ends once: what arrives after the end moves nothing', () => {
     const done = moveEvent(accepted(), succeed(accepted(), { result, attempt: 1, replays: 0 })!, 2_000).job!;
     expect(done).toMatchObject({ state: JobState.SUCCEEDED, attempt: 1, result });
     expect(succeed(done, { result, attempt: 2, replays: 0 })).toBeUndefined();
@@ -38,7 +38,7 @@ describe('a job', () => {
     expect(reopen(done)).toBeUndefined();
   });
 
-  test('that somebody asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {
+  test('that a client asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {
     const asked = moveEvent(accepted(), requestCancel(accepted())!, 2_000).job!;
     expect(asked).toMatchObject({ state: JobState.ACCEPTED, cancelRequested: true });
     expect(requestCancel(asked)).toBeUndefined();

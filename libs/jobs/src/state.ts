@@ -126,7 +126,7 @@ export function reopen(job: Job): Move | undefined {
   };
 }
 
-/** The first event of a job. The state, the times and the counters are set here, whatever `job` says. */
+/** The first event of a job. The state, the times and the counters are set here; those of `job` are ignored. */
 export function acceptEvent(job: MessageInitShape<typeof JobSchema>, atMs: number): JobEvent {
   const at = timestampFromMs(atMs);
   const snapshot = create(JobSchema, job);

@@ -437,7 +437,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     void this.#check();
   }
 
-  /** The message is no longer in the stream under its sequence: whatever becomes of its handler, nothing is settled. */
+  /** The message is no longer in the stream under its sequence: its handler goes on, and nothing is settled. */
   #outdate(delivery: Delivery<T>): void {
     delivery.outdated = true;
     delivery.hung = delivery.phase === 'running';

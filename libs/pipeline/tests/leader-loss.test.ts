@@ -48,7 +48,7 @@ describe('in a cluster of three', () => {
 
     await cluster.nodes.get(leader)?.kill();
     for (let n = 10; n < 20; n++) {
-      // The stream elects a leader too, and until then nobody answers, at once; the same id makes repeating safe.
+      // The stream elects a leader too, and until then the answer is "no responders", at once; the same id makes repeating safe.
       await expect
         .poll(
           () =>

@@ -59,7 +59,7 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
     loseDeadLetters: () => pack(() => server.deleteStream(`DLQ_${stream}`)),
     restoreDeadLetters: () => pack(addDeadLetters),
     cut: () => pack(() => port.disconnect()),
-    mend: () => pack(() => port.reconnect()),
+    restore: () => pack(() => port.reconnect()),
     partition(on) {
       port.partitioned = on;
     },

@@ -155,7 +155,7 @@ async function comeToRest({ clock, port, running, server }: World): Promise<void
 
 const numberOf = (body: Uint8Array): number => decodeJson(body).n;
 
-describe('whatever happens', () => {
+describe('under any sequence of events', () => {
   test(
     'no message is lost: each ends handled or as a dead letter, never both, and nothing is left held',
     { timeout: 60_000 },

@@ -111,7 +111,7 @@ async function makePlace(
     },
     restoreDeadLetters: addDeadLetters,
     cut: () => wire.down(),
-    mend: () => wire.up(),
+    restore: () => wire.up(),
     partition: (on) => wire.set(on ? { both: { blackhole: true } } : undefined),
     async closeConnection() {
       await connections[0]?.close();

@@ -121,7 +121,7 @@ describe('the token bucket', () => {
 });
 
 describe('turns by weight', () => {
-  test('follow the weights, and nobody who may is passed over for good', () => {
+  test('follow the weights, and no candidate is passed over for good', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 5 }), (weights) => {
         const turn = new WeightedTurn(weights);

@@ -42,9 +42,9 @@ export interface Place {
   /** Takes the dead letters' stream away. */
   loseDeadLetters(): Promise<void>;
   restoreDeadLetters(): Promise<void>;
-  /** Breaks the pipeline's connection until it is mended. */
+  /** Breaks the pipeline's connection until it is restored. */
   cut(): Promise<void>;
-  mend(): Promise<void>;
+  restore(): Promise<void>;
   /** Lets nothing through without breaking the connection. */
   partition(on: boolean): void;
   closeConnection(): Promise<void>;

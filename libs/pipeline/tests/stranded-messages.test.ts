@@ -7,7 +7,7 @@ import type { NatsSource } from './nats-source.ts';
 import { wasteDeliveries } from './source.ts';
 import type { Place } from './source.ts';
 
-/** The server notices that a message is used up only when somebody asks for messages, as other workers do all the time. */
+/** The server notices that a message is used up only when a client asks for messages, as other workers do all the time. */
 async function lookAgain(place: Place): Promise<void> {
   const subject = `${place.port.apiPrefix}.CONSUMER.MSG.NEXT.${place.stream}.${place.consumer}`;
   await place.port.request(subject, '{"batch":1,"expires":100000000}');
@@ -50,7 +50,7 @@ describe.each([
     await place.close();
   });
 
-  test('a scan finds those whose advisory nobody heard, and leaves waiting messages alone', async () => {
+  test('a scan finds those whose advisory was missed, and leaves waiting messages alone', async () => {
     const place = await source.place({ maxDeliver: 1, ackWaitMs: 100 });
     await place.send({ n: 1 });
     await wasteDeliveries(place, 1);

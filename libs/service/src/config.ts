@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
-/** The settings of a service do not fit. One error that lists everything wrong, so that it is mended in one go. */
+/** The settings of a service do not fit. One error that lists everything wrong, so that all of it is fixed in one go. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly code = 'config_invalid';

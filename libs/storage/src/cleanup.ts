@@ -6,7 +6,7 @@ export interface CleanupSettings {
   readonly store: ObjectStore;
   /** Only objects under this prefix are looked at. */
   readonly prefix: string;
-  /** Whether somebody still needs the object. Asked for every object that is old enough. */
+  /** Whether a job still needs the object. Asked for every object that is old enough. */
   readonly isLive: (object: StoredObject) => Promise<boolean>;
   /** How old an object must be, and an upload that is not finished. An hour unless told otherwise. */
   readonly olderThanMs?: number;

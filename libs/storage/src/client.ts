@@ -12,7 +12,7 @@ export interface StoreSettings {
   readonly secretAccessKey: string;
   /** Until a connection stands. */
   readonly connectTimeoutMs?: number;
-  /** Until the answer's headers are there, and between two pieces of a body that somebody waits for. */
+  /** Until the answer's headers are there, and between two pieces of a body that a reader waits for. */
   readonly requestTimeoutMs?: number;
   /** Called after every operation, for metrics. */
   readonly onOperation?: (operation: string, outcome: 'ok' | 'error', durationMs: number) => void;
@@ -36,7 +36,7 @@ export function s3Client(settings: StoreSettings, endpoint: string | undefined =
     requestHandler: {
       connectionTimeout: settings.connectTimeoutMs ?? 2_000,
       requestTimeout: requestTimeoutMs(settings),
-      // It would count the time in which nobody reads. `endWhenSilent` does not.
+      // It would count the time in which its reader pauses. `endWhenSilent` does not.
       socketTimeout: 0,
       throwOnRequestTimeout: true,
     },

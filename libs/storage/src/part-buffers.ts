@@ -20,12 +20,12 @@ export class PartBuffers {
     return Buffer.from(new SharedArrayBuffer(partBytes));
   }
 
-  /** Takes a buffer back that nobody reads from any more. */
+  /** Takes a buffer back that has no reader any more. */
   give(buffer: Buffer): void {
     if (isKept(buffer)) this.#idle.push(buffer);
   }
 
-  /** Forgets a buffer that somebody may still read from: a connection that broke, for one. */
+  /** Forgets a buffer that may still be read from: by a connection that broke, for one. */
   lose(buffer: Buffer): void {
     if (isKept(buffer)) this.#kept--;
   }

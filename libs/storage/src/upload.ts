@@ -10,13 +10,13 @@ import {
 import { StoreError, storeError } from './errors.ts';
 import type { PartBuffers } from './part-buffers.ts';
 
-/** An object that is written piece by piece, of whatever length it turns out to have. Every method throws a `StoreError`. */
+/** An object that is written piece by piece, of a length that is not known before. Every method throws a `StoreError`. */
 export interface ObjectUpload {
   /** Takes bytes, which may be overwritten once it has resolved. Resolves later when the store is slower than the writer. */
   write(bytes: Uint8Array): Promise<void>;
   /** Makes what was written the object: nothing is visible under its key before. An upload that cannot be finished is abandoned. */
   finish(): Promise<{ readonly sizeBytes: number }>;
-  /** Gives up; resolves when the store has let go of what it got. Never throws: `dropUnfinished` takes what is left. */
+  /** Abandons the upload; resolves when the store has released what it got. Never throws: `dropUnfinished` takes what is left. */
   abandon(): Promise<void>;
 }
 
@@ -115,8 +115,8 @@ export class PartUpload implements ObjectUpload {
     return this.#target.ifAbsent === true ? { IfNoneMatch: '*' } : {};
   }
 
-  // It may have been while this waited for the store: no buffer may be taken then, and no upload begun, that nobody
-  // gives back and ends.
+  // It may have been while this waited for the store: no buffer may be taken then, and no upload begun, that is never
+  // released and ended.
   #throwIfAbandoned(): void {
     if (this.#abandoned) throw new StoreError('refused', 'PutObject: the upload was given up');
   }

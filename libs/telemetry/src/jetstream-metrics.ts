@@ -10,7 +10,7 @@ export interface ConsumerReading {
   readonly maxAckPending: number;
   /** Messages out for the second time or more right now: a level, not a count. */
   readonly redelivered: number;
-  /** Pull requests waiting at the server; 0 means nobody asks for work. */
+  /** Pull requests waiting at the server; 0 means that no worker asks for work. */
   readonly waiting: number;
   readonly ackFloorSequence: number;
   readonly deliveredSequence: number;
@@ -45,7 +45,7 @@ export interface JetstreamMetricsOptions {
 }
 
 /**
- * Streams and consumers as the server sees them, asked when somebody scrapes. When the server does not answer,
+ * Streams and consumers as the server sees them, asked at each scrape. When the server does not answer,
  * `jetstream_up` is 0 and the other series disappear: no number is better than an old one.
  *
  * `jetstream_stream_stuck_messages` is what a work queue holds that no consumer has pending or out for

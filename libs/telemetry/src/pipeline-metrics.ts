@@ -55,7 +55,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   const received = counter(metricNames.received, 'Deliveries received.', 'stream', 'consumer');
   const settled = counter(metricNames.settled, 'Deliveries settled, by how.', 'as');
   const redelivered = counter(metricNames.redeliveries, 'Deliveries that were not the first of their message.');
-  const retries = counter(metricNames.retries, 'Messages sent away to come back later.');
+  const retries = counter(metricNames.retries, 'Messages nacked with a delay.');
   const timeouts = counter(metricNames.timeouts, 'Handlers that ran out of time.');
   const deadLettered = counter(metricNames.deadLettered, 'Messages given up, by reason.', 'reason');
   const deadLetterFailures = counter(metricNames.deadLetterFailures, 'Dead letters that could not be stored yet.');

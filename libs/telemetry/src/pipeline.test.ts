@@ -244,7 +244,7 @@ describe('the numbers of a pipeline', () => {
     expect(text).toContain('pipeline_messages_settled_total{pipeline="url_to_pdf",as="ack",service="image"} 1');
   });
 
-  test('and from its snapshot, read when somebody asks', async () => {
+  test('and from its snapshot, read when asked', async () => {
     const engine = start();
     const none = { buffered: 0, requested: 0, unconfirmedAcks: 0, parked: 0 };
     let state: State = 'running';

@@ -15,7 +15,7 @@ const SCHEME = /\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}/g;
 
 /**
  * Makes a redactor for log lines and status texts: mail addresses become a keyed hash and their domain (equal
- * addresses stay recognisable, nobody can look one up without the key), authorization and the like are hidden, queries
+ * addresses stay recognisable, but cannot be looked up without the key), authorization and the like are hidden, queries
  * and credentials of URLs are cut. Works on the written line, so it also finds what a stack trace or a library's own
  * message carries; a JSON line stays valid JSON. What it has written it leaves alone.
  */

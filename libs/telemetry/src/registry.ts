@@ -12,7 +12,7 @@ export function createRegistry(service: string): MetricsRegistry {
   return registry;
 }
 
-/** Adds a gauge that is read when somebody scrapes. */
+/** Adds a gauge that is read at each scrape. */
 export function registerGauge<L extends string>(
   registry: MetricsRegistry,
   gauge: Omit<GaugeConfiguration<L>, 'registers'>,

@@ -180,7 +180,7 @@ const UNSAMPLED = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-00$/;
 /**
  * The context of a message whose trace was not sampled, made for next to nothing: with a sampler that follows its
  * parent, no span under it can record. Logs and what is published inside still belong to that trace, so it is read from
- * the header once somebody asks. Undefined when the header says otherwise, or nothing that can be understood.
+ * the header once it is asked for. Undefined when the header says otherwise, or cannot be parsed.
  */
 export function unsampledContext(
   traceparent: string | undefined,

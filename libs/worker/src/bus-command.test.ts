@@ -36,7 +36,7 @@ test('a broker that takes the connection and never answers is an error that name
   );
 });
 
-test('a port offset where nothing runs is an error that says what to do, whatever NATS_URL says', async () => {
+test('a port offset where nothing runs is an error that says what to do, even with NATS_URL set', async () => {
   expect(await run({ NATS_URL: 'nats://127.0.0.1:1' }, '--port-offset', '14999')).toEqual({
     code: 1,
     output: 'pnpm probe: no system runs on --port-offset 14999: start one with `npx pnpm dev`, or set NATS_URL\n',

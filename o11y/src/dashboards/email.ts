@@ -55,7 +55,7 @@ export const email: Dashboard = {
         {
           kind: 'timeseries',
           title: 'Sent once, or maybe twice',
-          about: 'Repeats avoided: redeliveries whose mail was out. Ambiguous: nobody knows whether it was.',
+          about: 'Repeats avoided: redeliveries whose mail was out. Ambiguous: it is not known whether it was.',
           queries: [
             { expr: 'sum(increase(email_repeats_avoided_total[$__rate_interval]))', legend: 'repeats avoided' },
             {

@@ -127,7 +127,7 @@ export const jetstream: Dashboard = {
         {
           kind: 'timeseries',
           title: 'Waiting pulls',
-          about: '0 with messages pending: nobody asks for work.',
+          about: '0 with messages pending: no worker asks for work.',
           queries: [{ expr: perConsumer('jetstream_consumer_waiting_pulls', S), legend: '{{consumer}}' }],
         },
         {

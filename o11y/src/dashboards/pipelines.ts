@@ -138,7 +138,7 @@ export const pipelines: Dashboard = {
         {
           kind: 'timeseries',
           title: 'Retries and dead letters',
-          about: 'Sent away to come back later; given up, by reason.',
+          about: 'Nacked with a delay; dead-lettered, by reason.',
           unit: 'ops',
           queries: [
             { expr: rate('pipeline_retries_scheduled_total', 'pipeline', P), legend: '{{pipeline}} retry' },

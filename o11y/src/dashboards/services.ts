@@ -123,7 +123,7 @@ export const services: Dashboard = {
         {
           kind: 'timeseries',
           title: 'Refused publishes',
-          about: 'By code: TIMEOUT means nobody knows whether it was stored; it is repeated with the same id.',
+          about: 'By code: TIMEOUT means it is not known whether it was stored; it is repeated with the same id.',
           unit: 'ops',
           queries: [
             {

@@ -17,7 +17,7 @@ export async function readEntry<T>(bucket: Bucket, key: string): Promise<Entry<T
 }
 
 /**
- * Writes a key if it still stands at `revision`, 0 for "not there". Returns the new revision, or undefined when somebody
+ * Writes a key if it still stands at `revision`, 0 for "not there". Returns the new revision, or undefined when another writer
  * else was first; every other failure is thrown, so that a full bucket or a lost broker never looks like a decision.
  */
 export async function writeEntry(

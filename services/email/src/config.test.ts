@@ -69,7 +69,7 @@ describe('the providers', () => {
 });
 
 describe('the configuration', () => {
-  test('limits accounts and recipients outside dev, and nobody in it', () => {
+  test('limits accounts and recipients outside dev, and none in it', () => {
     expect(settings({}).quota).toEqual({ perAccountPerDay: 10_000, perRecipientPerHour: 20 });
     expect(settings({ SLUICE_ENV: 'dev' }).quota).toEqual({ perAccountPerDay: 0, perRecipientPerHour: 0 });
     expect(settings({ QUOTA_PER_ACCOUNT_PER_DAY: '0' }).quota.perAccountPerDay).toBe(0);

@@ -37,7 +37,7 @@ export interface EmailMetrics {
 
 const BREAKER_VALUE: Readonly<Record<BreakerState, number>> = { closed: 0, 'half-open': 0.5, open: 1 };
 
-/** Registers the metrics. `connections` and `ready` are read when somebody scrapes. */
+/** Registers the metrics. `connections` and `ready` are read at each scrape. */
 export function createEmailMetrics(
   registry: Telemetry['registry'],
   read: {

@@ -151,7 +151,7 @@ describe('a request that cannot become a mail', () => {
 
   test.each([
     ['a recipient that is a list', 'invalid_address', { to: 'a@example.com,b@example.com' }],
-    ['a template nobody knows', 'unknown_template', { to: 'x@example.com', template: 'spam' }],
+    ['an unknown template', 'unknown_template', { to: 'x@example.com', template: 'spam' }],
     ['a variable that is missing', 'invalid_variables', { to: 'x@example.com', variables: {} }],
     [
       'a PDF that is gone',

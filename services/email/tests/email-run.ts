@@ -46,7 +46,7 @@ export interface Broker {
   bucket(name: string): Promise<Bucket>;
   /** Puts the work for one mail into its lane. */
   ask(mail: Asked): Promise<void>;
-  /** Waits until no message of a mail is left, whatever came of it: what has not been sent now never will be. */
+  /** Waits until no message of a mail is left, whichever way it ended: what has not been sent now never will be. */
   settled(): Promise<void>;
   /** Waits for the end of a job. */
   ended(jobId: string): Promise<Ended>;

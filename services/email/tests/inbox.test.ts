@@ -88,7 +88,7 @@ describe('the inbox', () => {
     expect(claimOf(await inboxOf('one').claim('older.0')).progress).toMatchObject({ attempts: 1, unanswered: 1 });
   });
 
-  test('keeps others away while somebody is sending, for as long as sending can take', async () => {
+  test('keeps others away while one worker is sending, for as long as sending can take', async () => {
     await inboxOf('one').claim('busy.0');
     const busy = await inboxOf('two').claim('busy.0');
     expect(busy.kind).toBe('busy');

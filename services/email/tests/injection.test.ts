@@ -1,5 +1,5 @@
-// What a caller could put into a request to reach somebody else, a header, a file or a network. Each goes the whole way:
-// through the queue, the service and a real SMTP session. The server must have seen the one intended recipient, or nobody.
+// What a caller could put into a request to reach another recipient, a header, a file or a network. Each goes the whole way:
+// through the queue, the service and a real SMTP session. The server must have seen the one intended recipient, or none.
 import { startScriptedSmtp, type ScriptedSmtp } from '@sluice/dev';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -67,7 +67,7 @@ describe('a hostile recipient', () => {
     ['a URL', 'mailto:evil@example.com'],
     ['a path', '/etc/passwd'],
     ['an object in JSON', '{"path":"/etc/passwd"}'],
-  ])('with %s reaches nobody', async (_, to) => {
+  ])('with %s reaches no recipient', async (_, to) => {
     const { outcome, seen } = await send({ to });
     expect(seen).toEqual([]);
     expect(outcome).toMatchObject({ case: 'failed', value: { code: 'invalid_address' } });

@@ -1,4 +1,4 @@
-// Servers whose replies are split, repeated, reordered, cut, mixed with other bytes or missing. Whatever a mail's server
+// Servers whose replies are split, repeated, reordered, cut, mixed with other bytes or missing. Whichever way a mail's server
 // sends, the mail is delivered at most once or marked ambiguous, none is lost and no recipient is suppressed.
 //
 // MUTATED_MAILS sets how many mails; 10000 is the full run. MUTATION_SEED repeats a run.

@@ -22,7 +22,7 @@ export interface RealMailServers {
   close(): Promise<void>;
 }
 
-/** Nobody, as Debian numbers it: where the suite runs as root, the servers must not. */
+/** The unprivileged user, as Debian numbers it: where the suite runs as root, the servers must not. */
 const UNPRIVILEGED = 65_534;
 const isRoot = process.getuid?.() === 0;
 const uid = isRoot ? UNPRIVILEGED : (process.getuid?.() ?? UNPRIVILEGED);

@@ -19,7 +19,7 @@ export interface Gateway extends Api, Pick<GatewayProcess, 'stop'> {
   readonly pipelines: () => readonly { readonly name: string; readonly state: State }[];
 }
 
-/** One process of the gateway, whatever its role. */
+/** One process of the gateway, in any role. */
 export interface GatewayProcess {
   /** Where it answers, unless it is a `worker`. */
   readonly url: string | undefined;

@@ -29,7 +29,7 @@ export interface GatewayMetrics {
   cleaned(prefix: string, deleted: number): void;
   /** Counts what became of a webhook. */
   webhook(event: DeliveryEvent): void;
-  /** Exposes the jobs that have not ended, read when somebody scrapes. */
+  /** Exposes the jobs that have not ended, read at each scrape. */
   watchOpen(read: () => readonly OpenJobs[]): void;
   /** Exposes the share of the broker's storage that is in use. */
   watchStorage(read: () => number): void;

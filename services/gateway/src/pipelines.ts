@@ -24,7 +24,7 @@ import { createCallLimiter } from './webhooks/call-limiter.ts';
 import { WEBHOOKS_APP } from './webhooks/delivery.ts';
 import { defaultWebhooks, PUT_BACK, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
 
-/** The half of a gateway that nobody waits for: what drives jobs from one state to the next. */
+/** The half of a gateway that no client waits for: what drives jobs from one state to the next. */
 export interface GatewayPipelines {
   /** The pipelines and their states. */
   readonly states: () => readonly { readonly name: string; readonly state: State }[];

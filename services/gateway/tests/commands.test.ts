@@ -79,7 +79,7 @@ describe('a command over NATS', () => {
   });
 
   test.each(['user.unknown.thing', 'image.convert.unknown', 'email.send.unknown'])(
-    'that nobody takes is refused by the broker: %s',
+    'that no consumer takes is refused by the broker: %s',
     async (subject) => {
       await expect(rig.bus.port.publish(subject, 'x', { id: subject })).rejects.toMatchObject({ code: 'NO_STREAM' });
     },

@@ -138,7 +138,7 @@ describe('an account', () => {
     ]);
   });
 
-  test('sees nothing of another one, whatever cursor it makes up', async () => {
+  test('sees nothing of another one, with any made-up cursor', async () => {
     const mia = await account('mia', 0);
     for (const cursor of ['1', '2', '999999']) {
       const { body } = await mia.get(`/v1/accounts/me/transactions?cursor=${cursor}`);
@@ -207,7 +207,7 @@ describe('the ledger', () => {
     const credits = open();
     expect(await credits.balance('long-17')).toBe(1);
     await credits.charge('long-18', newJobId(), 1);
-    // Whatever else the gateway of this connection does meanwhile, it is not reading these.
+    // The gateway of this connection may do other things meanwhile, but it is not reading these.
     expect(rig.bus.nc.stats().inMsgs - before).toBeLessThan(entries / 10);
   });
 
@@ -270,7 +270,7 @@ describe('the ledger', () => {
     }
   });
 
-  test('charges a run that an operator started again when it succeeds, whatever came in which order', async () => {
+  test('charges a run that an operator started again when it succeeds, in any order of events', async () => {
     await grant(rig.bus, 'replayed', 10, '', Date.now());
     const credits = open();
     for (const turned of [false, true]) {

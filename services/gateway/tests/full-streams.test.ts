@@ -35,7 +35,7 @@ describe.each([
   { stream: 'WEBHOOKS', pipeline: 'webhook_calls' },
 ])('while $stream is full', ({ stream, pipeline }) => {
   test('jobs of every kind are dispatched and end, and what waited is published once there is room', async () => {
-    // Nobody is to take webhooks away while they are counted.
+    // No worker is to take webhooks away while they are counted.
     await rig.call('/v1/pipelines/webhooks:pause', { method: 'POST' });
     const before = await stored(stream);
     await limit(stream, before + ROOM);

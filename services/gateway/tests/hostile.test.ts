@@ -90,7 +90,7 @@ describe('the time of an event', () => {
     });
   };
 
-  // Protobuf carries times that no calendar has, which nobody could show again.
+  // Protobuf carries times that no calendar has, which could not be shown again.
   test.each([
     ['after the year 9999', { createdAt: { seconds: 253_402_300_800n, nanos: 0 } }],
     ['before the year 1', { createdAt: { seconds: -62_135_596_801n, nanos: 0 } }],

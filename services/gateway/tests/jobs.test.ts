@@ -73,7 +73,7 @@ describe('an image', () => {
     await eventually(uploads, (keys) => keys.length === 0);
   });
 
-  test('that is none is refused by its bytes, whatever it says it is, and nothing is stored', async () => {
+  test('that is none is refused by its bytes, under any content type, and nothing is stored', async () => {
     const refused = await rig.call('/v1/images', {
       body: 'Dear Sir or Madam, '.repeat(40_000),
       headers: { 'content-type': 'image/png' },
@@ -113,7 +113,7 @@ describe('an image', () => {
     ['/v1/images?colour=red', '/query/colour'],
     ['/v1/images?notify=a@b.c,d@e.f', '/notify'],
     ['/v1/images?callbackUrl=javascript:alert(1)', '/callbackUrl'],
-  ])('with options that make no sense is refused: %s', async (path, pointer) => {
+  ])('with malformed options is refused: %s', async (path, pointer) => {
     const refused = await rig.call(path, { body: png() });
     expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } });
   });
@@ -260,7 +260,7 @@ describe('a job', () => {
     expect(headers.get('preference-applied')).toBe('wait=10');
   });
 
-  test('that nobody made is not found', async () => {
+  test('that was never made is not found', async () => {
     for (const id of ['job_aaaaaaaaaaaaaaaaaaaaaaaaaa', 'nonsense', '%2e%2e', 'a.b']) {
       expect(await rig.call(`/v1/jobs/${id}`)).toMatchObject({ status: 404, body: { code: 'not_found' } });
     }
@@ -302,7 +302,7 @@ describe('a request with an Idempotency-Key', () => {
     });
   });
 
-  test('makes one job however many arrive at once, on whatever replica', async () => {
+  test('makes one job however many arrive at once, on any replica', async () => {
     const other = await rig.replica();
     const json = { to: 'ada@example.com', template: 'welcome' };
     const answers = await Promise.all(

@@ -42,7 +42,7 @@ async function use(account: string, hours: readonly number[], startMs: number): 
 }
 
 describe('an Idempotency-Key', () => {
-  // Whatever the time of day it is used first.
+  // At any time of day it is used first.
   const startMs = Date.parse('2026-11-28T09:30:00Z');
 
   test('meets the same rule on day 0, 6.9 and 7.1: it is honoured for 24 hours and then as new', async () => {

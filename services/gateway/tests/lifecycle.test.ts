@@ -15,7 +15,7 @@ interface MessageView {
 const message = (path: string) => rig.call<MessageView>(`/v1/messages/${path}`);
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();
 
-describe('events of somebody else’s system', () => {
+describe('events of another system', () => {
   test('are kept once they are answered, one at a time', async () => {
     const json = { app_id: 'shop', message_id: 'order-1', event: 'published', created_at: at(1) };
     expect(await rig.call('/v1/events', { json })).toMatchObject({ status: 202, body: { accepted: 1 } });

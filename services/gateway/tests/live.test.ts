@@ -19,7 +19,7 @@ const followers = async (): Promise<number> => {
   return found.filter(({ config }) => config.durable_name === undefined).length;
 };
 
-test('the streams are followed while somebody listens, and heard without a gap', async () => {
+test('the streams are followed while a client listens, and heard without a gap', async () => {
   const before = await followers();
   const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { idleMs: 20 });
   const jobId = newJobId();

@@ -53,7 +53,7 @@ const mail = async () =>
   ).body.id;
 
 /** A dead letter as the engine writes it, of a message that a pipeline gave up. */
-const giveUp = (stream: string, subject: string, messageId: string, reason = 'exhausted') =>
+const deadLetter = (stream: string, subject: string, messageId: string, reason = 'exhausted') =>
   rig.bus.port.publish(`dlq.${stream}.orchestrator`, new Uint8Array([1]), {
     id: `dead.${messageId}`,
     headers: {
@@ -78,12 +78,12 @@ const bulk = async (what: 'replay' | 'purge', json: Record<string, unknown>) =>
 
 describe('many dead letters', () => {
   test('are replayed past those that cannot be, which are told of with their reason', async () => {
-    for (let i = 0; i < 10; i += 1) await giveUp('CLIENTS', 'client.email.sent', `replayable-${i}`, 'bulk');
+    for (let i = 0; i < 10; i += 1) await deadLetter('CLIENTS', 'client.email.sent', `replayable-${i}`, 'bulk');
     // Newer, and of jobs that are gone: more of them than one call replays.
     await Promise.all(
       Array.from({ length: 600 }, async () => {
         const id = newJobId();
-        await giveUp('JOBS', `jobs.${id}`, `${id}.work`, 'bulk');
+        await deadLetter('JOBS', `jobs.${id}`, `${id}.work`, 'bulk');
       }),
     );
     const before = (await audits()).length;
@@ -116,7 +116,7 @@ describe('a dead letter', () => {
     expect(failed.error).toEqual({
       code: 'permanent_failure',
       detail: expect.stringMatching(
-        /^The work failed in a way that no repeat can mend\. The last error: PermanentError: the mailbox of \[\w+\]@/,
+        /^The work failed in a way that no repeat can fix\. The last error: PermanentError: the mailbox of \[\w+\]@/,
       ) as string,
     });
   });
@@ -169,7 +169,7 @@ describe('a dead letter', () => {
     broken = true;
   });
 
-  test('is purged, and the purge is written down first where nobody can take it out', async () => {
+  test('is purged, and the purge is written down first where no user can delete it', async () => {
     const letter = await letterOf(await mail());
     expect((await rig.call(`/v1/dead-letters/${letter.id}`, { method: 'DELETE' })).status).toBe(202);
     expect((await rig.call(`/v1/dead-letters/${letter.id}`)).status).toBe(404);
@@ -223,7 +223,7 @@ describe('a paused pipeline', () => {
       async () => late.pipelines().find(({ name }) => name === 'email_sent')?.state,
       (state) => state === 'paused',
     );
-    // The mail is sent and says so; nobody takes that up.
+    // The mail is sent and says so; no consumer takes that up.
     await eventually(
       async () => (await rig.bus.jsm.streams.info('USERS')).state.messages,
       (waiting) => waiting === 1,

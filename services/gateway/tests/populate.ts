@@ -5,7 +5,7 @@ import { eventually, type Rig } from './rig.ts';
 
 /** What there is in a gateway that has been used: names that lead somewhere, for whoever makes up requests. */
 export interface World {
-  /** What can be named anywhere: not jobs that nobody works on, which are followed for ever, and nothing that is used up. */
+  /** What can be named anywhere: not jobs without a worker, which are followed for ever, and nothing that is used up. */
   readonly words: readonly string[];
   /** What fits where, by the name of a parameter or field, or of one parameter of one operation. */
   readonly byName: Readonly<Record<string, readonly string[]>>;
@@ -19,7 +19,7 @@ const hopeless = 'hopeless@example.com';
 
 /**
  * Jobs that succeeded, failed and were cancelled, dead letters, an upload that waits, a declared flow with a message,
- * credits and what was charged. Nobody works any more when this resolves.
+ * credits and what was charged. No worker runs any more when this resolves.
  */
 export async function populate(rig: Rig): Promise<World> {
   await grant(rig.bus, 'local', 1_000_000_000, 'to begin with', Date.now());

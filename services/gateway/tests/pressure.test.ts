@@ -19,7 +19,7 @@ const stats = async () =>
 const mail = (priority: string) =>
   rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome', priority } });
 
-describe('when nobody works', () => {
+describe('without workers', () => {
   test('not one job more than the limit is accepted, and express stays open', async () => {
     const accepted: Awaited<ReturnType<typeof mail>>[] = [];
     const refused: typeof accepted = [];

@@ -72,7 +72,7 @@ describe('the progress of a job', () => {
   test.each([
     ['5 s behind', -5_000],
     ['a day ahead', 86_400_000],
-  ])('is shown whatever the clock of its worker says: %s', async (_, clockMs) => {
+  ])('is shown under any clock of its worker: %s', async (_, clockMs) => {
     const job = await accept();
     const running = await says(job.id, 'attempt', 1, clockMs);
     expect(running).toMatchObject({ state: 'running', attempt: 1 });

@@ -26,7 +26,7 @@ const idsOf = (model: ReadModel, account: string): string[] =>
     .jobs({ account, limit: 50 })
     .map(({ job }) => job.id)
     .sort();
-/** An event that a system published itself, past every check at our doors. */
+/** An event that a system published itself, past every check of the gateway. */
 const publish = (messageId: string, event: object) =>
   rig.bus.port.publish(
     `events.shop.${messageId}`,

@@ -6,7 +6,7 @@ import { pricesFrom } from '../src/jobs/kinds/index.ts';
 import { startRig, type Call, type Rig } from './rig.ts';
 
 /**
- * Every operation of the description is called with what its schemas allow and with what they do not. Whatever comes in,
+ * Every operation of the description is called with what its schemas allow and with what they do not. For any input,
  * the answer is one that the description names: `rig.call` checks status, media type and body. The runs per operation
  * are few here; `PROPERTY_RUNS=1000` makes them many.
  */
@@ -42,7 +42,7 @@ beforeAll(async () => {
   rig = await startRig({
     settings: {
       credits: { prices: { ...pricesFrom(() => 0), image: 5, email: 2 }, graceMs: 600_000 },
-      // Nobody works here: a backlog that grows must not be an answer.
+      // No worker runs here: a backlog that grows must not be an answer.
       pressure: { maxBacklog: 1_000_000, maxWaitMs: Infinity, isBehind: () => false },
     },
   });
@@ -203,7 +203,7 @@ function requestOf(method: string, template: string, operation: Operation): fc.A
   });
 }
 
-describe('every route, whatever comes in', () => {
+describe('every route, for any input', () => {
   test('answers as described, and never with a failure of its own', { timeout: 1_200_000 }, async () => {
     const { paths } = rig.gateway.app.swagger() as unknown as { paths: Record<string, Record<string, Operation>> };
     const operations = Object.entries(paths).flatMap(([template, methods]) =>

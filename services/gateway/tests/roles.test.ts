@@ -61,7 +61,7 @@ test('a gateway in two processes: one answers clients, the other drives their jo
     body: JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } }),
   });
   expect(accepted.status).toBe(202);
-  // Nobody drives it yet, and it is not lost.
+  // No process drives it yet, and it is not lost.
   await eventually(
     () => waiting('JOBS'),
     (messages) => messages === 1,

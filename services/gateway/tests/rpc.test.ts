@@ -65,7 +65,7 @@ describe('a job over gRPC', () => {
     await workers.stop();
   });
 
-  test('meets the job of an earlier request with its key, over whichever door that came', async () => {
+  test('meets the job of an earlier request with its key, over whichever protocol that came', async () => {
     const json = { to: 'eve@example.test', template: 'welcome', variables: { name: 'Eve' } };
     const first = await rig.call<{ id: string }>('/v1/emails', { json, headers: { 'idempotency-key': 'k1' } });
     const { job } = await createClient(UserService, grpc()).createUser({
@@ -89,7 +89,7 @@ describe('a job over gRPC', () => {
     }
   });
 
-  test('of somebody else is not found, and neither is one that never was', async () => {
+  test('of another account is not found, and neither is one that never was', async () => {
     const error = await refusal(createClient(JobService, grpc()).getJob({ id: 'job_aaaaaaaaaaaaaaaaaaaaaaaaaa' }));
     expect([error.code, reasonOf(error)]).toEqual([Code.NotFound, 'not_found']);
   });
@@ -136,11 +136,11 @@ describe('every problem', () => {
     ]);
   });
 
-  test('that a repeat can mend is one that client libraries repeat', () => {
+  test('that a repeat can fix is one that client libraries repeat', () => {
     const retried = [Code.Unavailable, Code.Aborted, Code.ResourceExhausted, Code.DeadlineExceeded];
     for (const [code, { status }] of Object.entries(problems)) {
-      const mends = [408, 413, 429, 431, 503].includes(status) || code === 'request_in_progress';
-      expect([code, retried.includes(rpcCodes[code as ErrorCode])]).toEqual([code, mends]);
+      const isRetried = [408, 413, 429, 431, 503].includes(status) || code === 'request_in_progress';
+      expect([code, retried.includes(rpcCodes[code as ErrorCode])]).toEqual([code, isRetried]);
     }
   });
 

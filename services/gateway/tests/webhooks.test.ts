@@ -211,7 +211,7 @@ describe('a receiver that', () => {
 });
 
 describe('receivers that are slow', () => {
-  test('hold up nobody else', async () => {
+  test('hold up no other account', async () => {
     const held: ServerResponse[] = [];
     const slow = await Promise.all(
       Array.from({ length: 10 }, async () => {
@@ -420,7 +420,7 @@ describe('where webhooks may go', () => {
     '１２７.０.０.１',
     '①②⑦.⓪.⓪.①',
   ];
-  test.each(hosts)('not to %s, in whatever way it is written', (host) => {
+  test.each(hosts)('not to %s, in any spelling', (host) => {
     expect(refusalOf(new URL(`https://${host}/`), 'public')).toMatch(/not public/);
   });
 
@@ -499,7 +499,7 @@ describe('the connection of a webhook', () => {
     await open.close();
   });
 
-  test('is made while names that nobody answers for are looked up', async () => {
+  test('is made while names without an answer are looked up', async () => {
     // A DNS server that says nothing: with `dns.lookup` four of these held up every other lookup and file access.
     const agent = createOutboundAgent({ targets: 'any', connectTimeoutMs: 10_000 });
     const lost = Array.from({ length: 16 }, (_, i) => post(agent, `http://nobody-${i}.invalid/`).catch(() => 'lost'));

@@ -125,7 +125,7 @@ describe('what bears on the pixels is not', () => {
   });
 });
 
-describe('a sound file that is not decoded is unsupported_image, which blames nobody', () => {
+describe('a sound file that is not decoded is unsupported_image, which is no fault of the client', () => {
   it.each([
     ['ZSTD', zstd(page)],
     ['LZMA', { ...page, tags: [[259, 3, [34_925]]] }],

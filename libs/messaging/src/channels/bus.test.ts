@@ -88,7 +88,7 @@ describe('reading a stream back', () => {
     expect((await bus.last(channels.job, { jobId: id }, from))?.data.job?.state).toBe(JobState.QUEUED);
   });
 
-  test.each(['any', 'leader'] as const)('gives undefined for a subject nobody wrote to, from %s', async (from) => {
+  test.each(['any', 'leader'] as const)('gives undefined for a subject without a message, from %s', async (from) => {
     expect(await bus.last(channels.job, { jobId: 'nobody' }, from)).toBeUndefined();
   });
 

@@ -11,7 +11,7 @@ import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
 import { decoder, encode } from './wire.ts';
 
 /**
- * Runs a publish inside whatever span tracing wants around it, and gives it the headers (`traceparent`) to send.
+ * Runs a publish inside the span that tracing puts around it, and gives it the headers (`traceparent`) to send.
  * `@sluice/telemetry` has one; without it a publish carries no trace.
  */
 export type TracePublish = <R>(

@@ -17,7 +17,7 @@ export interface Tailed<T> {
 /**
  * Follows a channel in order, for readers that keep nothing on the server: live views and projections. What cannot be
  * decoded is given to `onBroken` and skipped. A stream that was deleted and made again, or restored from an older state,
- * is followed from its beginning, whatever `from` said.
+ * is followed from its beginning; `from` no longer counts.
  *
  * Returns a function that stops it.
  */
@@ -35,7 +35,7 @@ export async function tail<Desc extends DescMessage>(
     readonly onError?: (error: unknown, what: string) => void;
     /** Subjects instead of the channel's whole template. */
     readonly subjects?: readonly string[];
-    /** False passes a message over undecoded: a live view decodes what somebody looks at. */
+    /** False passes a message over undecoded: a live view decodes what its viewer looks at. */
     readonly wanted?: (subject: string) => boolean;
     readonly checkEveryMs?: number;
   },

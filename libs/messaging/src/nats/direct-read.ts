@@ -22,7 +22,7 @@ interface Waiting {
 }
 
 const TIMEOUT_MS = 5_000;
-const SWEEP_MS = 500;
+const EXPIRY_CHECK_MS = 500;
 const NOT_FOUND = 404;
 
 /**
@@ -34,7 +34,7 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
   const inbox = port.inbox();
   const waiting = new Map<string, Waiting>();
   let next = 0;
-  let sweeping: NodeJS.Timeout | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
   port.subscribe(`${inbox}.*`, (message) => {
     const token = message.subject.slice(inbox.length + 1);
@@ -45,24 +45,24 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
   });
 
   // One timer for all: a timer per read would be a third of its cost.
-  const sweep = (): void => {
+  const expireWaiting = (): void => {
     for (const [token, { dueMs, reject }] of waiting) {
       if (dueMs > now()) break; // they are in the order they were sent
       waiting.delete(token);
       reject(new RequestError('TIMEOUT', `no answer to a read in ${TIMEOUT_MS} ms`));
     }
-    sweeping = waiting.size === 0 ? undefined : setTimeout(sweep, SWEEP_MS).unref();
+    timer = waiting.size === 0 ? undefined : setTimeout(expireWaiting, EXPIRY_CHECK_MS).unref();
   };
 
   return async (stream, wanted) => {
     if (port.closed) throw new RequestError('CLOSED', 'the connection is closed');
-    // What is sent now is dropped, and nobody would answer.
+    // What is sent now is dropped and never answered.
     if (!port.connected) throw new RequestError('TIMEOUT', `no connection to read ${stream} over`);
     const token = (next += 1).toString(36);
     const answer = new Promise<NatsMessage>((resolve, reject) => {
       waiting.set(token, { dueMs: now() + TIMEOUT_MS, resolve, reject });
     });
-    sweeping ??= setTimeout(sweep, SWEEP_MS).unref();
+    timer ??= setTimeout(expireWaiting, EXPIRY_CHECK_MS).unref();
     const api = `${port.apiPrefix}.DIRECT.GET.${stream}`;
     const reply = `${inbox}.${token}`;
     if ('lastOf' in wanted) port.send(`${api}.${wanted.lastOf}`, '', { reply });
@@ -74,7 +74,7 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
 function read(stream: string, { data, headers }: NatsMessage): DirectMessage | undefined {
   if (headers === undefined) throw new RequestError('API', `an answer from ${stream} that is no message`);
   if (headers.code === NOT_FOUND) return undefined;
-  if (headers.code === 503) throw new RequestError('NO_RESPONDERS', `nobody answers for ${stream}`);
+  if (headers.code === 503) throw new RequestError('NO_RESPONDERS', `no server answers for ${stream}`);
   if (headers.code !== 0)
     throw new RequestError('API', `${stream}: ${headers.code} ${headers.description}`, headers.code);
   let own: Map<string, readonly string[]> | undefined;

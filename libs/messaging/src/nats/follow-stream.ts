@@ -94,7 +94,7 @@ export async function followStream(nc: NatsConnection, options: FollowOptions): 
     const { created, state } = await jsm.streams.info(stream);
     const other = isOther(created, state.last_seq);
     if (mine !== epoch || stopped) return;
-    // What a new stream holds is new to every follower, whatever its start was.
+    // What a new stream holds is new to every follower, wherever it started.
     if (other || position === undefined)
       position = { created, sequence: other ? 0 : beforeStart(start, state.last_seq) };
     const consumer = await js.consumers.get(stream, {

@@ -12,7 +12,7 @@ import type {
 export interface PipelineHostSettings {
   readonly nats: NatsPort;
   readonly log: Logger;
-  /** Metrics, lifecycle events and whatever else watches: each sees every event. */
+  /** Metrics, lifecycle events and other observers: each sees every event. */
   readonly observers: readonly Observer[];
   readonly instrument?: Instrument;
   readonly inject?: NonNullable<Runtime<unknown>['inject']>;

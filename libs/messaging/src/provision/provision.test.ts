@@ -56,7 +56,7 @@ describe('provisioning the topology', () => {
     await provision(nc, topology);
   });
 
-  test('refuses a difference that no update can mend, prints it, and leaves the stream alone', async () => {
+  test('refuses a difference that no update can fix, prints it, and leaves the stream alone', async () => {
     const before = (await jsm.streams.info('EMAILS')).created;
     const drift = provision(
       nc,
@@ -109,7 +109,7 @@ describe('what an operator set on the server', () => {
     expect((await jsm.consumers.info('JOBS', 'orchestrator')).config.max_ack_pending).toBe(5_000);
   });
 
-  test('stays also when the topology has a new default, which arrives where nobody set anything', async () => {
+  test('stays also when the topology has a new default, which arrives where no operator set a value', async () => {
     const next: Topology = {
       ...topology,
       streams: topology.streams.map((spec) =>

@@ -2,7 +2,7 @@
 export interface ConsumerSpec {
   readonly name: string;
   readonly filterSubjects: readonly string[];
-  /** Short, because the engine sends heartbeats for whatever it holds: a crash shows after this long. */
+  /** Short, because the engine sends heartbeats for the messages it holds: a crash shows after this long. */
   readonly ackWaitMs: number;
   /** Over all replicas. Delayed retries count too, so it must hold the retry backlog besides the work in hand. */
   readonly maxAckPending: number;
@@ -32,7 +32,7 @@ export interface StreamSpec<Name extends string = string> {
   readonly maxMessagesPerSubject?: number;
   /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */
   readonly duplicateWindowMs: number;
-  /** True for a stream nobody may delete from or purge. */
+  /** True for a stream that no user may delete from or purge. */
   readonly appendOnly?: boolean;
   /** True for a stream that takes batches which are stored whole or not at all; needs nats-server 2.12. */
   readonly atomicBatches?: boolean;

@@ -107,7 +107,7 @@ export const topology: Topology = {
     ),
     ...jobKindEntries.flatMap(([, kind]) => lanesOf(kind)),
     work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
-    // A receiver that is down has its calls wait here for hours: room for them must not be room for nobody else's.
+    // A receiver that is down has its calls wait here for hours: they must not take the room of other accounts.
     {
       ...work(
         'WEBHOOKS',
@@ -115,7 +115,7 @@ export const topology: Topology = {
         ['webhook.>'],
         [consumer('webhooks', ['webhook.>'], 50_000)],
       ),
-      // Of one account: the others must find room whatever its receivers do.
+      // Of one account: the others must find room when its receivers are down.
       maxMessagesPerSubject: 10_000,
     },
     {

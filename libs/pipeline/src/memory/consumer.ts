@@ -187,7 +187,7 @@ export class MemoryConsumer {
       subject: message.subject,
       data: message.data,
       reply: `$JS.ACK.${name}.${this.name}.${place}.${this.#waiting()}`,
-      // As the client has it: parsed when somebody looks, and then it may throw.
+      // As the client has it: parsed when it is read, and then it may throw.
       get headers() {
         return receivedHeaders(message.headers);
       },
@@ -200,7 +200,7 @@ export class MemoryConsumer {
     for (const [sequence, pending] of this.#pending) {
       if (pending.dueAt === undefined || pending.dueAt > now) continue;
       if (most > 0 && pending.deliveries >= most) {
-        // The trap door: it stays in the stream and is never delivered again; only an advisory says so.
+        // It stays in the stream and is never delivered again; only an advisory says so.
         this.#pending.delete(sequence);
         this.#exhausted.add(sequence);
         this.#onExhausted(sequence, pending.deliveries);

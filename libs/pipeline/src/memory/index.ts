@@ -16,14 +16,14 @@ import type { MemoryMessage, MemoryStreamConfig } from './stream.ts';
 
 export type { MemoryMessage, MemoryStreamConfig } from './stream.ts';
 
-/** A port whose connection the test breaks and mends. */
+/** A port whose connection the test breaks and restores. */
 export interface MemoryPort extends NatsPort {
   /** The connection breaks: what is sent from now on is lost, subscriptions are gone. */
   disconnect(): void;
   reconnect(): void;
   /** The connection ends for good. */
   close(): void;
-  /** While true nothing passes and nobody notices: a half-open link. What is sent meanwhile arrives when it is over. */
+  /** While true nothing passes and neither side notices: a half-open link. What is sent meanwhile arrives when it is over. */
   partitioned: boolean;
 }
 
@@ -251,7 +251,7 @@ export class MemoryJetStream {
         ...(reply === undefined ? {} : { reply }),
       });
       if (stream === undefined) {
-        if (!this.#router.hasInterest(subject)) this.#nobody(reply);
+        if (!this.#router.hasInterest(subject)) this.#noResponders(reply);
         return;
       }
       if (this.swallow.has(subject)) return;
@@ -277,7 +277,7 @@ export class MemoryJetStream {
     const name = `${area}.${verb}`;
     if (name === 'CONSUMER.MSG') {
       const consumer = this.#consumers.get(`${rest[1] ?? ''}/${rest[2] ?? ''}`);
-      if (consumer === undefined) this.#nobody(reply);
+      if (consumer === undefined) this.#noResponders(reply);
       else consumer.pull(body, reply ?? '');
       return;
     }
@@ -329,7 +329,7 @@ export class MemoryJetStream {
       this.#router.deliver(reply, { subject: reply, data: encoder.encode(JSON.stringify(body)) });
   }
 
-  #nobody(reply: string | undefined): void {
+  #noResponders(reply: string | undefined): void {
     if (reply !== undefined)
       this.#router.deliver(reply, { subject: reply, data: EMPTY, headers: receivedHeaders({}, 503) });
   }

@@ -31,7 +31,7 @@ const decoder = new TextDecoder();
 
 /**
  * A JetStream publisher on one wildcard inbox. The client's own `js.publish` makes a request per message: a timer, a
- * subscription entry and two error objects with captured stacks. Here a publish is one map entry, and one timer sweeps
+ * subscription entry and two error objects with captured stacks. Here a publish is one map entry, and one timer removes
  * all deadlines.
  */
 export function createPublisher(link: PublisherLink, options: { timeoutMs?: number; clock?: Clock } = {}): Publisher {
@@ -49,7 +49,7 @@ export function createPublisher(link: PublisherLink, options: { timeoutMs?: numb
     waiting.delete(key);
     settle(entry, message);
   });
-  const sweep = clock.every(Math.max(10, Math.min(250, defaultTimeoutMs / 4)), () => {
+  const expiry = clock.every(Math.max(10, Math.min(250, defaultTimeoutMs / 4)), () => {
     if (waiting.size === 0) return;
     const now = clock.now();
     for (const [key, entry] of waiting) {
@@ -90,7 +90,7 @@ export function createPublisher(link: PublisherLink, options: { timeoutMs?: numb
     },
     close() {
       closed = true;
-      sweep.cancel();
+      expiry.cancel();
       subscription.unsubscribe();
       this.fail(new PublishError('CLOSED', 'the publisher was closed before the PubAck came'));
     },

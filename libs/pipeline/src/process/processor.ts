@@ -433,7 +433,7 @@ export class Processor<T, D> {
   }
 
   #rememberFailure(delivery: Delivery<T>, decision: DeadLetter): void {
-    // Only what is final whatever the next run would say: a permanent failure may turn out otherwise.
+    // Only what is final for every next run: a permanent failure may turn out otherwise.
     if (this.#unstored.size >= REMEMBERED_FAILURES) {
       const [oldest] = this.#unstored.keys();
       if (oldest !== undefined) this.#unstored.delete(oldest);

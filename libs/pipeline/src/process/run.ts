@@ -27,7 +27,7 @@ export interface BufferedEmit {
  * One call of a handler: a message, or a batch of them. It is also the `Context` the handler gets.
  *
  * - `running`: the handler has not returned.
- * - `aborting`: told to stop; whatever it returns within the grace counts as a failure.
+ * - `aborting`: told to stop; what it returns within the grace counts as a failure.
  * - `hung`: it did not return within the grace. Its messages are settled without it, its slot stays taken.
  * - `ended`: it returned.
  */
@@ -96,7 +96,7 @@ export class Run<T, D> implements Context<D> {
 
   /**
    * The message's identity, what is emitted, and which of equal emits it is. A redelivery that emits the same again is a
-   * duplicate for the stream; one that emits something else is not, whatever its position.
+   * duplicate for the stream; one that emits something else is not, at any position.
    */
   #emitId(message: string, subject: string, body: Uint8Array | string): string {
     const content = hash(

@@ -64,7 +64,7 @@ export class Demand {
   /** Sends the pulls that the load leaves room for; `usable` leaves out sources that are in trouble. */
   request(load: Load, usable: (source: number) => boolean): void {
     this.#askForSlots(load, usable);
-    // Reserves are for when everything else is taken, so they are asked for whatever is held.
+    // Reserves are for when everything else is taken, so they are asked for however much is held.
     if (this.#bucket !== undefined) return;
     for (const [source, free] of load.reserved.entries()) {
       const puller = this.#pullers[source];

@@ -98,7 +98,7 @@ export class Puller {
 
   /**
    * Moves to a fresh inbox after a stall. The old one stays open until its pulls have expired: the server may still
-   * answer them, and a message nobody listens for is gone until ack_wait.
+   * answer them, and a message without a listener is gone until ack_wait.
    */
   renew(): void {
     const old = this.#subscription;

@@ -39,7 +39,7 @@ export function connectionRows(row: Row): void {
         expect(running.health()).toMatchObject({ ok: false, reason: 'not connected to NATS' });
         working.open();
         await expect.poll(() => running.snapshot().heldSettlements).toBe(3);
-        await place.mend();
+        await place.restore();
         await expect.poll(() => place.left()).toBe(0);
         expect(calls).toBe(3);
         expect(events.of('connection.restored')).toMatchObject([{ connections: 2, resent: 3 }]);
@@ -58,7 +58,7 @@ export function connectionRows(row: Row): void {
       for (let round = 1; round <= 3; round++) {
         await place.cut();
         await expect.poll(() => running.state).toBe('disconnected');
-        await place.mend();
+        await place.restore();
         await expect.poll(() => running.state).toBe('running');
         await place.send({ n: round });
         await expect.poll(() => seen.length).toBe(round);
@@ -81,14 +81,14 @@ export function connectionRows(row: Row): void {
         },
       });
       await expect.poll(() => calls).toBe(1);
-      // Half-open: the ack is written, nothing fails, and nobody receives it.
+      // Half-open: the ack is written, nothing fails, and the server never receives it.
       place.partition(true);
       working.open();
       await expect.poll(() => running.snapshot().unconfirmedAcks).toBe(1);
       await place.cut();
       await expect.poll(() => running.state).toBe('disconnected');
       place.partition(false);
-      await place.mend();
+      await place.restore();
       await expect.poll(() => place.left()).toBe(0);
       expect(calls).toBe(1);
       await expect.poll(() => running.snapshot().unconfirmedAcks).toBe(0);
@@ -112,7 +112,7 @@ export function connectionRows(row: Row): void {
       await expect.poll(() => running.state).toBe('disconnected');
       working.open();
       await expect.poll(() => running.snapshot().heldSettlements).toBe(1);
-      await place.mend();
+      await place.restore();
       await expect.poll(() => place.left()).toBe(0);
       expect(attempts).toEqual([1, 2]);
     });
@@ -138,7 +138,7 @@ export function connectionRows(row: Row): void {
         await expect.poll(() => running.state).toBe('disconnected');
         working.open();
         await expect.poll(() => events.of('emit.failed').length).toBe(1);
-        await place.mend();
+        await place.restore();
         await expect.poll(() => place.left()).toBe(0);
         expect((await place.emitted()).map(({ body }) => body)).toEqual(['{"attempt":2}']);
       },
@@ -147,7 +147,7 @@ export function connectionRows(row: Row): void {
 
   describe('the server falls silent', () => {
     row(
-      'two missed beats: a fresh inbox and a new pull; the second time the state says so',
+      'two missed heartbeats: a fresh inbox and a new pull; the second time the state says so',
       async ({ place, start, expect }) => {
         const events = recordEvents();
         const seen: number[] = [];

@@ -27,38 +27,43 @@ export function duplicateRows(row: Row): void {
       expect(events.of('message.settled').map(({ as }) => as)).toEqual(['ack', 'duplicate']);
     });
 
-    row('of work in progress is sent away and comes back to find it done', async ({ place, start, expect }) => {
-      const events = recordEvents();
-      const working = gate();
-      const inner = memoryIdempotencyStore();
-      const store: IdempotencyStore = {
-        ...inner,
-        begin: async (key, claimMs) => {
-          const claim = await inner.begin(key, claimMs);
-          return claim.state === 'busy' ? { ...claim, retryAfterMs: 30 } : claim;
-        },
-      };
-      let calls = 0;
-      await place.send({ n: 1 }, { n: 1 });
-      await start(
-        {
-          ...base(place),
-          idempotency: { key: ({ data }) => `job-${data.n}`, store },
-          handle: async () => {
-            calls++;
-            await working.opened;
+    row(
+      'of work in progress is nacked with a delay and comes back to find it done',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        const working = gate();
+        const inner = memoryIdempotencyStore();
+        const store: IdempotencyStore = {
+          ...inner,
+          begin: async (key, claimMs) => {
+            const claim = await inner.begin(key, claimMs);
+            return claim.state === 'busy' ? { ...claim, retryAfterMs: 30 } : claim;
           },
-        },
-        events.observe,
-      );
-      // More often than maxAttempts: waiting for its twin must not make a poison of it.
-      await expect.poll(() => events.of('message.settled').filter(({ as }) => as === 'busy').length).toBeGreaterThan(3);
-      working.open();
-      await expect.poll(() => place.left()).toBe(0);
-      expect(calls).toBe(1);
-      expect(await place.deadLetters()).toEqual([]);
-      expect(events.of('message.settled').at(-1)?.as).toBe('duplicate');
-    });
+        };
+        let calls = 0;
+        await place.send({ n: 1 }, { n: 1 });
+        await start(
+          {
+            ...base(place),
+            idempotency: { key: ({ data }) => `job-${data.n}`, store },
+            handle: async () => {
+              calls++;
+              await working.opened;
+            },
+          },
+          events.observe,
+        );
+        // More often than maxAttempts: waiting for its twin must not make a poison of it.
+        await expect
+          .poll(() => events.of('message.settled').filter(({ as }) => as === 'busy').length)
+          .toBeGreaterThan(3);
+        working.open();
+        await expect.poll(() => place.left()).toBe(0);
+        expect(calls).toBe(1);
+        expect(await place.deadLetters()).toEqual([]);
+        expect(events.of('message.settled').at(-1)?.as).toBe('duplicate');
+      },
+    );
 
     row('a failed attempt does not look like one', async ({ place, start, expect }) => {
       let calls = 0;

@@ -201,7 +201,7 @@ export function handlerRows(row: Row): void {
       await expect.poll(() => running.snapshot().heldSettlements).toBe(1);
       await place.makeStreamAgain();
       await place.send({ n: 100 });
-      await place.mend();
+      await place.restore();
       await expect.poll(() => events.of('connection.restored').length).toBe(1);
       expect(events.of('connection.restored')[0]?.resent).toBe(0);
       await expect.poll(() => place.left()).toBe(0);
@@ -405,7 +405,7 @@ export function handlerRows(row: Row): void {
 
   describe('the dead letter cannot be stored', () => {
     row(
-      'the message is sent away to come again and is never acknowledged before the record is stored',
+      'the message is nacked with a delay and is never acknowledged before the record is stored',
       async ({ place, start, expect }) => {
         const events = recordEvents();
         await place.send({ n: 1 });
@@ -577,7 +577,7 @@ export function handlerRows(row: Row): void {
     );
 
     row(
-      'one that never returns stays counted as a zombie and keeps its slot until it does',
+      'one that never returns stays counted as hung and keeps its slot until it does',
       async ({ place, start, expect }) => {
         const stuck = gate();
         const events = recordEvents();
@@ -601,7 +601,7 @@ export function handlerRows(row: Row): void {
     );
 
     row(
-      'when every slot is a zombie `done` rejects, so that the process is restarted',
+      'when every slot holds a hung handler `done` rejects, so that the process is restarted',
       async ({ place, start, expect }) => {
         const never = gate();
         await place.send({ n: 1 }, { n: 2 });

@@ -16,7 +16,7 @@ const throwing = (name: string, ...over: readonly string[]): Error => {
   return error;
 };
 
-/** Whatever is wrong with one message is that message's alone: it ends in the dead letters and the next one is handled. */
+/** A fault of one message is that message's alone: it ends in the dead letters and the next one is handled. */
 export function isolationRows(row: Row): void {
   describe('a message whose headers the client cannot parse', () => {
     for (const line of ['Bad Name: x', 'Na\u00efve: x']) {

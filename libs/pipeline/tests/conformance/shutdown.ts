@@ -135,7 +135,7 @@ export function shutdownRows(row: Row): void {
       working.open();
       expect(await drained).toEqual({ settled: 0, released: 0, abandoned: 2 });
       expect(running.state).toBe('stopped');
-      await place.mend();
+      await place.restore();
     });
   });
 

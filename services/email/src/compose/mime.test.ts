@@ -21,7 +21,7 @@ const input = (variables: MailInput['variables'], more: Partial<MailInput> = {})
 const normal = (text: string | undefined): string => (text ?? '').replaceAll('\r\n', '\n').trimEnd();
 
 describe('a mail on the wire', () => {
-  test('reads as the template was rendered, whatever its values are', async () => {
+  test('reads as the template was rendered, for any values', async () => {
     const anything = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 }).filter((text) => /[!-~]/.test(text));
     await fc.assert(
       fc.asyncProperty(anything, anything, async (title, message) => {

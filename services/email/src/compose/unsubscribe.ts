@@ -6,7 +6,7 @@ export interface UnsubscribeSettings {
   readonly address?: string;
   /** An https URL with `{token}` in it; a POST to it unsubscribes with one click (RFC 8058). */
   readonly url?: string;
-  /** Signs the token, so that nobody can unsubscribe anybody else. */
+  /** Signs the token, so that no recipient can unsubscribe another. */
   readonly secret?: string;
 }
 

@@ -2,7 +2,7 @@ import type { SendEmail } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import type { Message } from '@sluice/pipeline';
 
-/** Whether somebody asked to cancel a mail's job. */
+/** Whether a client asked to cancel a mail's job. */
 export interface Cancellation {
   has(message: Message<SendEmail>): Promise<boolean>;
 }
@@ -16,7 +16,7 @@ export interface CancellationSettings {
 
 /**
  * Asks the job itself, but only where there was time for a second thought: a message that waited in the queue, or one
- * that comes again. A mail that is taken up within seconds of its acceptance is sent: its job ends as succeeded although somebody asked to cancel it.
+ * that comes again. A mail that is taken up within seconds of its acceptance is sent: its job ends as succeeded although its client asked to cancel it.
  */
 export function createCancellation({
   jobs,

@@ -59,16 +59,16 @@ export async function sendWithFailover(
 
   let dispatched = await send();
   if (dispatched.kind !== 'unavailable') return ended(dispatched);
-  const giveUp = AbortSignal.any([context.signal, stopping, AbortSignal.timeout(holdMs)]);
+  const stopWaiting = AbortSignal.any([context.signal, stopping, AbortSignal.timeout(holdMs)]);
   const breakers = dispatcher.states.map(({ provider, state }) => `${provider} ${state}`).join(', ');
   lifecycle(jobId, { ...where, event: 'held', detail: breakers });
   metrics.held(1);
   try {
-    for (let pauseMs = 100; dispatched.kind === 'unavailable' && !giveUp.aborted;) {
-      await pause(pauseMs, giveUp);
+    for (let pauseMs = 100; dispatched.kind === 'unavailable' && !stopWaiting.aborted;) {
+      await pause(pauseMs, stopWaiting);
       pauseMs = Math.min(pauseMs * 2, 5_000);
-      await dispatcher.whenAvailable(giveUp);
-      if (giveUp.aborted) break;
+      await dispatcher.whenAvailable(stopWaiting);
+      if (stopWaiting.aborted) break;
       if (await cancelled.has(message)) return ended(dispatched, true);
       dispatched = await send();
     }

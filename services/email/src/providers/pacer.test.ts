@@ -32,7 +32,7 @@ describe('a provider with a limit per second', () => {
     expect(waits).toEqual([100]);
   });
 
-  test('without one nobody waits', async () => {
+  test('without one no caller waits', async () => {
     const { pace, waits } = stopped(undefined);
     await Promise.all([pace(signal), pace(signal)]);
     expect(waits).toEqual([]);

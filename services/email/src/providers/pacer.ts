@@ -15,7 +15,7 @@ const realClock: PacerClock = {
 };
 
 /**
- * Spaces calls evenly: a provider that takes 50 a second gets one every 20 ms, never 50 at once. Without a limit nobody
+ * Spaces calls evenly: a provider that takes 50 a second gets one every 20 ms, never 50 at once. Without a limit no caller
  * waits.
  */
 export function createPacer(perSecond: number | undefined, clock: PacerClock = realClock): Pacer {

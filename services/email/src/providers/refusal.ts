@@ -36,7 +36,7 @@ const MAILBOX_WORDS = new RegExp(
   'i',
 );
 
-/** Reads a 5xx reply, whatever command it answers. */
+/** Reads a 5xx reply to any command. */
 export function refusalOf(text: string): RefusalOf {
   // Postfix names the table in which it looked for the user.
   const reply = text.replace(/ in (?:relay|local|virtual \w+) recipient table/i, '');
@@ -46,7 +46,7 @@ export function refusalOf(text: string): RefusalOf {
     /^5\d\d[ -]#?(5\.\d{1,3}\.\d{1,3})\b/.exec(reply)?.[1] ?? /#(5\.\d{1,3}\.\d{1,3})\b/.exec(reply)?.[1];
   if (enhanced !== undefined) {
     if (SIZE.test(enhanced)) return 'size';
-    // Some relays write 5.1.1 in front of whatever they refuse.
+    // Some relays write 5.1.1 in front of every refusal.
     if (NO_MAILBOX.has(enhanced)) return CLIENT_WORDS.test(reply) && !MAILBOX_WORDS.test(reply) ? 'client' : 'mailbox';
     if (RECIPIENT.test(enhanced)) return 'recipient';
     if (GENERIC.test(enhanced) && MAILBOX_WORDS.test(reply) && !CLIENT_WORDS.test(reply)) return 'recipient';

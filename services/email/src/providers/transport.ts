@@ -55,7 +55,7 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
       secure: provider.implicitTls,
       requireTLS: provider.requireTls,
       // Plain text is allowed only where the settings say so, and then the upgrade is left alone: a catcher's
-      // certificate of its own making would fail the check, and an unchecked upgrade protects from nobody.
+      // certificate of its own making would fail the check, and an unchecked upgrade protects from no attacker.
       ignoreTLS: !provider.implicitTls && !provider.requireTls,
       tls: { minVersion: 'TLSv1.2', ...(settings.ca === undefined ? {} : { ca: settings.ca }) },
       name: settings.clientName,

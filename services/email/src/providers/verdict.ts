@@ -43,7 +43,7 @@ export function faultOf(verdict: Verdict): Fault | undefined {
 }
 
 /**
- * Reads the failure of an attempt. A reply is an answer, whatever it says and even if the session ends with it; without
+ * Reads the failure of an attempt. Any reply is an answer, even if the session ends with it; without
  * one the end of the mail decides (RFC 5321 4.2.5; RFC 1047 describes the duplicates that follow from guessing).
  */
 export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict {
@@ -103,7 +103,7 @@ function rejectionOf(reply: string, seen: 'recipient' | 'content'): Verdict {
   }
 }
 
-/** Words and codes that are true of the client whatever it sends: no relaying, no login, listed, over its limit. */
+/** Words and codes that are true of the client for every mail: no relaying, no login, listed, over its limit. */
 const CLIENT_ALONE =
   /^5(?:2[13]|3[0458])|\brelay|authenticat|\blog ?in\b|\bclient host|\bb(?:lack|lock) ?list|\brbl\b|\bsending limit|\b5\.4\.5\b|\ballowed rcpthosts|\bhelo\b|\behlo\b|\breverse dns|\bptr\b/i;
 

@@ -25,7 +25,7 @@ const link = z
   .transform((url) => new URL(url).href);
 
 /**
- * The variables of each template. A key nobody knows is dropped. Names ending in `Url` and `link` may stand in a link of
+ * The variables of each template. An unknown key is dropped. Names ending in `Url` and `link` may stand in a link of
  * the template; a test holds every template to the schema.
  */
 export const variables = {

@@ -5,7 +5,7 @@ const LINE_CHARS = 75;
 const SOFT_BREAK = '=\r\n';
 
 /**
- * A piece of quoted-printable text. Each ends in a soft line break, which a reader drops: whatever is put behind it
+ * A piece of quoted-printable text. Each ends in a soft line break, which a reader drops: what is put behind it
  * starts a line of its own, so pieces encoded at different times can be joined without counting columns again.
  */
 export function quotedPrintable(text: string): string {

@@ -103,7 +103,7 @@ describe('a template', () => {
     expect(refuse).not.toThrow(/secret/);
   });
 
-  test('has the same tags whatever its values say', () => {
+  test('has the same tags for any values', () => {
     const shapeOf = (html: string): string[] =>
       html.match(/<\/?[a-z!][^>]*>/gi)?.map((tag) => tag.replace(/"[^"]*"/g, '""')) ?? [];
     const link = 'https://a.example/';

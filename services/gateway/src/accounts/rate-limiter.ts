@@ -23,7 +23,7 @@ export interface RateVerdict {
 interface Lease {
   readonly window: number;
   tokens: number;
-  /** What nobody had leased when we last looked. */
+  /** What no replica had leased when the counter was last read. */
   unleased: number;
   asking: Promise<void> | undefined;
 }
@@ -74,7 +74,7 @@ export class RateLimiter {
     const key = `${policy.name}.${who}`;
     let lease = this.#leases.get(key);
     if (lease === undefined || lease.window !== window) {
-      // Callers nobody has heard of for a while; whoever comes back starts in a fresh window anyway.
+      // Callers that sent nothing for a while; one that comes back starts in a fresh window anyway.
       if (this.#leases.size >= MAX_TRACKED) this.#leases.clear();
       lease = { window, tokens: 0, unleased: policy.limit, asking: undefined };
       this.#leases.set(key, lease);

@@ -29,7 +29,7 @@ describe('a lane', () => {
 
   // How fast an idle lane drains says how little there was to do, and still counts for some seconds after: thirty
   // pictures that came upon one were refused for a minute, with nothing in the way.
-  test('that was idle takes a burst, whatever its rate of the last seconds was', () => {
+  test('that was idle takes a burst, even after seconds of a low rate', () => {
     const backpressure = new BackpressureLimiter(settings);
     look(backpressure, 1, 1, 0.4);
     look(backpressure, 6, 0, 0.1);
@@ -38,7 +38,7 @@ describe('a lane', () => {
     expect(look(backpressure, 5, 30, 0.1)).toBe(true);
   });
 
-  test('is closed by its backlog at once, whatever the rate', () => {
+  test('is closed by its backlog at once, at any rate', () => {
     const backpressure = new BackpressureLimiter(settings);
     expect(look(backpressure, 1, 1_000, 1_000)).toBe(false);
     expect(look(backpressure, 1, 800, 1_000)).toBe(false);

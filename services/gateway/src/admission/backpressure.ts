@@ -70,7 +70,7 @@ export class BackpressureLimiter {
     if (this.#storageUsed >= STORAGE_CLOSES_AT) this.#storageFull = true;
     else if (this.#storageUsed < STORAGE_OPENS_AT) this.#storageFull = false;
     const stream = (name: StreamName) => state.streams.find((each) => each.name === name);
-    // Accepted and not yet put into their lanes: they count for every lane, as nobody knows which.
+    // Accepted and not yet put into their lanes: they count for every lane, as theirs is not known yet.
     const undispatched = stream('JOBS')?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0;
     for (const lane of lanes) {
       const found = stream(lane);

@@ -22,7 +22,7 @@ export interface BodyLease {
 
 /**
  * Bytes of request bodies that a process holds at once, over HTTP and RPC. Beyond it a request is refused instead of
- * read: memory is what many unfinished bodies use up first, and a process that is out of it answers nobody.
+ * read: memory is what many unfinished bodies use up first, and a process that is out of it answers no request.
  *
  * With `fair`, an account may hold no more than what is still free, so one account alone gets half, two get a third each,
  * and there is always room for the next account.

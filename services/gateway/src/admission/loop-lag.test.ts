@@ -30,7 +30,7 @@ test('a process that is blocked time and again notices', async () => {
   try {
     while (!lag.isHigh()) {
       const until = performance.now() + 200;
-      while (performance.now() < until); // somebody blocks the loop
+      while (performance.now() < until); // blocks the loop
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   } finally {

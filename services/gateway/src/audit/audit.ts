@@ -14,7 +14,7 @@ export interface AuditEntry {
 }
 
 /**
- * Writes down what is about to be done, in a stream that nobody can delete from or purge. Resolves once it is stored:
+ * Writes down what is about to be done, in a stream that no user can delete from or purge. Resolves once it is stored:
  * what cannot be written down is not done.
  *
  * @throws {PublishError}

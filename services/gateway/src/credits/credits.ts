@@ -23,7 +23,7 @@ export const defaultCredits: CreditSettings = {
 export const creditsOff: CreditSettings = { ...defaultCredits, prices: pricesFrom(() => 0) };
 
 /**
- * What was found about a charge. `unverifiable`: its job is gone from JOBS or never was, and nobody can tell which any
+ * What was found about a charge. `unverifiable`: its job is gone from JOBS or never was, and it cannot be known which any
  * more; the charge stands.
  */
 export type ChargeFinding = 'not-a-charge' | 'young' | 'claimed' | 'reversed' | 'unverifiable';
@@ -116,7 +116,7 @@ export function openCredits(
         await ledger.appendStep(account, { kind: REFUND, amount: price, jobId, step: 'refund', note });
       } else if (job.state === JobState.SUCCEEDED) {
         // The charge was refunded when the first run failed. A run that an operator started again is charged at its end,
-        // whatever is left: the work is done.
+        // even below a balance of 0: the work is done.
         await ledger.appendStep(account, { kind: CHARGE, amount: -price, jobId, run, step: `run-${run}` });
       }
     },

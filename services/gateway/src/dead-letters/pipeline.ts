@@ -9,7 +9,7 @@ import type { CompletionDeps } from '../jobs/results.ts';
 /** Why work was given up, as the job tells its owner. */
 const failures: Readonly<Record<string, { readonly code: string; readonly detail: string }>> = {
   exhausted: { code: 'attempts_exhausted', detail: 'The work failed on every attempt and was given up.' },
-  permanent: { code: 'permanent_failure', detail: 'The work failed in a way that no repeat can mend.' },
+  permanent: { code: 'permanent_failure', detail: 'The work failed in a way that no repeat can fix.' },
   rejected: { code: 'rejected', detail: 'The work was refused.' },
   decode: { code: 'unreadable_message', detail: 'A message of this job could not be read.' },
   crashLoop: { code: 'worker_crashed', detail: 'The work was started and lost too often.' },
@@ -17,7 +17,7 @@ const failures: Readonly<Record<string, { readonly code: string; readonly detail
 };
 
 /**
- * Settles the job of every dead letter as failed: whatever pipeline gave up, its job ends. Dead letters that belong to
+ * Completes the job of every dead letter as failed, for every pipeline. Dead letters that belong to
  * no job stay what they are, a matter for an operator.
  */
 export const deadLetters = definePipeline<Uint8Array, CompletionDeps>({

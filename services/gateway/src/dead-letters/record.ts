@@ -133,5 +133,5 @@ function shortened(value: JsonValue): JsonValue {
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, shortened(entry)]));
 }
 
-/** Whom a mail was for is not an operator's business; that it was for somebody of a domain can be. */
+/** Whom a mail was for is not an operator's business; that it was for an address of a domain can be. */
 const masked = (text: string): string => text.replace(/[^\s@<>"',;:()]+@([\w.-]+\.\w+)/g, '***@$1');

@@ -16,7 +16,7 @@ export interface Caller {
   readonly headers: HeaderTarget;
 }
 
-/** What the gate found out, before the call's span begins. */
+/** What the access check found out, before the call's span begins. */
 interface Admitted {
   readonly account: Account;
   readonly said: Headers;
@@ -25,7 +25,7 @@ interface Admitted {
 const admittedKey = createContextKey<Admitted | undefined>(undefined, { description: 'admitted' });
 const callerKey = createContextKey<Caller | undefined>(undefined, { description: 'caller' });
 
-/** The caller of a call that the gate has admitted. */
+/** The caller of a call that the access check has admitted. */
 export function callerOf(context: HandlerContext): Caller {
   const caller = context.values.get(callerKey);
   if (caller === undefined) throw new Error(`${context.service.typeName} is served without a rule of access`);
@@ -80,7 +80,7 @@ export function requestGate(
 }
 
 /**
- * Puts every admitted call into a server span, and turns whatever is thrown into one of the standard errors.
+ * Puts every admitted call into a server span, and turns what is thrown into one of the standard errors.
  */
 export function callSpan(log: Logger): Interceptor {
   return (next) => async (request) => {

@@ -7,7 +7,7 @@ import type { GatewayError, ErrorCode } from '../errors.ts';
 /**
  * Every problem as a gRPC status. The type makes this complete: a new problem does not compile without one.
  *
- * What a repeat of the same call can mend is `Unavailable`, `Aborted` or `ResourceExhausted`, because client libraries
+ * What a repeat of the same call can fix is `Unavailable`, `Aborted` or `ResourceExhausted`, because client libraries
  * retry by these; what it cannot is any other.
  */
 export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {

@@ -130,11 +130,11 @@ function closeWhenIdle(session: ServerHttp2Session, idleMs: number): () => void 
 
 /**
  * Serves the same calls on the HTTP port: Connect and gRPC-web speak HTTP/1.1, so a browser or curl needs no other port.
- * The calls' own gate checks the key, not the route, because its errors have the shape of the protocol.
+ * The calls' own access check reads the key, not the route, because its errors have the shape of the protocol.
  */
 export async function mountRpc(app: App, rpc: Rpc): Promise<void> {
   await app.register(async (scope) => {
-    // The handler reads the bytes itself, whatever their type.
+    // The handler reads the bytes itself, of any type.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
     for (const handler of rpc.handlers) {

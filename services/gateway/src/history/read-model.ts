@@ -154,7 +154,7 @@ export function openReadModel(path: string): ReadModel {
       if (progress !== undefined) {
         putProgress.run(data.messageId, data.appId, sequence, progress.state, progress.attempt, progress.atMs);
       }
-      // What our own services say of a job is its progress. Nobody asks which of their messages are incomplete.
+      // What our own services say of a job is its progress. Which of their messages are incomplete is never asked.
       if (own.has(data.appId)) continue;
       const key = `${data.appId}.${data.messageId}`;
       const found = messages.get(key);

@@ -30,7 +30,7 @@ export function useAccess(app: App, access: AccessSettings): void {
     const { scope } = request.routeOptions.config;
     // There is nothing behind an address that no route has.
     if (scope === 'public' || request.is404) return;
-    // A route that forgot to say who may use it is for nobody.
+    // A route without a scope admits no caller.
     if (scope === undefined) throw new GatewayError('forbidden', 'No key may use this.');
     request.account = admitAccount(access.keys, request.headers.authorization, scope, reply);
   };

@@ -40,7 +40,7 @@ export async function answerAccepted(
 }
 
 /**
- * The job once it has ended, or as it stands when the time is up, the client has gone or the process stops. Whatever goes
+ * The job once it has ended, or as it stands when the time is up, the client has gone or the process stops. What goes
  * wrong here, the job is accepted, and that is what the client must hear.
  *
  * @param response whose closing tells that the client has gone. Its request is of no use for that: read to its end, as the
@@ -52,9 +52,9 @@ async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, response: N
     if (stored.final) ended.resolve();
   });
   const timer = setTimeout(ended.resolve, timeoutMs);
-  const giveUp = (): void => ended.resolve();
-  response.once('close', giveUp);
-  deps.closing.addEventListener('abort', giveUp, { once: true });
+  const stopWaiting = (): void => ended.resolve();
+  response.once('close', stopWaiting);
+  deps.closing.addEventListener('abort', stopWaiting, { once: true });
   try {
     await Promise.race([listening.heard.catch(() => undefined), ended.promise]);
     // It may have ended before the listener was there.
@@ -66,7 +66,7 @@ async function jobAtEnd(deps: WaitDeps, job: Job, timeoutMs: number, response: N
   } finally {
     clearTimeout(timer);
     listening.stop();
-    response.removeListener('close', giveUp);
-    deps.closing.removeEventListener('abort', giveUp);
+    response.removeListener('close', stopWaiting);
+    deps.closing.removeEventListener('abort', stopWaiting);
   }
 }

@@ -75,7 +75,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
     return new GatewayError('method_not_allowed', `${path} takes ${methods.join(', ')}, and not ${request.method}.`);
   };
   app.setErrorHandler((error, request, reply) =>
-    // What is wrong with a body matters to nobody where there is nothing to send it to.
+    // What is wrong with a body does not matter where no route takes it.
     sendProblem(
       reply,
       request,
@@ -261,7 +261,7 @@ function useSnakeCase(app: App): void {
   });
 }
 
-/** Codes of Fastify's own errors, as ours. Everything else with a 4xx status is a request that makes no sense. */
+/** Codes of Fastify's own errors, as ours. Everything else with a 4xx status is a malformed request. */
 const fastifyCodes: Readonly<Record<number, ErrorCode>> = {
   404: 'not_found',
   408: 'request_timeout',
@@ -270,7 +270,7 @@ const fastifyCodes: Readonly<Record<number, ErrorCode>> = {
   431: 'headers_too_large',
 };
 
-/** The one place where whatever was thrown becomes what the client is told. */
+/** The one place where an error becomes an answer. */
 export function toGatewayError(error: unknown, request?: FastifyRequest): GatewayError {
   if (error instanceof GatewayError) return error;
   const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
@@ -307,7 +307,7 @@ export function toGatewayError(error: unknown, request?: FastifyRequest): Gatewa
       return new GatewayError('payload_too_large', `The body is too large.${limit}`);
     }
     // Fastify's own texts speak of the request alone.
-    const detail = code?.startsWith('FST_') === true ? (error as Error).message : 'The request makes no sense.';
+    const detail = code?.startsWith('FST_') === true ? (error as Error).message : 'The request is malformed.';
     return new GatewayError(fastifyCodes[statusCode] ?? 'invalid_request', detail, { cause: error });
   }
   if ((error as { code?: unknown }).code === 'ECONNRESET') {
@@ -316,7 +316,7 @@ export function toGatewayError(error: unknown, request?: FastifyRequest): Gatewa
   return new GatewayError('internal', 'An unexpected error. Its trace id finds it in our logs.', { cause: error });
 }
 
-/** Answers with a problem, and logs what is ours to mend. */
+/** Answers with a problem, and logs the faults of the system. */
 export async function sendProblem(
   reply: FastifyReply,
   request: FastifyRequest,

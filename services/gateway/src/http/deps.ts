@@ -13,7 +13,7 @@ import type { LiveJobs } from '../jobs/timeline/live.ts';
 export interface RouteDeps {
   readonly bus: Bus;
   readonly jobs: JobLog;
-  /** What `acceptJob` needs for a job that somebody asked for. */
+  /** What `acceptJob` needs for a job that a client asked for. */
   readonly accept: AcceptDeps;
   readonly store: ObjectStore;
   readonly live: LiveJobs;

@@ -3,7 +3,7 @@ import { problems } from './problem.ts';
 
 /** What whoever meets a problem can do about it. The type makes this complete. */
 const advice: Readonly<Record<ErrorCode, string>> = {
-  invalid_request: 'Mend what `errors` points at. The same request will be refused again.',
+  invalid_request: 'Fix what `errors` points at. The same request will be refused again.',
   unauthenticated: 'Send a live key: `Authorization: Bearer <key>`. A revoked key is refused within moments.',
   insufficient_credits: 'Add credits to the account. Nothing was accepted or charged.',
   forbidden: 'Use a key that has the scope which `detail` names, or that speaks for this app_id.',

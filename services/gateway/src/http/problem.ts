@@ -8,7 +8,7 @@ export const problems = {
   unauthenticated: { status: 401, title: 'A valid API key is needed' },
   insufficient_credits: { status: 402, title: 'The credits are used up' },
   forbidden: { status: 403, title: 'The API key may not do this' },
-  not_found: { status: 404, title: 'There is no such thing' },
+  not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'The address takes other methods' },
   request_timeout: { status: 408, title: 'The request took too long to arrive' },
   request_in_progress: { status: 409, title: 'A request with this Idempotency-Key is still being answered' },

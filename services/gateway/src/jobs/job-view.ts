@@ -33,7 +33,7 @@ export const JobViewSchema = Type.Object(
     updatedAt: DateTime,
     cancelRequested: Type.Optional(
       Type.Boolean({
-        description: 'True once somebody asked to cancel it. It ends as `cancelled` only if nothing was done by then.',
+        description: 'True once a client asked to cancel it. It ends as `cancelled` only if nothing was done by then.',
       }),
     ),
     traceId: Type.String(),
@@ -92,7 +92,7 @@ export function progressOf(
     case 'retry_scheduled':
       return { state: 'queued', attempt: event.attempt, atMs };
     default:
-      // Whatever else a worker says (an attempt, a mail that is held), the job is in its hands.
+      // For all else a worker says (an attempt, a mail that is held), the job is running.
       return { state: 'running', attempt: event.attempt, atMs };
   }
 }

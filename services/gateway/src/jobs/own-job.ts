@@ -5,7 +5,7 @@ import { progressOf, type Progress } from './job-view.ts';
 import { GatewayError } from '../errors.ts';
 
 /**
- * A job of the account. Somebody else's is as absent as one that never was.
+ * A job of the account. That of another account is as absent as one that never was.
  *
  * @throws {GatewayError} `not_found`.
  */

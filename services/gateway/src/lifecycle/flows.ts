@@ -3,12 +3,12 @@ import { GatewayError } from '../errors.ts';
 
 /** What an app says its messages go through, in order. */
 export interface Flow {
-  /** The account that spoke for the app first; nobody else speaks for it or reads it. */
+  /** The account that spoke for the app first; no other speaks for it or reads it. */
   readonly account: string;
   readonly events: readonly string[];
   /** How long after the first event all of them should have been seen. */
   readonly withinMs: number;
-  /** When the account last spoke for the app, to the day: an entry that nobody uses makes room for another. */
+  /** When the account last spoke for the app, to the day: an unused entry makes room for another. */
   readonly usedMs?: number;
 }
 
@@ -80,7 +80,7 @@ export async function openFlowStore(
     if (flow.account !== account) throw new GatewayError('forbidden', 'This app_id is spoken for by another account.');
   };
 
-  /** Writes a flow unless somebody else wrote since the revision; 0 for an app nobody has spoken for. */
+  /** Writes a flow unless another writer was first since the revision; 0 for an app without an owner. */
   const write = async (app: string, flow: Flow, revision: number): Promise<boolean> =>
     (await writeEntry(kv, app, JSON.stringify(flow), revision)) !== undefined;
 

@@ -10,7 +10,7 @@ export interface Dimensions {
 
 /**
  * Width and height as the header states them, from the first bytes of the file. Undefined when the header is not within
- * them or makes no sense; the decoder has limits of its own and judges that file.
+ * them or is malformed; the decoder has limits of its own and judges that file.
  */
 export function dimensions(type: ImageMediaType, head: Buffer): Dimensions | undefined {
   try {

@@ -31,7 +31,7 @@ export function webhookSecrets(kv: KV, now: () => number = Date.now): WebhookSec
   const live = (all: readonly WebhookSecret[]): readonly WebhookSecret[] =>
     all.filter(({ expiresAt }) => expiresAt === undefined || Date.parse(expiresAt) > now());
 
-  /** Writes what `change` makes of the entry; undefined leaves it. Somebody else's write in between starts it over. */
+  /** Writes what `change` makes of the entry; undefined leaves it. A concurrent write in between starts it over. */
   async function write(
     account: string,
     change: (before: readonly WebhookSecret[]) => readonly WebhookSecret[] | undefined,

@@ -17,7 +17,7 @@ export interface WebhookSettings {
   readonly firstRetryMs: number;
   /** The longest time between two calls, also when the receiver asks for more. */
   readonly maxRetryMs: number;
-  /** How old a webhook is when a call that fails is its last. It has had a second one whatever its age. */
+  /** How old a webhook is when a call that fails is its last. It has had a second one at any age. */
   readonly giveUpAfterMs: number;
 }
 
@@ -38,7 +38,7 @@ export interface WebhookDeps {
   readonly report: (job: Job, event: DeliveryEvent, detail: string) => void;
 }
 
-// Whatever a receiver says besides its status is dropped, and one that says more than this is hung up on.
+// What a receiver says besides its status is dropped, and one that says more than this is hung up on.
 const ANSWER_BYTES = 16 * 1024;
 const DRAIN_MARGIN_MS = 5_000;
 
@@ -81,12 +81,12 @@ async function deliver(
 ): Promise<Outcome | void> {
   const { limiter, report } = context.deps;
   const url = new URL(job.callbackUrl);
-  const giveUp = (reason: string): Outcome => {
+  const deadLetter = (reason: string): Outcome => {
     report(job, 'webhook_failed', reason);
     return { kind: 'deadLetter', reason };
   };
   const refusal = refusalOf(url, settings.targets);
-  if (refusal !== undefined) return giveUp(`the callback URL ${refusal}`);
+  if (refusal !== undefined) return deadLetter(`the callback URL ${refusal}`);
 
   const first = attempt === 1 || ageMs < settings.firstRetryMs;
   const release = await limiter.acquire({ account: job.account, host: url.host, retry: !first });
@@ -107,7 +107,7 @@ async function deliver(
     report(job, 'webhook_failed', answer.detail);
     return { kind: 'skip', reason: answer.detail };
   }
-  if (answer.kind === 'refused' || (attempt > 1 && ageMs > settings.giveUpAfterMs)) return giveUp(answer.detail);
+  if (answer.kind === 'refused' || (attempt > 1 && ageMs > settings.giveUpAfterMs)) return deadLetter(answer.detail);
   report(job, 'webhook_retried', answer.detail);
   const { firstRetryMs, maxRetryMs } = settings;
   const afterMs =

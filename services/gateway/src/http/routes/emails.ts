@@ -42,7 +42,7 @@ const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
 export function emailRoutes(app: App, deps: RouteDeps): void {
   const { accept, keys, backpressure } = deps;
   const config = { scope: 'jobs:write', limited: true } as const;
-  // The priority is in the body: before it is read, only a door that is shut for both can be.
+  // The priority is in the body: before it is read, only both lanes together can be refused.
   const onRequest = async (): Promise<void> => {
     if (!backpressure.isOpen(laneOf('email', true))) backpressure.check(laneOf('email', false));
   };

@@ -61,7 +61,7 @@ const binary = { schema: { type: 'string', format: 'binary' } };
 /** `POST /v1/images`: one image as the body, or several as the parts of a form. */
 export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
   await app.register(async (scope: App) => {
-    // Bodies stay streams here, whatever they call themselves: the bytes decide.
+    // Bodies stay streams here, under any content type: the bytes decide.
     scope.removeAllContentTypeParsers();
     await scope.register(multipart, {
       throwFileSizeLimit: false,
@@ -75,7 +75,7 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
           operationId: 'convertImage',
           summary: 'Images to one PDF',
           description:
-            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Or `application/json` with a `url`, or `urls`: the pictures are fetched from there, over https from public addresses alone. Options travel as query or as fields of the form or of the JSON. Say `priority=express` in the query: a field is read after the door, which is shut while normal work is full.',
+            'One image as the raw body, or `multipart/form-data` with one or more `file` parts: several files make one PDF, a page each, in order. Or `application/json` with a `url`, or `urls`: the pictures are fetched from there, over https from public addresses alone. Options travel as query or as fields of the form or of the JSON. Say `priority=express` in the query: a field is read after the check, which refuses while normal work is full.',
           tags: ['jobs'],
           headers: acceptHeaders,
           querystring: ImageOptionsQuery,
@@ -257,7 +257,7 @@ async function takeParts(request: FastifyRequest, intake: Intake): Promise<Image
   return fields;
 }
 
-/** What the parser of forms says of one that it cannot read: a bare `Error`, which nothing else on this road throws. */
+/** What the parser of forms says of one that it cannot read: a bare `Error`, which nothing else here throws. */
 const isBrokenForm = (error: unknown): error is Error =>
   error instanceof Error && Object.getPrototypeOf(error) === Error.prototype && !('code' in error);
 

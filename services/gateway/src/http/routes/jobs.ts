@@ -98,7 +98,7 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     '/v1/jobs/:id/stream',
     {
       config: { scope: 'jobs:read' },
-      // Asked for its head alone, a stream would be opened and read by nobody until its job has ended.
+      // Asked for its head alone, a stream would be opened and never read until its job has ended.
       exposeHeadRoute: false,
       schema: {
         operationId: 'streamJob',

@@ -11,7 +11,7 @@ const ConsumerStats = Type.Object(
     pending: Type.Integer({ description: 'Waiting to be delivered.' }),
     inFlight: Type.Integer({ description: 'Delivered and not settled, delayed retries included.' }),
     redelivered: Type.Integer({ description: 'Of those, out for the second time or more.' }),
-    pulls: Type.Integer({ description: 'Open requests for work: 0 means that nobody asks.' }),
+    pulls: Type.Integer({ description: 'Open requests for work: 0 means that no worker asks.' }),
     deadLetters: Type.Integer(),
     ratePerSecond: Type.Number({ description: 'Deliveries, over the last seconds.' }),
   },

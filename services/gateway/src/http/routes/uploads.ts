@@ -125,7 +125,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
     },
   );
 
-  /** An upload that is refused is deleted: it will be refused again, and nobody else may name it. */
+  /** An upload that is refused is deleted: it will be refused again, and no other account may name it. */
   const judged = async (key: string): Promise<Awaited<ReturnType<typeof storedSource>>> => {
     try {
       return await storedSource(store, key, limits);

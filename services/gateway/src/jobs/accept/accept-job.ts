@@ -36,7 +36,7 @@ export interface AcceptDeps {
   /** Charged before the job is accepted. */
   readonly credits?: Credits | undefined;
   /**
-   * Counts a mail to somebody, for a job that is new: a repeated request sends no second one. Throws `rate_limited`.
+   * Counts a mail to a recipient, for a job that is new: a repeated request sends no second one. Throws `rate_limited`.
    * Not counted if absent.
    */
   readonly countRecipient?: (address: string) => Promise<void>;
@@ -80,7 +80,7 @@ export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string
  * @throws {GatewayError} `insufficient_credits` when the account cannot pay for it.
  * @throws {GatewayError} `rate_limited` when the recipient gets too many mails.
  * @throws {GatewayError} `overloaded` when the lane of this work is full.
- * @throws {PublishError} when the broker did not confirm. Only then nobody knows whether the job exists: after an
+ * @throws {PublishError} when the broker did not confirm. Only then it is not known whether the job exists: after a
  * `GatewayError` it does not.
  */
 export async function acceptJob(
@@ -116,7 +116,7 @@ export async function acceptJob(
     assertSameRequest(made, newJob.requestHash);
     return { ...made, repeated: true };
   }
-  // Somebody with the same key was faster, or it was this very append and its confirmation was lost.
+  // A concurrent duplicate was faster, or it was this very append and its confirmation was lost.
   if (!record.accepted) {
     release?.();
     if (charge !== 0n && record.job.charge !== charge) {

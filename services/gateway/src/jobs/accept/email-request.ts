@@ -24,7 +24,7 @@ type Context = Pick<NewJob, 'account' | 'trace'>;
 const VARIABLES_MAX_BYTES = 16 * 1024;
 /**
  * Levels of lists and objects. Protobuf refuses to read what is nested over a hundred messages deep, and each level here
- * is two or three of them: deeper variables could be written into a job that nobody could read again.
+ * is two or three of them: deeper variables could be written into a job that could not be read again.
  */
 const VARIABLES_MAX_DEPTH = 16;
 

@@ -11,7 +11,7 @@ export interface Cursor {
 
 export const cursorText = (cursor: Cursor): string => `${cursor.jobs}-${cursor.events}`;
 
-/** Reads a `Last-Event-ID`. What makes no sense is a fresh start: a client may have kept an id of something else. */
+/** Reads a `Last-Event-ID`. What is malformed is a fresh start: a client may have kept an id of something else. */
 export function cursorOf(text: string | undefined): Cursor {
   const found = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? '');
   return found === null ? { jobs: 0, events: 0 } : { jobs: Number(found[1]), events: Number(found[2]) };
@@ -56,7 +56,7 @@ export function jobEventStream(
 
   const readHistory = async (): Promise<void> => {
     const entries = await jobTimeline(deps.bus, jobId);
-    // In stream order per stream, whatever the clock says: a cursor only ever moves forward.
+    // In stream order per stream, not by the clock: a cursor only ever moves forward.
     for (const stored of entries) write(stored);
     const last = entries.findLast((stored) => stored.stream === 'JOBS');
     if (last?.final === true) out.end();
@@ -72,7 +72,7 @@ export function jobEventStream(
 
   // The heartbeat keeps proxies from closing the line, and reads again: a tail may have missed something while the
   // connection to the broker was down.
-  const beat = setInterval(() => {
+  const heartbeat = setInterval(() => {
     if (out.writableEnded) return; // a slow reader has not taken all of it yet
     out.write(': still here\n\n');
     void readHistory().catch(() => out.destroy());
@@ -80,7 +80,7 @@ export function jobEventStream(
   const leave = (): void => void out.end();
   deps.closing.addEventListener('abort', leave, { once: true });
   out.once('close', () => {
-    clearInterval(beat);
+    clearInterval(heartbeat);
     listening.stop();
     deps.closing.removeEventListener('abort', leave);
   });

@@ -7,7 +7,7 @@ type Listener = (stored: StoredEntry) => void;
 
 /**
  * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to whoever waits.
- * A thousand open streams cost the broker two consumers, and nobody waiting costs it none: the tails are opened for the
+ * A thousand open streams cost the broker two consumers, and no open stream costs it none: the tails are opened for the
  * first listener and closed when there has been none for a while.
  */
 export interface LiveJobs {
@@ -23,7 +23,7 @@ export interface Listening {
 }
 
 export interface LiveSettings {
-  /** How long the tails stay open with nobody listening: the next client rarely comes much later. */
+  /** How long the tails stay open without a listener: the next client rarely comes much later. */
   readonly idleMs?: number;
 }
 
@@ -36,7 +36,7 @@ export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettin
   let idle: NodeJS.Timeout | undefined;
 
   const jobOf = (subject: string): string => subject.slice(subject.lastIndexOf('.') + 1);
-  // Most jobs are watched by nobody: their events are not even decoded.
+  // Most jobs have no watcher: their events are not even decoded.
   const wanted = (subject: string): boolean => listeners.has(jobOf(subject));
   const tell = (subject: string, stored: StoredEntry): void => {
     for (const listener of listeners.get(jobOf(subject)) ?? []) listener(stored);

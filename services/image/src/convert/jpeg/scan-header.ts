@@ -2,7 +2,7 @@ import type { JpegFrame } from './jpeg-tables.ts';
 
 /**
  * A scan header (SOS, behind its length) as a PDF reader must see it. Some cameras write zeros for the coefficients of a
- * sequential scan, which has all of them whatever they say: decoders do not look, but verify it they may.
+ * sequential scan, which has all of them in any case: decoders do not look, but verify it they may.
  */
 export function wholeScanHeader(data: Buffer, { progressive }: JpegFrame): Buffer {
   const [count = 0] = data;

@@ -13,7 +13,7 @@ export const idatBlocksValid = 3;
 
 /**
  * The data of a PNG's consecutive IDAT chunks from a reader that stands at the first one's data, in blocks, up to and
- * with the IEND chunk. Whatever follows IEND is never read into the picture. A block is overwritten when
+ * with the IEND chunk. What follows IEND is never read into the picture. A block is overwritten when
  * `idatBlocksValid` more have been asked for.
  *
  * @throws {CorruptImageError} when a checksum is wrong, a chunk is out of place, or the file ends early

@@ -106,7 +106,7 @@ const coloursOf: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 3, 3: 1, 5:
 
 const format = { unsigned: 1, signed: 2, float: 3, undefined: 4 } as const;
 
-/** A form of TIFF that is read right. Whatever is not on this list is refused: it would be drawn wrong, or not at all. */
+/** A form of TIFF that is read right. What is not on this list is refused: it would be drawn wrong, or not at all. */
 function samplesOf(directory: TiffDirectory): TiffSamples {
   const [compression = 1] = directory.values(tiffTag.compression);
   if (!decodedCompressions.has(compression)) {

@@ -2,7 +2,7 @@
 // @generated from file sluice/v1/credits.proto (package sluice.v1, syntax proto3)
 /* eslint-disable */
 
-// Credits: what accounts have left to spend on jobs. One subject per account on the stream CREDITS, which nobody can
+// Credits: what accounts have left to spend on jobs. One subject per account on the stream CREDITS, which no user can
 // delete from: the last entry is the balance, the subject is the statement. An entry that a step of a job asks for is
 // stored in one batch with a marker on a subject of that step, so the step is entered once.
 

@@ -229,7 +229,7 @@ export type Job = Message<"sluice.v1.Job"> & {
   charge: bigint;
 
   /**
-   * Somebody asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
+   * A client asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
    *
    * @generated from field: bool cancel_requested = 20;
    */
@@ -354,7 +354,7 @@ export type JobJson = {
   charge?: string;
 
   /**
-   * Somebody asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
+   * A client asked to cancel it. It ends as cancelled only if its worker says that nothing was done.
    *
    * @generated from field: bool cancel_requested = 20;
    */
