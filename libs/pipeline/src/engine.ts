@@ -17,7 +17,7 @@ import type { ConnectionEvent, NatsPort } from './nats/port.ts';
 import { Prefetch } from './pull/prefetch.ts';
 import { Processor } from './process/processor.ts';
 import type { ProcessorHost } from './process/processor.ts';
-import { Puller } from './pull/puller.ts';
+import { MOST_PER_PULL, Puller } from './pull/puller.ts';
 import type { ResolvedRate, ResolvedSpec } from './config/resolve-spec.ts';
 import type { Run } from './process/run.ts';
 import type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
@@ -56,6 +56,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   #checkedAt = 0;
   #checking = false;
   #resent: Promise<void> = Promise.resolve();
+  readonly #started: readonly LiveConsumer[];
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
   readonly #processor: Processor<T, D>;
@@ -95,6 +96,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#observe = observe;
     this.#live = [...live];
     this.#checkedAt = clock.now();
+    this.#started = live;
     const weights = spec.sources.map((source) => source.weight);
     const inFlight = new InFlight<T, D>(weights);
     this.#inFlight = inFlight;
@@ -238,7 +240,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     else if (this.#state === 'disconnected') {
       const index = this.#sources.findIndex((source) => source.trouble !== undefined);
       const source = this.#spec.sources[index];
-      reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${this.#sources[index]?.trouble ?? 'unreachable'}`;
+      const { trouble = 'unreachable', detail = '' } = this.#sources[index] ?? {};
+      reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${trouble}${detail === '' ? '' : `: ${detail}`}`;
     } else if (this.#processor.claims.failing !== undefined) {
       reason = `the idempotency store fails: ${this.#processor.claims.failing}`;
     } else if (this.#inFlight.parked(this.#clock.now()) >= this.#maxAckPending) {
@@ -422,6 +425,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     const before = this.#live[index];
     this.#live[index] = live;
     const source = this.#spec.sources[index];
+    const puller = this.#pullers[index];
+    if (puller !== undefined) puller.maxBatch = live.maxBatch ?? MOST_PER_PULL;
     if (before === undefined || source === undefined) return;
     if (live.ackWaitMs < before.ackWaitMs) this.#heartbeat.extend();
     if (before.created === live.created) return;
@@ -534,6 +539,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       refused: (description) => this.#sources[index]?.refused(description),
       missing: (description) => this.#sources[index]?.missing(description),
       alive: () => this.#sources[index]?.alive(),
+      bodyless: () => this.#sources[index]?.bodyless(),
       failed: (error) => {
         const fields = { pipeline: this.#spec.name, stream: source.stream, error: errorMessage(error) };
         this.#log.error(fields, 'a delivery could not be read, ack_wait brings it back');
@@ -551,12 +557,22 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       retry: () => this.#scheduler.request(),
       changed: () => this.#refresh(this.#sources[index]?.trouble ?? 'source is back'),
       recheck: async () => {
-        const { problems } = await checkConsumer(this.#port, this.#spec, index);
+        const { problems, live, missing } = await checkConsumer(this.#port, this.#spec, index, this.#started[index]);
+        // Pulls say that themselves, and are what it takes to notice that it is back.
+        if (missing) return [];
+        // That it was made again is left to who looks before a resend: here its new messages may be in hand already.
+        const before = this.#live[index];
+        if (live !== undefined && before !== undefined) this.#seen(index, { ...live, created: before.created });
         return problems.map((problem) => problem.message);
       },
+      // A replay's consumer is its own, and nobody else's to change.
+      recheckEveryMs: this.#effects.deadLetters === 'drop' ? undefined : RECHECKS_PER_PULL * this.#spec.flow.expiresMs,
     });
   }
 }
+
+/** The consumer is looked at every so many lifetimes of a pull: every ten seconds by default. */
+const RECHECKS_PER_PULL = 2;
 
 /** Half of what the consumer hands out at most: the rest is for other replicas and for retries that are parked. */
 function maxPrefetch(live: readonly LiveConsumer[], concurrency: number): number {

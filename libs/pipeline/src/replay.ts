@@ -109,7 +109,7 @@ export async function startReplay<T, D>(
     { ...runtime, observe: count },
     clock,
     runtime.log ?? silentLogger,
-    [{ ackWaitMs: ACK_WAIT_MS, maxBatch: undefined, maxExpiresMs: undefined, maxAckPending: undefined }],
+    [{ ackWaitMs: ACK_WAIT_MS, maxBatch: undefined, maxExpiresMs: undefined, maxAckPending: undefined, filters: '' }],
     { deadLetters: 'drop', emits: options.emits ?? 'drop' },
   );
   if (total === 0 && target !== Number.POSITIVE_INFINITY) finished.resolve();

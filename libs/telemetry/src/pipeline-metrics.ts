@@ -168,6 +168,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         return;
       case 'source.missing':
       case 'source.drifted':
+      case 'source.refused':
         missing.set({ pipeline, stream: event.stream, consumer: event.consumer }, 1);
         return;
       case 'source.recovered':

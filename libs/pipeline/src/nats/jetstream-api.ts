@@ -11,6 +11,9 @@ export interface ConsumerConfig {
   readonly max_expires?: number;
   readonly max_waiting?: number;
   readonly backoff?: readonly number[];
+  readonly headers_only?: boolean;
+  readonly priority_groups?: readonly string[];
+  readonly pause_until?: string;
   readonly deliver_subject?: string;
   readonly filter_subject?: string;
   readonly filter_subjects?: readonly string[];
@@ -19,6 +22,8 @@ export interface ConsumerInfo {
   readonly created?: string;
   readonly name: string;
   readonly config: ConsumerConfig;
+  /** Absent on servers before 2.11. */
+  readonly paused?: boolean;
   readonly num_pending: number;
   readonly num_ack_pending: number;
   readonly ack_floor: { readonly stream_seq: number };

@@ -14,6 +14,8 @@ export interface LiveConsumer {
   readonly maxExpiresMs: number | undefined;
   /** Undefined: unlimited. */
   readonly maxAckPending: number | undefined;
+  /** Subjects it hands out. */
+  readonly filters: string;
 }
 
 export interface ConsumerReport {
@@ -27,25 +29,30 @@ const NS_PER_MS = 1_000_000;
 const DEFAULT_ACK_WAIT_MS = 30_000;
 const DEFAULT_MAX_ACK_PENDING = 1000;
 
-/** Compares the spec with the consumer as it is. Nothing is created or changed: two versions of a service that both
- * "fix" a consumer overwrite each other without an error. */
+/**
+ * Compares the spec with the consumer as it is, and with the consumer as it was at the start when that is given. Nothing
+ * is created or changed: two versions of a service that both "fix" a consumer overwrite each other without an error.
+ */
 export async function checkConsumer<T, D>(
   port: NatsPort,
   spec: ResolvedSpec<T, D>,
   index: number,
+  started?: LiveConsumer,
 ): Promise<ConsumerReport> {
   const source = spec.sources[index] as ResolvedSource;
   const path = `sources[${index}]`;
   try {
-    const { config, created } = await consumerInfo(port, source.stream, source.consumer);
+    const { config, created, paused } = await consumerInfo(port, source.stream, source.consumer);
     const live: LiveConsumer = {
       created,
       ackWaitMs: config.ack_wait === undefined ? DEFAULT_ACK_WAIT_MS : config.ack_wait / NS_PER_MS,
       maxBatch: positive(config.max_batch),
       maxAckPending: positive(config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING),
       maxExpiresMs: positive(config.max_expires === undefined ? undefined : config.max_expires / NS_PER_MS),
+      filters: filtersOf(config),
     };
-    const problems = compare(spec, config, live).map((message) => ({
+    const changes = started === undefined ? [] : compareWithStart(config, live, started, paused === true);
+    const problems = [...compare(spec, config, live), ...changes].map((message) => ({
       path,
       message: `consumer ${source.consumer} on ${source.stream}: ${message}`,
     }));
@@ -82,6 +89,12 @@ function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: L
       `max_deliver is ${config.max_deliver}: the server would strand a message before attempt ${retry.maxAttempts} + 1 can dead-letter it; set -1`,
     );
   }
+  if (config.headers_only === true) {
+    problems.push('has headers_only: messages come without their bodies; turn it off');
+  }
+  if (config.priority_groups !== undefined && config.priority_groups.length > 0) {
+    problems.push('has priority_groups: pulls that name no group are refused; remove them');
+  }
   if (config.backoff !== undefined && config.backoff.length > 0) {
     problems.push('has a backoff list; it adds to every nak delay, remove it');
   }
@@ -92,6 +105,26 @@ function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: L
     problems.push(`max_expires ${live.maxExpiresMs} ms is less than flow.expiresMs ${flow.expiresMs}`);
   }
   return problems;
+}
+
+/** What is no fault at a start and one while a pipeline runs. */
+function compareWithStart(
+  config: ConsumerConfig,
+  live: LiveConsumer,
+  started: LiveConsumer,
+  paused: boolean,
+): string[] {
+  const problems: string[] = [];
+  if (paused) problems.push(`is paused on the server until ${config.pause_until ?? 'it is resumed'}`);
+  if (live.filters !== started.filters) {
+    problems.push(`its filter was changed from ${started.filters} to ${live.filters} since the pipeline started`);
+  }
+  return problems;
+}
+
+function filtersOf({ filter_subject: single, filter_subjects: several }: ConsumerConfig): string {
+  const filters = several ?? (single === undefined || single === '' ? [] : [single]);
+  return filters.length === 0 ? '>' : filters.toSorted().join(', ');
 }
 
 const DLQ_TIMEOUT_MS = 2000;

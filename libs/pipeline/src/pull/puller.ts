@@ -8,6 +8,9 @@ export interface PullerOptions {
   readonly idleHeartbeatMs: number;
 }
 
+/** Messages of one pull without a limit of the consumer. */
+export const MOST_PER_PULL = 65_536;
+
 export interface PullerEvents {
   /** A message of the stream. */
   message(raw: NatsMessage): void;
@@ -21,6 +24,8 @@ export interface PullerEvents {
   missing(description: string): void;
   /** A delivery could not be taken in. */
   failed(error: unknown): void;
+  /** A message came without the body it was stored with; it was not taken in, ack_wait brings it back. */
+  bodyless(): void;
 }
 
 /** A pull that the client's and the server's clock disagree about is given this long. */
@@ -43,7 +48,12 @@ export class Puller {
   /** Set to be told of the next sign of life. */
   awaitingLife = false;
   /** Consumer limits on one pull. */
-  maxBatch = 65_536;
+  maxBatch = MOST_PER_PULL;
+  /**
+   * Until then a message that looks as if its body was left out is taken as it is: the consumer was looked at, and a
+   * publisher may write any header.
+   */
+  bodylessUntil = 0;
   readonly #port: NatsPort;
   readonly #clock: Clock;
   readonly #events: PullerEvents;
@@ -168,7 +178,8 @@ export class Puller {
     }
     if (current && this.requested > 0) this.#delivered();
     if (current) this.#alive();
-    this.#events.message(raw);
+    if (raw.data.length === 0 && isBodyLeftOut(raw) && this.#clock.now() > this.bodylessUntil) this.#events.bodyless();
+    else this.#events.message(raw);
     if (this.requested === 0) this.#wakeIdle();
   }
 
@@ -223,6 +234,15 @@ export class Puller {
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const wake of waiting) wake();
+  }
+}
+
+/** Whether the server says the size of a body that it did not send, as it does for a consumer with `headers_only`. */
+function isBodyLeftOut(raw: NatsMessage): boolean {
+  try {
+    return Number(raw.headers?.get('Nats-Msg-Size') ?? 0) > 0;
+  } catch {
+    return false;
   }
 }
 

@@ -6,6 +6,10 @@ import type { Puller } from './puller.ts';
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 2000;
 const WATCHDOG_SLACK_MS = 100;
+/** A refusal that lasts this long is no matter of a moment. */
+const LONG_REFUSED_MS = 10_000;
+/** Long enough for what was sent back to be delivered again. */
+const BODYLESS_ACCEPTED_MS = 300_000;
 
 export interface SourceHealthEvents {
   readonly pipeline: string;
@@ -15,8 +19,10 @@ export interface SourceHealthEvents {
   retry(): void;
   /** `trouble` changed. */
   changed(): void;
-  /** After trouble: does the consumer still fit? Resolves to what does not. */
+  /** Does the consumer still fit? Resolves to what does not; takes over what may change. */
   recheck(): Promise<readonly string[]>;
+  /** How often it is asked without a reason; undefined for never. */
+  readonly recheckEveryMs: number | undefined;
 }
 
 /**
@@ -25,23 +31,38 @@ export interface SourceHealthEvents {
  * - no trouble: asked as slots become free.
  * - `stalled`: two heartbeats were missed while a pull was open, twice in a row. Pulled again on a fresh inbox each time.
  * - `missing`: the server says there is no such stream or consumer. Asked again with backoff; nothing is created.
- * - `drifted`: it came back with a configuration that does not fit. Looked at again with backoff, not pulled from.
+ * - `drifted`: its configuration does not fit any more, or the server paused it. Looked at again with backoff, not pulled
+ *   from.
+ * - `refused`: the server has refused every pull for ten seconds. Asked again with backoff.
  *
- * The first word from the server (a message or a heartbeat) ends `stalled` and `missing`.
+ * The configuration is looked at now and then, on a new connection, after a refusal and when the consumer came back. The
+ * first word from the server (a message or a heartbeat) ends `stalled`, `missing` and `refused`.
  */
 export class SourceHealth {
-  trouble: 'stalled' | 'missing' | 'drifted' | undefined;
+  trouble: 'stalled' | 'missing' | 'drifted' | 'refused' | undefined;
+  /** What is wrong, for a person. */
+  detail = '';
   readonly #puller: Puller;
   readonly #clock: Clock;
   readonly #events: SourceHealthEvents;
   #stalls = 0;
   #failures = 0;
   #resting: Timer | undefined;
+  #refusedSince: number | undefined;
+  #rechecking = false;
+  #suspicious = false;
+  readonly #timer: Timer | undefined;
 
   constructor(puller: Puller, clock: Clock, events: SourceHealthEvents) {
     this.#puller = puller;
     this.#clock = clock;
     this.#events = events;
+    const { recheckEveryMs } = events;
+    if (recheckEveryMs !== undefined) {
+      this.#timer = clock.every(recheckEveryMs, () => {
+        if (this.trouble === undefined) void this.#recheck();
+      });
+    }
   }
 
   /** False while a backoff runs. */
@@ -64,7 +85,23 @@ export class SourceHealth {
   /** The server answered a pull with a refusal that a little patience cures. */
   refused(description: string): void {
     this.#events.log.debug({ pipeline: this.#events.pipeline, ...this.#name(), description }, 'pull refused');
+    const now = this.#clock.now();
+    // The consumer may have been changed into one that refuses these pulls.
+    if (this.#refusedSince === undefined) this.#askAboutConsumer();
+    this.#refusedSince ??= now;
+    this.#puller.awaitingLife = true;
+    if (this.trouble === 'drifted') return;
     this.#rest();
+    if (this.trouble !== undefined || now - this.#refusedSince < LONG_REFUSED_MS) return;
+    this.detail = description;
+    this.#emit({ type: 'source.refused', description, refusedMs: now - this.#refusedSince });
+    this.#enter('refused');
+  }
+
+  /** A message came without its body: the consumer may have been changed into one with `headers_only`. */
+  bodyless(): void {
+    this.#suspicious = true;
+    this.#askAboutConsumer();
   }
 
   missing(description: string): void {
@@ -79,10 +116,11 @@ export class SourceHealth {
     const { trouble } = this;
     this.#stalls = 0;
     this.#failures = 0;
-    if (trouble === undefined) return;
+    this.#refusedSince = undefined;
+    if (trouble === undefined || trouble === 'drifted') return;
     this.#recover();
     // It may have come back with another configuration.
-    if (trouble === 'missing') void this.#recheck();
+    if (trouble === 'missing') this.#askAboutConsumer();
   }
 
   /** A fresh connection starts with a clean slate. */
@@ -91,6 +129,8 @@ export class SourceHealth {
     this.#resting = undefined;
     this.#stalls = 0;
     this.#failures = 0;
+    this.#refusedSince = undefined;
+    this.#askAboutConsumer();
     if (this.trouble === undefined) return;
     this.trouble = undefined;
     this.#events.changed();
@@ -98,27 +138,43 @@ export class SourceHealth {
 
   close(): void {
     this.#resting?.cancel();
+    this.#timer?.cancel();
+  }
+
+  #askAboutConsumer(): void {
+    if (this.#events.recheckEveryMs !== undefined) void this.#recheck();
   }
 
   async #recheck(): Promise<void> {
+    if (this.#rechecking) return;
+    this.#rechecking = true;
     let problems: readonly string[];
     try {
       problems = await this.#events.recheck();
     } catch {
-      // Not answered: what matters is that messages come, and they do.
+      // Not answered: a source that was not pulled from is asked about again, any other one tells by its messages.
+      if (this.trouble === 'drifted') this.#rest(() => void this.#recheck());
       return;
+    } finally {
+      this.#rechecking = false;
     }
     if (problems.length === 0) {
+      if (this.#suspicious) this.#puller.bodylessUntil = this.#clock.now() + BODYLESS_ACCEPTED_MS;
+      this.#suspicious = false;
       if (this.trouble === 'drifted') this.#recover();
       return;
     }
     const retryMs = this.#rest(() => void this.#recheck());
+    this.detail = problems.join('; ');
+    if (this.trouble === 'drifted') return;
     this.#emit({ type: 'source.drifted', problems, retryMs });
     this.#enter('drifted');
   }
 
   #recover(): void {
     this.trouble = undefined;
+    this.detail = '';
+    this.#refusedSince = undefined;
     this.#emit({ type: 'source.recovered' });
     this.#events.changed();
     this.#events.retry();
@@ -151,10 +207,11 @@ export class SourceHealth {
       | { type: 'source.stalled'; silentMs: number; consecutive: number }
       | { type: 'source.missing'; error: unknown; retryMs: number }
       | { type: 'source.drifted'; problems: readonly string[]; retryMs: number }
+      | { type: 'source.refused'; description: string; refusedMs: number }
       | { type: 'source.recovered' },
   ): void {
     this.#events.observe?.({ pipeline: this.#events.pipeline, ...this.#name(), ...event });
-    const line = { pipeline: this.#events.pipeline, ...this.#name(), event: event.type };
+    const line = { pipeline: this.#events.pipeline, ...this.#name(), event: event.type, detail: this.detail };
     if (event.type === 'source.recovered') this.#events.log.info(line, 'source is back');
     else this.#events.log.warn(line, 'source in trouble');
   }
