@@ -20,7 +20,7 @@ import type { ProcessorHost } from './process/processor.ts';
 import { MOST_PER_PULL, Puller } from './pull/puller.ts';
 import type { ResolvedRate, ResolvedSpec } from './config/resolve-spec.ts';
 import type { Run } from './process/run.ts';
-import type { DrainReport, Health, RunningPipeline, Snapshot, State } from './running.ts';
+import type { DrainReport, Explanation, Health, RunningPipeline, Snapshot, State } from './running.ts';
 import type { Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';
 import { Settlements } from './settle/settlements.ts';
@@ -249,6 +249,21 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     } else if (this.#inFlight.hungHandlers >= this.#spec.flow.concurrency)
       reason = 'every slot is taken by a handler that does not return';
     return { ok: reason === undefined, reason, silentMs };
+  }
+
+  explain(sequence: number, source = 0): Explanation {
+    const delivery = this.#inFlight.buffer.find(source, sequence);
+    if (delivery === undefined) return { state: 'notHeld' };
+    const now = this.#clock.now();
+    for (const run of this.#inFlight.runs) {
+      if (run.deliveries.includes(delivery)) return { state: 'running', forMs: now - run.startedAt };
+    }
+    const waiting = this.#inFlight.waitingHere.get(delivery);
+    if (waiting !== undefined) return { state: 'backingOff', forMs: Math.max(0, waiting.dueAt - now) };
+    const { key } = delivery;
+    if (key !== undefined && this.#inFlight.buffer.keyOrder.isBehind(key, delivery))
+      return { state: 'orderKeyBusy', key };
+    return { state: this.#state === 'starting' || this.#state === 'running' ? 'queued' : this.#state };
   }
 
   // --- what the processor asks for -----------------------------------------------------------------------------------

@@ -55,6 +55,21 @@ export interface Health {
   readonly silentMs: number;
 }
 
+/** Why a message does not run at this moment, as far as this process knows. */
+export type Explanation =
+  /** Not delivered to this process: it waits in the stream, or another replica has it. */
+  | { readonly state: 'notHeld' }
+  /** Its handler runs, or its outcome is being carried out. */
+  | { readonly state: 'running'; readonly forMs: number }
+  /** It waits for its retry, or for the idempotency store. */
+  | { readonly state: 'backingOff'; readonly forMs: number }
+  /** Another message of its key is processed or waits for its retry. */
+  | { readonly state: 'orderKeyBusy'; readonly key: string }
+  /** Nothing is started: see the pipeline's state. */
+  | { readonly state: 'paused' | 'tripped' | 'disconnected' | 'draining' | 'stopped' }
+  /** It starts when a slot or a token of the rate limit is free, or when its batch closes. */
+  | { readonly state: 'queued' };
+
 export interface RunningPipeline extends AsyncDisposable {
   readonly state: State;
   /** Resolves when the pipeline has stopped; rejects with a `PipelineFault` when the process should be restarted. */
@@ -68,4 +83,6 @@ export interface RunningPipeline extends AsyncDisposable {
   drain(options?: { timeoutMs?: number }): Promise<DrainReport>;
   snapshot(): Snapshot;
   health(): Health;
+  /** Why a message waits; `source` is its place in the list of sources. */
+  explain(sequence: number, source?: number): Explanation;
 }

@@ -9,6 +9,9 @@ export class Fifo<T> {
   peek(): T | undefined {
     return this.#items[this.#head];
   }
+  has(item: T): boolean {
+    return this.#items.includes(item, this.#head);
+  }
   add(item: T): void {
     this.#items.push(item);
   }

@@ -34,6 +34,11 @@ export class KeyOrder<T> {
     return next;
   }
 
+  /** Whether the message waits behind another one of its key. */
+  isBehind(key: string, item: T): boolean {
+    return this.#queues.get(key)?.has(item) === true;
+  }
+
   /** Empties the queues of all keys but some; returns what was waiting. */
   takeWaiting(keep: ReadonlySet<string>): T[] {
     const taken: T[] = [];

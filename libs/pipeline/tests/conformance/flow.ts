@@ -118,6 +118,30 @@ export function flowRows(row: Row): void {
     );
   });
 
+  describe('explain says why a message waits', () => {
+    row('running, behind its key, queued, backing off, not here', async ({ place, start, expect }) => {
+      const working = gate();
+      const running = await start({
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 1, prefetch: 4, orderBy: ({ data }) => data.key },
+        retry: { maxAttempts: 9, baseMs: 60_000, maxMs: 60_000, jitter: 'none' },
+        handle: async ({ data }) => {
+          await working.opened;
+          if (data.n === 1) throw new Error('once');
+        },
+      });
+      await place.send({ n: 1, key: 'a' }, { n: 2, key: 'a' }, { n: 3, key: 'b' });
+      await expect.poll(() => running.snapshot().buffered).toBe(2);
+      expect(running.explain(1)).toMatchObject({ state: 'running' });
+      expect(running.explain(2)).toEqual({ state: 'orderKeyBusy', key: 'a' });
+      expect(running.explain(3)).toEqual({ state: 'queued' });
+      expect(running.explain(4)).toEqual({ state: 'notHeld' });
+      working.open();
+      await expect.poll(() => running.explain(1).state).toBe('backingOff');
+      expect(running.explain(2).state).toBe('orderKeyBusy');
+    });
+  });
+
   describe('messages of one key', () => {
     row('keep their order when a pause comes while the first waits for its retry', async ({ place, start, expect }) => {
       const events = recordEvents();
