@@ -43,6 +43,8 @@ describe('a service made by one command', { timeout: 300_000 }, () => {
       'test',
       'services/sms',
       'tests/job-kinds.test.ts',
+      'tests/workspace.test.ts',
+      'tests/docs/configuration.test.ts',
       'o11y',
       'libs/contracts',
     );

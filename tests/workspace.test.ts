@@ -1,4 +1,4 @@
-import { globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -16,6 +16,13 @@ describe('every package of the workspace', () => {
   test.each(packages)('%s extends tsconfig.base.json', (folder) => {
     const config = JSON.parse(readFileSync(join(root, folder, 'tsconfig.json'), 'utf8')) as { extends?: string };
     expect(relative(root, join(root, folder, config.extends ?? ''))).toBe('tsconfig.base.json');
+  });
+
+  test('has a README.md, if it is a library or a service', () => {
+    const without = packages
+      .filter((folder) => /^(?:libs|services)\//.test(folder))
+      .filter((folder) => !existsSync(join(root, folder, 'README.md')));
+    expect(without).toEqual([]);
   });
 
   test('is named in the Dockerfile, whose install would miss it otherwise', () => {

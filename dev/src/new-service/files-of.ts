@@ -101,8 +101,9 @@ export const ${name}Fields = {
   HANDLER_TIMEOUT_MS: fields.ms.default(30_000),
   /** Runs before the job fails. */
   RETRY_ATTEMPTS: fields.count.default(6),
-  /** The first and the longest pause between runs. */
+  /** The first pause between runs; each further one is longer. */
   RETRY_BASE_MS: fields.ms.default(500),
+  /** The longest pause between runs. */
   RETRY_MAX_MS: fields.ms.default(30_000),
 };
 `,

@@ -60,6 +60,7 @@ function newService(name: string, root: string): void {
   run(root, 'npx', 'pnpm', 'install', '--no-frozen-lockfile', '--prefer-offline');
   run(root, 'npx', 'pnpm', 'gen');
   run(root, 'npx', 'pnpm', 'gen:dashboards');
+  run(root, 'npx', 'pnpm', 'gen:config-docs');
   run(root, 'npx', 'pnpm', 'fmt');
   console.log(`
 Next:

@@ -66,7 +66,9 @@ export const flag = z.stringbool();
 export const serviceFields = {
   /** `dev` opens what must be closed elsewhere: no keys, known secrets, plain text to the mail server. */
   SLUICE_ENV: z.enum(['dev', 'production']).default('production'),
+  /** The least level that is logged. */
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+  /** The address that every listener of the process binds to. */
   HOST: z.string().default('127.0.0.1'),
   /** Health, readiness and metrics: an internal port, never published. */
   OPS_PORT: port.default(9464),
@@ -74,8 +76,11 @@ export const serviceFields = {
   DRAIN_TIMEOUT_MS: ms.default(25_000),
   /** Tells replicas apart; the host name and process id when absent. */
   INSTANCE: z.string().optional(),
+  /** Where traces and logs are sent, as OTLP over HTTP. Absent: nowhere. */
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  /** The share of traces begun here that is recorded; a caller's own decision is followed. */
   TRACE_SAMPLE_RATIO: z.coerce.number().min(0).max(1).default(1),
+  /** `parent`: one job is one trace. `link`: every message begins a trace that links to its publisher's. */
   PIPELINE_TRACE_MODE: z.enum(['parent', 'link']).default('parent'),
   /** Key of the hashes that stand for mail addresses in logs: the same in all services makes them comparable. */
   LOG_REDACTION_KEY: z.string().min(16).optional(),
@@ -83,11 +88,17 @@ export const serviceFields = {
 
 /** What a service that talks to NATS takes. */
 export const natsFields = {
+  /** Servers, comma separated; `tls://` asks for TLS. */
   NATS_URL: z.string().default('nats://127.0.0.1:4222'),
+  /** User and password, where the server asks for these. */
   NATS_USER: z.string().optional(),
+  /** Belongs to NATS_USER. */
   NATS_PASSWORD: z.string().optional(),
+  /** The seed of an NKey, in place of user and password. */
   NATS_NKEY_SEED: z.string().optional(),
+  /** Path of a `.creds` file (JWT and seed), in place of user and password. */
   NATS_CREDENTIALS: z.string().optional(),
+  /** Path of a CA file, for servers whose certificate no public authority signed. Its presence demands TLS. */
   NATS_CA: z.string().optional(),
 };
 
@@ -97,9 +108,13 @@ export const storeFields = {
   S3_ENDPOINT: z.url().optional(),
   /** Where a browser reaches the store; presigned URLs are signed for it. S3_ENDPOINT when absent. */
   S3_PUBLIC_ENDPOINT: z.url().optional(),
+  /** The region that requests are signed for. */
   S3_REGION: z.string().default('us-east-1'),
+  /** The bucket of sources and PDFs. The gateway makes it when it is not there. */
   S3_BUCKET: z.string().default('sluice'),
+  /** The id of the access key. */
   S3_ACCESS_KEY_ID: z.string(),
+  /** The secret of the access key. */
   S3_SECRET_ACCESS_KEY: z.string(),
 };
 

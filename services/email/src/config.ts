@@ -20,11 +20,12 @@ const limit = z.coerce.number().int().min(0);
 export const emailFields = {
   ...natsFields,
   ...storeFields,
-  // Only mails with a PDF need the store.
+  /** Only mails with a PDF need the store. */
   S3_ACCESS_KEY_ID: z.string().optional(),
+  /** Belongs to S3_ACCESS_KEY_ID. */
   S3_SECRET_ACCESS_KEY: z.string().optional(),
 
-  /** The providers in order of preference, comma separated: see `parseProviders`. */
+  /** The providers in order of preference, as `smtp://` or `smtps://` URLs, comma separated: docs/email.md has their options. */
   SMTP_URLS: z.string().superRefine((urls, check) => {
     try {
       parseProviders(urls, true);
@@ -38,17 +39,21 @@ export const emailFields = {
   SMTP_ATTEMPT_TIMEOUT_MS: fields.ms.max(25_000, 'must stay below ack_wait, 30 s').default(20_000),
   /** Mails in hand at once, for each of the two pipelines that does not say otherwise. */
   CONCURRENCY: fields.count.max(500).default(16),
+  /** Mails in hand at once of `welcome_mailer`; CONCURRENCY when absent. */
   CONCURRENCY_WELCOME: fields.count.max(500).optional(),
+  /** Mails in hand at once of `notification_mailer`; CONCURRENCY when absent. */
   CONCURRENCY_NOTIFICATION: fields.count.max(500).optional(),
 
   /** Needed outside dev: an address of a domain of your own. */
   MAIL_FROM: address.default('no-reply@sluice.example'),
+  /** The name in front of MAIL_FROM. */
   MAIL_FROM_NAME: z
     .string()
     .regex(/^[^\p{Cc}<>"@,]{1,64}$/u, 'must be a plain name')
     .default('Sluice'),
   /** Behind the @ of every Message-ID; the domain of MAIL_FROM when absent. */
   MESSAGE_ID_DOMAIN: domain.optional(),
+  /** An address in `List-Unsubscribe` that takes unsubscribes by mail. */
   UNSUBSCRIBE_ADDRESS: address.optional(),
   /** An https URL with `{token}` in it; a POST to it unsubscribes with one click. */
   UNSUBSCRIBE_URL: z
@@ -59,8 +64,11 @@ export const emailFields = {
     .refine((url) => url.length <= MAX_UNSUBSCRIBE_CHARS, `must have at most ${MAX_UNSUBSCRIBE_CHARS} characters`)
     .refine((url) => !/[<>,]/.test(url), 'must contain no <, > or comma, which end it in the header')
     .optional(),
+  /** Signs the token in UNSUBSCRIBE_URL; the gateway needs the same. */
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
+  /** The domain that signs mails, that of MAIL_FROM or one above it. All three DKIM variables or none. */
   DKIM_DOMAIN: domain.optional(),
+  /** The name of the key in the DNS of DKIM_DOMAIN. */
   DKIM_SELECTOR: domain.or(z.string().regex(/^[a-z0-9-]{1,63}$/)).optional(),
   /** PEM; best given as DKIM_PRIVATE_KEY_FILE. */
   DKIM_PRIVATE_KEY: z
@@ -75,7 +83,9 @@ export const emailFields = {
   AMBIGUITY_POLICY: z.enum(['resend', 'park']).default('resend'),
   /** How long a mail is kept in hand while no provider can be tried, before it counts as an attempt. */
   HOLD_MS: fields.ms.default(30 * 60_000),
+  /** The delay of the first retry; each further one is three times as long. */
   RETRY_BASE_MS: fields.ms.default(5_000),
+  /** The longest delay of a retry. */
   RETRY_MAX_MS: fields.ms.default(60 * 60_000),
   /** Deliveries that may end in a refusal for now (4xx) or an error, before a mail is given up. */
   RETRY_ATTEMPTS: fields.count.default(50),

@@ -24,7 +24,10 @@ export const priceField = <Name extends JobKindName>(name: Name): PriceField<Nam
   `CREDIT_PRICE_${name.toUpperCase()}` as PriceField<Name>;
 
 const priceFields = Object.fromEntries(
-  jobKindNames.map((name) => [priceField(name), natural.default(kindRules[name].defaultPrice)]),
+  jobKindNames.map((name) => [
+    priceField(name),
+    natural.default(kindRules[name].defaultPrice).describe(`Credits that a job of the kind \`${name}\` costs.`),
+  ]),
 ) as { readonly [Name in JobKindName as PriceField<Name>]: z.ZodDefault<typeof natural> };
 
 /** The gateway's own settings, besides those of every service. */
@@ -35,6 +38,7 @@ export const gatewayFields = {
   NATS_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
   /** What this process does: `api` answers clients, `worker` drives jobs, `all` does both. */
   ROLE: z.enum(['all', 'api', 'worker']).default('all'),
+  /** HTTP: the API, Connect and gRPC-web. */
   PORT: fields.port.default(8080),
   /** gRPC over cleartext HTTP/2. */
   GRPC_PORT: fields.port.default(50051),
@@ -46,9 +50,11 @@ export const gatewayFields = {
   MAX_PIXELS: fields.count.default(pictureLimits.maxPixels),
   /** `keys` asks every request for an API key. `off` is for one's own machine; the default is off in `dev` alone. */
   AUTH: z.enum(['keys', 'off']).optional(),
-  /** Requests that make jobs, of everybody together; over all replicas. 0 for no limit, as for the next two. */
+  /** Requests that make jobs, of all accounts together, over all replicas. 0 for no limit. */
   RATE_LIMIT_GLOBAL_PER_SECOND: natural.default(0),
+  /** Requests that make jobs, of one account, over all replicas. 0 for no limit. */
   RATE_LIMIT_ACCOUNT_PER_SECOND: natural.default(0),
+  /** Mails to one recipient, over all replicas. 0 for no limit. */
   RATE_LIMIT_RECIPIENT_PER_HOUR: natural.default(0),
   /** Jobs that may wait in one lane before new ones are refused with 503. Under the streams' own limit of 100,000. */
   MAX_BACKLOG: fields.count.default(50_000),
