@@ -64,7 +64,10 @@ export const words: readonly Word[] = [
   { pattern: 'onStarterGone|starter', write: 'onParentExit, parent' },
   { pattern: 'yieldToOthers', write: 'setNice' },
   { pattern: 'turn and turn about', write: 'interleaved' },
-  { pattern: 'nobody|somebody|whatever', write: 'the subject itself: no worker, a client, any value' },
+  {
+    pattern: 'nobody|somebody|everybody|anybody|whoever|whatever',
+    write: 'the subject itself: no worker, a client, any value',
+  },
   { pattern: 'what is ours', write: 'the subject itself' },
   { pattern: 'in-house|houses?', write: 'service, system' },
 ];

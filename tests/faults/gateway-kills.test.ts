@@ -163,7 +163,7 @@ describe(`a gateway killed ${KILLS} times under load, by seed ${SEED}`, { timeou
   });
 
   test('makes one job of one key, whichever of its requests was answered', async () => {
-    // Sent once more: whoever got no answer, and everybody else too.
+    // Sent once more: requests without an answer, and all others too.
     for (const request of report.accepted) {
       const again = await answered(request);
       expect(again, `${request.key}, ${request.unanswered} times without an answer`).toEqual({
@@ -197,7 +197,7 @@ describe(`a gateway killed ${KILLS} times under load, by seed ${SEED}`, { timeou
   });
 });
 
-/** The figures of a run, for whoever keeps them. */
+/** The figures of a run, to be kept. */
 function tell(
   report: LoadReport,
   jobs: Awaited<ReturnType<typeof lastStates>>,

@@ -22,7 +22,7 @@ const BURST_MS = 30;
 
 /**
  * Kills a service with SIGKILL that many times, at random points of its life, its start included; resolves when it is
- * ready again after the last. Whoever started the service starts it again. `burst` is called before each kill, for
+ * ready again after the last. The launcher of the service starts it again. `burst` is called before each kill, for
  * requests that it shall find half done: at an even pace most kills would find none.
  */
 export async function killAtRandom(

@@ -117,7 +117,7 @@ export async function post(gatewayUrl: string, request: JobRequest): Promise<Ans
       body: request.body,
       signal: AbortSignal.timeout(30_000),
     });
-    // An answer that breaks off is none: whoever asked does not know the job.
+    // An answer that breaks off is none: its client does not know the job.
     const text = await answer.text();
     const { id } = answer.status === 202 ? (JSON.parse(text) as { id: string }) : { id: '' };
     const retryAfterSeconds = Number(answer.headers.get('retry-after') ?? 0);

@@ -37,7 +37,7 @@ export interface FindNatsOptions {
   env?: NodeJS.ProcessEnv;
 }
 
-// Debian installs daemons into /usr/sbin, which is not on everyone's PATH.
+// Debian installs daemons into /usr/sbin, which is not on every PATH.
 const MORE_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin'];
 
 async function onPath(program: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {

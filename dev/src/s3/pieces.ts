@@ -51,7 +51,7 @@ export async function* piecesOf(handle: FileHandle, start: number, end: number):
   }
 }
 
-// Chunks of a body are alone in their memory, but for small ones, which may lie in a pool that belongs to everybody.
+// Chunks of a body are alone in their memory, but for small ones, which may lie in a shared pool.
 function recycle(chunk: Buffer): void {
   const memory = chunk.buffer;
   if (memory instanceof ArrayBuffer && chunk.length === memory.byteLength) memory.transfer(0);

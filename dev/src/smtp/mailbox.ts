@@ -112,7 +112,7 @@ export function openMailbox({ directory, maxMails }: { directory: string | undef
   };
 }
 
-/** Everyone a mail went to that its headers do not name. */
+/** Recipients of a mail that its headers do not name. */
 export function blindCopies(mail: StoredMail): MailAddress[] {
   const named = new Set([...mail.to, ...mail.cc].map((one) => one.Address.toLowerCase()));
   return mail.envelopeTo

@@ -119,7 +119,7 @@ describe('moving a job', () => {
             steps.map(([action, replica]) => log(replica).transition(id, decisions[action])),
           );
           const history = await states(id);
-          // One event per move that anybody was told of, and every one of them legal.
+          // One event per move that a caller was told of, and every one of them legal.
           expect(history.length - 1).toBe(moved.filter((move) => move?.moved).length);
           for (const [from, to] of history.slice(1).map((to, i) => [history[i]!, to] as const)) {
             expect(mayMove(from, to)).toBe(true);

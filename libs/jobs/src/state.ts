@@ -63,7 +63,7 @@ export const mayMove = (from: JobState, to: JobState): boolean => legalMoves[fro
 /** Whether the job has ended: nothing but an operator's replay moves a failed one, nothing at all the others. */
 export const isTerminal = (state: JobState): boolean => state === SUCCEEDED || state === FAILED || state === CANCELLED;
 
-/** A move that the table does not know: a bug in whoever decided it, never a matter of timing. */
+/** A move that the table does not know: a bug in its caller, never a matter of timing. */
 export class IllegalMoveError extends Error {
   override readonly name = 'IllegalMoveError';
   readonly code = 'illegal_move';

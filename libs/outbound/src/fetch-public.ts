@@ -37,7 +37,7 @@ const TEMPORARY = new Set([408, 425, 429]);
 
 /**
  * Opens what a URL leads to. Each redirect is judged like the URL itself, its text here and its address when it is
- * connected to. Sends no credentials and no cookies: what the caller may see, it has to be able to show to anyone.
+ * connected to. Sends no credentials and no cookies: what the caller may see, it has to be able to show to any reader.
  *
  * @throws {TargetRefused} when the URL or a redirect leads to an address that must not be called
  * @throws {FetchFailedError} when there is no answer, or one that is no 2xx

@@ -580,7 +580,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
         if (live !== undefined && before !== undefined) this.#seen(index, { ...live, created: before.created });
         return problems.map((problem) => problem.message);
       },
-      // A replay's consumer is its own, and no caller else's to change.
+      // A replay's consumer is its own, and no other caller's to change.
       recheckEveryMs: this.#effects.deadLetters === 'drop' ? undefined : RECHECKS_PER_PULL * this.#spec.flow.expiresMs,
     });
   }

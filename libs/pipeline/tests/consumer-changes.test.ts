@@ -69,7 +69,7 @@ describe('a consumer that is changed while a pipeline runs', () => {
     await place.close();
   });
 
-  test('headers_only: what is delivered before anybody looked is neither handled nor dead-lettered', async () => {
+  test('headers_only: what is delivered before a check is neither handled nor dead-lettered', async () => {
     const { place, seen, pipeline } = await running(1_000);
     await source.jsm.consumers.update(place.stream, place.consumer, { headers_only: true });
     await place.send({ n: 1 }, { n: 2 });

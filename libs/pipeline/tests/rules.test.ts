@@ -49,7 +49,7 @@ describe('the breaker', () => {
 });
 
 describe('times that come due', () => {
-  test('leave nothing behind, whoever asks or not', () => {
+  test('leave nothing behind, whether asked or not', () => {
     const times = new DueTimes();
     for (let now = 0; now < 20_000; now++) times.add(now + 10, now);
     expect(times.size).toBeLessThan(600);

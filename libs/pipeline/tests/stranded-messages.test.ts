@@ -36,7 +36,7 @@ describe.each([
     await place.store('{"n":1}', { headers: { tenant: 'acme' } });
     await wasteDeliveries(place, 2);
     await expect.poll(() => lookAgain(place).then(() => place.left())).toBe(0);
-    // The message is gone a moment before whoever moved it knows.
+    // The message is gone a moment before its mover knows.
     await expect.poll(() => moved).toEqual([[1, 'advisory']]);
     const [record] = await place.deadLetters();
     expect(record?.body).toBe('{"n":1}');

@@ -12,7 +12,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** Passwords that everybody knows. They open nothing outside `dev`. */
+/** Well-known passwords. They open nothing outside `dev`. */
 const KNOWN_SECRETS = new Set(['minioadmin', 'admin', 'changeme', 'password', 'secret', 'sluice-dev-secret']);
 
 /**

@@ -56,7 +56,7 @@ export function s3Client(settings: StoreSettings, endpoint: string | undefined =
 
 /**
  * Leaves the body out of the signature, as S3 allows. The SDK would hash every body on the main thread, and the store
- * once more. TLS protects bodies on their way; without it nothing that is read is protected either, and whoever wants to
+ * once more. TLS protects bodies on their way; without it nothing that is read is protected either, and a caller that wants to
  * know has the SHA-256 of a result in its job.
  */
 function withoutPayloadHash<Args extends { readonly request: unknown }>(args: Args): Args {

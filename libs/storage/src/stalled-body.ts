@@ -6,7 +6,7 @@ const looks = 4;
 
 /**
  * Destroys a body that falls silent while its reader waits for more. A reader that takes its time is no silence: a
- * timeout of the socket knows no difference, and would end the body of whoever waits for a free decoder, or for a slow
+ * timeout of the socket knows no difference, and would end the body of a reader that waits for a free decoder, or for a slow
  * client on the other side.
  *
  * @param silenceMs between two pieces, in milliseconds; noticed up to a quarter later

@@ -49,11 +49,11 @@ export interface ObjectStore {
   /** Every object under a prefix, page by page. */
   list(prefix: string): AsyncGenerator<StoredObject>;
   /**
-   * Drops the parts of uploads under a prefix that were begun before a time and never finished: whoever wrote them is
+   * Drops the parts of uploads under a prefix that were begun before a time and never finished: their writer is
    * gone. No list of objects shows them, and the store keeps them for ever. Returns how many uploads there were.
    */
   dropUnfinished(prefix: string, begunBefore: Date): Promise<number>;
-  /** A URL that gives one object to whoever holds it, as a download, until it expires. */
+  /** A URL that gives one object to its holder, as a download, until it expires. */
   presignGet(key: string, expiresInMs: number, fileName?: string): Promise<string>;
   /** A URL that takes exactly one object of this size and type, until it expires. */
   presignPut(key: string, expiresInMs: number, contentType: string, sizeBytes: number): Promise<string>;

@@ -138,7 +138,7 @@ export class PartUpload implements ObjectUpload {
         throw error;
       },
     );
-    // Whoever writes or finishes next is told.
+    // The next call that writes or finishes is told.
     this.#onTheWire.catch(() => {});
   }
 

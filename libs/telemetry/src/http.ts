@@ -171,7 +171,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
   };
 }
 
-/** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` to everybody else. */
+/** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` in metrics and traces. */
 function routeOf(request: HttpRequest): string | undefined {
   return request.routeOptions.url?.replace(/\([^)]*\)/g, '').replaceAll('::', ':');
 }

@@ -161,7 +161,7 @@ export function extractContext(headers: CarriedHeaders, base: Context = ROOT_CON
   });
 }
 
-// The key under which a context keeps its span is not exported; whoever is asked for the span is told it.
+// The key under which a context keeps its span is not exported; a caller that asks for the span gets it.
 const spanKey = ((): symbol => {
   let asked = Symbol('span');
   trace.getSpan({

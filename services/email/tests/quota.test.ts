@@ -59,7 +59,7 @@ describe('the quota of an account', () => {
 });
 
 describe('the quota of a recipient', () => {
-  test('holds whoever sends, however the address is spelled', async () => {
+  test('holds for every sender, however the address is spelled', async () => {
     const quota = quotaOf(0, 2);
     const answers = await Promise.all([
       quota.charge('one', 'Ada@example.com'),

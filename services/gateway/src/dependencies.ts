@@ -36,7 +36,7 @@ export interface GatewaySettings {
   readonly limits: IntakeLimits;
   /** Memory and speed of request bodies; `defaultBodies` if absent. */
   readonly bodies?: BodySettings;
-  /** `keys`: every request needs an API key. `off`: everybody is the local account. */
+  /** `keys`: every request needs an API key. `off`: every caller is the local account. */
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;
   readonly pressure: BackpressureSettings;

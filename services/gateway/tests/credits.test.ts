@@ -221,7 +221,7 @@ describe('the ledger', () => {
     expect(await old.balance()).toBe(4);
   });
 
-  test('takes back the charge of a job that was never made, once, whoever looks', async () => {
+  test('takes back the charge of a job that was never made, once, in concurrent checks', async () => {
     await grant(rig.bus, 'lost', 10, '', Date.now());
     // The process that charged died before it could accept.
     await open().charge('lost', newJobId(), 2);

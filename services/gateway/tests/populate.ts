@@ -3,7 +3,7 @@ import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, type Rig } from './rig.ts';
 
-/** What there is in a gateway that has been used: names that lead somewhere, for whoever makes up requests. */
+/** What there is in a gateway that has been used: names that lead somewhere, for tests that make up requests. */
 export interface World {
   /** What can be named anywhere: not jobs without a worker, which are followed for ever, and nothing that is used up. */
   readonly words: readonly string[];
@@ -57,7 +57,7 @@ export async function populate(rig: Rig): Promise<World> {
   const ids = letters.deadLetters.map(({ id }) => id);
   const { body: page } = await rig.call<{ next?: string }>('/v1/jobs?limit=1');
 
-  // A failed job can be sent on its way again by a replay: whoever follows it then would follow it for ever.
+  // A failed job can be sent on its way again by a replay: a stream of it then would stay open for ever.
   const jobs = [cancelled, ...ended];
   const byName = {
     id: jobs,

@@ -96,7 +96,7 @@ describe('a stream', () => {
     });
 
     const id = await accept('initech');
-    // Whoever names a job's id in an event of their own must not keep other jobs out of the read model.
+    // An app that names a job's id in an event of its own must not keep other jobs out of the read model.
     await publish(id, { event: 'attempt', createdAt: noCalendar });
     const model = openReadModel(':memory:');
     const projection = await startProjection({ bus: rig.bus, model, log });

@@ -47,7 +47,7 @@ describe('a client that waits for the end of its job', () => {
     await app.close();
   });
 
-  // 503 says that nothing was promised: whoever believed it sent the mail a second time.
+  // 503 says that nothing was promised: a client that believed it sent the mail a second time.
   test('is told that the job is accepted, even if the broker goes away meanwhile', async () => {
     const asked = rig.call<JobView>('/v1/emails', {
       json: { to: 'ada@example.com', template: 'welcome' },

@@ -171,7 +171,7 @@ describe('a receiver that', () => {
     expect([body.state, body.webhook?.state]).toEqual(['succeeded', 'failed']);
   });
 
-  test('says more than anybody reads is hung up on, and counts by its status', async () => {
+  test('says more than is read is hung up on, and counts by its status', async () => {
     let written = 0;
     const closed = Promise.withResolvers<void>();
     receiver.on('/endless', (_, response) => {

@@ -196,7 +196,7 @@ function expectationsOf({
   };
 }
 
-/** Asks the stream's leader, which knows of every write that was confirmed; on a stream of one replica anybody does. */
+/** Asks the stream's leader, which knows of every write that was confirmed; on a stream of one replica every server does. */
 async function leaderRead(jsm: JetStreamManager, stream: string, subject: string): Promise<DirectMessage | undefined> {
   const found = await jsm.streams.getMessage(stream, { last_by_subj: subject }).catch((error: unknown) => {
     const { code, status } = error as { code?: unknown; status?: unknown };

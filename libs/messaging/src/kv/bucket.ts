@@ -17,7 +17,7 @@ export class BucketMissingError extends Error {
 
 /**
  * Opens a bucket that was provisioned. It makes none: a bucket made in passing would have the replicas and limits of
- * whoever came first.
+ * the first caller.
  *
  * @throws {BucketMissingError}
  */

@@ -83,7 +83,7 @@ function read(stream: string, { data, headers }: NatsMessage): DirectMessage | u
     subject: headers.get('Nats-Subject'),
     sequence: Number(headers.get('Nats-Sequence')),
     storedAt: new Date(headers.get('Nats-Time-Stamp')),
-    // Hardly anybody looks.
+    // Hardly any caller looks.
     get headers() {
       own ??= new Map(headers.keys().map((name) => [name, headers.values(name)]));
       return own;

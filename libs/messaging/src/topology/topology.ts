@@ -61,7 +61,7 @@ const log = (
 
 /**
  * Messages of a lane that may wait for a retry at once. Mails to a domain in trouble wait for hours, and a consumer with
- * all its pending acknowledgements taken delivers nothing to anybody.
+ * all its pending acknowledgements taken delivers nothing to any worker.
  */
 const MAX_WAITING = 20_000;
 
@@ -96,7 +96,7 @@ export const topology: Topology = {
       // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
       subjectsOf('USERS'),
       [
-        // Commands of an account that is over its rate wait: room for them must not be everybody's.
+        // Commands of an account that is over its rate wait: they must not take the room of other accounts.
         consumer(
           'commands',
           [channels.createUser.template, channels.sendEmail.template, channels.convertImage.template],

@@ -150,7 +150,7 @@ function resolveSources(raw: unknown, problems: ConfigProblem[]): [ResolvedSourc
     if (seen.has(name)) problems.push({ path: `sources[${index}]`, message: `repeats ${name}` });
     seen.add(name);
   }
-  // Empty only together with a problem, which throws before anyone reads it.
+  // Empty only together with a problem, which throws before it is read.
   return resolved as [ResolvedSource, ...ResolvedSource[]];
 }
 

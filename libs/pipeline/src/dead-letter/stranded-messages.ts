@@ -38,7 +38,7 @@ const CONFIRM_AFTER_MS = 2000;
 
 /**
  * Finds work-queue messages the engine will never see and moves them to the dead letters: a consumer with a
- * `max_deliver` gives up on a message without a word to anyone who is not listening, and the message stays in the
+ * `max_deliver` gives up on a message and tells only subscribers of an advisory, and the message stays in the
  * stream for ever, invisible to its lag. Listens for the server's advisories (which are not stored and can be missed)
  * and reconciles the stream now and then. The record has the id the engine would have given it, so a message found
  * twice, or by both, is one dead letter; it is removed only after that is stored.

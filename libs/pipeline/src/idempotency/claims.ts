@@ -84,7 +84,7 @@ export class IdempotencyClaims<T, D> {
     }
   }
 
-  /** Marks the work done. False: the claim was taken over, and whoever has it decides about the message. */
+  /** Marks the work done. False: the claim was taken over, and the new owner decides about the message. */
   async complete(delivery: Delivery<T>): Promise<boolean> {
     const { claim } = delivery;
     const { idempotency } = this.#spec;

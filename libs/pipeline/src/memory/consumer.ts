@@ -112,7 +112,7 @@ export class MemoryConsumer {
     this.serve();
   }
 
-  /** Hands out what there is to whoever asked. */
+  /** Hands out what there is to the open pulls. */
   serve(): void {
     while (this.#pulls.length > 0) {
       const [pull] = this.#pulls;

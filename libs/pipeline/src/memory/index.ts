@@ -81,7 +81,7 @@ export class MemoryJetStream {
     if (consumer !== undefined) consumer.config = { ...consumer.config, ...change };
   }
 
-  /** The consumer loses its open pulls without telling anybody, as when its leader dies in a cluster. */
+  /** The consumer loses its open pulls without a word to its clients, as when its leader dies in a cluster. */
   forgetPulls(stream: string, name: string): void {
     this.#consumers.get(`${stream}/${name}`)?.forgetPulls();
   }

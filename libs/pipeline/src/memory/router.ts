@@ -26,13 +26,13 @@ export class Router {
     this.#listeners.delete(listener);
   }
 
-  /** Whether anybody would receive it. */
+  /** Whether it has a subscriber. */
   hasInterest(subject: string): boolean {
     const tokens = subject.split('.');
     return [...this.#listeners].some(({ pattern }) => matches(pattern, tokens));
   }
 
-  /** Hands a message to everybody who listens on `to`; `message.subject` may name where it came from instead. */
+  /** Hands a message to every subscriber of `to`; `message.subject` may name where it came from instead. */
   deliver(to: string, message: NatsMessage): void {
     const tokens = to.split('.');
     for (const listener of this.#listeners) {

@@ -38,7 +38,7 @@ export function flowRows(row: Row): void {
       const other = await place.connect();
       await Promise.all([replica('small', 2), replica('large', 6, other)]);
       await place.send(...Array.from({ length: 80 }, (_, n) => ({ n })));
-      // Whoever started first has no head start: each has its slots full and finds a backlog.
+      // The first to start has no head start: each has its slots full and finds a backlog.
       await expect.poll(() => counts).toEqual({ small: 2, large: 6 });
       both.open();
       await expect.poll(() => place.left()).toBe(0);

@@ -33,7 +33,7 @@ export const isRecurring = (template: TemplateName): boolean => RECURRING.has(te
 
 /**
  * Makes the mail of a job. The same input gives the same `Message-ID` every time, so that copies of one mail are
- * recognised as one by whoever gets them.
+ * recognised as one by their readers.
  *
  * @throws {TemplateVariablesError}
  */

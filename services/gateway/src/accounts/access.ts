@@ -5,14 +5,14 @@ import type { KeyRing, Scope } from './api-keys.ts';
 import type { RateLimiter, RatePolicy, RateVerdict } from './rate-limiter.ts';
 
 export interface AccessSettings {
-  /** Undefined: keys are off, and everybody is the local account. */
+  /** Undefined: keys are off, and every caller is the local account. */
   readonly keys: KeyRing | undefined;
   readonly limiter: RateLimiter;
   readonly limits: AccessLimits;
 }
 
 export interface AccessLimits {
-  /** Requests that make jobs, of everybody together. */
+  /** Requests that make jobs, of all accounts together. */
   readonly global: RatePolicy;
   /** The same of one account. */
   readonly account: RatePolicy;

@@ -42,7 +42,7 @@ const DEFAULT_RETRY_SECONDS = 10;
  *     open -> closed    backlog over its limit, or a new job would wait too long
  *     closed -> open    both below three quarters of their limits
  *
- * All of them close when the storage of the broker is nearly full, whoever fills it.
+ * All of them close when the storage of the broker is nearly full, by any writer.
  */
 export class BackpressureLimiter {
   readonly #settings: BackpressureSettings;

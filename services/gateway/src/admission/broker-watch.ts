@@ -28,7 +28,7 @@ export interface BrokerState {
 export interface BrokerWatch {
   /** The newest state; undefined until the first answer. */
   state(): BrokerState | undefined;
-  /** Looks now: for the metrics, and for whoever needs the state after something they did. */
+  /** Looks now: for the metrics, and for callers that need the state after what they did. */
   look(): Promise<BrokerState>;
   onLook(listener: (state: BrokerState) => void): void;
   /** How long ago the broker last answered, in milliseconds; since the start while it never has. */

@@ -131,7 +131,7 @@ export function openCredits(
       if (found !== undefined && claims(found.job)) return 'claimed';
       if (found === undefined && ageMs > (await verifiableMs())) return 'unverifiable';
       await reverse(account, jobId, BigInt(sequence), -Number(entry.amount));
-      // Made between the look and the reversal: whoever comes second, this or the end of the job, sees the other.
+      // Made between the look and the reversal: the second of the two, this or the end of the job, sees the other.
       const late = found ?? (await jobs.read(jobId, 'leader'));
       if (late !== undefined && claims(late.job)) await chargeLate(late.job);
       return 'reversed';

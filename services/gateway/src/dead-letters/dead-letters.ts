@@ -203,7 +203,7 @@ export async function purgeDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, 
   await removeFromDlq(deps, letter);
 }
 
-/** Two operators may be at one dead letter: out is out, whoever took it. */
+/** Two operators may be at one dead letter: out is out, by either. */
 async function removeFromDlq({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> {
   try {
     await bus.jsm.streams.deleteMessage(STREAM, sequence);

@@ -13,7 +13,7 @@ const failures: Readonly<Record<string, { readonly code: string; readonly detail
   rejected: { code: 'rejected', detail: 'The work was refused.' },
   decode: { code: 'unreadable_message', detail: 'A message of this job could not be read.' },
   crashLoop: { code: 'worker_crashed', detail: 'The work was started and lost too often.' },
-  stranded: { code: 'stranded', detail: 'The work was no longer delivered to anybody.' },
+  stranded: { code: 'stranded', detail: 'The work was no longer delivered to any worker.' },
 };
 
 /**

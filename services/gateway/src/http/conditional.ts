@@ -9,7 +9,7 @@ export const conditionalHeaders = Type.Object({
   ),
 });
 
-/** The answer to whoever knows it already. */
+/** The answer to a client that has it already. */
 export const notModified = {
   304: {
     description: 'Nothing has changed.',

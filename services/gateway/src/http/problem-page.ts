@@ -1,7 +1,7 @@
 import { type ErrorCode } from '../errors.ts';
 import { problems } from './problem.ts';
 
-/** What whoever meets a problem can do about it. The type makes this complete. */
+/** What a client can do about a problem. The type makes this complete. */
 const advice: Readonly<Record<ErrorCode, string>> = {
   invalid_request: 'Fix what `errors` points at. The same request will be refused again.',
   unauthenticated: 'Send a live key: `Authorization: Bearer <key>`. A revoked key is refused within moments.',
@@ -26,7 +26,7 @@ const advice: Readonly<Record<ErrorCode, string>> = {
   idempotency_key_reused: 'Use a new key for a new request. The job of the first one is named by `jobId`.',
   rate_limited: 'Wait as long as `Retry-After` says. `RateLimit` tells what is left.',
   headers_too_large: 'Send less in the headers.',
-  internal: 'Tell whoever runs this the `traceId`. Repeating the request with its Idempotency-Key is safe.',
+  internal: 'Tell the operator the `traceId`. Repeating the request with its Idempotency-Key is safe.',
   overloaded:
     'Wait as long as `Retry-After` says and repeat the request with its Idempotency-Key. Express work may still be taken.',
   unavailable: 'Wait as long as `Retry-After` says and repeat the request with its Idempotency-Key.',

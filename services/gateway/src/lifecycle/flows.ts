@@ -17,7 +17,7 @@ const isFlow = (value: object): value is Flow => 'account' in value && 'events' 
 /** Apps of one account. Each is an entry in the bucket and in the memory of every replica. */
 export const MAX_APPS = 1_000;
 const DAY_MS = 86_400_000;
-/** Longer than `EVENTS` keeps: then nothing is left that whoever speaks for the app next could read. */
+/** Longer than `EVENTS` keeps: then nothing is left that the next owner of the app could read. */
 const UNUSED_MS = 8 * DAY_MS;
 const DEFAULT_WITHIN_MS = 60_000;
 const ROUNDS = 16;
@@ -93,7 +93,7 @@ export async function openFlowStore(
     refuseOthers(owner, account);
   };
 
-  /** Writes down that an app is in use. Whoever else changes the entry meanwhile has used it as well. */
+  /** Writes down that an app is in use. A concurrent change of the entry is a use as well. */
   const touch = async (app: string): Promise<void> => {
     const entry = await kv.get(app);
     const flow = valueOf(entry, isFlow);

@@ -39,7 +39,7 @@ export type Release = (outcome: 'reached' | 'failed') => void;
 export interface CallLimiter {
   /** Undefined when too many of the account's calls wait already, or the wait took too long: try again later. */
   acquire(caller: Caller): Promise<Release | undefined>;
-  /** Sends everybody who waits away, and everybody who comes after. */
+  /** Refuses every call that waits, and every later one. */
   close(): void;
 }
 

@@ -119,7 +119,7 @@ async function deliver(
 
 /** Handlers in hand, calls and those that wait for one. */
 const IN_HAND = 1_024;
-/** Why a webhook went back to the queue uncalled; not told to anybody, because nothing happened. */
+/** Why a webhook went back to the queue uncalled; told to no client, because nothing happened. */
 export const PUT_BACK = 'too many webhooks of this account or host are being called';
 const PUT_BACK_MIN_MS = 1_000;
 const PUT_BACK_MAX_MS = 60_000;
@@ -168,7 +168,7 @@ async function call(
   }
   await answer.body.dump({ limit: ANSWER_BYTES, signal: until }).catch(() => undefined);
   const { statusCode } = answer;
-  // Of the URL only the host is logged: paths and queries carry the tokens of whoever receives.
+  // Of the URL only the host is logged: paths and queries carry the tokens of the receiver.
   log.info({ job_id: job.id, host: url.host, attempt, status: statusCode }, 'webhook called');
   const detail = `the receiver answered ${statusCode}`;
   if (statusCode >= 200 && statusCode < 300) return { kind: 'delivered', detail };

@@ -13,7 +13,7 @@ export const suiteFolder = path.resolve(
 
 export const suiteCounts = { valid: 161, corrupted: 14, crashers: 27 } as const;
 
-/** Why PngSuite is not looked at; undefined when it is. Whoever sets PNGSUITE wants it, be it there or not. */
+/** Why PngSuite is not looked at; undefined when it is. Setting PNGSUITE asks for it, be it there or not. */
 export const suiteMissing =
   process.env['PNGSUITE'] !== undefined || existsSync(suiteFolder)
     ? undefined

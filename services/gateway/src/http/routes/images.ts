@@ -289,7 +289,7 @@ export function newJobOf(
 function dropRest(body: IncomingMessage): void {
   let left = 4 * 1024 * 1024;
   body.unpipe();
-  // An iterator that was left behind listens for 'readable', and while anybody does, nothing flows.
+  // An iterator that was left behind listens for 'readable', and while one does, nothing flows.
   body.removeAllListeners('readable');
   body.on('data', (chunk: Buffer) => {
     left -= chunk.length;

@@ -6,7 +6,7 @@ import { ownApps, storedJobEntry, storedLifecycleEntry, type StoredEntry } from 
 type Listener = (stored: StoredEntry) => void;
 
 /**
- * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to whoever waits.
+ * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to the open streams.
  * A thousand open streams cost the broker two consumers, and no open stream costs it none: the tails are opened for the
  * first listener and closed when there has been none for a while.
  */

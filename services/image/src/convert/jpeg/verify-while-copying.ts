@@ -3,7 +3,7 @@ import type { PageJob } from '../page-job.ts';
 
 /**
  * Reads a JPEG through for damage while it is copied: each piece is written, then goes to a decoder, which asks for the
- * next. Whoever draws the PDF decodes just those bytes, so they are what is judged.
+ * next. A viewer of the PDF decodes just those bytes, so they are what is judged.
  *
  * @throws {CorruptImageError} when the decoder finds damage; what was written is of no use then
  * @throws the errors of reading a piece and of writing it

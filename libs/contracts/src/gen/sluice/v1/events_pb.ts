@@ -2,8 +2,8 @@
 // @generated from file sluice/v1/events.proto (package sluice.v1, syntax proto3)
 /* eslint-disable */
 
-// Lifecycle events: what happened to one message, told by whoever saw it. Best effort for our own services,
-// answered after PubAck for everybody else's.
+// Lifecycle events: what happened to one message, told by the service that saw it. Best effort for the system's own services,
+// answered after PubAck for those of other systems.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
