@@ -100,7 +100,12 @@ export async function startApi(
     access,
     closing: closing.signal,
   };
-  const app = await createApp({ log, version: settings.version, telemetry: dependencies.http });
+  const app = await createApp({
+    log,
+    version: settings.version,
+    telemetry: dependencies.http,
+    keys: access.keys !== undefined,
+  });
   useBrowserGuard(app, {
     hosts: access.keys === undefined ? (settings.hosts ?? []) : undefined,
     origins: settings.origins ?? [],

@@ -34,11 +34,31 @@ describe('the description of the API', () => {
   });
 
   test('comes with a page to try it', async () => {
-    const page = await fetch(`${rig.gateway.url}/docs/`);
-    expect(page.status).toBe(200);
-    expect(await page.text()).toContain('swagger-ui');
+    for (const path of ['/docs', '/docs/', '/docs/static/index.html', '/favicon.ico']) {
+      expect((await fetch(`${rig.gateway.url}${path}`)).ok, path).toBe(true);
+    }
+    const page = await (await fetch(`${rig.gateway.url}/docs`)).text();
+    const assets = [...page.matchAll(/(?:src|href)="\.?(\/[^"]+)"/g)].map(([, path]) => path ?? '');
+    expect(assets.length).toBeGreaterThan(3);
+    for (const path of assets) {
+      const url = new URL(path.startsWith('/docs') ? path : `/docs${path}`, rig.gateway.url);
+      expect((await fetch(url)).status, path).toBe(200);
+    }
     const shown = (await (await fetch(`${rig.gateway.url}/docs/json`)).json()) as { openapi: string };
     expect(shown.openapi).toBe('3.1.0');
+  });
+
+  test('asks for a key only where keys are on', async () => {
+    interface Description {
+      readonly security?: readonly object[];
+      readonly components?: { readonly securitySchemes?: object };
+    }
+    const open = (await (await fetch(`${rig.gateway.url}/openapi.json`)).json()) as Description;
+    expect(open.security).toEqual([{}]);
+    expect(open.components?.securitySchemes).toBeUndefined();
+    const closed = await rig.replica({ settings: { auth: 'keys' } });
+    const asked = (await (await fetch(`${closed.url}/openapi.json`)).json()) as Description;
+    expect(asked.security).toEqual([{ apiKey: [] }]);
   });
 
   test('has a page for every kind of problem', async () => {

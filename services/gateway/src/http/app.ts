@@ -23,8 +23,11 @@ export interface AppSettings {
   readonly log: Logger;
   readonly version: string;
   readonly telemetry?: HttpTelemetry | undefined;
+  /** Whether requests need an API key; then the description and its page say so. */
+  readonly keys?: boolean;
 }
 
+const DOCS = '/docs';
 const HEADERS_TIMEOUT_MS = 10_000;
 const JSON_BODY_BYTES = 256 * 1024;
 /** More than the file descriptors and the memory of a process are good for is left to wait in the kernel's queue. */
@@ -98,10 +101,13 @@ export async function createApp(settings: AppSettings): Promise<App> {
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/' }],
-      components: {
-        securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'An API key. Not needed in dev.' } },
-      },
-      security: [{ apiKey: [] }, {}],
+      // Without keys the page would show padlocks that open nothing.
+      ...(settings.keys === true
+        ? {
+            components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'An API key.' } } },
+            security: [{ apiKey: [] }],
+          }
+        : { security: [{}] }),
     },
     transformObject: (document) => ('openapiObject' in document ? finished(document.openapiObject, bodies) : {}),
     refResolver: {
@@ -109,9 +115,15 @@ export async function createApp(settings: AppSettings): Promise<App> {
         typeof json.$id === 'string' ? json.$id : `def-${index}`,
     },
   });
+  // The plugin's routes take no scope of their own, and a route without one is refused.
+  app.addHook('onRoute', (route) => {
+    if (route.url === DOCS || route.url.startsWith(`${DOCS}/`)) route.config = { ...route.config, scope: 'public' };
+  });
   await app.register(swaggerUi, {
-    routePrefix: '/docs',
+    routePrefix: DOCS,
     staticCSP: true,
+    // The page sets style attributes, which no hash of a policy covers.
+    transformStaticCSP: (policy) => policy.replace(/style-src [^;]*/, "style-src 'self' 'unsafe-inline'"),
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true },
   });
   letGoOfIdleConnections(app);

@@ -15,6 +15,10 @@ export function systemRoutes(
   },
 ): void {
   const tags = ['system'];
+  // Browsers ask for it beside every page; a 404 would stand in their console.
+  app.get('/favicon.ico', { config: { scope: 'public' }, schema: { hide: true } }, (_request, reply) =>
+    reply.code(204).send(),
+  );
   app.get(
     '/healthz',
     {
