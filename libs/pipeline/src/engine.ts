@@ -554,7 +554,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       refused: (description) => this.#sources[index]?.refused(description),
       missing: (description) => this.#sources[index]?.missing(description),
       alive: () => this.#sources[index]?.alive(),
-      bodyless: () => this.#sources[index]?.bodyless(),
+      bodyless: (raw) => {
+        if (source.body === 'none') this.#scheduler.receive(index, raw, puller);
+        else this.#sources[index]?.bodyless();
+      },
       failed: (error) => {
         const fields = { pipeline: this.#spec.name, stream: source.stream, error: errorMessage(error) };
         this.#log.error(fields, 'a delivery could not be read, ack_wait brings it back');

@@ -104,7 +104,7 @@ export async function startReplay<T, D>(
     {
       ...spec,
       idempotency: undefined,
-      sources: [{ stream, consumer, weight: 1, reserve: 0 }],
+      sources: [{ stream, consumer, weight: 1, reserve: 0, body: 'full' }],
     },
     { ...runtime, observe: count },
     clock,

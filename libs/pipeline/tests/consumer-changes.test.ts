@@ -140,3 +140,24 @@ test('a pipeline does not start on a consumer that hands out no bodies', async (
   await expect(start).rejects.toThrow(/headers_only/);
   await place.close();
 });
+
+test('a source without bodies wants a consumer that hands out none, and handles headers alone', async () => {
+  const place = await source.place();
+  const seen: number[] = [];
+  const pipeline = definePipeline<Job>({
+    ...base(place),
+    sources: [{ stream: place.stream, consumer: place.consumer, body: 'none' }],
+    decode: () => ({ n: -1 }),
+    handle: async (message) => {
+      seen.push(message.sequence);
+    },
+  });
+  await expect(pipeline.start({ nats: place.port, deps: undefined })).rejects.toThrow(/no headers_only/);
+  await source.jsm.consumers.update(place.stream, place.consumer, { headers_only: true });
+  const running = await pipeline.start({ nats: place.port, deps: undefined });
+  for (const n of [0, 1, 2]) await place.send({ n });
+  await expect.poll(() => place.left()).toBe(0);
+  expect(seen).toHaveLength(3);
+  await running.drain();
+  await place.close();
+});

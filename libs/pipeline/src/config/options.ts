@@ -32,6 +32,11 @@ export const sourceFields = {
     'Slots besides `flow.concurrency`: when all of those are taken, so many messages of this source run all the same.',
     { min: 0, max: 65_536 },
   ),
+  body: choiceOr(
+    'full',
+    '`full`: messages with their bodies. `none`: a consumer with `headers_only`; `decode` gets no bytes.',
+    ['full', 'none'],
+  ),
 } as const;
 
 export const flowFields = {

@@ -52,7 +52,7 @@ export async function checkConsumer<T, D>(
       filters: filtersOf(config),
     };
     const changes = started === undefined ? [] : compareWithStart(config, live, started, paused === true);
-    const problems = [...compare(spec, config, live), ...changes].map((message) => ({
+    const problems = [...compare(spec, source.body, config, live), ...changes].map((message) => ({
       path,
       message: `consumer ${source.consumer} on ${source.stream}: ${message}`,
     }));
@@ -65,7 +65,12 @@ export async function checkConsumer<T, D>(
   }
 }
 
-function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: LiveConsumer): string[] {
+function compare<T, D>(
+  spec: ResolvedSpec<T, D>,
+  body: 'full' | 'none',
+  config: ConsumerConfig,
+  live: LiveConsumer,
+): string[] {
   const problems: string[] = [];
   const { flow, ack, retry, work } = spec;
   const capacity =
@@ -89,8 +94,11 @@ function compare<T, D>(spec: ResolvedSpec<T, D>, config: ConsumerConfig, live: L
       `max_deliver is ${config.max_deliver}: the server would strand a message before attempt ${retry.maxAttempts} + 1 can dead-letter it; set -1`,
     );
   }
-  if (config.headers_only === true) {
-    problems.push('has headers_only: messages come without their bodies; turn it off');
+  if (config.headers_only === true && body === 'full') {
+    problems.push('has headers_only: messages come without their bodies; turn it off, or set body: "none"');
+  }
+  if (config.headers_only !== true && body === 'none') {
+    problems.push('has no headers_only, and the source says body: "none"; turn it on');
   }
   if (config.priority_groups !== undefined && config.priority_groups.length > 0) {
     problems.push('has priority_groups: pulls that name no group are refused; remove them');

@@ -24,8 +24,8 @@ export interface PullerEvents {
   missing(description: string): void;
   /** A delivery could not be taken in. */
   failed(error: unknown): void;
-  /** A message came without the body it was stored with; it was not taken in, ack_wait brings it back. */
-  bodyless(): void;
+  /** A message came without the body it was stored with. What is not taken in is brought back by ack_wait. */
+  bodyless(raw: NatsMessage): void;
 }
 
 /** A pull that the client's and the server's clock disagree about is given this long. */
@@ -178,7 +178,8 @@ export class Puller {
     }
     if (current && this.requested > 0) this.#delivered();
     if (current) this.#alive();
-    if (raw.data.length === 0 && isBodyLeftOut(raw) && this.#clock.now() > this.bodylessUntil) this.#events.bodyless();
+    if (raw.data.length === 0 && isBodyLeftOut(raw) && this.#clock.now() > this.bodylessUntil)
+      this.#events.bodyless(raw);
     else this.#events.message(raw);
     if (this.requested === 0) this.#wakeIdle();
   }

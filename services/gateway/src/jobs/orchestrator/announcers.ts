@@ -49,7 +49,7 @@ function announcements(
   };
   return definePipeline<undefined, AnnounceDeps>({
     name: consumer,
-    sources: [{ stream: 'JOBS', consumer }],
+    sources: [{ stream: 'JOBS', consumer, body: 'none' }],
     // The consumer hands out headers alone.
     decode: () => undefined,
     flow: { concurrency: 32 },
