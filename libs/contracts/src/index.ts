@@ -1,5 +1,6 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
 export { parseEmailAddress } from './email-address.ts';
+export { mailHeaderProblem, MAX_MAIL_HEADERS } from './mail-headers.ts';
 export {
   detectFileType,
   FILE_TYPE_BYTES,

@@ -199,6 +199,32 @@ describe('a request that cannot become a mail', () => {
   });
 });
 
+describe('a reply address and headers of a caller', () => {
+  test('stand in the mail, and in its signature', async () => {
+    const to = 'headers@example.com';
+    const headers = { 'X-Campaign': 'spring:7', References: '<a@example.com> <b@example.com>' };
+    await broker.ask({ jobId: 'job_headers', to, replyTo: 'support@Example.com', headers });
+    await broker.ended('job_headers');
+    const mail = await parsed(to);
+    expect(mail.replyTo).toEqual([{ name: '', address: 'support@example.com' }]);
+    expect(header(mail, 'x-campaign')).toBe('spring:7');
+    expect(header(mail, 'references')).toBe('<a@example.com> <b@example.com>');
+    expect(header(mail, 'dkim-signature')?.toLowerCase()).toMatch(/h=[^;]*reply-to/s);
+  });
+
+  test.each([
+    ['invalid_address', { replyTo: 'a@example.com\r\nBcc: evil@example.com' }],
+    ['invalid_headers', { headers: { Bcc: 'evil@example.com' } }],
+    ['invalid_headers', { headers: { 'X-A': 'b\r\nBcc: evil@example.com' } }],
+    ['invalid_headers', { headers: Object.fromEntries(Array.from({ length: 11 }, (_, n) => [`X-${n}`, 'v'])) }],
+  ])('that could do more fail with %s', async (code, more) => {
+    const jobId = `job_${code}_${JSON.stringify(more).length}`;
+    await broker.ask({ jobId, to: `${jobId}@example.com`, ...more });
+    expect((await broker.ended(jobId)).result?.outcome).toMatchObject({ case: 'failed', value: { code } });
+    expect(mailsTo(`${jobId}@example.com`)).toEqual([]);
+  });
+});
+
 describe('a variable that is the service’s to set', () => {
   test('is not taken from a caller', async () => {
     const lies = { attached: true, expires: 'never', facts: '99 pages' };

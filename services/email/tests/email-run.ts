@@ -35,6 +35,8 @@ export interface Asked {
   readonly account?: string;
   readonly replays?: number;
   readonly attachmentKey?: string;
+  readonly replyTo?: string;
+  readonly headers?: Record<string, string>;
   readonly express?: boolean;
   /** The message id; one derived from the job when absent, so that a repeat is recognised as one. */
   readonly messageId?: string;
@@ -148,6 +150,8 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
           template,
           variables: mail.variables ?? { name: 'Ada' },
           attachmentKey: mail.attachmentKey ?? '',
+          replyTo: mail.replyTo ?? '',
+          headers: mail.headers ?? {},
         },
       });
       await bus.publish(channel, message, { id: mail.messageId ?? stepId(mail.jobId, 'work', mail.replays) });

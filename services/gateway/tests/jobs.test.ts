@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { jobLog } from '@sluice/jobs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
@@ -207,6 +208,25 @@ describe('a mail', () => {
   ])('%j is refused with a pointer to what is wrong', async (json, pointer) => {
     const refused = await rig.call('/v1/emails', { json });
     expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } });
+  });
+
+  test('takes a reply address and headers of the caller, by an allow list', async () => {
+    const mail = { to: 'ada@example.test', template: 'notification', variables: { message: 'hi' } };
+    const headers = { 'X-Campaign': 'spring:7', References: '<a@example.com>' };
+    const accepted = await rig.call<JobView>('/v1/emails', {
+      json: { ...mail, replyTo: 'support@example.test', headers },
+    });
+    expect(accepted.status).toBe(202);
+    const record = await jobLog(rig.bus).read(accepted.body.id);
+    expect(record?.job.request?.work.value).toMatchObject({ replyTo: 'support@example.test', headers });
+    for (const [wrong, pointer] of [
+      [{ replyTo: 'a@example.test, b@example.test' }, '/replyTo'],
+      [{ headers: { Bcc: 'evil@example.test' } }, '/headers/Bcc'],
+      [{ headers: { 'X-A': 'b\r\nBcc: evil@example.test' } }, '/headers/X-A'],
+    ] as const) {
+      const refused = await rig.call('/v1/emails', { json: { ...mail, ...wrong } });
+      expect(refused).toMatchObject({ status: 400, body: { errors: [{ pointer }] } });
+    }
   });
 
   test('takes field names as protobuf JSON does', async () => {

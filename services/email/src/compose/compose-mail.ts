@@ -23,6 +23,10 @@ export interface MailInput {
   readonly to: string;
   readonly template: TemplateName;
   readonly variables: Readonly<Record<string, unknown>>;
+  /** Checked by `parseEmailAddress`. */
+  readonly replyTo?: string | undefined;
+  /** Checked by `mailHeaderProblem`. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly attachment?: { readonly fileName: string; readonly contentType: string; readonly content: Buffer };
 }
 
@@ -50,6 +54,8 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
       From: { name: sender.name, address: sender.address },
       To: { name: '', address: to },
       Subject: subject,
+      ...(input.replyTo === undefined ? {} : { 'Reply-To': { name: '', address: input.replyTo } }),
+      ...input.headers,
       ...list.headers,
       'Auto-Submitted': 'auto-generated',
       'X-Auto-Response-Suppress': 'OOF, AutoReply',

@@ -1,4 +1,4 @@
-import { parseEmailAddress, type SendEmail } from '@sluice/contracts';
+import { mailHeaderProblem, MAX_MAIL_HEADERS, parseEmailAddress, type SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
 import type { SuppressionReason } from '@sluice/suppression';
 import { isRecurring, type MailInput } from '../compose/compose-mail.ts';
@@ -40,6 +40,15 @@ export async function prepare(
     return typeof link === 'string' && !mayLink(link, deps.sender.links);
   });
   if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden}: may not be linked to` };
+  const replyTo = email.replyTo === '' ? undefined : parseEmailAddress(email.replyTo);
+  if (email.replyTo !== '' && replyTo === undefined) {
+    return { code: 'invalid_address', detail: 'the reply address is not one bare address' };
+  }
+  const headers = Object.entries(email.headers);
+  const refused = headers.find(([name, value]) => mailHeaderProblem(name, value) !== undefined);
+  if (refused !== undefined || headers.length > MAX_MAIL_HEADERS) {
+    return { code: 'invalid_headers', detail: 'a header is not on the list, or there are too many' };
+  }
   const suppressed = await deps.suppressions.reasonFor(to, isRecurring(email.template));
   if (suppressed !== undefined) return { code: 'recipient_suppressed', detail: SUPPRESSED[suppressed] };
   if (fresh) {
@@ -50,6 +59,6 @@ export async function prepare(
       return { code: 'quota_exceeded', detail: `${detail} is used up` };
     }
   }
-  const input: MailInput = { jobId, replays, to, template: email.template, variables };
+  const input: MailInput = { jobId, replays, to, template: email.template, variables, replyTo, headers: email.headers };
   return email.attachmentKey === '' ? input : deps.pdfAttachments.addTo(input, email.attachmentKey, signal);
 }

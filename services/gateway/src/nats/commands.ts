@@ -48,8 +48,8 @@ export function newJobOfCommand(
   const { priority, callbackUrl } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
-    const { to, template, variables } = command.email;
-    return newEmailJob({ to, template, variables, priority, callbackUrl }, context);
+    const { to, template, variables, replyTo, headers } = command.email;
+    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers }, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
   if (command.sources.length > limits.maxFiles) {

@@ -21,6 +21,15 @@ const EmailBody = Type.Object(
         Type.Object({}, { additionalProperties: true, description: 'What the template is filled with.' }),
       ),
     ),
+    replyTo: Type.Optional(
+      Type.String({ minLength: 3, maxLength: 320, description: 'Where answers go: one bare e-mail address.' }),
+    ),
+    headers: Type.Optional(
+      Type.Record(Type.String(), Type.String({ maxLength: 500 }), {
+        description:
+          'Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most.',
+      }),
+    ),
     priority: Type.Optional(PrioritySchema),
     callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
   },

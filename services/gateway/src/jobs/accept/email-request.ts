@@ -1,5 +1,11 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
-import { EmailRequestSchema, parseEmailAddress, Priority } from '@sluice/contracts';
+import {
+  EmailRequestSchema,
+  mailHeaderProblem,
+  MAX_MAIL_HEADERS,
+  parseEmailAddress,
+  Priority,
+} from '@sluice/contracts';
 import { invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
@@ -17,6 +23,10 @@ export interface EmailInput {
   readonly priority?: Priority | undefined;
   readonly callbackUrl?: string | undefined;
   readonly attachmentKey?: string;
+  /** Where answers go. */
+  readonly replyTo?: string | undefined;
+  /** By the allow list of `mailHeaderProblem`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 type Context = Pick<NewJob, 'account' | 'trace'>;
@@ -44,6 +54,9 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
     throw invalidField('/variables', `must be nested at most ${VARIABLES_MAX_DEPTH} levels deep`);
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
+  const replyTo = input.replyTo ? parseEmailAddress(input.replyTo) : '';
+  if (replyTo === undefined) throw invalidField('/replyTo', 'must be one bare e-mail address');
+  const headers = checkedHeaders(input.headers ?? {});
   const callback = callbackUrl(input.callbackUrl);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
@@ -55,7 +68,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
     callbackUrl: callback,
     work: {
       case: 'email',
-      value: create(EmailRequestSchema, { to, template: input.template, variables, attachmentKey }),
+      value: create(EmailRequestSchema, { to, template: input.template, variables, attachmentKey, replyTo, headers }),
     },
     requestHash: requestHash({
       kind: 'email',
@@ -65,8 +78,22 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       priority,
       callback,
       attachmentKey,
+      // Only where they are given: a request without them has the hash that older versions gave it.
+      ...(replyTo === '' ? {} : { replyTo }),
+      ...(Object.keys(headers).length === 0 ? {} : { headers }),
     }),
   };
+}
+
+/** @throws {GatewayError} `invalid_request`. */
+function checkedHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(headers);
+  if (entries.length > MAX_MAIL_HEADERS) throw invalidField('/headers', `must be at most ${MAX_MAIL_HEADERS}`);
+  for (const [name, value] of entries) {
+    const problem = mailHeaderProblem(name, value);
+    if (problem !== undefined) throw invalidField(`/headers/${name.slice(0, 64)}`, problem);
+  }
+  return Object.fromEntries(entries);
 }
 
 /** Whether a value has more levels of lists and objects than allowed; looks no further down than that. */

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSJwCgxFbWFpbFJlcXVlc3QSCgoCdG8YASABKAkSEAoIdGVtcGxhdGUYAiABKAkSKgoJdmFyaWFibGVzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5hdHRhY2htZW50X2tleRgEIAEoCSJlCglTZW5kRW1haWwSDgoGam9iX2lkGAEgASgJEiYKBWVtYWlsGAIgASgLMhcuc2x1aWNlLnYxLkVtYWlsUmVxdWVzdBIPCgdhY2NvdW50GAMgASgJEg8KB3JlcGxheXMYBCABKA0iWAoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgijAIKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIpCgljYW5jZWxsZWQYCCABKAsyFC5zbHVpY2UudjEuQ2FuY2VsbGVkSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLpAQoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImUKCVNlbmRFbWFpbBIOCgZqb2JfaWQYASABKAkSJgoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0Eg8KB2FjY291bnQYAyABKAkSDwoHcmVwbGF5cxgEIAEoDSJYCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCCKMAgoJRW1haWxTZW50Eg4KBmpvYl9pZBgBIAEoCRIrCglzdWNjZWVkZWQYAiABKAsyFi5zbHVpY2UudjEuRW1haWxSZXN1bHRIABIkCgZmYWlsZWQYAyABKAsyEi5zbHVpY2UudjEuRmFpbHVyZUgAEikKCWNhbmNlbGxlZBgIIAEoCzIULnNsdWljZS52MS5DYW5jZWxsZWRIABIvCgtmaW5pc2hlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgFIAEoDRITCgt0cmFjZXBhcmVudBgGIAEoCRIPCgdyZXBsYXlzGAcgASgNQgkKB291dGNvbWViBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -47,6 +47,20 @@ export type EmailRequest = Message<"sluice.v1.EmailRequest"> & {
    * @generated from field: string attachment_key = 4;
    */
   attachmentKey: string;
+
+  /**
+   * Where answers go: one bare addr-spec, or empty.
+   *
+   * @generated from field: string reply_to = 5;
+   */
+  replyTo: string;
+
+  /**
+   * Headers of the caller's, by the allow list of libs/contracts.
+   *
+   * @generated from field: map<string, string> headers = 6;
+   */
+  headers: { [key: string]: string };
 };
 
 /**
@@ -78,6 +92,20 @@ export type EmailRequestJson = {
    * @generated from field: string attachment_key = 4;
    */
   attachmentKey?: string;
+
+  /**
+   * Where answers go: one bare addr-spec, or empty.
+   *
+   * @generated from field: string reply_to = 5;
+   */
+  replyTo?: string;
+
+  /**
+   * Headers of the caller's, by the allow list of libs/contracts.
+   *
+   * @generated from field: map<string, string> headers = 6;
+   */
+  headers?: { [key: string]: string };
 };
 
 /**
