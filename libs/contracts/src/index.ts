@@ -74,12 +74,14 @@ export {
   JobSchema,
   JobService,
   JobState,
+  PlacementSchema,
   Priority,
   type Job,
   type JobEvent,
   type JobFinished,
   type JobRequest,
   type JobResult,
+  type Placement,
 } from './gen/sluice/v1/jobs_pb.ts';
 export {
   ConvertImageRequestSchema,

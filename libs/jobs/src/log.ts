@@ -1,15 +1,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { channels, type Job, type JobEvent, type JobSchema } from '@sluice/contracts';
+import { channels, type Job, type JobEvent, type JobRequest, type JobSchema } from '@sluice/contracts';
 import { isWrongLastSequence, stepId, type Bus, type Stored } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
-import { acceptEvent, isTerminal, moveEvent, stateName, type Move } from './state.ts';
+import { acceptEvent, isTerminal, isWhole, moveEvent, stateName, type Move } from './state.ts';
 
 /** A job as of one event of its history. */
 export interface JobRecord {
   readonly job: Job;
   /** Position of the event in `JOBS`: grows with every event of every job. */
   readonly sequence: number;
-  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel` or `replay`. */
+  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile` or `refresh`. */
   readonly cause: string;
 }
 
@@ -40,6 +40,8 @@ export interface JobLog {
   read(jobId: string, from?: 'any' | 'leader'): Promise<JobRecord | undefined>;
   /** The event of a job at a position of the stream; undefined when it is not there any more. */
   at(jobId: string, sequence: number): Promise<JobRecord | undefined>;
+  /** What a job was asked for, with every byte that came with it; undefined when that is not kept any more. */
+  request(job: Job): Promise<JobRequest | undefined>;
   /** Every event of a job, oldest first. */
   history(jobId: string): AsyncGenerator<Stored<JobEvent>>;
 }
@@ -116,6 +118,14 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
   return {
     read,
     history: (jobId) => bus.history(channels.job, { jobId }),
+
+    async request(job) {
+      if (isWhole(job.request)) return job.request;
+      for await (const { data } of bus.history(channels.job, { jobId: job.id })) {
+        if (isWhole(data.job?.request)) return data.job.request;
+      }
+      return undefined;
+    },
 
     async at(jobId, sequence) {
       for await (const stored of bus.history(channels.job, { jobId }, sequence))

@@ -1,5 +1,13 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { JobEventSchema, JobKind, JobResultSchema, JobState, type Job } from '@sluice/contracts';
+import {
+  JobEventSchema,
+  JobKind,
+  JobRequestSchema,
+  JobResultSchema,
+  JobState,
+  PlacementSchema,
+  type Job,
+} from '@sluice/contracts';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -8,11 +16,14 @@ import {
   fail,
   IllegalMoveError,
   isTerminal,
+  isWhole,
   legalMoves,
   mayMove,
   moveEvent,
+  refresh,
   reopen,
   requestCancel,
+  requeue,
   succeed,
 } from './state.ts';
 
@@ -59,6 +70,31 @@ describe('a job', () => {
     // The result of the run before the replay, delivered late, says nothing about this one.
     expect(fail(again, { failure: aFailure(), attempt: 4, replays: 0 })).toBeUndefined();
     expect(succeed(again, { result, attempt: 1, replays: 1 })).toMatchObject({ to: JobState.SUCCEEDED });
+  });
+
+  test('whose work was lost is queued again, with where its work is now, until it has ended or is on a newer run', () => {
+    const placement = create(PlacementSchema, { stream: 'EMAILS', sequence: 7n, losses: 1 });
+    const request = create(JobRequestSchema, { work: { case: 'email', value: { to: 'a@b' } } });
+    const run = { replays: 0, request, placement };
+    const queued = moveEvent(accepted(), requeue(accepted(), run)!, 2_000).job!;
+    expect(queued).toMatchObject({ state: JobState.QUEUED, placement, request, refreshedAt: { seconds: 2n } });
+    expect(requeue(accepted(), { ...run, replays: 1 })).toBeUndefined();
+    const failed = moveEvent(queued, fail(queued, { failure: aFailure(), attempt: 1, replays: 0 })!, 3_000).job!;
+    expect(requeue(failed, run)).toBeUndefined();
+    expect(refresh(failed, run)).toBeUndefined();
+    expect(moveEvent(failed, reopen(failed)!, 4_000).job!.placement).toBeUndefined();
+  });
+
+  test('is written down again as it is, whole, while it is open', () => {
+    const request = create(JobRequestSchema, {
+      work: { case: 'image', value: { sources: [{ from: { case: 'content', value: new Uint8Array(9) } }] } },
+    });
+    const event = moveEvent(accepted(), refresh(accepted(), { request, placement: undefined })!, 5_000);
+    expect(event).toMatchObject({ cause: 'refresh', job: { state: JobState.ACCEPTED, request } });
+    expect(event.job).toMatchObject({ updatedAt: { seconds: 1n }, refreshedAt: { seconds: 5n } });
+    expect(isWhole(event.job!.request)).toBe(true);
+    const after = moveEvent(event.job!, requestCancel(event.job!)!, 6_000).job!;
+    expect(isWhole(after.request)).toBe(false);
   });
 
   test('never goes back in time, whichever clock its next event is written by', () => {

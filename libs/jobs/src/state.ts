@@ -8,7 +8,9 @@ import {
   type Failure,
   type Job,
   type JobEvent,
+  type JobRequest,
   type JobResult,
+  type Placement,
 } from '@sluice/contracts';
 
 const { ACCEPTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, UNSPECIFIED } = JobState;
@@ -73,7 +75,16 @@ export class IllegalMoveError extends Error {
 }
 
 /** What moved a job; part of its history. */
-export type Cause = 'accept' | 'queue' | 'result' | 'dead-letter' | 'cancel-request' | 'cancel' | 'replay';
+export type Cause =
+  | 'accept'
+  | 'queue'
+  | 'result'
+  | 'dead-letter'
+  | 'cancel-request'
+  | 'cancel'
+  | 'replay'
+  | 'reconcile'
+  | 'refresh';
 
 /** A decision about a job: the state to move to and what changes with it. */
 export interface Move {
@@ -85,6 +96,9 @@ export interface Move {
     cancelRequested?: boolean;
     result?: JobResult | undefined;
     error?: Failure | undefined;
+    placement?: Placement | undefined;
+    /** With every byte it came with: the event then stands in for the first one, which expires. */
+    request?: JobRequest;
   };
 }
 
@@ -97,7 +111,7 @@ export function succeed(job: Job, run: { result: JobResult; attempt: number; rep
 /** Work that ended badly and for good. No move under the same conditions as {@link succeed}. */
 export function fail(
   job: Job,
-  run: { failure: Failure; attempt: number; replays: number; cause?: 'result' | 'dead-letter' },
+  run: { failure: Failure; attempt: number; replays: number; cause?: 'result' | 'dead-letter' | 'reconcile' },
 ): Move | undefined {
   if (isTerminal(job.state) || run.replays !== job.replays) return undefined;
   const change = { attempt: Math.max(job.attempt, run.attempt), error: run.failure };
@@ -122,8 +136,34 @@ export function reopen(job: Job): Move | undefined {
   return {
     to: QUEUED,
     cause: 'replay',
-    change: { replays: job.replays + 1, cancelRequested: false, error: undefined, result: undefined },
+    change: {
+      replays: job.replays + 1,
+      cancelRequested: false,
+      error: undefined,
+      result: undefined,
+      placement: undefined,
+    },
   };
+}
+
+/** The work of a run was published, again or at last. No move once the job has ended or is on a newer run. */
+export function requeue(
+  job: Job,
+  run: { replays: number; request: JobRequest; placement: Placement },
+): Move | undefined {
+  if (isTerminal(job.state) || run.replays !== job.replays) return undefined;
+  const { request, placement } = run;
+  return { to: job.state === ACCEPTED ? QUEUED : job.state, cause: 'reconcile', change: { request, placement } };
+}
+
+/** Writes an open job down again, so that its stream keeps it. No move once the job has ended. */
+export function refresh(
+  job: Job,
+  known: { request: JobRequest | undefined; placement: Placement | undefined },
+): Move | undefined {
+  if (isTerminal(job.state)) return undefined;
+  const { request, placement } = known;
+  return { to: job.state, cause: 'refresh', change: { ...(request === undefined ? {} : { request }), placement } };
 }
 
 /** The first event of a job. The state, the times and the counters are set here; those of `job` are ignored. */
@@ -147,7 +187,15 @@ export function moveEvent(job: Job, move: Move, atMs: number): JobEvent {
   const snapshot = withoutContent(job);
   // An event in the same state is a note: what a worker said of that state still holds.
   Object.assign(snapshot, move.change, { state: move.to }, move.to === job.state ? {} : { updatedAt: at });
+  if (move.cause === 'refresh' || move.change?.request !== undefined) snapshot.refreshedAt = at;
   return create(JobEventSchema, { job: snapshot, at, cause: move.cause });
+}
+
+/** Whether the bytes that a request came with are still in it. */
+export function isWhole(request: JobRequest | undefined): request is JobRequest {
+  const work = request?.work;
+  if (work?.case !== 'image') return work?.case !== undefined;
+  return work.value.sources.every(({ from }) => from.case !== undefined);
 }
 
 function withoutContent(job: Job): Job {

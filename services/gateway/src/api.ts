@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { openSuppressions } from '@sluice/suppression';
-import { buckets, openBucket, openPauseState } from '@sluice/messaging';
+import { buckets, createLifecycle, openBucket, openPauseState } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
@@ -29,6 +29,7 @@ import { statsRoute } from './http/routes/stats.ts';
 import { uploadRoutes } from './http/routes/uploads.ts';
 import { systemRoutes } from './http/routes/system.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
+import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
 import { webhookRoutes } from './http/routes/webhooks.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
@@ -66,6 +67,16 @@ export async function startApi(
   const live = liveJobs(bus, log);
   const model = openReadModel(settings.readModelPath);
   const projection = await startProjection({ bus, model, log, now });
+  const stopReconciling = startReconciler({
+    bus,
+    jobs,
+    model,
+    log,
+    now,
+    report: createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance }),
+    onAction: (action) => dependencies.metrics?.reconciled(action),
+    settings: settings.reconciling ?? defaultReconciling,
+  });
   dependencies.metrics?.watchOpen(() => model.open());
   dependencies.metrics?.watchStorage(() => backpressure.storageUsed);
   const flows = await openFlowStore(bus.nc, { now, onError: watchFailed(log) });
@@ -156,6 +167,7 @@ export async function startApi(
           );
         },
       },
+      { what: 'looking for jobs whose work was lost', stop: stopReconciling },
       { what: 'following the buckets and streams', stop: () => Promise.all([flows.close(), live.close()]) },
       {
         what: 'storing the last events in the read model',

@@ -16,6 +16,7 @@ import type { GatewayMetrics } from './metrics.ts';
 import { startBrokerWatch, type BrokerWatch } from './admission/broker-watch.ts';
 import { BackpressureLimiter, type BackpressureSettings } from './admission/backpressure.ts';
 import { watchLoopLag } from './admission/loop-lag.ts';
+import type { ReconcilingSettings } from './jobs/reconciler/reconciler.ts';
 import type { WebhookSettings } from './webhooks/webhooks.ts';
 
 export interface GatewaySettings {
@@ -50,6 +51,8 @@ export interface GatewaySettings {
   readonly unsubscribeSecret?: string | undefined;
   /** `DEFAULT_RESULT_TTL_MS` if absent. */
   readonly resultTtlMs?: number;
+  /** `defaultReconciling` if absent. */
+  readonly reconciling?: ReconcilingSettings;
   readonly drainTimeoutMs: number;
   /** Copies of streams and buckets; 1 if absent. */
   readonly replicas?: number;

@@ -2,6 +2,7 @@ import { jobKindName, jobKindNames, JobState, Priority, type Job } from '@sluice
 import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
+import { reconcileActions, type ReconcileAction } from './jobs/reconciler/reconciler.ts';
 import { cleanedPrefixes } from './uploads/cleanup.ts';
 import { deliveryEvents, type DeliveryEvent } from './webhooks/delivery.ts';
 import { Counter, Gauge, Histogram } from 'prom-client';
@@ -18,6 +19,7 @@ export const gatewayMetricNames = {
   storeDuration: 'object_store_operation_duration_seconds',
   cleanedAt: 'storage_cleanup_last_success_timestamp_seconds',
   cleaned: 'storage_cleanup_deleted_total',
+  reconciled: 'gateway_jobs_reconciled_total',
   topologyDifferences: 'gateway_topology_differences',
 } as const;
 
@@ -29,6 +31,8 @@ export interface GatewayMetrics {
   cleaned(prefix: string, deleted: number): void;
   /** Counts what became of a webhook. */
   webhook(event: DeliveryEvent): void;
+  /** Counts what the reconciler did about a job. */
+  reconciled(action: ReconcileAction): void;
   /** Exposes the jobs that have not ended, read at each scrape. */
   watchOpen(read: () => readonly OpenJobs[]): void;
   /** Exposes the share of the broker's storage that is in use. */
@@ -102,6 +106,14 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
   });
   for (const outcome of Object.values(deliveryEvents)) webhooks.inc({ outcome }, 0);
 
+  const reconciled = new Counter({
+    name: names.reconciled,
+    help: 'Open jobs by what the reconciler did: republished, failed and expired are jobs whose work or record was lost',
+    labelNames: ['action'],
+    registers,
+  });
+  for (const action of reconcileActions) reconciled.inc({ action }, 0);
+
   const labelsOf = (job: Job) => ({
     kind: jobKindName(job.kind) ?? 'unknown',
     priority: job.priority === Priority.EXPRESS ? 'express' : 'normal',
@@ -158,6 +170,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         },
       });
     },
+    reconciled: (action) => reconciled.inc({ action }),
     webhook: (event) => webhooks.inc({ outcome: deliveryEvents[event] }),
     cleaned(prefix, deleted) {
       cleanedAt.setToCurrentTime({ prefix });

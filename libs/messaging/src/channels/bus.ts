@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { jetstreamManager, type JetStreamManager, type MsgRequest } from '@nats-io/jetstream';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
-import { subject as fill, type Channel } from '@sluice/contracts';
+import { subject as fill, type Channel, type StreamName } from '@sluice/contracts';
 import { RequestError, type HeaderInput, type NatsPort, type PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
-import { JS_ERROR } from '../nats/api-error.ts';
+import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
 import { decoder, encode } from './wire.ts';
 
@@ -89,6 +89,14 @@ export interface Bus {
     values: Readonly<Record<string, string>>,
     from?: 'any' | 'leader',
   ): Promise<Stored<MessageShape<Desc>> | undefined>;
+  /**
+   * A message as the leader of its stream has it: the one at a sequence, or the oldest of a subject. Undefined when there
+   * is none, or no such stream.
+   */
+  find(
+    stream: StreamName,
+    wanted: { readonly at: number } | { readonly oldestOf: string },
+  ): Promise<Omit<Stored<unknown>, 'data'> | undefined>;
   /** Every message of a channel's subject, oldest first, from a sequence on. `*` may stand for a placeholder. */
   history<Desc extends DescMessage>(
     channel: Channel<Desc>,
@@ -158,9 +166,16 @@ export async function createBus(
       const lastOf = fill(channel, values);
       const found =
         from === 'leader'
-          ? await leaderRead(jsm, channel.stream, lastOf)
+          ? await leaderRead(jsm, channel.stream, { last_by_subj: lastOf })
           : await directRead(channel.stream, { lastOf });
       return found === undefined ? undefined : stored(found, decoder(channel));
+    },
+    async find(stream, wanted) {
+      const query = 'at' in wanted ? { seq: wanted.at } : { seq: 1, next_by_subj: wanted.oldestOf };
+      return leaderRead(jsm, stream, query).catch((error: unknown) => {
+        if (apiErrorCode(error) === JS_ERROR.streamNotFound) return undefined;
+        throw error;
+      });
     },
     async *history(channel, values, fromSequence = 1) {
       const matching = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');
@@ -197,8 +212,12 @@ function expectationsOf({
 }
 
 /** Asks the stream's leader, which knows of every write that was confirmed; on a stream of one replica every server does. */
-async function leaderRead(jsm: JetStreamManager, stream: string, subject: string): Promise<DirectMessage | undefined> {
-  const found = await jsm.streams.getMessage(stream, { last_by_subj: subject }).catch((error: unknown) => {
+async function leaderRead(
+  jsm: JetStreamManager,
+  stream: string,
+  query: MsgRequest,
+): Promise<DirectMessage | undefined> {
+  const found = await jsm.streams.getMessage(stream, query).catch((error: unknown) => {
     const { code, status } = error as { code?: unknown; status?: unknown };
     if (code === JS_ERROR.noMessageFound || code === 404 || status === 404) return null;
     throw error;

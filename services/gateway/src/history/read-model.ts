@@ -71,7 +71,11 @@ export interface ReadModel {
   seen(appId: string, messageId: string, expected: readonly string[]): readonly string[];
   /** Jobs that have not ended, by kind, and when the oldest of them was accepted. */
   open(): { readonly kind: string; readonly count: number; readonly oldestMs: number }[];
-  /** Forgets what the streams have forgotten. */
+  /** Jobs that have not ended and were accepted before a time, oldest first, from behind a place. */
+  openJobs(acceptedBeforeMs: number, limit: number, after?: JobCursor): JobCursor[];
+  /** Forgets a job. */
+  forget(jobId: string): void;
+  /** Forgets what the streams have forgotten. A job that has not ended is written down again before it expires. */
   prune(beforeMs: number): void;
   close(): void;
 }
@@ -87,6 +91,8 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS job_by_account ON job (account, created_ms DESC, id DESC);
   CREATE INDEX IF NOT EXISTS job_by_recipient ON job (account, recipient, created_ms DESC, id DESC);
   CREATE INDEX IF NOT EXISTS job_open ON job (kind, created_ms) WHERE state NOT IN ('succeeded', 'failed', 'cancelled');
+  CREATE INDEX IF NOT EXISTS job_open_by_time ON job (created_ms, id)
+    WHERE state NOT IN ('succeeded', 'failed', 'cancelled');
   CREATE TABLE IF NOT EXISTS progress (
     job_id TEXT, app TEXT, sequence INTEGER NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL, at_ms INTEGER NOT NULL,
     PRIMARY KEY (job_id, app)
@@ -255,8 +261,19 @@ export function openReadModel(path: string): ReadModel {
         )
         .all()
         .map((row) => ({ kind: String(row['kind']), count: Number(row['count']), oldestMs: Number(row['oldest']) })),
+    openJobs: (acceptedBeforeMs, limit, after = { createdMs: -1, id: '' }) =>
+      db
+        .prepare(
+          `SELECT created_ms, id FROM job WHERE state NOT IN ('succeeded', 'failed', 'cancelled')
+           AND created_ms < ? AND (created_ms, id) > (?, ?) ORDER BY created_ms, id LIMIT ?`,
+        )
+        .all(acceptedBeforeMs, after.createdMs, after.id, limit)
+        .map((row) => ({ createdMs: Number(row['created_ms']), id: String(row['id']) })),
+    forget: (jobId) => void db.prepare('DELETE FROM job WHERE id = ?').run(jobId),
     prune(beforeMs) {
-      db.prepare('DELETE FROM job WHERE updated_ms < ?').run(beforeMs);
+      db.prepare("DELETE FROM job WHERE updated_ms < ? AND state IN ('succeeded', 'failed', 'cancelled')").run(
+        beforeMs,
+      );
       db.prepare('DELETE FROM progress WHERE at_ms < ?').run(beforeMs);
       db.prepare('DELETE FROM seen WHERE (app, id) IN (SELECT app, id FROM message WHERE last_ms < ?)').run(beforeMs);
       db.prepare('DELETE FROM message WHERE last_ms < ?').run(beforeMs);

@@ -6,7 +6,9 @@ import type { ObjectStore } from '@sluice/storage';
 import { acceptSystemJob } from '../accept/accept-job.ts';
 import { newEmailJob } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
+import { postponed, published } from '../reconciler/placement.ts';
 import { isRetryable } from './retryable.ts';
+import { unavailable } from './stream-unavailable.ts';
 import { uploadsOf, workOf } from '../kinds/index.ts';
 
 export interface OrchestratorDeps {
@@ -42,9 +44,13 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
   switch (job.state) {
     case JobState.ACCEPTED:
     case JobState.QUEUED:
-      if (event.cause !== 'cancel-request') return dispatch(job, context);
-      announceCancellation(context.deps.bus.port, job.id);
-      return undefined;
+      if (event.cause === 'cancel-request') {
+        announceCancellation(context.deps.bus.port, job.id);
+        return undefined;
+      }
+      if (event.cause === 'reconcile' || event.cause === 'refresh')
+        return { kind: 'skip', reason: 'the reconciler says where the work is' };
+      return dispatch(job, context);
     case JobState.SUCCEEDED:
     case JobState.FAILED:
     case JobState.CANCELLED:
@@ -55,19 +61,20 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
 }
 
 async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
-  const step = workOf(job.replays === 0 ? job : await withContent(job, deps.jobs));
+  const request = await deps.jobs.request(job);
+  if (request === undefined) return { kind: 'deadLetter', reason: 'the request of the job is not kept any more' };
+  const step = workOf({ ...job, request });
   if (step === undefined) return { kind: 'deadLetter', reason: 'a job of a kind that is not known' };
-  await step.publish(deps.bus);
-  deps.report(job.id, { event: 'published', detail: step.channel.template, traceId: job.traceId });
-}
-
-/** Only the first event of a job carries the bytes that travelled inside the request. */
-async function withContent(job: Job, jobs: JobLog): Promise<Job> {
-  for await (const first of jobs.history(job.id)) {
-    const request = first.data.job?.request;
-    return request === undefined ? job : { ...job, request };
+  try {
+    deps.report(job.id, published(step, await step.publish(deps.bus), job.traceId));
+    return undefined;
+  } catch (error) {
+    const reason = unavailable(step.channel.stream, error);
+    if (reason === undefined) throw error;
+    // Waiting here would hold a slot of the consumer for each such job, until no job of any kind is dispatched.
+    deps.report(job.id, postponed(reason.message, job.traceId));
+    return { kind: 'skip', reason: `${reason.message}; the reconciler publishes the work once there is room` };
   }
-  return job;
 }
 
 async function conclude(job: Job, cause: string, { deps, log }: Context<OrchestratorDeps>): Promise<void> {

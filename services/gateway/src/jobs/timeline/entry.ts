@@ -32,6 +32,9 @@ function shown(time: Timestamp | undefined): string {
   return (Number.isNaN(date.getTime()) ? new Date(0) : date).toISOString();
 }
 
+/** Events that do not change the state of their job. */
+const notes: Readonly<Record<string, string>> = { 'cancel-request': 'cancel_requested', refresh: 'refreshed' };
+
 /** A transition of a job as an entry. */
 export function entryOfJob(event: JobEvent): TimelineEntry {
   const name = stateName(event.job?.state ?? 0);
@@ -39,7 +42,7 @@ export function entryOfJob(event: JobEvent): TimelineEntry {
   const { attempt = 0, traceId = '' } = event.job ?? {};
   return {
     at: shown(event.at),
-    event: event.cause === 'cancel-request' ? 'cancel_requested' : state,
+    event: notes[event.cause] ?? state,
     app: 'gateway',
     state,
     cause: event.cause,

@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/jobs.proto.
  */
 export const file_sluice_v1_jobs: GenFile = /*@__PURE__*/
-  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsioAQKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIIl4KCEpvYkV2ZW50EhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIioKC0pvYkZpbmlzaGVkEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2IiGwoNR2V0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCSItCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iKksKB0pvYktpbmQSGAoUSk9CX0tJTkRfVU5TUEVDSUZJRUQQABISCg5KT0JfS0lORF9JTUFHRRABEhIKDkpPQl9LSU5EX0VNQUlMEAIqsgEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkpPQl9TVEFURV9BQ0NFUFRFRBABEhQKEEpPQl9TVEFURV9RVUVVRUQQAhIVChFKT0JfU1RBVEVfUlVOTklORxADEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBBIUChBKT0JfU1RBVEVfRkFJTEVEEAUSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAGKk8KCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEwoPUFJJT1JJVFlfTk9STUFMEAESFAoQUFJJT1JJVFlfRVhQUkVTUxACMksKCkpvYlNlcnZpY2USPQoGR2V0Sm9iEhguc2x1aWNlLnYxLkdldEpvYlJlcXVlc3QaGS5zbHVpY2UudjEuR2V0Sm9iUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
+  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsi+wQKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIEicKCXBsYWNlbWVudBgVIAEoCzIULnNsdWljZS52MS5QbGFjZW1lbnQSMAoMcmVmcmVzaGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9CglQbGFjZW1lbnQSDgoGc3RyZWFtGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEEg4KBmxvc3NlcxgDIAEoDSJeCghKb2JFdmVudBIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iEiYKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjYXVzZRgDIAEoCSIqCgtKb2JGaW5pc2hlZBIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiLQoOR2V0Sm9iUmVzcG9uc2USGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYipLCgdKb2JLaW5kEhgKFEpPQl9LSU5EX1VOU1BFQ0lGSUVEEAASEgoOSk9CX0tJTkRfSU1BR0UQARISCg5KT0JfS0lORF9FTUFJTBACKrIBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJKT0JfU1RBVEVfQUNDRVBURUQQARIUChBKT0JfU1RBVEVfUVVFVUVEEAISFQoRSk9CX1NUQVRFX1JVTk5JTkcQAxIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAQSFAoQSk9CX1NUQVRFX0ZBSUxFRBAFEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBipPCghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhMKD1BSSU9SSVRZX05PUk1BTBABEhQKEFBSSU9SSVRZX0VYUFJFU1MQAjJLCgpKb2JTZXJ2aWNlEj0KBkdldEpvYhIYLnNsdWljZS52MS5HZXRKb2JSZXF1ZXN0Ghkuc2x1aWNlLnYxLkdldEpvYlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
 
 /**
  * @generated from message sluice.v1.JobRequest
@@ -234,6 +234,20 @@ export type Job = Message<"sluice.v1.Job"> & {
    * @generated from field: bool cancel_requested = 20;
    */
   cancelRequested: boolean;
+
+  /**
+   * Where the work of this run lies, once a reconciler looked for it. What was published before is told by EVENTS alone.
+   *
+   * @generated from field: sluice.v1.Placement placement = 21;
+   */
+  placement?: Placement | undefined;
+
+  /**
+   * When its request was last written down whole, images included. Unset: when it was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp refreshed_at = 22;
+   */
+  refreshedAt?: Timestamp | undefined;
 };
 
 /**
@@ -359,6 +373,20 @@ export type JobJson = {
    * @generated from field: bool cancel_requested = 20;
    */
   cancelRequested?: boolean;
+
+  /**
+   * Where the work of this run lies, once a reconciler looked for it. What was published before is told by EVENTS alone.
+   *
+   * @generated from field: sluice.v1.Placement placement = 21;
+   */
+  placement?: PlacementJson;
+
+  /**
+   * When its request was last written down whole, images included. Unset: when it was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp refreshed_at = 22;
+   */
+  refreshedAt?: TimestampJson;
 };
 
 /**
@@ -367,6 +395,61 @@ export type JobJson = {
  */
 export const JobSchema: GenMessage<Job, {jsonType: JobJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_jobs, 2);
+
+/**
+ * A message in a work queue.
+ *
+ * @generated from message sluice.v1.Placement
+ */
+export type Placement = Message<"sluice.v1.Placement"> & {
+  /**
+   * @generated from field: string stream = 1;
+   */
+  stream: string;
+
+  /**
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * How often the work of this run was lost and published again.
+   *
+   * @generated from field: uint32 losses = 3;
+   */
+  losses: number;
+};
+
+/**
+ * A message in a work queue.
+ *
+ * @generated from message sluice.v1.Placement
+ */
+export type PlacementJson = {
+  /**
+   * @generated from field: string stream = 1;
+   */
+  stream?: string;
+
+  /**
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence?: string;
+
+  /**
+   * How often the work of this run was lost and published again.
+   *
+   * @generated from field: uint32 losses = 3;
+   */
+  losses?: number;
+};
+
+/**
+ * Describes the message sluice.v1.Placement.
+ * Use `create(PlacementSchema)` to create a new message.
+ */
+export const PlacementSchema: GenMessage<Placement, {jsonType: PlacementJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_jobs, 3);
 
 /**
  * @generated from message sluice.v1.JobEvent
@@ -383,7 +466,8 @@ export type JobEvent = Message<"sluice.v1.JobEvent"> & {
   at?: Timestamp | undefined;
 
   /**
-   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay".
+   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
+   * "reconcile", "refresh".
    *
    * @generated from field: string cause = 3;
    */
@@ -405,7 +489,8 @@ export type JobEventJson = {
   at?: TimestampJson;
 
   /**
-   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay".
+   * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
+   * "reconcile", "refresh".
    *
    * @generated from field: string cause = 3;
    */
@@ -417,7 +502,7 @@ export type JobEventJson = {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent, {jsonType: JobEventJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 3);
+  messageDesc(file_sluice_v1_jobs, 4);
 
 /**
  * The callback to a client: client.image.converted, client.email.sent.
@@ -448,7 +533,7 @@ export type JobFinishedJson = {
  * Use `create(JobFinishedSchema)` to create a new message.
  */
 export const JobFinishedSchema: GenMessage<JobFinished, {jsonType: JobFinishedJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 4);
+  messageDesc(file_sluice_v1_jobs, 5);
 
 /**
  * @generated from message sluice.v1.GetJobRequest
@@ -475,7 +560,7 @@ export type GetJobRequestJson = {
  * Use `create(GetJobRequestSchema)` to create a new message.
  */
 export const GetJobRequestSchema: GenMessage<GetJobRequest, {jsonType: GetJobRequestJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 5);
+  messageDesc(file_sluice_v1_jobs, 6);
 
 /**
  * @generated from message sluice.v1.GetJobResponse
@@ -502,7 +587,7 @@ export type GetJobResponseJson = {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse, {jsonType: GetJobResponseJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 6);
+  messageDesc(file_sluice_v1_jobs, 7);
 
 /**
  * @generated from enum sluice.v1.JobKind
