@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '../..');
 const COLUMNS = 100;
+const PNPM_COMMANDS = new Set(['install', 'exec', 'run', 'add', 'deploy', 'publish']);
+/** Of the service that docs/adding-a-service.md makes as it goes. */
+const MADE_BY_COMMAND = /^services\/sms/;
 /** Lines that several changes at once append to; a page that a tool writes. */
 const NOT_WRAPPED = new Set(['CHANGELOG.md', 'libs/pipeline/OPTIONS.md']);
 
@@ -90,6 +93,23 @@ describe('the pages of the repository', () => {
           .map(({ number }) => `${file}:${number}`),
       );
     expect(long).toEqual([]);
+  });
+
+  // Commands of README.md are executed by `pnpm test:first-hour`; of the others at least the names are held.
+  test('name scripts and test files that exist', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const unknown = pages.flatMap((file) => {
+      const code = [...read(file).matchAll(/```[\s\S]*?```|`[^`\n]+`/g)].map(([text]) => text).join('\n');
+      const names = [...code.matchAll(/\bpnpm ([a-z][\w:-]*)(?: ((?:tests|libs|services|dev|o11y)\/[\w./-]+))?/g)];
+      return names
+        .filter(([, script = '', path]) => {
+          if (path !== undefined && globSync(`${path}*`, { cwd: root }).length === 0)
+            return !MADE_BY_COMMAND.test(path);
+          return !(script in scripts) && !PNPM_COMMANDS.has(script);
+        })
+        .map(([text]) => `${file}: ${text}`);
+    });
+    expect(unknown).toEqual([]);
   });
 
   test('of the guarantees names tests that exist', () => {
