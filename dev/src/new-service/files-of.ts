@@ -37,12 +37,20 @@ message ${type}Done {
   oneof outcome {
     ${type}Result succeeded = 2;
     Failure failed = 3;
+    Cancelled cancelled = 8;
   }
   google.protobuf.Timestamp finished_at = 4;
   uint32 attempt = 5;
   // The W3C traceparent of the span that did the work, for the link on the way back.
   string traceparent = 6;
   uint32 replays = 7;
+}
+`,
+
+    [`services/${name}/tsconfig.json`]: `{
+  "extends": "../../tsconfig.base.json",
+  "include": ["**/*.ts"],
+  "exclude": ["**/node_modules", "**/dist"]
 }
 `,
 
@@ -113,7 +121,7 @@ import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createWorker } from '@sluice/worker';
 import type { ${name}Fields } from './config.ts';
-import { ${name}Pipeline, type ${type}Deps } from './nats/pipeline.ts';
+import { reportCancelled, ${name}Pipeline, type ${type}Deps } from './nats/pipeline.ts';
 
 /** Starts the ${name} service. */
 export async function start${type}(context: ServiceContext<typeof ${name}Fields>): Promise<RunningService> {
@@ -124,14 +132,21 @@ export async function start${type}(context: ServiceContext<typeof ${name}Fields>
     concurrency: config.CONCURRENCY,
     handlerTimeoutMs: config.HANDLER_TIMEOUT_MS,
     retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
-    use: [unlessCancelled<${type}Work, ${type}Deps>(jobLog(worker.bus), cancellations)],
+    use: [
+      unlessCancelled<${type}Work, ${type}Deps>(jobLog(worker.bus), cancellations, {
+        report: reportCancelled,
+        // The work leaves nothing behind that says it was done. Where yours does, look for it here.
+        wasDone: () => Promise.resolve(false),
+      }),
+    ],
   });
   await worker.host.start(pipeline, { now: () => new Date() });
   return {
     ready: () => worker.host.reasons(),
     async stop() {
-      await worker.close();
+      const left = await worker.close();
       cancellations.close();
+      return left;
     },
   };
 }
@@ -139,7 +154,7 @@ export async function start${type}(context: ServiceContext<typeof ${name}Fields>
 
     [`services/${name}/src/nats/pipeline.ts`]: `import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { channels, isSubjectToken, ${type}DoneSchema, type ${type}Done, type ${type}Work } from '@sluice/contracts';
+import { CancelledSchema, channels, isSubjectToken, ${type}DoneSchema, type ${type}Done, type ${type}Work } from '@sluice/contracts';
 import { decoder, encode, stepId } from '@sluice/messaging';
 import { definePipeline, type Context, type Message, type Middleware, type Outcome, type Pipeline } from '@sluice/pipeline';
 import type { RetryPolicy } from '@sluice/pipeline';
@@ -190,11 +205,27 @@ export function ${name}Pipeline(settings: ${type}PipelineSettings): Pipeline<${t
  * as one. What can never succeed is a result, published once; anything else that is thrown is retried.
  */
 async function handle(message: Message<${type}Work>, context: Context<${type}Deps>): Promise<Outcome> {
-  const { jobId, replays, request } = message.data;
+  const { request } = message.data;
   const done = await withSpan('run ${name}', {}, async () => ({
     outcome: await outcomeOf(request?.text ?? ''),
     traceparent: currentTraceparent() ?? '',
   }));
+  return publishResult(message, context, done);
+}
+
+/** Publishes that nothing was done, which ends the job as cancelled. */
+export const reportCancelled = (message: Message<${type}Work>, context: Context<${type}Deps>): Outcome =>
+  publishResult(message, context, {
+    outcome: { case: 'cancelled', value: create(CancelledSchema) },
+    traceparent: currentTraceparent() ?? '',
+  });
+
+function publishResult(
+  message: Message<${type}Work>,
+  context: Context<${type}Deps>,
+  done: Pick<${type}Done, 'outcome' | 'traceparent'>,
+): Outcome {
+  const { jobId, replays } = message.data;
   const result = create(${type}DoneSchema, {
     jobId,
     replays,

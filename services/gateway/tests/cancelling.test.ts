@@ -1,15 +1,17 @@
+import { jobKindNames, type JobKindName } from '@sluice/contracts';
 import { grant } from '../src/credits/ledger.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const PRICE = 2;
+const prices = Object.fromEntries(jobKindNames.map((kind) => [kind, PRICE])) as Record<JobKindName, number>;
 const GIVEN = 1_000;
 const JOBS = 60;
 
 let rig: Rig;
 beforeEach(async () => {
-  rig = await startRig({ settings: { credits: { prices: { image: PRICE, email: PRICE }, graceMs: 60_000 } } });
+  rig = await startRig({ settings: { credits: { prices, graceMs: 60_000 } } });
   await grant(rig.bus, 'local', GIVEN, '', Date.now());
 });
 afterEach(() => rig?.stop());
