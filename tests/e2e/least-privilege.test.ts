@@ -9,6 +9,8 @@ import { connectNats } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayClient, until } from './gateway-client.ts';
 
+/** `cancelCheckAfterMs` of the email service, and a second. */
+const CHECKED_AFTER_MS = 6_000;
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 const services = ['gateway', 'image', 'email', 'client'] as const satisfies readonly ServiceName[];
@@ -97,12 +99,15 @@ describe.each(configurations)(
         const text = await (await fetch(`${opsUrl}/metrics`)).text();
         return /^pipeline_state\{[^}]*pipeline="welcome_mailer"[^}]*state="paused"[^}]*\} 1$/m.test(text);
       });
+      const acceptedMs = Date.now();
       const late = await api.accept(
         '/v1/emails',
         JSON.stringify({ to: 'bob@example.com', template: 'welcome', variables: { name: 'Bob' } }),
         json,
       );
       expect((await fetch(`${stack.urls.gateway}/v1/jobs/${late.id}`, { method: 'DELETE' })).status).toBe(202);
+      // The mailer looks for a cancellation only where a mail has waited: fresh ones are sent without a read.
+      await until('the mail has waited for longer', () => Date.now() - acceptedMs > CHECKED_AFTER_MS);
       await turn('resume');
       expect((await api.ended(late.id)).state).toBe('cancelled');
 
