@@ -2,6 +2,7 @@
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { parseCommand } from '@sluice/cli';
 import { natsFields, serviceFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 
@@ -159,4 +160,11 @@ ${composeTable()}
 `;
 }
 
-if (process.argv[1] === import.meta.filename) writeFileSync(CONFIGURATION_PAGE, await configurationPage());
+if (process.argv[1] === import.meta.filename) {
+  parseCommand({
+    name: 'pnpm gen:config-docs',
+    usage: 'usage: pnpm gen:config-docs   writes docs/configuration.md from the settings of every service',
+    options: {},
+  });
+  writeFileSync(CONFIGURATION_PAGE, await configurationPage());
+}

@@ -180,7 +180,11 @@ function watchDepth(bus: Bus): { now: () => number; deepest: () => number; stop:
 
 /** What an operator does to the mailer. */
 async function turn(stack: Stack, verb: 'pause' | 'resume'): Promise<void> {
-  const answer = await fetch(`${stack.urls.gateway}/v1/pipelines/${PIPELINE}:${verb}`, { method: 'POST' });
+  const answer = await fetch(`${stack.urls.gateway}/v1/pipelines/${PIPELINE}:${verb}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
   await answer.body?.cancel();
   if (answer.status !== 202) throw new Error(`${verb} was answered ${answer.status}`);
 }
