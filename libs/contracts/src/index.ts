@@ -20,7 +20,7 @@ export {
   type RequestOf,
   type ResultOf,
 } from './job-kinds.ts';
-export { pictureLimits } from './picture-limits.ts';
+export { pageLimits, pictureLimits } from './picture-limits.ts';
 export { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.ts';
 export {
   ServerReflection,
@@ -50,11 +50,15 @@ export { CancelledSchema, FailureSchema, type Failure } from './gen/sluice/v1/fa
 export {
   ConvertImageSchema,
   ImageConvertedSchema,
+  ImageFit,
   ImageOptionsSchema,
   ImageRequestSchema,
   ImageResultSchema,
   ImageSourceSchema,
+  PageOrder,
+  PageOrientation,
   PageSize,
+  PdfStandard,
   Quality,
   type ConvertImage,
   type ImageConverted,

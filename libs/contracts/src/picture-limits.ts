@@ -8,3 +8,11 @@ export const pictureLimits = {
   /** Pixels of one picture, width times height. What has to be decoded to be converted may have fewer. */
   maxPixels: 120_000_000,
 } as const;
+
+/** How pictures may be put on paper. A margin of an inch leaves room for 16 pictures on the smallest sheet, A5. */
+export const pageLimits = {
+  maxMarginMm: 25.4,
+  picturesPerPage: [1, 2, 4, 6, 9, 16],
+  /** Characters of a document's title, and of its author's name. */
+  maxTextLength: 200,
+} as const;

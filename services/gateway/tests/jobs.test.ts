@@ -110,6 +110,12 @@ describe('an image', () => {
 
   test.each([
     ['/v1/images?quality=best', '/query/quality'],
+    ['/v1/images?pageSize=a4&marginMm=26', '/query/marginMm'],
+    ['/v1/images?pageSize=a4&picturesPerPage=5', '/query/picturesPerPage'],
+    ['/v1/images?fit=cover', '/fit'],
+    ['/v1/images?picturesPerPage=4', '/picturesPerPage'],
+    ['/v1/images?pageOrientation=landscape', '/pageOrientation'],
+    ['/v1/images?title=a%07b', '/title'],
     ['/v1/images?maxWidth=0', '/query/maxWidth'],
     ['/v1/images?colour=red', '/query/colour'],
     ['/v1/images?notify=a@b.c,d@e.f', '/notify'],

@@ -92,7 +92,7 @@ export function createImageMetrics(registry: Telemetry['registry'], decoders: ()
     succeeded(conversion, durationMs) {
       conversions.inc({ path: conversion.path, outcome: 'succeeded' });
       observeWithExemplar(duration, { path: conversion.path }, durationMs / 1_000);
-      for (const { format, path } of conversion.pages) pages.inc({ format, path });
+      for (const { format, path } of conversion.pictures) pages.inc({ format, path });
       inputBytes.inc(conversion.inputBytes);
       outputBytes.inc(conversion.outputBytes);
     },

@@ -174,9 +174,10 @@ describe('what cannot be copied is decoded', () => {
       { width: 30, height: 20, sample: (x, y) => x * y },
       { width: 10, height: 40, sample: (x, y) => x + y },
     ]);
-    const { pdf, pages } = await convertBytes(decoders, file);
+    const { pdf, pictures: drawn, pageCount } = await convertBytes(decoders, file);
     const pictures = await readPictures(pdf);
-    expect(pages.map(({ width, height }) => [width, height])).toEqual([
+    expect(pageCount).toBe(2);
+    expect(drawn.map(({ width, height }) => [width, height])).toEqual([
       [30, 20],
       [10, 40],
     ]);
@@ -293,7 +294,7 @@ describe('the document', () => {
     const result = await convertBytes(decoders, files);
     const pictures = await readPictures(result.pdf);
     expect(result.path).toBe('mixed');
-    expect(result.pages.map(({ path }) => path)).toEqual(['passthrough', 'split', 'passthrough', 'decode']);
+    expect(result.pictures.map(({ path }) => path)).toEqual(['passthrough', 'split', 'passthrough', 'decode']);
     for (const [index, file] of files.entries()) {
       expect(largestDifference(pictures[index]!, await sharpReading(file))).toBe(0);
     }

@@ -196,7 +196,7 @@ describe('a bomb is refused before it unfolds', () => {
       [tiff, png, png],
       [png, png, tiff],
     ]) {
-      expect((await convertBytes(decoders, files, {}, { maxPages: 6 })).pages.length).toBeGreaterThan(4);
+      expect((await convertBytes(decoders, files, {}, { maxPages: 6 })).pictures.length).toBeGreaterThan(4);
       await expect(convertBytes(decoders, files, {}, { maxPages: 4 })).rejects.toMatchObject({
         code: 'image_too_large',
       });

@@ -51,7 +51,7 @@ describe('a page for each picture of its own', () => {
   it('subfiles do not count as pages', async () => {
     const thumbnails = Array.from({ length: 5 }, (): TiffPlan => ({ ...reduced, tags: [[254, 4, [1]]] }));
     const file = tiffFile([page, ...thumbnails]);
-    expect((await convertBytes(decoders, file, {}, { maxPages: 1 })).pages.length).toBe(1);
+    expect((await convertBytes(decoders, file, {}, { maxPages: 1 })).pictures.length).toBe(1);
     const two = convertBytes(decoders, tiffFile([page, page]), {}, { maxPages: 1 });
     await expect(two).rejects.toMatchObject({ code: 'image_too_large' });
   });

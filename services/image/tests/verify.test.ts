@@ -56,8 +56,8 @@ describe.each(jpegs)('$name', ({ bytes }) => {
     const plain = await convertBytes(decoders, bytes);
     const checked = await convertBytes(decoders, bytes, {}, {}, verified);
     expect(checked.sha256).toBe(plain.sha256);
-    expect(checked.pages).toMatchObject([{ path: 'passthrough', verified: true }]);
-    expect(plain.pages).toMatchObject([{ path: 'passthrough', verified: false }]);
+    expect(checked.pictures).toMatchObject([{ path: 'passthrough', verified: true }]);
+    expect(plain.pictures).toMatchObject([{ path: 'passthrough', verified: false }]);
   });
 
   it('damaged within: copied as it is, but for VERIFY_JPEG, which refuses it', async () => {
@@ -118,8 +118,8 @@ describe('the decoder', () => {
   });
 
   it('is not asked for what is decoded anyway', async () => {
-    const { pages } = await convertBytes(decoders, bytes, { quality: 'low' }, {}, verified);
-    expect(pages).toMatchObject([{ path: 'decode' }]);
+    const { pictures } = await convertBytes(decoders, bytes, { quality: 'low' }, {}, verified);
+    expect(pictures).toMatchObject([{ path: 'decode' }]);
   });
 });
 

@@ -3,7 +3,8 @@ import { copyJpeg } from './jpeg/copy-jpeg.ts';
 import { drawDecoded } from './decode/draw-decoded.ts';
 import { CorruptImageError, ImageTooLargeError, PayloadTooLargeError, UnsupportedMediaTypeError } from './errors.ts';
 import type { ConvertOptions } from './options.ts';
-import type { ConversionPath, ConvertContext, DrawnPage, PageJob } from './page-job.ts';
+import type { ConversionPath, ConvertContext, DrawnPicture, PageJob } from './page-job.ts';
+import { Pages } from './pages.ts';
 import { PdfWriter } from './pdf/document.ts';
 import { drawPng } from './png/draw-png.ts';
 import { MeasuringSink, type Sink } from './pdf/sink.ts';
@@ -11,10 +12,12 @@ import { ByteReader, type PageSource } from './byte-reader.ts';
 
 /** What a conversion made. */
 export interface Conversion {
-  readonly pages: readonly DrawnPage[];
+  /** The pictures in the order they were drawn. */
+  readonly pictures: readonly DrawnPicture[];
+  readonly pageCount: number;
   /** How the pixels travelled, or `mixed`. */
   readonly path: ConversionPath | 'mixed';
-  /** Pixels of the first page. */
+  /** Pixels of the first picture. */
   readonly width: number;
   readonly height: number;
   readonly inputBytes: number;
@@ -24,7 +27,7 @@ export interface Conversion {
 }
 
 /**
- * Turns pictures into one PDF, a page each (a TIFF: a page for each of its own), streaming: neither a picture that can
+ * Turns pictures into one PDF, in the order given (a TIFF: each of its own pages is a picture), streaming: neither a picture that can
  * be copied nor the PDF is ever in memory as a whole. The same sources and options give the same bytes.
  *
  * When it throws, what was written to the sink is no PDF and must be thrown away.
@@ -39,25 +42,27 @@ export async function convert(
   context: ConvertContext,
 ): Promise<Conversion> {
   const measured = new MeasuringSink(sink);
-  const document = new PdfWriter(measured);
-  const pages: DrawnPage[] = [];
+  const document = new PdfWriter(measured, options);
+  const pages = new Pages(document, options);
+  const pictures: DrawnPicture[] = [];
   let inputBytes = 0;
   const { maxPages } = context.limits;
   for (const source of sources) {
     context.signal?.throwIfAborted();
     // Of a file of many pages, no more than are left.
-    const left = maxPages - pages.length;
+    const left = maxPages - pictures.length;
     if (left === 0 || sources.length > maxPages) throw new ImageTooLargeError(`more than ${maxPages} pages`);
     const limits = { ...context.limits, maxPages: left };
-    pages.push(...(await drawSource(source, options, document, { ...context, limits })));
+    pictures.push(...(await drawSource(source, options, pages, { ...context, limits })));
     inputBytes += source.sizeBytes;
   }
   await document.end(measured.fingerprint());
-  const [first] = pages;
+  const [first] = pictures;
   if (!first) throw new UnsupportedMediaTypeError('no picture to convert');
   return {
-    pages,
-    path: pages.every(({ path }) => path === first.path) ? first.path : 'mixed',
+    pictures,
+    pageCount: pages.count,
+    path: pictures.every(({ path }) => path === first.path) ? first.path : 'mixed',
     width: first.width,
     height: first.height,
     inputBytes,
@@ -69,9 +74,9 @@ export async function convert(
 async function drawSource(
   source: PageSource,
   options: ConvertOptions,
-  document: PdfWriter,
+  pages: Pages,
   context: ConvertContext,
-): Promise<readonly DrawnPage[]> {
+): Promise<readonly DrawnPicture[]> {
   const { maxInputBytes } = context.limits;
   if (source.sizeBytes > maxInputBytes) throw new PayloadTooLargeError(`more than ${maxInputBytes} bytes`);
   const reader = await ByteReader.open(source, maxInputBytes);
@@ -80,7 +85,7 @@ async function drawSource(
     if (found.kind === 'damaged') throw new CorruptImageError(found.message);
     if (found.kind === 'other') throw new UnsupportedMediaTypeError(`${source.name}: ${found.message}`);
     const { format } = found;
-    const job: PageJob = { source, reader, format, options, context, document };
+    const job: PageJob = { source, reader, format, options, context, pages };
     const drawn = format === 'png' ? await drawPng(job) : format === 'jpeg' ? await copyJpeg(job) : undefined;
     return drawn ? [drawn] : await drawDecoded(job);
   } finally {

@@ -6,18 +6,40 @@ import { pictureLimits } from '@sluice/contracts';
  */
 export type Quality = 'auto' | 'lossless' | 'high' | 'low';
 
-/** `image`: the page is as large as the picture at its own density. Paper: the picture is fitted and centred. */
-export type PageSize = 'image' | 'a4' | 'letter';
+/** `image`: the page is as large as the picture at its own density. Paper: pictures are fitted and centred. */
+export type PageSize = 'image' | 'a3' | 'a4' | 'a5' | 'letter' | 'legal';
+
+/**
+ * How a picture takes its place on paper. `contain`: as large as it can be, whole. `cover`: the place is filled, what
+ * stands out is cut off. `scale-down`: as large as its density says, made smaller where that is too large.
+ */
+export type Fit = 'contain' | 'cover' | 'scale-down';
+
+/** How pictures are put on pages. All but `marginMm`, `pageOrder` and `standard` speak of paper. */
+export interface PageOptions {
+  readonly pageSize: PageSize;
+  /** `auto`: so that the first picture on the sheet is largest. */
+  readonly pageOrientation: 'auto' | 'portrait' | 'landscape';
+  /** Millimetres that stay free at each edge of a page and between its pictures. */
+  readonly marginMm: number;
+  readonly fit: Fit;
+  readonly picturesPerPage: number;
+  /** `reversed`: the last page comes first, as scanners that feed face up need it. */
+  readonly pageOrder: 'given' | 'reversed';
+  readonly standard: 'none' | 'pdfa-2b';
+}
 
 /** What the caller asks for. */
-export interface ConvertOptions {
+export interface ConvertOptions extends PageOptions {
   readonly quality: Quality;
   /** Pixels; undefined for no limit. A larger picture is scaled down, its proportions kept. */
   readonly maxWidth?: number | undefined;
   readonly maxHeight?: number | undefined;
   /** Nothing but pixels reaches the PDF: the density is ignored and a colour profile is applied, not embedded. */
   readonly stripMetadata: boolean;
-  readonly pageSize: PageSize;
+  /** Of the document; undefined or empty for none. */
+  readonly title?: string | undefined;
+  readonly author?: string | undefined;
 }
 
 /** What the service allows. A picture is judged by its header before any of its pixels are decoded. */
@@ -38,6 +60,12 @@ export const defaultOptions: ConvertOptions = {
   quality: 'auto',
   stripMetadata: false,
   pageSize: 'image',
+  pageOrientation: 'auto',
+  marginMm: 0,
+  fit: 'contain',
+  picturesPerPage: 1,
+  pageOrder: 'given',
+  standard: 'none',
 };
 
 export const defaultLimits: ConvertLimits = {

@@ -1,14 +1,14 @@
 import type { ImageFormat } from '@sluice/contracts';
 import type { DecoderPool } from './decode/decoder-pool.ts';
 import type { ConvertLimits, ConvertOptions } from './options.ts';
-import type { PdfWriter } from './pdf/document.ts';
+import type { Pages } from './pages.ts';
 import type { ByteReader, PageSource } from './byte-reader.ts';
 
 /** How a picture's pixels travelled: copied as they were compressed, parted from their alpha, or decoded. */
 export type ConversionPath = 'passthrough' | 'split' | 'decode';
 
-/** One page that was drawn; its size in pixels is what is seen, after orientation and scaling. */
-export interface DrawnPage {
+/** One picture that was drawn; its size in pixels is what is seen, after orientation and scaling. */
+export interface DrawnPicture {
   readonly path: ConversionPath;
   readonly format: ImageFormat;
   readonly width: number;
@@ -33,5 +33,5 @@ export interface PageJob {
   readonly format: ImageFormat;
   readonly options: ConvertOptions;
   readonly context: ConvertContext;
-  readonly document: PdfWriter;
+  readonly pages: Pages;
 }

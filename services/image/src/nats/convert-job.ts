@@ -52,9 +52,9 @@ export async function convertJob(message: Message<ConvertImage>, context: Contex
       const done = await convertInTime(message, context);
       span.setAttributes({
         'image.path': done.path,
-        'image.pages': done.pages.length,
-        'image.pages_verified': done.pages.filter(({ verified }) => verified).length,
-        'image.format': done.pages[0]?.format ?? '',
+        'image.pages': done.pageCount,
+        'image.pages_verified': done.pictures.filter(({ verified }) => verified).length,
+        'image.format': done.pictures[0]?.format ?? '',
         'image.width': done.width,
         'image.height': done.height,
         'image.input_bytes': done.inputBytes,
@@ -161,7 +161,7 @@ function succeeded(work: ConvertImage, conversion: Conversion): Extract<JobOutco
   return {
     $typeName: 'sluice.v1.ImageResult',
     key: work.outputKey,
-    pages: conversion.pages.length,
+    pages: conversion.pageCount,
     width: conversion.width,
     height: conversion.height,
     inputBytes: BigInt(conversion.inputBytes),

@@ -1,18 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
-import { imageMediaTypes, Priority } from '@sluice/contracts';
+import { imageMediaTypes, pageLimits, Priority, type ImageOptions } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
 import { acceptJob, type Acceptance, type NewJob } from '../../jobs/accept/accept-job.ts';
 import { callbackUrl } from '../../jobs/accept/callback-url.ts';
 import { admit, keyOf } from '../../jobs/accept/idempotency.ts';
 import {
+  fits,
   imageOptions,
   newImageJob,
   MAX_SIDE,
   notifyAddress,
+  pageOrders,
+  pageOrientations,
   pageSizes,
+  pdfStandards,
   qualities,
   type TakenSource,
 } from '../../jobs/accept/image-request.ts';
@@ -30,20 +34,43 @@ import { urlSource } from '../../uploads/url-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
+const oneOf = <T extends Record<string, number>>(values: T, description: string) =>
+  Type.Optional(Type.Unsafe<keyof T & string>(Type.String({ enum: Object.keys(values), description })));
+
 export const ImageOptionsQuery = Type.Object(
   {
-    quality: Type.Optional(
-      Type.Unsafe<keyof typeof qualities>(
-        Type.String({
-          enum: Object.keys(qualities),
-          description: '`auto`, the default: lossless, but JPEG 90 for sources that are lossy and no JPEG.',
-        }),
-      ),
-    ),
+    quality: oneOf(qualities, '`auto`, the default: lossless, but JPEG 90 for sources that are lossy and no JPEG.'),
     maxWidth: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
     maxHeight: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
     stripMetadata: Type.Optional(Type.Boolean()),
-    pageSize: Type.Optional(Type.Unsafe<keyof typeof pageSizes>(Type.String({ enum: Object.keys(pageSizes) }))),
+    pageSize: oneOf(pageSizes, '`image`, the default: as large as the picture at its density. Or paper.'),
+    pageOrientation: oneOf(
+      pageOrientations,
+      'Of paper. `auto`, the default: so that the first picture on it is largest.',
+    ),
+    marginMm: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: pageLimits.maxMarginMm,
+        description: 'Millimetres that stay free at each edge of a page and between its pictures.',
+      }),
+    ),
+    fit: oneOf(
+      fits,
+      'On paper. `contain`, the default: the whole picture, as large as it can be. `cover`: its place is filled, what stands out is cut off. `scale-down`: as large as its density says, made smaller where that is too large.',
+    ),
+    picturesPerPage: Type.Optional(
+      Type.Unsafe<(typeof pageLimits.picturesPerPage)[number]>(
+        Type.Integer({ enum: [...pageLimits.picturesPerPage], description: 'On paper, row by row.' }),
+      ),
+    ),
+    pageOrder: oneOf(pageOrders, '`reversed`: the last page comes first.'),
+    title: Type.Optional(Type.String({ maxLength: pageLimits.maxTextLength, description: 'Of the document.' })),
+    author: Type.Optional(Type.String({ maxLength: pageLimits.maxTextLength, description: 'Of the document.' })),
+    standard: oneOf(
+      pdfStandards,
+      '`pdfa-2b`: a PDF for archives. CMYK without a colour profile is refused then, as `unsupported_image`.',
+    ),
     priority: Type.Optional(PrioritySchema),
     notify: Type.Optional(Type.String({ maxLength: 320, description: 'An address to mail when the PDF is there.' })),
     callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
@@ -265,7 +292,28 @@ const isBrokenForm = (error: unknown): error is Error =>
 function checkOptions(query: ImageOptionsQuery): void {
   notifyAddress(query.notify);
   callbackUrl(query.callbackUrl);
+  optionsOf(query);
 }
+
+const optionsOf = (query: ImageOptionsQuery): ImageOptions =>
+  imageOptions(
+    {
+      quality: qualities[query.quality ?? 'auto'],
+      pageSize: pageSizes[query.pageSize ?? 'image'],
+      pageOrientation: pageOrientations[query.pageOrientation ?? 'auto'],
+      marginMm: query.marginMm ?? 0,
+      fit: fits[query.fit ?? 'contain'],
+      picturesPerPage: query.picturesPerPage ?? 1,
+      pageOrder: pageOrders[query.pageOrder ?? 'given'],
+      title: query.title ?? '',
+      author: query.author ?? '',
+      standard: pdfStandards[query.standard ?? 'none'],
+      maxWidth: query.maxWidth ?? 0,
+      maxHeight: query.maxHeight ?? 0,
+      stripMetadata: query.stripMetadata ?? false,
+    },
+    '',
+  );
 
 /** The job for stored sources with these options. */
 export function newJobOf(
@@ -273,13 +321,7 @@ export function newJobOf(
   sources: readonly TakenSource[],
   context: Pick<NewJob, 'account' | 'trace'>,
 ): NewJob {
-  const options = imageOptions({
-    quality: qualities[query.quality ?? 'auto'],
-    pageSize: pageSizes[query.pageSize ?? 'image'],
-    maxWidth: query.maxWidth ?? 0,
-    maxHeight: query.maxHeight ?? 0,
-    stripMetadata: query.stripMetadata ?? false,
-  });
+  const options = optionsOf(query);
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
   const { callbackUrl, notify } = query;
   return newImageJob({ sources, options, priority, callbackUrl, notify }, context);

@@ -4,8 +4,8 @@ import { decodableJpeg } from '../jpeg/decodable-jpeg.ts';
 import { readJpegHeader } from '../jpeg/jpeg-header.ts';
 import { pageDensity, type StatedDensity } from '../metadata/density.ts';
 import { profileFor, profileOfIccp, type IccProfile } from '../metadata/icc.ts';
-import { layOut, orientedSize, type Orientation } from '../page-layout.ts';
-import type { DrawnPage, PageJob } from '../page-job.ts';
+import { orientedSize, type Orientation } from '../page-layout.ts';
+import type { DrawnPicture, PageJob } from '../page-job.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { decodablePng } from '../png/decodable-png.ts';
@@ -13,12 +13,12 @@ import { readPngMetadata } from '../png/png-metadata.ts';
 import type { DecodedImage, DecodeRequest } from './decoder-protocol.ts';
 
 /** Draws what cannot be copied: a decoder process decodes it, scaled as asked. */
-export async function drawDecoded(job: PageJob): Promise<DrawnPage[]> {
+export async function drawDecoded(job: PageJob): Promise<DrawnPicture[]> {
   const { context, format } = job;
   const reader = job.reader.untouched ? job.reader : await reopen(job);
   try {
     const input = await decoderInput(job, reader);
-    const drawn: DrawnPage[] = [];
+    const drawn: DrawnPicture[] = [];
     const page = new OpenPage(job, input.facts);
     for await (const event of context.decoders.decode(input.file, requestFor(job, input), context.signal)) {
       if (event.kind === 'image') {
@@ -97,18 +97,13 @@ class OpenPage {
   }
 
   async begin(image: DecodedImage): Promise<void> {
-    const { options, document } = this.#job;
-    const { density, orientation } = this.#facts ?? image;
-    const layout = layOut(
-      image,
-      pageDensity(options.stripMetadata ? undefined : density),
-      orientation,
-      options.pageSize,
-    );
+    const { options, pages } = this.#job;
+    const { density: stated, orientation } = this.#facts ?? image;
+    const density = pageDensity(options.stripMetadata ? undefined : stated);
     this.#image = image;
     this.#inAlpha = false;
     const colour = colourImage(image, this.#profileOf(image));
-    this.#page = await document.addPage(layout, orientation, colour, image.alpha);
+    this.#page = await pages.place({ image: colour, density, orientation, masked: image.alpha });
     this.#stream = this.#page.picture;
   }
 

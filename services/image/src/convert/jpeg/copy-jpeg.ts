@@ -1,8 +1,8 @@
-import type { DrawnPage, PageJob } from '../page-job.ts';
+import type { DrawnPicture, PageJob } from '../page-job.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
 import { pageDensity } from '../metadata/density.ts';
-import { layOut, orientedSize } from '../page-layout.ts';
+import { orientedSize } from '../page-layout.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { ByteReader } from '../byte-reader.ts';
 import { readJpegHeader, type JpegHeader } from './jpeg-header.ts';
@@ -13,8 +13,8 @@ import { verifyOnTheWay } from './verify-while-copying.ts';
  * Draws a JPEG without decoding it: PDF's DCTDecode reads the file as it stands, less its metadata. Undefined, with
  * nothing drawn, when it is of a kind that PDF does not know, or is to be changed.
  */
-export async function copyJpeg(job: PageJob): Promise<DrawnPage | undefined> {
-  const { options, reader, document } = job;
+export async function copyJpeg(job: PageJob): Promise<DrawnPicture | undefined> {
+  const { options, reader, pages } = job;
   // Encoding a JPEG again at a high quality could only lose.
   if (options.quality === 'low') return undefined;
   const header = await readJpegHeader(reader);
@@ -27,8 +27,7 @@ export async function copyJpeg(job: PageJob): Promise<DrawnPage | undefined> {
   if (!header.huffman || header.notDecoded !== undefined || change) return undefined;
 
   const density = pageDensity(options.stripMetadata ? undefined : header.density);
-  const layout = layOut(frame, density, orientation, options.pageSize);
-  const { picture } = await document.addPage(layout, orientation, pdfImage(header), false);
+  const { picture } = await pages.place({ image: pdfImage(header), density, orientation, masked: false });
   let verified = job.context.verifyJpeg ?? false;
   let endMissing = false;
   const pieces = readPieces(reader, header, () => (endMissing = true));

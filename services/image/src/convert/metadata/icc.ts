@@ -5,6 +5,8 @@ import zlib from 'node:zlib';
 export interface IccProfile {
   readonly components: 1 | 3 | 4;
   readonly data: Uint8Array;
+  /** Of the ICC specification, its major number. */
+  readonly version: number;
   /** Whether `data` is a zlib stream, as PNG has it. */
   readonly deflated: boolean;
 }
@@ -14,13 +16,17 @@ const inflate = promisify(zlib.inflate);
 const mostProfileBytes = 4 * 2 ** 20;
 const componentsOf: Record<string, 1 | 3 | 4> = { GRAY: 1, 'RGB ': 3, CMYK: 4 };
 
+// The classes that PDF takes (ISO 32000-1, 8.6.5.5): scanner, display, printer, colour space. A device link is none.
+const classes = new Set(['scnr', 'mntr', 'prtr', 'spac']);
+
 /** A profile that fits a picture of so many colour components; undefined for any other, or none at all. */
 export function profileFor(data: Uint8Array, components: number, deflated?: Uint8Array): IccProfile | undefined {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (bytes.length < 132 || bytes.toString('latin1', 36, 40) !== 'acsp') return undefined;
+  if (!classes.has(bytes.toString('latin1', 12, 16))) return undefined;
   const own = componentsOf[bytes.toString('latin1', 16, 20)];
   if (own !== components) return undefined;
-  return { components: own, data: deflated ?? data, deflated: deflated !== undefined };
+  return { components: own, version: bytes[8] ?? 0, data: deflated ?? data, deflated: deflated !== undefined };
 }
 
 /** The profile of a PNG's iCCP chunk. Its zlib stream is what PDF wants, so it is checked and passed on as it is. */

@@ -2,10 +2,12 @@ import zlib from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { readPictures } from '../../../tests/support/pdf-reader.ts';
 import { MemorySink } from './sink.ts';
-import { PdfWriter } from './document.ts';
+import type { Sheet } from '../page-layout.ts';
+import { PdfWriter, type PagePicture } from './document.ts';
 import type { PdfImage } from './image-object.ts';
 
-const layout = { widthPt: 30, heightPt: 20, userUnit: 1, picture: { x: 0, y: 0, width: 30, height: 20 } };
+const sheet = { widthPt: 30, heightPt: 20, userUnit: 1, places: [] };
+const placement = { picture: { x: 0, y: 0, width: 30, height: 20 } };
 const gray: PdfImage = {
   width: 2,
   height: 2,
@@ -25,8 +27,13 @@ async function written(write: (document: PdfWriter) => Promise<void>): Promise<B
   return sink.toBuffer();
 }
 
+function begin(document: PdfWriter, page: Sheet, masked = false): Promise<PagePicture> {
+  document.addPage(page);
+  return document.addPicture(placement, 1, gray, masked);
+}
+
 async function drawGray(document: PdfWriter): Promise<void> {
-  const { picture } = await document.addPage(layout, 1, gray, false);
+  const { picture } = await begin(document, sheet);
   // The length is not known before the last byte: it is an object of its own.
   for (const byte of rows(1, 2, 3, 4)) await picture.write(Buffer.from([byte]));
   await picture.end();
@@ -42,7 +49,7 @@ describe('a document whose pictures stream past pdfkit', () => {
 
   it('has a mask when one was written, and none when it was waived', async () => {
     const masked = await written(async (document) => {
-      const { picture, mask } = await document.addPage(layout, 1, gray, true);
+      const { picture, mask } = await begin(document, sheet, true);
       await picture.write(rows(1, 2, 3, 4));
       await picture.end();
       const stream = await mask!.begin(gray);
@@ -50,7 +57,7 @@ describe('a document whose pictures stream past pdfkit', () => {
       await stream.end();
     });
     const waived = await written(async (document) => {
-      const { picture, mask } = await document.addPage(layout, 1, gray, true);
+      const { picture, mask } = await begin(document, sheet, true);
       await picture.write(rows(1, 2, 3, 4));
       await picture.end();
       mask!.waive();
@@ -72,7 +79,7 @@ describe('a document whose pictures stream past pdfkit', () => {
 
   it('says how much one unit of a very large page stands for', async () => {
     const pdf = await written(async (document) => {
-      const { picture } = await document.addPage({ ...layout, userUnit: 3 }, 1, gray, false);
+      const { picture } = await begin(document, { ...sheet, userUnit: 3 });
       await picture.write(rows(1, 2, 3, 4));
       await picture.end();
     });

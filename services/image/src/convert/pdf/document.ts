@@ -1,41 +1,70 @@
 import Pdfkit from 'pdfkit';
-import type { Orientation, PageLayout } from '../page-layout.ts';
+import { defaultOptions, type ConvertOptions } from '../options.ts';
+import type { Orientation, Placement, Sheet } from '../page-layout.ts';
 import type { Sink } from './sink.ts';
 import { imageEntries, type PdfImage } from './image-object.ts';
 import { pdfkitInternals, pdfSyntax, type PdfReference } from './pdfkit-internals.ts';
+import { xmpPacket } from './xmp.ts';
+
+/** What of the options is the document's. */
+export type DocumentOptions = Pick<ConvertOptions, 'title' | 'author' | 'standard' | 'pageOrder'>;
+
+/** As producer and creator: what made the file. */
+const program = 'Sluice';
 
 /**
- * A PDF of pictures, a page each. pdfkit writes the document; pictures stream through `PictureStream`, because pdfkit
+ * A PDF of pictures. pdfkit writes the document; pictures stream through `PictureStream`, because pdfkit
  * holds an object in memory until its length is known. Nothing in it depends on the clock, so the same pages give the
  * same bytes.
  */
 export class PdfWriter {
   readonly #kit: PDFKit.PDFDocument;
   readonly #sink: Sink;
+  readonly #options: DocumentOptions;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, options: DocumentOptions = defaultOptions) {
     this.#sink = sink;
+    this.#options = options;
+    const { title, author, standard } = options;
     this.#kit = new Pdfkit({
       autoFirstPage: false,
       compress: false,
       // pdfkit loads Helvetica unless told that there is no font at all; its types do not know.
       font: null as unknown as string,
       pdfVersion: '1.7',
-      info: { Producer: 'Sluice', Creator: 'Sluice', CreationDate: new Date(0) },
+      // The output intent: what colours without a profile mean.
+      ...(standard === 'pdfa-2b' && { subset: 'PDF/A-2b' as const }),
+      info: {
+        Producer: program,
+        Creator: program,
+        ...(title && { Title: title }),
+        ...(author && { Author: author }),
+        CreationDate: new Date(0),
+      },
     });
     delete (this.#kit.info as Record<string, unknown>)['CreationDate'];
-    pdfkitInternals(this.#kit).endMetadata = () => {};
+    // pdfkit's own has dates, and does not escape titles.
+    pdfkitInternals(this.#kit).endMetadata = () => {
+      if (standard === 'pdfa-2b') this.#writeXmp(xmpPacket({ title, author, program }));
+    };
   }
 
-  /** Begins a page with one picture on it. The picture's bytes are written to what is returned, which must be ended. */
-  async addPage(layout: PageLayout, orientation: Orientation, image: PdfImage, masked: boolean): Promise<PagePicture> {
-    const kit = this.#kit;
-    kit.addPage({ size: [layout.widthPt, layout.heightPt], margin: 0 });
-    if (layout.userUnit > 1) pdfkitInternals(kit).page.dictionary.data['UserUnit'] = layout.userUnit;
+  /** Begins a page. */
+  addPage({ widthPt, heightPt, userUnit }: Sheet): void {
+    this.#kit.addPage({ size: [widthPt, heightPt], margin: 0 });
+    if (userUnit > 1) pdfkitInternals(this.#kit).page.dictionary.data['UserUnit'] = userUnit;
+  }
 
+  /** Begins a picture on the page. Its bytes are written to what is returned, which must be ended. */
+  async addPicture(
+    { picture: { x, y, width, height }, clip }: Placement,
+    orientation: Orientation,
+    image: PdfImage,
+    masked: boolean,
+  ): Promise<PagePicture> {
+    const kit = this.#kit;
     const reference = kit.ref({}) as unknown as PdfReference;
     const mask = masked ? (kit.ref({}) as unknown as PdfReference) : undefined;
-    const { x, y, width, height } = layout.picture;
     // An object with a size and embed() is drawn as it is: pdfkit's own decoders never see the bytes.
     const placed = {
       width: image.width,
@@ -45,16 +74,26 @@ export class PdfWriter {
       obj: reference,
       embed: () => {},
     };
+    if (clip) kit.save().rect(clip.x, clip.y, clip.width, clip.height).clip();
     kit.image(placed as unknown as string, x, y, { width, height });
+    if (clip) kit.restore();
     const picture = await this.#begin(reference, image, mask);
     return { picture, mask: mask ? new PendingMask(this.#sink, kit, mask) : undefined };
   }
 
   /** Writes the end of the document. Its identifier is derived from a fingerprint of the pages. */
   async end(fingerprint: Uint8Array): Promise<void> {
-    pdfkitInternals(this.#kit)._id = fingerprint.subarray(0, 16);
+    const internals = pdfkitInternals(this.#kit);
+    internals._id = fingerprint.subarray(0, 16);
+    if (this.#options.pageOrder === 'reversed') internals._root.data.Pages.data.Kids.reverse();
     this.#kit.end();
     await drain(this.#kit, this.#sink);
+  }
+
+  #writeXmp(packet: Buffer): void {
+    const reference = this.#kit.ref({ Type: 'Metadata', Subtype: 'XML' }) as unknown as PdfReference;
+    reference.end(packet);
+    pdfkitInternals(this.#kit)._root.data.Metadata = reference;
   }
 
   async #begin(reference: PdfReference, image: PdfImage, mask: PdfReference | undefined): Promise<PictureStream> {

@@ -39,3 +39,12 @@ export function imageEntries(image: PdfImage, colourSpace: unknown): Record<stri
     ...(image.inverted && { Decode: Array.from({ length: components }, () => [1, 0]).flat() }),
   };
 }
+
+/**
+ * Why a picture cannot be part of a PDF/A-2b; undefined when it can. Its document states what RGB and gray without a
+ * profile mean; CMYK has no such statement (ISO 19005-2, 6.2.4.3), and profiles are those of PDF 1.7: ICC 4.
+ */
+export function outsidePdfA({ colour, profile }: PdfImage): string | undefined {
+  if (!profile) return colour === 'DeviceCMYK' ? 'CMYK without a colour profile cannot be in PDF/A' : undefined;
+  return profile.version > 4 ? `a colour profile of ICC version ${profile.version} cannot be in PDF/A` : undefined;
+}

@@ -22,6 +22,10 @@ export interface PdfkitInternals {
   _write(data: string | Uint8Array): void;
   /** Enters an object that has been written into the cross-reference table. */
   _refEnd(reference: PdfReference): void;
+  /** The catalogue, whose tree of pages may be put in another order before the end. */
+  readonly _root: {
+    readonly data: { Metadata?: PdfReference; readonly Pages: { readonly data: { readonly Kids: PdfReference[] } } };
+  };
   readonly page: { readonly dictionary: { readonly data: Record<string, unknown> } };
 }
 

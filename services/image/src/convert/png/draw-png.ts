@@ -1,11 +1,11 @@
-import type { DrawnPage, PageJob } from '../page-job.ts';
+import type { DrawnPicture, PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { profileOfIccp } from '../metadata/icc.ts';
 import { fits } from '../options.ts';
 import { pageDensity } from '../metadata/density.ts';
-import { layOut, orientedSize } from '../page-layout.ts';
+import { orientedSize } from '../page-layout.ts';
 import type { PagePicture } from '../pdf/document.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { writeAlpha, type AlphaRows } from './alpha-mask.ts';
@@ -33,7 +33,7 @@ const flatRatio = 16;
  *
  * Undefined, with nothing drawn, when the picture is interlaced or is to be changed: then it has to be decoded.
  */
-export async function drawPng(job: PageJob): Promise<DrawnPage | undefined> {
+export async function drawPng(job: PageJob): Promise<DrawnPicture | undefined> {
   const header = readPngHeader(await job.reader.peek(pngHeaderBytes));
   const { limits } = job.context;
   const pixels = header.width * header.height;
@@ -53,7 +53,7 @@ export async function drawPng(job: PageJob): Promise<DrawnPage | undefined> {
   const masked = header.hasAlpha || transparency.kind === 'mask';
   if (masked && header.rowBytes > mostRowBytes) throw new ImageTooLargeError(`rows of ${header.width} pixels`);
 
-  const page = await addPage(job, metadata, transparency, masked);
+  const page = await place(job, metadata, transparency, masked);
   if (header.hasAlpha) await splitPixels(job, metadata, page);
   else if (transparency.kind === 'mask') await copyWithMask(job, metadata, transparency.alphaOf, page);
   else await copyPixels(job, metadata, page);
@@ -66,7 +66,7 @@ function wantsJpeg({ options, source }: PageJob, header: PngHeader): boolean {
   return header.bits >= 8 && header.inflatedBytes / source.sizeBytes <= flatRatio;
 }
 
-async function addPage(
+async function place(
   job: PageJob,
   metadata: PngMetadata,
   transparency: Transparency,
@@ -90,8 +90,7 @@ async function addPage(
     colourKey: transparency.kind === 'key' ? transparency.ranges : undefined,
   };
   const density = pageDensity(job.options.stripMetadata ? undefined : metadata.density);
-  const layout = layOut(header, density, orientation, job.options.pageSize);
-  return job.document.addPage(layout, orientation, image, masked);
+  return job.pages.place({ image, density, orientation, masked });
 }
 
 // Pixels may name colours that the palette lacks. Decoders draw them black; PDF would draw its last colour.

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/image.proto.
  */
 export const file_sluice_v1_image: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKaAQoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUibgoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEg0KA3VybBgFIAEoCUgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSKRAgoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZSptCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIQCgxRVUFMSVRZX0FVVE8QARIUChBRVUFMSVRZX0xPU1NMRVNTEAISEAoMUVVBTElUWV9ISUdIEAMSDwoLUVVBTElUWV9MT1cQBCpiCghQYWdlU2l6ZRIZChVQQUdFX1NJWkVfVU5TUEVDSUZJRUQQABITCg9QQUdFX1NJWkVfSU1BR0UQARIQCgxQQUdFX1NJWkVfQTQQAhIUChBQQUdFX1NJWkVfTEVUVEVSEANiBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvaW1hZ2UucHJvdG8SCXNsdWljZS52MSKTAwoMSW1hZ2VPcHRpb25zEiMKB3F1YWxpdHkYASABKA4yEi5zbHVpY2UudjEuUXVhbGl0eRIRCgltYXhfd2lkdGgYAiABKA0SEgoKbWF4X2hlaWdodBgDIAEoDRIWCg5zdHJpcF9tZXRhZGF0YRgEIAEoCBImCglwYWdlX3NpemUYBSABKA4yEy5zbHVpY2UudjEuUGFnZVNpemUSNAoQcGFnZV9vcmllbnRhdGlvbhgGIAEoDjIaLnNsdWljZS52MS5QYWdlT3JpZW50YXRpb24SEQoJbWFyZ2luX21tGAcgASgBEiAKA2ZpdBgIIAEoDjITLnNsdWljZS52MS5JbWFnZUZpdBIZChFwaWN0dXJlc19wZXJfcGFnZRgJIAEoDRIoCgpwYWdlX29yZGVyGAogASgOMhQuc2x1aWNlLnYxLlBhZ2VPcmRlchINCgV0aXRsZRgLIAEoCRIOCgZhdXRob3IYDCABKAkSKAoIc3RhbmRhcmQYDSABKA4yFi5zbHVpY2UudjEuUGRmU3RhbmRhcmQibgoLSW1hZ2VTb3VyY2USDQoDa2V5GAEgASgJSAASEQoHY29udGVudBgCIAEoDEgAEg0KA3VybBgFIAEoCUgAEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKbWVkaWFfdHlwZRgEIAEoCUIGCgRmcm9tImEKDEltYWdlUmVxdWVzdBInCgdzb3VyY2VzGAEgAygLMhYuc2x1aWNlLnYxLkltYWdlU291cmNlEigKB29wdGlvbnMYAiABKAsyFy5zbHVpY2UudjEuSW1hZ2VPcHRpb25zIpYBCgxDb252ZXJ0SW1hZ2USDgoGam9iX2lkGAEgASgJEicKB3NvdXJjZXMYAiADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgDIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSEgoKb3V0cHV0X2tleRgEIAEoCRIPCgdyZXBsYXlzGAUgASgNIpEBCgtJbWFnZVJlc3VsdBILCgNrZXkYASABKAkSDQoFcGFnZXMYAiABKA0SDQoFd2lkdGgYAyABKA0SDgoGaGVpZ2h0GAQgASgNEhMKC2lucHV0X2J5dGVzGAUgASgEEhQKDG91dHB1dF9ieXRlcxgGIAEoBBIOCgZzaGEyNTYYByABKAkSDAoEcGF0aBgIIAEoCSKRAgoOSW1hZ2VDb252ZXJ0ZWQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5JbWFnZVJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZSptCgdRdWFsaXR5EhcKE1FVQUxJVFlfVU5TUEVDSUZJRUQQABIQCgxRVUFMSVRZX0FVVE8QARIUChBRVUFMSVRZX0xPU1NMRVNTEAISEAoMUVVBTElUWV9ISUdIEAMSDwoLUVVBTElUWV9MT1cQBCqbAQoIUGFnZVNpemUSGQoVUEFHRV9TSVpFX1VOU1BFQ0lGSUVEEAASEwoPUEFHRV9TSVpFX0lNQUdFEAESEAoMUEFHRV9TSVpFX0E0EAISFAoQUEFHRV9TSVpFX0xFVFRFUhADEhAKDFBBR0VfU0laRV9BMxAEEhAKDFBBR0VfU0laRV9BNRAFEhMKD1BBR0VfU0laRV9MRUdBTBAGKo0BCg9QYWdlT3JpZW50YXRpb24SIAocUEFHRV9PUklFTlRBVElPTl9VTlNQRUNJRklFRBAAEhkKFVBBR0VfT1JJRU5UQVRJT05fQVVUTxABEh0KGVBBR0VfT1JJRU5UQVRJT05fUE9SVFJBSVQQAhIeChpQQUdFX09SSUVOVEFUSU9OX0xBTkRTQ0FQRRADKmsKCEltYWdlRml0EhkKFUlNQUdFX0ZJVF9VTlNQRUNJRklFRBAAEhUKEUlNQUdFX0ZJVF9DT05UQUlOEAESEwoPSU1BR0VfRklUX0NPVkVSEAISGAoUSU1BR0VfRklUX1NDQUxFX0RPV04QAypWCglQYWdlT3JkZXISGgoWUEFHRV9PUkRFUl9VTlNQRUNJRklFRBAAEhQKEFBBR0VfT1JERVJfR0lWRU4QARIXChNQQUdFX09SREVSX1JFVkVSU0VEEAIqXAoLUGRmU3RhbmRhcmQSHAoYUERGX1NUQU5EQVJEX1VOU1BFQ0lGSUVEEAASFQoRUERGX1NUQU5EQVJEX05PTkUQARIYChRQREZfU1RBTkRBUkRfUERGQV8yQhACYgZwcm90bzM", [file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.ImageOptions
@@ -48,6 +48,50 @@ export type ImageOptions = Message<"sluice.v1.ImageOptions"> & {
    * @generated from field: sluice.v1.PageSize page_size = 5;
    */
   pageSize: PageSize;
+
+  /**
+   * @generated from field: sluice.v1.PageOrientation page_orientation = 6;
+   */
+  pageOrientation: PageOrientation;
+
+  /**
+   * Millimetres that stay free at each edge of a page and between its pictures.
+   *
+   * @generated from field: double margin_mm = 7;
+   */
+  marginMm: number;
+
+  /**
+   * @generated from field: sluice.v1.ImageFit fit = 8;
+   */
+  fit: ImageFit;
+
+  /**
+   * 1, 2, 4, 6, 9 or 16; 0 for 1.
+   *
+   * @generated from field: uint32 pictures_per_page = 9;
+   */
+  picturesPerPage: number;
+
+  /**
+   * @generated from field: sluice.v1.PageOrder page_order = 10;
+   */
+  pageOrder: PageOrder;
+
+  /**
+   * @generated from field: string title = 11;
+   */
+  title: string;
+
+  /**
+   * @generated from field: string author = 12;
+   */
+  author: string;
+
+  /**
+   * @generated from field: sluice.v1.PdfStandard standard = 13;
+   */
+  standard: PdfStandard;
 };
 
 /**
@@ -80,6 +124,50 @@ export type ImageOptionsJson = {
    * @generated from field: sluice.v1.PageSize page_size = 5;
    */
   pageSize?: PageSizeJson;
+
+  /**
+   * @generated from field: sluice.v1.PageOrientation page_orientation = 6;
+   */
+  pageOrientation?: PageOrientationJson;
+
+  /**
+   * Millimetres that stay free at each edge of a page and between its pictures.
+   *
+   * @generated from field: double margin_mm = 7;
+   */
+  marginMm?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * @generated from field: sluice.v1.ImageFit fit = 8;
+   */
+  fit?: ImageFitJson;
+
+  /**
+   * 1, 2, 4, 6, 9 or 16; 0 for 1.
+   *
+   * @generated from field: uint32 pictures_per_page = 9;
+   */
+  picturesPerPage?: number;
+
+  /**
+   * @generated from field: sluice.v1.PageOrder page_order = 10;
+   */
+  pageOrder?: PageOrderJson;
+
+  /**
+   * @generated from field: string title = 11;
+   */
+  title?: string;
+
+  /**
+   * @generated from field: string author = 12;
+   */
+  author?: string;
+
+  /**
+   * @generated from field: sluice.v1.PdfStandard standard = 13;
+   */
+  standard?: PdfStandardJson;
 };
 
 /**
@@ -579,6 +667,21 @@ export const PageSize = {
    * @generated from enum value: PAGE_SIZE_LETTER = 3;
    */
   LETTER: 3,
+
+  /**
+   * @generated from enum value: PAGE_SIZE_A3 = 4;
+   */
+  A3: 4,
+
+  /**
+   * @generated from enum value: PAGE_SIZE_A5 = 5;
+   */
+  A5: 5,
+
+  /**
+   * @generated from enum value: PAGE_SIZE_LEGAL = 6;
+   */
+  LEGAL: 6,
 } as const;
 
 /**
@@ -589,11 +692,180 @@ export type PageSize = (typeof PageSize)[keyof typeof PageSize] | UnknownEnum;
 /**
  * @generated from enum sluice.v1.PageSize
  */
-export type PageSizeJson = "PAGE_SIZE_UNSPECIFIED" | "PAGE_SIZE_IMAGE" | "PAGE_SIZE_A4" | "PAGE_SIZE_LETTER";
+export type PageSizeJson = "PAGE_SIZE_UNSPECIFIED" | "PAGE_SIZE_IMAGE" | "PAGE_SIZE_A4" | "PAGE_SIZE_LETTER" | "PAGE_SIZE_A3" | "PAGE_SIZE_A5" | "PAGE_SIZE_LEGAL";
 
 /**
  * Describes the enum sluice.v1.PageSize.
  */
 export const PageSizeSchema: GenEnum<PageSize, PageSizeJson> = /*@__PURE__*/
   enumDesc(file_sluice_v1_image, 1);
+
+/**
+ * How a sheet of paper is held. auto: so that its pictures are largest.
+ *
+ * @generated from enum sluice.v1.PageOrientation
+ */
+export const PageOrientation = {
+  /**
+   * @generated from enum value: PAGE_ORIENTATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PAGE_ORIENTATION_AUTO = 1;
+   */
+  AUTO: 1,
+
+  /**
+   * @generated from enum value: PAGE_ORIENTATION_PORTRAIT = 2;
+   */
+  PORTRAIT: 2,
+
+  /**
+   * @generated from enum value: PAGE_ORIENTATION_LANDSCAPE = 3;
+   */
+  LANDSCAPE: 3,
+} as const;
+
+/**
+ * How a sheet of paper is held. auto: so that its pictures are largest.
+ *
+ * @generated from enum sluice.v1.PageOrientation
+ */
+export type PageOrientation = (typeof PageOrientation)[keyof typeof PageOrientation] | UnknownEnum;
+
+/**
+ * How a sheet of paper is held. auto: so that its pictures are largest.
+ *
+ * @generated from enum sluice.v1.PageOrientation
+ */
+export type PageOrientationJson = "PAGE_ORIENTATION_UNSPECIFIED" | "PAGE_ORIENTATION_AUTO" | "PAGE_ORIENTATION_PORTRAIT" | "PAGE_ORIENTATION_LANDSCAPE";
+
+/**
+ * Describes the enum sluice.v1.PageOrientation.
+ */
+export const PageOrientationSchema: GenEnum<PageOrientation, PageOrientationJson> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_image, 2);
+
+/**
+ * How a picture takes its place on a sheet. contain: as large as it can be, whole. cover: the place is filled, what
+ * stands out is cut off. scale_down: as large as its density says, made smaller where that is too large.
+ *
+ * @generated from enum sluice.v1.ImageFit
+ */
+export const ImageFit = {
+  /**
+   * @generated from enum value: IMAGE_FIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: IMAGE_FIT_CONTAIN = 1;
+   */
+  CONTAIN: 1,
+
+  /**
+   * @generated from enum value: IMAGE_FIT_COVER = 2;
+   */
+  COVER: 2,
+
+  /**
+   * @generated from enum value: IMAGE_FIT_SCALE_DOWN = 3;
+   */
+  SCALE_DOWN: 3,
+} as const;
+
+/**
+ * How a picture takes its place on a sheet. contain: as large as it can be, whole. cover: the place is filled, what
+ * stands out is cut off. scale_down: as large as its density says, made smaller where that is too large.
+ *
+ * @generated from enum sluice.v1.ImageFit
+ */
+export type ImageFit = (typeof ImageFit)[keyof typeof ImageFit] | UnknownEnum;
+
+/**
+ * How a picture takes its place on a sheet. contain: as large as it can be, whole. cover: the place is filled, what
+ * stands out is cut off. scale_down: as large as its density says, made smaller where that is too large.
+ *
+ * @generated from enum sluice.v1.ImageFit
+ */
+export type ImageFitJson = "IMAGE_FIT_UNSPECIFIED" | "IMAGE_FIT_CONTAIN" | "IMAGE_FIT_COVER" | "IMAGE_FIT_SCALE_DOWN";
+
+/**
+ * Describes the enum sluice.v1.ImageFit.
+ */
+export const ImageFitSchema: GenEnum<ImageFit, ImageFitJson> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_image, 3);
+
+/**
+ * @generated from enum sluice.v1.PageOrder
+ */
+export const PageOrder = {
+  /**
+   * @generated from enum value: PAGE_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PAGE_ORDER_GIVEN = 1;
+   */
+  GIVEN: 1,
+
+  /**
+   * @generated from enum value: PAGE_ORDER_REVERSED = 2;
+   */
+  REVERSED: 2,
+} as const;
+
+/**
+ * @generated from enum sluice.v1.PageOrder
+ */
+export type PageOrder = (typeof PageOrder)[keyof typeof PageOrder] | UnknownEnum;
+
+/**
+ * @generated from enum sluice.v1.PageOrder
+ */
+export type PageOrderJson = "PAGE_ORDER_UNSPECIFIED" | "PAGE_ORDER_GIVEN" | "PAGE_ORDER_REVERSED";
+
+/**
+ * Describes the enum sluice.v1.PageOrder.
+ */
+export const PageOrderSchema: GenEnum<PageOrder, PageOrderJson> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_image, 4);
+
+/**
+ * @generated from enum sluice.v1.PdfStandard
+ */
+export const PdfStandard = {
+  /**
+   * @generated from enum value: PDF_STANDARD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PDF_STANDARD_NONE = 1;
+   */
+  NONE: 1,
+
+  /**
+   * @generated from enum value: PDF_STANDARD_PDFA_2B = 2;
+   */
+  PDFA_2B: 2,
+} as const;
+
+/**
+ * @generated from enum sluice.v1.PdfStandard
+ */
+export type PdfStandard = (typeof PdfStandard)[keyof typeof PdfStandard] | UnknownEnum;
+
+/**
+ * @generated from enum sluice.v1.PdfStandard
+ */
+export type PdfStandardJson = "PDF_STANDARD_UNSPECIFIED" | "PDF_STANDARD_NONE" | "PDF_STANDARD_PDFA_2B";
+
+/**
+ * Describes the enum sluice.v1.PdfStandard.
+ */
+export const PdfStandardSchema: GenEnum<PdfStandard, PdfStandardJson> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_image, 5);
 
