@@ -125,6 +125,24 @@ describe('a rate limit', () => {
     expect(refused[0]?.headers.get('ratelimit')).toBe('"global";r=0;t=1');
   });
 
+  test('of all accounts together is not used up by what an account is refused for its own', async () => {
+    const kv = await keys();
+    const scopes = ['jobs:write', 'events:write'];
+    const greedy = (await createKey(kv, 'over-its-rate', scopes)).key;
+    const modest = (await createKey(kv, 'within-its-rate', scopes)).key;
+    const rates = { globalPerSecond: 20, accountPerSecond: 5, recipientPerHour: 0 };
+    const gateway = await rig.replica({ settings: { rates, auth: 'keys' }, now: () => now() + 60_000 });
+    const json = { events: Array.from({ length: 5 }, () => ({ app_id: 'a', message_id: 'm', event: 'e' })) };
+    for (const key of [greedy, modest]) await known(key);
+    for (let i = 0; i < 30; i += 1) {
+      await rig.call(`${gateway.url}/v1/events`, { json, headers: bearer(greedy) });
+    }
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => rig.call(`${gateway.url}/v1/emails`, { json: mail, headers: bearer(modest) })),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 202, 202]);
+  });
+
   test('protects one recipient from many mails', async () => {
     const settings = { auth: 'off', rates: { globalPerSecond: 0, accountPerSecond: 0, recipientPerHour: 3 } } as const;
     const gateway = await rig.replica({ settings, now });

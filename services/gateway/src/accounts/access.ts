@@ -45,7 +45,8 @@ export function admitAccount(
 }
 
 /**
- * Counts requests that make jobs, or events, against the limit of all together and that of its account.
+ * Counts requests that make jobs, or events, against the limit of their account and that of all together: in this order,
+ * so that what an account is refused for its own takes nothing from the others.
  *
  * @throws {GatewayError} `rate_limited`.
  */
@@ -55,8 +56,8 @@ export async function countRequest(
   reply: HeaderTarget,
   count = 1,
 ): Promise<void> {
-  report(reply, await limiter.take(limits.global, 'all', count));
   report(reply, await limiter.take(limits.account, account.id, count));
+  report(reply, await limiter.take(limits.global, 'all', count));
 }
 
 /**
