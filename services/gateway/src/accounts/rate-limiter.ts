@@ -1,5 +1,5 @@
 import type { KV } from '@nats-io/kv';
-import { writeEntry } from '@sluice/messaging';
+import { changeEntry, EntryContendedError } from '@sluice/messaging';
 
 /** So many requests in a window. Windows are the same for every replica: they are cut by the wall clock. */
 export interface RatePolicy {
@@ -85,24 +85,24 @@ export class RateLimiter {
   async #extend(policy: RatePolicy, who: string, lease: Lease, needed: number): Promise<void> {
     const key = `${policy.name}.${who}.${lease.window}`;
     const want = Math.max(needed, Math.ceil(policy.limit * LEASE_SHARE));
+    let share = 0;
+    let leased = 0;
     try {
-      for (let round = 0; round < CAS_ROUNDS; round += 1) {
-        const entry = await this.#kv.get(key);
-        const leased = entry === null ? 0 : Number(entry.string());
-        const share = Math.min(want, policy.limit - leased);
-        if (share <= 0) {
-          lease.unleased = 0;
-          return;
-        }
-        const total = String(leased + share);
-        if ((await writeEntry(this.#kv, key, total, entry?.revision ?? 0)) === undefined) continue;
-        lease.tokens += share;
-        lease.unleased = policy.limit - leased - share;
-        return;
-      }
-      lease.unleased = 0;
-    } catch {
-      lease.tokens += lease.unleased;
+      await changeEntry(
+        this.#kv,
+        key,
+        (entry) => {
+          leased = entry === null ? 0 : Number(entry.string()) || 0;
+          share = Math.max(0, Math.min(want, policy.limit - leased));
+          return share === 0 ? undefined : String(leased + share);
+        },
+        CAS_ROUNDS,
+      );
+      lease.tokens += share;
+      lease.unleased = share === 0 ? 0 : policy.limit - leased - share;
+    } catch (error) {
+      // Others take so many that nothing is left for this replica to win; without the store it counts alone.
+      if (!(error instanceof EntryContendedError)) lease.tokens += lease.unleased;
       lease.unleased = 0;
     }
   }

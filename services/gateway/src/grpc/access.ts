@@ -6,7 +6,7 @@ import { currentSpan, currentTraceparent, extractContext, withSpan, type Logger 
 import type { Scope } from '../accounts/api-keys.ts';
 import { type Account } from '../accounts/account.ts';
 import { admitAccount, countRequest, type AccessSettings, type HeaderTarget } from '../accounts/access.ts';
-import { toGatewayError } from '../http/app.ts';
+import { toGatewayError } from '../http/answer-problem.ts';
 import { rpcError } from './problem-codes.ts';
 
 /** Who calls, the trace the call belongs to and where headers of the answer go. */

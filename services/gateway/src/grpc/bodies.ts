@@ -10,7 +10,7 @@ import {
 } from '@connectrpc/connect-node';
 import type { Compression, UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import type { Bodies } from '../http/bodies.ts';
-import { toGatewayError } from '../http/app.ts';
+import { toGatewayError } from '../http/answer-problem.ts';
 import type { BodyLease } from '../admission/body-budget.ts';
 import { rpcError } from './problem-codes.ts';
 

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { BodyBudget } from '../admission/body-budget.ts';
 import type { BodyWatch, ProgressRule } from '../admission/body-watch.ts';
-import { answerOnSocket, type App } from './app.ts';
+import { answerOnSocket } from './answer-problem.ts';
+import type { App } from './app-type.ts';
 
 /** How much of request bodies a process holds at once, and how fast they have to arrive. */
 export interface BodySettings extends ProgressRule {

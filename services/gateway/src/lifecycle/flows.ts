@@ -1,4 +1,4 @@
-import { buckets, openBucket, valueOf, watchBucket, writeEntry, type Bus } from '@sluice/messaging';
+import { buckets, changeEntry, openBucket, valueOf, watchBucket, writeEntry, type Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
 
 /** What an app says its messages go through, in order. */
@@ -20,7 +20,6 @@ const DAY_MS = 86_400_000;
 /** Longer than `EVENTS` keeps: then nothing is left that the next owner of the app could read. */
 const UNUSED_MS = 8 * DAY_MS;
 const DEFAULT_WITHIN_MS = 60_000;
-const ROUNDS = 16;
 
 /** What our own services tell of every message they work on. */
 export const workFlow: readonly string[] = ['received', 'attempt', 'effect_done', 'acked'];
@@ -145,17 +144,14 @@ export async function openFlowStore(
     async declare(app, account, events, withinMs) {
       const flow: Flow = { account, events, withinMs, usedMs: now() };
       if (!known.has(app)) await makeRoom(account, 1);
-      for (let round = 0; round < ROUNDS; round += 1) {
-        // Two accounts may declare an app at once: whose entry is second meets the first one's, and is refused.
-        const entry = await kv.get(app);
+      // Two accounts may declare an app at once: whose entry is second meets the first one's, and is refused.
+      await changeEntry(kv, app, (entry) => {
         const before = valueOf(entry, isFlow);
         if (before !== undefined) refuseOthers(before, account);
-        if (await write(app, flow, entry?.operation === 'PUT' ? entry.revision : 0)) {
-          learn(app, flow);
-          return flow;
-        }
-      }
-      throw new GatewayError('unavailable', 'The flow is being declared by others.', { retryAfterSeconds: 1 });
+        return JSON.stringify(flow);
+      });
+      learn(app, flow);
+      return flow;
     },
     close: () => watch.stop(),
   };

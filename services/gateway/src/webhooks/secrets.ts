@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { KV } from '@nats-io/kv';
+import { changeEntry, valueOf } from '@sluice/messaging';
 import { SECRET_PREFIX } from './signature.ts';
 
 /** A secret that an account's webhooks are signed with. */
@@ -21,7 +22,9 @@ export interface WebhookSecrets {
 
 /** How long a receiver has to take up the new secret. */
 export const OVERLAP_MS = 24 * 60 * 60_000;
-const ROUNDS = 8;
+
+const isSecrets = (value: object): value is readonly WebhookSecret[] =>
+  Array.isArray(value) && value.every((each) => typeof (each as Partial<WebhookSecret> | null)?.secret === 'string');
 
 export function webhookSecrets(kv: KV, now: () => number = Date.now): WebhookSecrets {
   const fresh = (): WebhookSecret => ({
@@ -31,26 +34,19 @@ export function webhookSecrets(kv: KV, now: () => number = Date.now): WebhookSec
   const live = (all: readonly WebhookSecret[]): readonly WebhookSecret[] =>
     all.filter(({ expiresAt }) => expiresAt === undefined || Date.parse(expiresAt) > now());
 
-  /** Writes what `change` makes of the entry; undefined leaves it. A concurrent write in between starts it over. */
+  /** Writes what `change` makes of the secrets that sign now; undefined leaves them. Returns those that sign then. */
   async function write(
     account: string,
     change: (before: readonly WebhookSecret[]) => readonly WebhookSecret[] | undefined,
   ): Promise<readonly WebhookSecret[]> {
-    let refused: unknown;
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const entry = await kv.get(account);
-      const before = entry === null ? [] : live(entry.json<WebhookSecret[]>());
+    let signing: readonly WebhookSecret[] = [];
+    await changeEntry(kv, account, (entry) => {
+      const before = live(valueOf(entry, isSecrets) ?? []);
       const after = change(before);
-      if (after === undefined) return before;
-      try {
-        const text = JSON.stringify(after);
-        await (entry === null ? kv.create(account, text) : kv.update(account, text, entry.revision));
-        return after;
-      } catch (error) {
-        refused = error;
-      }
-    }
-    throw refused;
+      signing = after ?? before;
+      return after === undefined ? undefined : JSON.stringify(after);
+    });
+    return signing;
   }
 
   return {
