@@ -1,17 +1,26 @@
 import { Readable } from 'node:stream';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
-import { EventService, JobService, JobState, UserService, type ConvertImageRequest, type Job } from '@sluice/contracts';
+import {
+  EventService,
+  JobService,
+  JobState,
+  Priority,
+  UserService,
+  type ConvertImageRequest,
+  type Job,
+} from '@sluice/contracts';
+import { laneOf } from '../admission/backpressure.ts';
 import { acceptJob, type Acceptance, type NewJob } from '../jobs/accept/accept-job.ts';
-import { admit, keyOf } from '../jobs/accept/idempotency.ts';
+import { keyOf } from '../jobs/accept/idempotency.ts';
 import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
 import { countEvents, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { currentProgress, type Progress } from '../jobs/job-view.ts';
-import { GatewayError, invalidField } from '../errors.ts';
-import { Intake } from '../uploads/take-source.ts';
+import { invalidField } from '../errors.ts';
+import { acceptPictures } from '../uploads/accept-pictures.ts';
 import type { FlowStore } from '../lifecycle/flows.ts';
 import { storeEvents } from '../lifecycle/ingest.ts';
 import { callerOf } from './access.ts';
@@ -80,43 +89,25 @@ const keyFrom = (key: string): string | undefined => (key === '' ? undefined : k
 const answer = ({ job }: Acceptance): { job: Job } => ({ job: jobAnswer(job) });
 
 /** Takes in the pictures of a call like those of an upload: what is large goes to the store. */
-async function takeImages(
+function takeImages(
   deps: RpcDeps,
-  request: ConvertImageRequest,
+  { sources, options, priority, callbackUrl, notify }: ConvertImageRequest,
   key: string | undefined,
   context: Context,
   headers: HeaderTarget,
 ): Promise<Acceptance> {
-  const { sources, priority, callbackUrl, notify } = request;
   if (sources.length === 0) throw invalidField('/sources', 'is empty');
-  const admission = await admit(deps.jobs, context.account, key, deps.now());
-  const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/rpc-${context.trace.traceId}-${index}`;
-  const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
-  let newJob: NewJob;
-  try {
+  deps.backpressure.check(laneOf('image', priority === Priority.EXPRESS));
+  const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
+  return acceptPictures({ ...deps, accept }, { account: context.account, key }, async (intake) => {
     for (const [index, { from }] of sources.entries()) {
       // A key says nothing of whose object it is. Who uploads directly names the upload: POST /v1/images:fromUpload.
       if (from.case !== 'content') throw invalidField(`/sources/${index}`, 'must carry the bytes of an image');
       await intake.take(Readable.from([Buffer.from(from.value)]));
     }
-    const options = imageOptions(request.options ?? {});
-    newJob = newImageJob({ sources: intake.sources(), options, priority, callbackUrl, notify }, context);
-  } catch (error) {
-    await intake.discard();
-    throw error;
-  }
-  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
-  const acceptance = await acceptJob(counted, newJob, admission).catch(async (error: unknown) => {
-    if (error instanceof GatewayError) await intake.discard();
-    throw error;
+    const asked = { sources: intake.sources(), options: imageOptions(options ?? {}), priority, callbackUrl, notify };
+    return newImageJob(asked, context);
   });
-  if (acceptance.repeated && !holds(acceptance.job, keyOfUpload(0))) await intake.discard();
-  return acceptance;
-}
-
-function holds(job: Job, key: string): boolean {
-  const work = job.request?.work;
-  return work?.case === 'image' && work.value.sources.some(({ from }) => from.value === key);
 }
 
 /**

@@ -41,12 +41,7 @@ export function useAccess(app: App, access: AccessSettings): void {
       throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
     }
     // Every route without a body that changes something.
-    if (
-      route.method === 'POST' &&
-      route.schema?.body === undefined &&
-      route.config?.bodyHolds === undefined &&
-      route.config?.bare === undefined
-    ) {
+    if (route.method === 'POST' && route.schema?.body === undefined && route.config?.bodyHolds === undefined) {
       route.config = { ...route.config, bare: true };
     }
     if (route.config?.limited === true) {

@@ -1,15 +1,16 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Priority } from '@sluice/contracts';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
-import { acceptJob } from '../../jobs/accept/accept-job.ts';
+import { acceptJob, type NewJob } from '../../jobs/accept/accept-job.ts';
 import { newEmailJob, templates, newUserJob } from '../../jobs/accept/email-request.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
-import { PrioritySchema } from '../../jobs/job-view.ts';
+import { PrioritySchema, type JobView } from '../../jobs/job-view.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
 const EmailBody = Type.Object(
@@ -55,6 +56,18 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
   const onRequest = async (): Promise<void> => {
     if (!backpressure.isOpen(laneOf('email', true))) backpressure.check(laneOf('email', false));
   };
+  const answer = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    makeJob: (context: Pick<NewJob, 'account' | 'trace'>) => NewJob,
+  ): Promise<JobView> => {
+    const { account } = request;
+    const key = keyOf(request.headers['idempotency-key']);
+    const newJob = makeJob({ account: account.id, trace: traceOf(request) });
+    const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
+    const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
+    return answerAccepted(deps, request, reply, acceptance);
+  };
   app.post(
     '/v1/emails',
     {
@@ -69,16 +82,9 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         response: acceptedResponses,
       },
     },
-    async (request, reply) => {
-      const { account } = request;
-      const key = keyOf(request.headers['idempotency-key']);
-      const newJob = newEmailJob(
-        { ...request.body, priority: priorityOf(request.body.priority) },
-        { account: account.id, trace: traceOf(request) },
-      );
-      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
-      return answerAccepted(deps, request, reply, acceptance);
+    (request, reply) => {
+      const { priority, ...email } = request.body;
+      return answer(request, reply, (context) => newEmailJob({ ...email, priority: priorityOf(priority) }, context));
     },
   );
   app.post(
@@ -95,16 +101,9 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         response: acceptedResponses,
       },
     },
-    async (request, reply) => {
-      const { account } = request;
-      const key = keyOf(request.headers['idempotency-key']);
-      const newJob = newUserJob(
-        { ...request.body, priority: priorityOf(request.body.priority) },
-        { account: account.id, trace: traceOf(request) },
-      );
-      const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
-      return answerAccepted(deps, request, reply, acceptance);
+    (request, reply) => {
+      const { priority, ...user } = request.body;
+      return answer(request, reply, (context) => newUserJob({ ...user, priority: priorityOf(priority) }, context));
     },
   );
 }

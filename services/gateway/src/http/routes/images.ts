@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
 import { imageMediaTypes, pageLimits, Priority, type ImageOptions } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
-import { acceptJob, type Acceptance, type NewJob } from '../../jobs/accept/accept-job.ts';
+import type { Acceptance, NewJob } from '../../jobs/accept/accept-job.ts';
 import { callbackUrl } from '../../jobs/accept/callback-url.ts';
-import { admit, keyOf } from '../../jobs/accept/idempotency.ts';
+import { keyOf } from '../../jobs/accept/idempotency.ts';
 import {
   fits,
   imageOptions,
@@ -29,7 +28,8 @@ import { inMib } from '../../uploads/sizes.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { acceptSnakeCase, validationProblem } from '../validation.ts';
-import { HEAD_BYTES, Intake } from '../../uploads/take-source.ts';
+import { acceptPictures } from '../../uploads/accept-pictures.ts';
+import { HEAD_BYTES, type Intake } from '../../uploads/take-source.ts';
 import { urlSource } from '../../uploads/url-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
@@ -152,20 +152,15 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
   });
 }
 
-async function takeImages(
+function takeImages(
   deps: RouteDeps,
   request: FastifyRequest<{ Querystring: ImageOptionsQuery }>,
   reply: HeaderTarget,
   key: string | undefined,
 ): Promise<Acceptance> {
-  const { account } = request;
-  const admission = await admit(deps.jobs, account.id, key, deps.now());
-  // Two uploads for one job must not share objects: the loser's would replace what the winner's job converts.
-  const nonce = randomBytes(6).toString('hex');
-  const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/${nonce}-${index}`;
-  const intake = new Intake(deps.store, deps.limits, keyOfUpload, admission.existing !== undefined);
-  let newJob: NewJob;
-  try {
+  const account = request.account.id;
+  const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
+  return acceptPictures({ ...deps, accept }, { account, key }, async (intake) => {
     checkOptions(request.query);
     const { fields, sources } = isJson(request)
       ? await takeUrls(request, deps)
@@ -173,27 +168,8 @@ async function takeImages(
           fields: request.isMultipart() ? await takeParts(request, intake) : await takeBody(request, intake),
           sources: intake.sources(),
         };
-    newJob = newJobOf({ ...request.query, ...fields }, sources, {
-      account: account.id,
-      trace: traceOf(request),
-    });
-  } catch (error) {
-    await intake.discard();
-    throw error;
-  }
-  const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
-  const acceptance = await acceptJob(counted, newJob, admission).catch(async (error: unknown) => {
-    // When the broker's answer is lost, the job may exist all the same: what is stored stays, the upload cleanup decides.
-    if (error instanceof GatewayError) await intake.discard();
-    throw error;
+    return newJobOf({ ...request.query, ...fields }, sources, { account, trace: traceOf(request) });
   });
-  if (acceptance.repeated && !ownsUploads(acceptance, keyOfUpload(0))) await intake.discard();
-  return acceptance;
-}
-
-function ownsUploads(acceptance: Acceptance, key: string): boolean {
-  const work = acceptance.job.request?.work;
-  return work?.case === 'image' && work.value.sources.some((source) => source.from.value === key);
 }
 
 const isJson = (request: FastifyRequest): boolean =>
