@@ -28,18 +28,21 @@ const LOOKS_PER_WINDOW = 4;
  */
 export class BodyWatch {
   readonly #rule: ProgressRule;
+  readonly #now: () => number;
   readonly #open = new Set<Entry>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(rule: ProgressRule) {
+  /** `now` gives milliseconds that only grow. */
+  constructor(rule: ProgressRule, now: () => number = () => performance.now()) {
     this.#rule = rule;
-    this.#timer = setInterval(() => this.#look(performance.now()), rule.windowMs / LOOKS_PER_WINDOW);
+    this.#now = now;
+    this.#timer = setInterval(() => this.look(), rule.windowMs / LOOKS_PER_WINDOW);
     this.#timer.unref();
   }
 
   /** Watches a body until the returned function is called. */
   watch(body: WatchedBody): () => void {
-    const entry: Entry = { ...body, sinceMs: performance.now(), before: body.received() };
+    const entry: Entry = { ...body, sinceMs: this.#now(), before: body.received() };
     this.#open.add(entry);
     return () => void this.#open.delete(entry);
   }
@@ -49,7 +52,9 @@ export class BodyWatch {
     this.#open.clear();
   }
 
-  #look(nowMs: number): void {
+  /** Looks at every body. The timer does so by itself. */
+  look(): void {
+    const nowMs = this.#now();
     for (const entry of this.#open) {
       const received = entry.received();
       if (!entry.isWaiting() || received - entry.before >= this.#rule.minBytesPerWindow) {
