@@ -75,6 +75,7 @@ export async function startApi(
     now,
     report: createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance }),
     onAction: (action) => dependencies.metrics?.reconciled(action),
+    onProgress: () => dependencies.metrics?.reconcilerProgressed(),
     settings: settings.reconciling ?? defaultReconciling,
   });
   dependencies.metrics?.watchOpen(() => model.open());

@@ -20,6 +20,7 @@ export const gatewayMetricNames = {
   cleanedAt: 'storage_cleanup_last_success_timestamp_seconds',
   cleaned: 'storage_cleanup_deleted_total',
   reconciled: 'gateway_jobs_reconciled_total',
+  reconcilerProgressedAt: 'gateway_reconciler_last_progress_timestamp_seconds',
   topologyDifferences: 'gateway_topology_differences',
 } as const;
 
@@ -33,6 +34,8 @@ export interface GatewayMetrics {
   webhook(event: DeliveryEvent): void;
   /** Counts what the reconciler did about a job. */
   reconciled(action: ReconcileAction): void;
+  /** Notes that the reconciler dealt with a page of open jobs. */
+  reconcilerProgressed(): void;
   /** Exposes the jobs that have not ended, read at each scrape. */
   watchOpen(read: () => readonly OpenJobs[]): void;
   /** Exposes the share of the broker's storage that is in use. */
@@ -113,6 +116,13 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
     registers,
   });
   for (const action of reconcileActions) reconciled.inc({ action }, 0);
+  const reconcilerProgressedAt = new Gauge({
+    name: names.reconcilerProgressedAt,
+    help: 'When the reconciler last dealt with a page of open jobs, or found none',
+    registers,
+  });
+  // From the start on, so that a reconciler that never gets anywhere is late as well.
+  reconcilerProgressedAt.setToCurrentTime();
 
   const labelsOf = (job: Job) => ({
     kind: jobKindName(job.kind) ?? 'unknown',
@@ -171,6 +181,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
       });
     },
     reconciled: (action) => reconciled.inc({ action }),
+    reconcilerProgressed: () => reconcilerProgressedAt.setToCurrentTime(),
     webhook: (event) => webhooks.inc({ outcome: deliveryEvents[event] }),
     cleaned(prefix, deleted) {
       cleanedAt.setToCurrentTime({ prefix });

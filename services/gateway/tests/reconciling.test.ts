@@ -1,7 +1,8 @@
 import { channels } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
 import { provision, topology } from '@sluice/messaging';
-import type { Telemetry } from '@sluice/telemetry';
+import { silentLogger } from '@sluice/pipeline';
+import type { Logger, Telemetry } from '@sluice/telemetry';
 import { Registry } from 'prom-client';
 import { afterEach, expect, test } from 'vitest';
 import { grant } from '../src/credits/ledger.ts';
@@ -20,15 +21,18 @@ const reconciling = { graceMs: 300, everyMs: 50, pageMs: 10 };
 
 let rig: Rig;
 let actions: Map<string, number>;
+let progress: number;
 afterEach(() => rig?.stop());
 
 /** A gateway that looks at its open jobs all the time, on streams that forget message ids at once. */
 async function start(settings: Parameters<typeof startRig>[0] = {}): Promise<void> {
   actions = new Map();
+  progress = 0;
   const registry = new Registry() as Telemetry['registry'];
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   const metrics = {
     ...createGatewayMetrics(registry),
+    reconcilerProgressed: () => void (progress += 1),
     reconciled: (action: ReconcileAction) => void actions.set(action, (actions.get(action) ?? 0) + 1),
   };
   rig = await startRig({ metrics, ...settings, settings: { reconciling, ...settings.settings } });
@@ -211,4 +215,40 @@ test('a job whose result waits to be applied is not taken for lost', async () =>
   expect(await applied).toBe(true);
   expect(await stateThen).toBe('succeeded');
   expect(await causes(id)).toEqual(['accept', 'result']);
+});
+
+test('a reconciler that gets nowhere is seen by its metric, and goes on by itself', async () => {
+  let failures = 0;
+  const log = {
+    ...silentLogger,
+    warn: (_: unknown, text: string) => void (failures += Number(/could not/.test(text))),
+  };
+  await start({ log: log as unknown as Logger });
+  const id = await send();
+  await holds('EMAILS', 1);
+  await eventually(
+    async () => progress,
+    (found) => found > 2,
+  );
+  // Without the stream of the results it is not known whether the work is lost or done.
+  await rig.bus.jsm.streams.delete('USERS');
+  await rig.bus.jsm.streams.purge('EMAILS');
+  await eventually(
+    async () => failures,
+    (found) => found > 0,
+  );
+  const [before, failed] = [progress, failures];
+  await eventually(
+    async () => failures,
+    (found) => found > failed + 2,
+  );
+  expect(progress).toBe(before);
+  expect(await stored('EMAILS')).toBe(0);
+  await provision(rig.bus.nc, topology);
+  await holds('EMAILS', 1);
+  await eventually(
+    async () => progress,
+    (found) => found > before,
+  );
+  expect((await job(id)).state).toBe('queued');
 });

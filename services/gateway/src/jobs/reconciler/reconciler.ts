@@ -20,8 +20,9 @@ import { resultsAreApplied } from './settled.ts';
  * - `failed`: its work was lost too often, or cannot be made again.
  * - `refreshed`: its record was written down again before it expired.
  * - `expired`: its record was gone, so nothing can be done.
+ * - `error`: it could not be looked at or published, for a reason of its own; it is tried at every pass.
  */
-export const reconcileActions = ['published', 'republished', 'failed', 'refreshed', 'expired'] as const;
+export const reconcileActions = ['published', 'republished', 'failed', 'refreshed', 'expired', 'error'] as const;
 export type ReconcileAction = (typeof reconcileActions)[number];
 
 export interface ReconcilingSettings {
@@ -39,6 +40,8 @@ export interface ReconcilingSettings {
 export const defaultReconciling: ReconcilingSettings = { graceMs: 150_000, everyMs: 60_000, pageMs: 500 };
 
 const PAGE = 100;
+/** A look reads up to three messages whole, and each can carry 256 KiB of images. */
+const LOOKED_AT_ONCE = 10;
 /** How often the work of a run may be lost before its job fails. */
 const MAX_LOSSES = 3;
 
@@ -50,6 +53,8 @@ export interface ReconcilerParts {
   readonly now: () => number;
   readonly report: Lifecycle;
   readonly onAction: (action: ReconcileAction) => void;
+  /** Called for every page of open jobs that was dealt with, and for a pass that found none. */
+  readonly onProgress: () => void;
   readonly settings: ReconcilingSettings;
 }
 
@@ -65,7 +70,7 @@ export interface ReconcilerParts {
  * @returns a function that stops it and waits for the jobs in hand.
  */
 export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
-  const { bus, jobs, model, log, now, report, onAction, settings } = parts;
+  const { bus, jobs, model, log, now, report, onAction, onProgress, settings } = parts;
   const { graceMs, everyMs, pageMs } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -76,33 +81,44 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
     const deps = { bus, jobs, now, graceMs, keptMs: keptNanos === 0 ? Infinity : keptNanos / 1e6 };
     const before = now() - graceMs;
     let page = model.openJobs(before, PAGE);
+    if (page.length === 0) onProgress();
     while (page.length > 0 && !signal.aborted) {
-      await reconcile(
+      const isDone = await reconcile(
         deps,
         page.map(({ id }) => id),
       );
+      if (isDone) onProgress();
       if (page.length < PAGE) return;
       await pause(pageMs);
       page = model.openJobs(before, PAGE, page.at(-1));
     }
   }
 
-  async function reconcile(deps: ExamineDeps, jobIds: readonly string[]): Promise<void> {
-    const found = await Promise.all(
-      jobIds.map(async (jobId) => ({ jobId, finding: await apart(jobId, () => examine(deps, jobId)) })),
-    );
+  /** Returns false when jobs of the page have to wait for results that are not applied. */
+  async function reconcile(deps: ExamineDeps, jobIds: readonly string[]): Promise<boolean> {
+    const found: { readonly jobId: string; readonly finding: Finding | undefined }[] = [];
+    for (let at = 0; at < jobIds.length; at += LOOKED_AT_ONCE) {
+      const some = jobIds.slice(at, at + LOOKED_AT_ONCE);
+      found.push(
+        ...(await Promise.all(
+          some.map(async (jobId) => ({ jobId, finding: await apart(jobId, () => examine(deps, jobId)) })),
+        )),
+      );
+    }
     for (const { jobId, finding } of found) {
       if (finding?.is === 'expired') expired(jobId);
       if (finding?.is === 'stale') await apart(jobId, () => rewrite(deps, jobId, finding));
     }
     const missing = found.filter((each) => each.finding?.is === 'missing');
-    if (missing.length === 0 || !(await resultsAreApplied(bus, signal))) return;
+    if (missing.length === 0) return true;
+    if (!(await resultsAreApplied(bus, signal))) return false;
     /** Streams that took nothing: each further attempt would be refused as well. */
     const closed = new Set<string>();
     for (const { jobId, finding } of missing) {
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       if (finding?.is === 'missing') await apart(jobId, () => publishAgain(jobId, finding, closed));
     }
+    return true;
   }
 
   /** Runs a step of one job: what fails for it alone must not keep the jobs behind it from their turn. */
@@ -111,6 +127,7 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
       return await step();
     } catch (error) {
       if (isBrokerFault(error) && isRetryable(error)) throw error;
+      onAction('error');
       log.error({ err: error, job_id: jobId }, 'an open job could not be reconciled and is looked at again');
       return undefined;
     }
