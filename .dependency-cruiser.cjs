@@ -1,6 +1,6 @@
 // Import rules: which package and which folder may import which. Run by `pnpm boundaries`.
 const lib = (name) => `^libs/${name}/`;
-const not = (...allowed) => ({ path: '^(libs|services|dev|tests|bench|o11y)/', pathNot: allowed });
+const not = (...allowed) => ({ path: '^(libs|services|apps|dev|tests|bench|o11y)/', pathNot: allowed });
 const source = (folder) => ({ path: `^${folder}/`, pathNot: ['\\.test\\.ts$', `^${folder}/tests/`] });
 const only = (name, from, comment, ...allowed) => ({ name, severity: 'error', comment, from, to: not(...allowed) });
 
@@ -99,7 +99,7 @@ module.exports = {
       severity: 'error',
       comment: 'services talk through NATS, never through imports',
       from: { path: '^services/([^/]+)/', pathNot: ['\\.test\\.ts$', '^services/[^/]+/tests/'] },
-      to: { path: '^(services|dev|tests|bench|o11y)/', pathNot: '^services/$1/' },
+      to: { path: '^(services|apps|dev|tests|bench|o11y)/', pathNot: '^services/$1/' },
     },
     {
       name: 'features-import-no-transport',

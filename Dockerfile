@@ -24,6 +24,7 @@ COPY services/client/package.json services/client/
 COPY services/email/package.json services/email/
 COPY services/gateway/package.json services/gateway/
 COPY services/image/package.json services/image/
+COPY apps/console/package.json apps/console/
 COPY bench/package.json bench/
 COPY dev/package.json dev/
 COPY o11y/package.json o11y/
@@ -35,6 +36,16 @@ RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
  && rm -rf node_modules/.pnpm/node-*-x64@* node_modules/.pnpm/node-*-arm64@* node_modules/node-* node_modules/.bin/node \
       node_modules/.pnpm/pnpm@* node_modules/.pnpm/@pnpm+exe* node_modules/pnpm node_modules/.bin/pn*
 
+# The console, which the gateway serves. The other images have an empty folder in its place.
+FROM deps AS console
+ARG SERVICE
+COPY apps/console apps/console
+RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
+    mkdir -p apps/console/dist \
+ && if [ "${SERVICE}" = gateway ]; then \
+      pnpm install --frozen-lockfile --prod --filter "@sluice/console" --store-dir /pnpm/store && node apps/console/build.ts; \
+    fi
+
 FROM ${NODE_IMAGE}
 ARG SERVICE
 LABEL org.opencontainers.image.title="sluice-${SERVICE}" org.opencontainers.image.licenses="Apache-2.0"
@@ -45,6 +56,7 @@ ENV NODE_ENV=production \
     MALLOC_ARENA_MAX=2
 # The workspace layout is kept: below node_modules Node would not strip the types.
 COPY --from=deps /app /app
+COPY --from=console /app/apps/console/dist /app/apps/console/dist
 COPY libs /app/libs
 COPY services/${SERVICE} /app/services/${SERVICE}
 USER node

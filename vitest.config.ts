@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{libs,services}/*/{src,tests}/**/*.test.ts', '{dev,tests,bench,o11y}/**/*.test.ts'],
+    include: ['{libs,services,apps}/*/{src,tests}/**/*.test.ts', '{dev,tests,bench,o11y}/**/*.test.ts'],
     exclude: ['**/node_modules/**', 'out/**', '.data/**'],
     // Suites start real servers and processes; two of them at once is what two cores carry.
     maxWorkers: 2,

@@ -28,6 +28,7 @@ parseCommand({
 const args = [
   'libs',
   'services',
+  'apps',
   'dev',
   'tests',
   'bench',

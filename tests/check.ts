@@ -13,6 +13,7 @@ const checks: readonly Check[] = [
   { name: 'format', says: 'every file is formatted (`pnpm fmt`)', command: ['oxfmt', '--check'] },
   { name: 'lint', says: 'no lint finding, types included', command: ['oxlint', '--type-aware', '--deny-warnings'] },
   { name: 'types', says: 'TypeScript has no complaint', command: ['tsc', '-p', '.', '--noEmit'] },
+  { name: 'types-console', says: 'nor of the console', command: ['tsc', '-p', 'apps/console', '--noEmit'] },
   { name: 'boundaries', says: 'imports run one way', command: ['node', 'tests/boundaries.ts'] },
   { name: 'dead-code', says: 'no unused file, export or dependency', command: ['knip', '--no-config-hints'] },
   { name: 'proto-format', says: 'the .proto files are formatted', command: ['buf', 'format', '--diff', '--exit-code'] },

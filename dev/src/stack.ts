@@ -11,6 +11,7 @@ import { startS3, type S3Server } from './s3/server.ts';
 import { startService, type ServiceProcess } from './service-process.ts';
 import { startSmtpSink, type SmtpSink, type StartSmtpSinkOptions } from './smtp/sink.ts';
 import { writableFolder } from './writable.ts';
+import { buildConsole } from './console-build.ts';
 
 /** The services that work on jobs, in the order of the registry of job kinds. */
 const jobServices = [...new Set(jobKindEntries.map(([, { service }]) => service as JobService))];
@@ -139,6 +140,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   });
 
   try {
+    // Beside the start of the broker: it takes two seconds after a change of its sources, and nothing else waits for it.
+    const consoleBuilt = wanted.includes('gateway') ? buildConsole(progress) : Promise.resolve();
     // Before the data: of two starts at the same moment, only the one that gets this port goes on to the data.
     const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
     stops.push(() => otlp.close());
@@ -238,6 +241,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     // The gateway makes the streams that the others read.
     if (wanted.includes('gateway')) {
+      await consoleBuilt;
       progress('starting gateway');
       const gateway = {
         PORT: String(gatewayPort),

@@ -7,6 +7,7 @@ import { KeysInProgress } from './jobs/accept/idempotency.ts';
 import { accountRoutes } from './http/routes/credits.ts';
 import { useAccess } from './http/access.ts';
 import { createApp, type App } from './http/app.ts';
+import { readConsole } from './http/console.ts';
 import { useBrowserGuard } from './http/browser-guard.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
@@ -124,7 +125,12 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
-  systemRoutes(app, { reasons, held, links: settings.links ?? [] });
+  systemRoutes(app, {
+    reasons,
+    held,
+    links: settings.links ?? [],
+    console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
+  });
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
   emailRoutes(app, deps);

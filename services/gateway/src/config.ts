@@ -89,6 +89,8 @@ export const gatewayFields = {
       (links) => links.every(({ name, url }) => name !== '' && /^(https?:\/\/|\/)/.test(url)),
       'must be NAME=URL, comma separated, each URL with http(s):// or /',
     ),
+  /** Where the built console lies, which browsers get at `/`; `apps/console/dist` of the repository if unset. */
+  CONSOLE_DIRECTORY: z.string().optional(),
   /** Names that the gateway answers to while keys are off, comma separated; `localhost` and addresses always. */
   ALLOWED_HOSTS: list,
 };

@@ -29,6 +29,8 @@ export interface GatewaySettings {
   readonly rpcIdleMs?: number;
   /** Pages besides the API that `/` links. */
   readonly links?: readonly HomeLink[];
+  /** Where the built console lies. Browsers get a page of links at `/` if absent, or if nothing is there. */
+  readonly consoleDirectory?: string;
   /** Names that it answers to while keys are off, besides `localhost` and addresses. */
   readonly hosts?: readonly string[];
   /** Origins whose pages may call it. */

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { templateOf } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
 import { connectService, createBus, describeDifference, provision, topology, watchTopology } from '@sluice/messaging';
@@ -65,6 +66,7 @@ await runService({
         rpcPort: config.GRPC_PORT,
         hosts: config.ALLOWED_HOSTS,
         links: config.HOME_LINKS,
+        consoleDirectory: config.CONSOLE_DIRECTORY ?? join(import.meta.dirname, '../../../apps/console/dist'),
         origins: config.WEB_ORIGINS,
         bodies: { ...defaultBodies, totalBytes: config.BODY_BUDGET_BYTES },
         credits:

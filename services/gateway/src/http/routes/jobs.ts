@@ -29,6 +29,9 @@ const PdfQuery = Type.Object(
         description: 'What browsers save it as; the id of the job otherwise.',
       }),
     ),
+    inline: Type.Optional(
+      Type.Boolean({ description: 'The PDF itself instead of a redirect, to be shown in a page of this origin.' }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -143,11 +146,15 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
       config: { scope: 'jobs:read' },
       schema: {
         operationId: 'getJobPdf',
-        summary: 'Where the PDF of an image job can be fetched for the next five minutes',
+        summary: 'Where the PDF of an image job can be fetched for the next five minutes, or the PDF',
         tags,
         params: JobPath,
         querystring: PdfQuery,
         response: {
+          200: {
+            description: 'The PDF, for `inline`.',
+            content: { 'application/pdf': { schema: Type.Unsafe<Readable>(Type.String({ format: 'binary' })) } },
+          },
           302: {
             description: 'A short-lived URL of the PDF.',
             headers: { Location: { type: 'string', description: 'Good for five minutes.' } },
@@ -181,6 +188,16 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
       const leftMs = resultExpiresMs(job, resultTtlMs) - now();
       if (leftMs <= 0)
         throw new GatewayError('result_expired', 'The PDF was deleted: its time is over.', { jobId: job.id });
+      if (request.query.inline === true) {
+        const { body, sizeBytes } = await store.get(work.value.key);
+        request.raw.once('close', () => body.destroy());
+        return reply
+          .type('application/pdf')
+          .header('content-length', sizeBytes)
+          .header('content-disposition', 'inline')
+          .header('cache-control', 'private, max-age=300')
+          .send(body);
+      }
       // Whole seconds, which is what a signed URL can say.
       const goodForMs = Math.max(1_000, Math.min(PDF_LINK_MS, leftMs));
       const url = await store.presignGet(work.value.key, goodForMs, pdfName(request.query.fileName ?? job.id));

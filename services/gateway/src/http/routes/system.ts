@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
+import { useConsole, type Console } from '../console.ts';
 import { homePage, homeText, type HomeLink } from '../home-page.ts';
 import { problemPage } from '../problem-page.ts';
 import { GatewayError } from '../../errors.ts';
@@ -12,6 +13,8 @@ export function systemRoutes(
     readonly reasons: () => Promise<readonly string[]> | readonly string[];
     readonly held: () => readonly string[];
     readonly links: readonly HomeLink[];
+    /** Shown to browsers at `/`; undefined for a page of links. */
+    readonly console: Console | undefined;
   },
 ): void {
   const tags = ['system'];
@@ -80,8 +83,10 @@ export function systemRoutes(
       return reply.type('text/html; charset=utf-8').send(page);
     },
   );
+  const showConsole = deps.console === undefined ? undefined : useConsole(app, deps.console, deps.links);
   app.get('/', { config: { scope: 'public' }, schema: { hide: true } }, async (request, reply) => {
     const isBrowser = (request.headers.accept ?? '').includes('text/html');
+    if (isBrowser && showConsole !== undefined) return showConsole(request, reply);
     return isBrowser
       ? reply.type('text/html; charset=utf-8').send(homePage(deps.links))
       : reply.type('text/plain; charset=utf-8').send(homeText(deps.links));

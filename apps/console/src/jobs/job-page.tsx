@@ -1,0 +1,142 @@
+import { useMemo } from 'preact/hooks';
+import { cancelJob, getJob, hasEnded, type Job, type TimelineEntry } from '../api/jobs.ts';
+import { useAction, useLive } from '../api/live.ts';
+
+import { bytesText, dateTimeText, durationText, timeText } from '../ui/format.ts';
+import { ProblemNote } from '../ui/problem-note.tsx';
+import { StateBadge } from '../ui/state-badge.tsx';
+import { VirtualList } from '../ui/virtual-list.tsx';
+import { adviceFor } from './advice.ts';
+import { spansOf } from './spans.ts';
+import { useTimeline } from './use-timeline.ts';
+import { Waterfall } from './waterfall.tsx';
+
+export function JobPage({ id }: { readonly id: string }) {
+  const job = useLive(id, () => getJob(id), 2_000);
+  const { entries, ended } = useTimeline(id, job.refresh);
+  const action = useAction();
+  const value = job.value;
+  return (
+    <>
+      <div class="title">
+        <h1 class="mono">{id}</h1>
+        {value !== undefined && <StateBadge state={value.state} />}
+        <span class="spring" />
+        {value !== undefined && !hasEnded(value.state) && (
+          <button
+            type="button"
+            class="danger"
+            disabled={action.busy || value.cancelRequested === true}
+            onClick={() => void action.run(() => cancelJob(id)).then(job.refresh)}
+          >
+            {value.cancelRequested === true ? 'Cancelling…' : 'Cancel'}
+          </button>
+        )}
+        {value?.links.pdf !== undefined && (
+          <a class="button" href={value.links.pdf}>
+            PDF
+          </a>
+        )}
+      </div>
+      <ProblemNote problem={job.problem ?? action.problem} />
+      {value?.error !== undefined && <ErrorPanel error={value.error} />}
+      {value !== undefined && <JobFacts job={value} />}
+      <section class="panel" aria-labelledby="stages">
+        <h2 id="stages">Stages</h2>
+        <Waterfall spans={useMemo(() => spansOf(entries, Date.now(), ended), [entries, ended])} />
+      </section>
+      <Events entries={entries} />
+    </>
+  );
+}
+
+function ErrorPanel({ error }: { readonly error: NonNullable<Job['error']> }) {
+  const advice = adviceFor(error.code);
+  return (
+    <section class="note bad" aria-label="Why it failed">
+      <strong>{advice.means}</strong>
+      <div>{advice.do}</div>
+      <div class="mono">
+        {error.code}: {error.detail}
+      </div>
+    </section>
+  );
+}
+
+function JobFacts({ job }: { readonly job: Job }) {
+  const facts: [string, preact.ComponentChildren][] = [
+    ['Kind', `${job.kind}${job.priority === 'express' ? ', express' : ''}`],
+    ['Created', dateTimeText(job.createdAt)],
+    [
+      hasEnded(job.state) ? 'Ended' : 'Last change',
+      `${dateTimeText(job.updatedAt)} (after ${durationText(Date.parse(job.updatedAt) - Date.parse(job.createdAt))})`,
+    ],
+    ['Attempts', job.attempt],
+    ...(job.waitingFor === undefined ? [] : [['Waits for', waitingText(job.waitingFor)] as [string, string]]),
+    ...(job.webhook === undefined
+      ? []
+      : [['Webhook', <StateBadge state={job.webhook.state} />] as [string, preact.ComponentChildren]]),
+    ...Object.entries(job.metadata ?? {}).map(([name, value]): [string, string] => [name, value]),
+    ...Object.entries(job.result ?? {}).map(([name, value]): [string, string] => [
+      name,
+      name.endsWith('Bytes') ? bytesText(Number(value)) : String(value),
+    ]),
+    ['Trace', <code>{job.traceId}</code>],
+  ];
+  return (
+    <section class="panel" aria-label="Facts">
+      <dl class="facts">
+        {facts.map(([name, value]) => (
+          <>
+            <dt key={name}>{name}</dt>
+            <dd>{value}</dd>
+          </>
+        ))}
+      </dl>
+    </section>
+  );
+}
+
+const waitingText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+
+function Events({ entries }: { readonly entries: readonly TimelineEntry[] }) {
+  return (
+    <section class="panel" aria-labelledby="events">
+      <h2 id="events">Events</h2>
+      <VirtualList
+        items={entries}
+        rowHeight={48}
+        height="28rem"
+        label="Events"
+        keyOf={(entry) => `${entry.at} ${entry.app} ${entry.event} ${entry.attempt ?? ''}`}
+      >
+        {(entry) => (
+          <div class="job-row" style={{ gridTemplateColumns: '6rem minmax(0, 1fr)' }}>
+            <time class="quiet mono" dateTime={entry.at}>
+              {timeText(entry.at)}
+            </time>
+            <div>
+              <div class="id">
+                <strong>{entry.event}</strong>{' '}
+                <span class="quiet">
+                  {entry.app}
+                  {entry.instance !== undefined && entry.instance !== entry.app ? ` · ${entry.instance}` : ''}
+                </span>
+              </div>
+              <div class="about">
+                {[
+                  entry.attempt === undefined ? '' : `attempt ${entry.attempt}`,
+                  entry.pipeline ?? '',
+                  entry.durationMs === undefined ? '' : durationText(entry.durationMs),
+                  entry.detail ?? '',
+                ]
+                  .filter(Boolean)
+                  .join(' · ')}
+              </div>
+            </div>
+          </div>
+        )}
+      </VirtualList>
+    </section>
+  );
+}

@@ -1,0 +1,262 @@
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { hasEnded, jobStates, cancelJob, listJobs, type Job } from '../api/jobs.ts';
+import { toProblem, useAction, useLive } from '../api/live.ts';
+import type { ApiProblem } from '../api/problem.ts';
+import { placeUrl, replaceQuery, type Place } from '../router.ts';
+import { Confirm } from '../ui/confirm.tsx';
+import { agoText, countText, dateTimeText, durationText } from '../ui/format.ts';
+import { ProblemNote } from '../ui/problem-note.tsx';
+import { StateBadge } from '../ui/state-badge.tsx';
+import { VirtualList } from '../ui/virtual-list.tsx';
+
+const PAGE = 100;
+/** More rows are in nobody's eye; a search narrows them down. */
+const MOST_ROWS = 20_000;
+const EVERY_MS = 2_000;
+const ROW_PX = 58;
+
+const filters = ['q', 'state', 'kind', 'recipient', 'since', 'until'] as const;
+
+export function JobsPage({ place }: { readonly place: Place }) {
+  const query = Object.fromEntries(
+    filters
+      .map((name) => [name, place.query.get(name) ?? undefined] as const)
+      .filter(([, value]) => value !== undefined),
+  );
+  const key = JSON.stringify(query);
+  const first = useLive(key, () => listJobs({ ...query, limit: PAGE }), EVERY_MS);
+  const { rows, more, loading, problem: moreProblem } = useOlder(key, query, first.value);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [asking, setAsking] = useState(false);
+  const action = useAction();
+  const [said, setSaid] = useState('');
+  useEffect(() => setChosen(new Set()), [key]);
+
+  const cancellable = rows.filter((job) => chosen.has(job.id) && !hasEnded(job.state));
+  const toggle = (id: string): void => {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    setChosen(next);
+  };
+  const cancelAll = async (): Promise<void> => {
+    let done = 0;
+    await action.run(async () => {
+      for (const { id } of cancellable) {
+        await cancelJob(id).catch((error: unknown) => {
+          // It ended while the question was on the screen: there is nothing left to cancel.
+          if (toProblem(error).code !== 'job_finished') throw error;
+        });
+        done += 1;
+      }
+    });
+    setSaid(`${done} asked to cancel`);
+    setAsking(false);
+    setChosen(new Set());
+    first.refresh();
+  };
+
+  return (
+    <>
+      <div class="title">
+        <h1>Jobs</h1>
+        <span class="spring" />
+        <a class="button" href={placeUrl(['try'])}>
+          New job
+        </a>
+      </div>
+      <JobFilters place={place} />
+      <ProblemNote problem={first.problem ?? moreProblem ?? action.problem} />
+      <div class="row" role="status">
+        <span class="quiet">
+          {first.value === undefined
+            ? 'Loading…'
+            : `${countText(rows.length)}${more === undefined ? '' : '+'} jobs, newest first`}
+        </span>
+        {chosen.size > 0 && (
+          <>
+            <span>{chosen.size} chosen</span>
+            <button type="button" disabled={cancellable.length === 0 || action.busy} onClick={() => setAsking(true)}>
+              Cancel {cancellable.length}
+            </button>
+            <button type="button" class="plain" onClick={() => setChosen(new Set())}>
+              Choose none
+            </button>
+          </>
+        )}
+        {said !== '' && <span>{said}</span>}
+      </div>
+      {first.value !== undefined && rows.length === 0 && (
+        <div class="panel">
+          <h2>No jobs here</h2>
+          <p>
+            {Object.keys(query).length > 0 ? (
+              <>
+                Nothing matches. <a href={placeUrl(['jobs'])}>Show all jobs</a>
+              </>
+            ) : (
+              <>
+                Nothing was sent yet. <a href={placeUrl(['try'])}>Convert a picture or send a mail</a>
+              </>
+            )}
+          </p>
+        </div>
+      )}
+      {rows.length > 0 && (
+        <div class="panel flush">
+          <VirtualList
+            items={rows}
+            rowHeight={ROW_PX}
+            height="70vh"
+            label="Jobs"
+            keyOf={({ id }) => id}
+            onNearEnd={loading ? undefined : more}
+          >
+            {(job) => <JobRow job={job} chosen={chosen.has(job.id)} onToggle={toggle} />}
+          </VirtualList>
+        </div>
+      )}
+      {rows.length >= MOST_ROWS && (
+        <p class="note">The list ends at {countText(MOST_ROWS)} rows. Narrow the search to see older ones.</p>
+      )}
+      {asking && (
+        <Confirm
+          title={`Cancel ${cancellable.length} jobs?`}
+          action="Cancel them"
+          danger
+          busy={action.busy}
+          onConfirm={() => void cancelAll()}
+          onCancel={() => setAsking(false)}
+        >
+          <p>A job whose work has begun may still succeed. A cancelled job is not charged.</p>
+        </Confirm>
+      )}
+    </>
+  );
+}
+
+function JobRow({
+  job,
+  chosen,
+  onToggle,
+}: {
+  readonly job: Job;
+  readonly chosen: boolean;
+  readonly onToggle: (id: string) => void;
+}) {
+  const { id, kind, state, createdAt, updatedAt, error, attempt, priority } = job;
+  const took = Date.parse(updatedAt) - Date.parse(createdAt);
+  const about = [
+    kind,
+    priority === 'express' ? 'express' : '',
+    attempt > 1 ? `attempt ${attempt}` : '',
+    ...Object.entries(job.metadata ?? {}).map(([name, value]) => `${name}=${value}`),
+    error === undefined ? '' : `${error.code}: ${error.detail}`,
+  ];
+  return (
+    <div class="job-row">
+      <input type="checkbox" checked={chosen} aria-label={`Choose ${id}`} onChange={() => onToggle(id)} />
+      <div>
+        <div class="id">
+          <a class="mono" href={placeUrl(['jobs', id])}>
+            {id}
+          </a>
+        </div>
+        <div class="about">{about.filter(Boolean).join(' · ')}</div>
+      </div>
+      <div class="right">
+        <StateBadge state={state} />
+        <span class="quiet" title={dateTimeText(createdAt)}>
+          {hasEnded(state) ? `${durationText(took)} · ` : ''}
+          {agoText(createdAt)}
+        </span>
+      </div>
+    </div>
+  );
+}
+
+/** The filters, which are the query of the address: a search can be sent to a colleague. */
+function JobFilters({ place }: { readonly place: Place }) {
+  const value = (name: (typeof filters)[number]): string => place.query.get(name) ?? '';
+  const set = (name: (typeof filters)[number]) => (event: Event) =>
+    replaceQuery(place, { [name]: (event.currentTarget as HTMLInputElement).value.trim() });
+  return (
+    <form class="panel fields" role="search" onSubmit={(event) => event.preventDefault()}>
+      <label class="field">
+        State
+        <select value={value('state')} onChange={set('state')}>
+          <option value="">any</option>
+          {jobStates.map((state) => (
+            <option key={state}>{state}</option>
+          ))}
+        </select>
+      </label>
+      <label class="field">
+        Kind
+        <select value={value('kind')} onChange={set('kind')}>
+          <option value="">any</option>
+          <option>image</option>
+          <option>email</option>
+        </select>
+      </label>
+      <label class="field">
+        Recipient
+        <input type="email" value={value('recipient')} placeholder="ada@example.com" onChange={set('recipient')} />
+      </label>
+    </form>
+  );
+}
+
+/** The first page, which is current, with the older pages behind it, which are asked for as the reader scrolls. */
+function useOlder(
+  key: string,
+  query: Readonly<Record<string, string | undefined>>,
+  first: { readonly jobs: readonly Job[]; readonly next?: string } | undefined,
+): { rows: readonly Job[]; more: (() => void) | undefined; loading: boolean; problem: ApiProblem | undefined } {
+  const [older, setOlder] = useState<{ key: string; jobs: readonly Job[]; next: string | undefined } | undefined>();
+  const [loading, setLoading] = useState(false);
+  const [problem, setProblem] = useState<ApiProblem>();
+  const current = older?.key === key ? older : undefined;
+
+  // What falls off the first page, because newer jobs came, goes on being shown.
+  const seen = useRef<{ key: string; jobs: readonly Job[] }>({ key, jobs: [] });
+  const inFirst = new Set(first?.jobs.map(({ id }) => id));
+  const before = seen.current.key === key ? seen.current.jobs : [];
+  const overlaps = before.length === 0 || before.some(({ id }) => inFirst.has(id));
+  // More new jobs than a page holds: between the pages something is missing, so the older ones are asked for anew.
+  const kept = overlaps ? before.filter(({ id }) => !inFirst.has(id)) : [];
+  const known = new Set([...inFirst, ...kept.map(({ id }) => id)]);
+  const rest = overlaps ? (current?.jobs.filter(({ id }) => !known.has(id)) ?? []) : [];
+  const rows = first === undefined ? [] : [...first.jobs, ...kept, ...rest].slice(0, MOST_ROWS);
+  const next = overlaps && current !== undefined ? current.next : first?.next;
+  useEffect(() => {
+    if (first === undefined) return;
+    seen.current = { key, jobs: [...first.jobs, ...kept].slice(0, PAGE * 10) };
+    if (!overlaps) setOlder(undefined);
+  }, [first]);
+
+  const load = useCallback(() => {
+    if (next === undefined || loading) return;
+    setLoading(true);
+    listJobs({ ...query, limit: 200, cursor: next }).then(
+      (page) => {
+        setOlder((known) => ({
+          key,
+          jobs: [...(known?.key === key ? known.jobs : []), ...page.jobs],
+          next: page.next,
+        }));
+        setProblem(undefined);
+        setLoading(false);
+      },
+      (error: unknown) => {
+        setProblem(toProblem(error));
+        setLoading(false);
+      },
+    );
+  }, [key, next, loading]);
+  return {
+    rows,
+    more: next === undefined || rows.length >= MOST_ROWS || problem !== undefined ? undefined : load,
+    loading,
+    problem,
+  };
+}

@@ -1,0 +1,47 @@
+import { useMemo } from 'preact/hooks';
+import { getJob, hasEnded } from '../api/jobs.ts';
+import { useLive } from '../api/live.ts';
+import { adviceFor } from '../jobs/advice.ts';
+import { spansOf } from '../jobs/spans.ts';
+import { useTimeline } from '../jobs/use-timeline.ts';
+import { Waterfall } from '../jobs/waterfall.tsx';
+import { placeUrl } from '../router.ts';
+import { ProblemNote } from '../ui/problem-note.tsx';
+import { StateBadge } from '../ui/state-badge.tsx';
+
+/** A job that was just sent: its stages as they happen, then what came of it. */
+export function WatchedJob({ id }: { readonly id: string }) {
+  const job = useLive(id, () => getJob(id), 2_000);
+  const { entries, ended } = useTimeline(id, job.refresh);
+  const value = job.value;
+  return (
+    <section class="panel stack" aria-label="The job that was sent">
+      <div class="title">
+        <a class="mono" href={placeUrl(['jobs', id])}>
+          {id}
+        </a>
+        <span role="status">{value !== undefined && <StateBadge state={value.state} />}</span>
+      </div>
+      <ProblemNote problem={job.problem} />
+      <Waterfall spans={useMemo(() => spansOf(entries, Date.now(), ended), [entries, ended])} />
+      {value?.error !== undefined && (
+        <div class="note bad" role="alert">
+          <strong>{adviceFor(value.error.code).means}</strong> {adviceFor(value.error.code).do}
+          <div class="mono">
+            {value.error.code}: {value.error.detail}
+          </div>
+        </div>
+      )}
+      {value?.links.pdf !== undefined && hasEnded(value.state) && (
+        <>
+          <div class="row">
+            <a class="button" href={value.links.pdf} download>
+              Download the PDF
+            </a>
+          </div>
+          <iframe class="shown" title="The PDF" src={`${value.links.pdf}?inline=true`} />
+        </>
+      )}
+    </section>
+  );
+}

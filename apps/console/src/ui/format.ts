@@ -1,0 +1,32 @@
+const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const whole = new Intl.NumberFormat();
+
+/** A point in time, in the reader's own zone and words. */
+export const dateTimeText = (at: string | number): string => dateTime.format(new Date(at));
+export const timeText = (at: string | number): string => timeOnly.format(new Date(at));
+export const countText = (count: number): string => whole.format(count);
+
+/** How long something took: `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 2 min`. */
+export function durationText(ms: number): string {
+  if (ms < 0) return '0 ms';
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
+  return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+}
+
+/** How long ago, for lists: `12 s ago`. */
+export const agoText = (at: string, nowMs: number = Date.now()): string => {
+  const ms = nowMs - Date.parse(at);
+  return ms < 1_000 ? 'now' : `${durationText(Math.floor(ms / 1_000) * 1_000)} ago`;
+};
+
+/** Bytes in the unit that keeps the number short. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1_024) return `${bytes} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(units.length, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1_024 ** power;
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power - 1]}`;
+}
