@@ -1,35 +1,22 @@
 // Writes OPTIONS.md, the reference of every option, from the schema that also checks them: `node options-page.ts`.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  attemptFields,
-  batchFields,
-  breakerFields,
-  deadLetterFields,
-  flowFields,
-  idempotencyFields,
-  ackFields,
-  timeoutFields,
-  rateFields,
-  retryFields,
-  sourceFields,
-  topFields,
-} from './src/config/options.ts';
+import * as options from './src/config/options.ts';
 import type { Field, Fields } from './src/config/schema.ts';
 
 const groups: readonly (readonly [string, string, Fields])[] = [
-  ['', 'The pipeline', topFields],
-  ['sources[]', 'Where messages come from', sourceFields],
-  ['flow', 'How much at a time', flowFields],
-  ['flow.rate', 'How fast', rateFields],
-  ['ack', 'How messages are kept and acknowledged', ackFields],
-  ['timeout', 'How long a handler may run', timeoutFields],
-  ['retry', 'When it fails', retryFields],
-  ['deadLetter', 'When it is given up', deadLetterFields],
-  ['idempotency', 'When it comes twice', idempotencyFields],
-  ['attempts', 'When runs are counted over replicas', attemptFields],
-  ['breaker', 'When the dependency is down', breakerFields],
-  ['batch', 'Many at once (with handleBatch)', batchFields],
+  ['', 'The pipeline', options.topFields],
+  ['sources[]', 'Where messages come from', options.sourceFields],
+  ['flow', 'How much at a time', options.flowFields],
+  ['flow.rate', 'How fast', options.rateFields],
+  ['ack', 'How messages are kept and acknowledged', options.ackFields],
+  ['timeout', 'How long a handler may run', options.timeoutFields],
+  ['retry', 'When it fails', options.retryFields],
+  ['deadLetter', 'When it is given up', options.deadLetterFields],
+  ['idempotency', 'When it comes twice', options.idempotencyFields],
+  ['attempts', 'When runs are counted over replicas', options.attemptFields],
+  ['breaker', 'When the dependency is down', options.breakerFields],
+  ['batch', 'Many at once (with handleBatch)', options.batchFields],
 ];
 
 function allowed(field: Field): string {

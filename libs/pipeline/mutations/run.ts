@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mutations } from './list.ts';
-import type { Mutation } from './list.ts';
+import type { Mutation } from './mutation.ts';
 
 const here = join(import.meta.dirname, '..');
 const root = join(here, '../..');

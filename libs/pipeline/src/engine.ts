@@ -2,13 +2,16 @@ import { Scheduler } from './schedule/scheduler.ts';
 import { Batcher } from './schedule/batcher.ts';
 import { Breaker } from './schedule/breaker.ts';
 import type { Clock } from './clock.ts';
-import { checkConsumer } from './pull/consumer-check.ts';
 import type { LiveConsumer } from './pull/consumer-check.ts';
+import { LiveConsumers } from './pull/live-consumers.ts';
+import { Settler } from './settle/settler.ts';
+import { explain, healthOf, snapshotOf } from './status.ts';
+import type { StatusSources } from './status.ts';
 import type { Delivery } from './process/delivery.ts';
 import { Demand } from './pull/demand.ts';
-import { errorMessage } from './process/describe-error.ts';
 import { Shutdown } from './shutdown.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
+import { guardObserver } from './events.ts';
 import type { Observer } from './events.ts';
 import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
@@ -16,57 +19,46 @@ import { rateFields } from './config/options.ts';
 import type { ConnectionEvent, NatsPort } from './nats/port.ts';
 import { Prefetch } from './pull/prefetch.ts';
 import { Processor } from './process/processor.ts';
-import type { ProcessorHost } from './process/processor.ts';
-import { MOST_PER_PULL, Puller } from './pull/puller.ts';
+import { MOST_PER_PULL } from './pull/puller.ts';
+import type { Puller } from './pull/puller.ts';
+import { makeSources } from './pull/sources.ts';
 import type { ResolvedRate, ResolvedSpec } from './config/resolve-spec.ts';
 import type { Run } from './process/run.ts';
 import type { DrainReport, Explanation, Health, RunningPipeline, Snapshot, State } from './running.ts';
-import type { Runtime } from './runtime.ts';
+import type { EngineEffects, Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';
 import { Settlements } from './settle/settlements.ts';
-import { withTimeout } from './settle/with-timeout.ts';
-import { SourceHealth } from './pull/source-health.ts';
+import type { SourceHealth } from './pull/source-health.ts';
 import { Heartbeat } from './settle/heartbeat.ts';
 import { InFlight } from './schedule/in-flight.ts';
 
-/** How long an answer about a consumer may take before what is known has to do. */
-const CHECK_TIMEOUT_MS = 2000;
+/** A consumer is looked at this often while messages are held. */
 const RECHECK_MS = 1000;
+/** And every so many lifetimes of a pull without a reason: every ten seconds by default. */
+const PULLS_PER_RECHECK = 5;
+/** Half of what the consumer hands out at most is prefetched: the rest is for other replicas and parked retries. */
 const MAX_PREFETCH = 1024;
 
-/** What a pipeline may do besides handling: a replay of history has no effects of its own. */
-export interface EngineEffects {
-  readonly emits?: 'drop' | 'publish';
-  readonly deadLetters?: 'drop' | 'publish';
-}
-
-const DROPPED = Promise.resolve({ stream: '', sequence: 0, duplicate: false });
-
 /** A pipeline at work: wires pulling, scheduling, handling and settling together and keeps the state in `State`. */
-export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
+export class Engine<T, D> implements RunningPipeline {
   readonly done: Promise<void>;
   readonly #spec: ResolvedSpec<T, D>;
-  readonly #effects: EngineEffects;
   readonly #port: NatsPort;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #observe: Observer | undefined;
-  /** The consumers as they were seen last. */
-  readonly #live: LiveConsumer[];
-  #checkedAt = 0;
-  #checking = false;
+  readonly #live: LiveConsumers<T, D>;
   #resent: Promise<void> = Promise.resolve();
-  readonly #started: readonly LiveConsumer[];
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
-  readonly #processor: Processor<T, D>;
+  readonly #settler: Settler<T, D>;
   readonly #scheduler: Scheduler<T, D>;
   readonly #heartbeat: Heartbeat<T, D>;
   readonly #shutdown: Shutdown<T, D>;
   readonly #pullers: readonly Puller[];
   readonly #sources: readonly SourceHealth[];
   readonly #demand: Demand;
-  readonly #prefetch: Prefetch | undefined;
+  readonly #status: StatusSources<T, D>;
   readonly #breaker: Breaker | undefined;
   readonly #stopListening: () => void;
   #resolveDone: () => void = () => undefined;
@@ -87,16 +79,15 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     effects: EngineEffects = {},
   ) {
     this.#spec = spec;
-    this.#effects = effects;
     this.#port = runtime.nats;
     this.#clock = clock;
     const guardedLog = guardLogger(log);
     this.#log = guardedLog;
     const observe = guardObserver(runtime.observe, guardedLog);
     this.#observe = observe;
-    this.#live = [...live];
-    this.#checkedAt = clock.now();
-    this.#started = live;
+    this.#live = new LiveConsumers(this.#port, spec, clock, live, (index, now, before, since) =>
+      this.#seen(index, now, before, since),
+    );
     const weights = spec.sources.map((source) => source.weight);
     const inFlight = new InFlight<T, D>(weights);
     this.#inFlight = inFlight;
@@ -104,9 +95,41 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
     const { deps, instrument, inject, random = Math.random } = runtime;
     const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject };
-    this.#processor = new Processor(spec, processing, this, this.#ackWaitMs);
-    this.#pullers = spec.sources.map((source, index) => this.#makePuller(source, index, live[index]?.maxBatch));
-    this.#sources = this.#pullers.map((puller, index) => this.#makeHealth(puller, index));
+    let prefetch: Prefetch | undefined;
+    const settler: Settler<T, D> = new Settler({
+      name: spec.name,
+      effects,
+      port: this.#port,
+      clock,
+      observe,
+      inFlight,
+      settlements: this.#settlements,
+      breaker: this.#breaker,
+      processor: () => processor,
+      scheduler: () => this.#scheduler,
+      prefetch: () => prefetch,
+      tally: () => this.#shutdown.tally,
+      stopped: () => this.#final !== undefined,
+      breakerChanged: (reason) => this.#refresh(reason),
+    });
+    this.#settler = settler;
+    const processor: Processor<T, D> = new Processor(spec, processing, settler, this.#live.ackWaitMs);
+    const { pullers, sources } = makeSources({
+      spec,
+      port: this.#port,
+      clock,
+      log: guardedLog,
+      observe,
+      live: this.#live,
+      // A replay's consumer is its own, and no other caller's to change.
+      recheckEveryMs: effects.deadLetters === 'drop' ? undefined : PULLS_PER_RECHECK * spec.flow.expiresMs,
+      receive: (index, raw, puller) => this.#scheduler.receive(index, raw, puller),
+      requestSoon: () => this.#scheduler.requestSoon(),
+      request: () => this.#scheduler.request(),
+      changed: (reason) => this.#refresh(reason),
+    });
+    this.#pullers = pullers;
+    this.#sources = sources;
     const wake = (): void => this.#scheduler.advance();
     this.#demand = new Demand(this.#pullers, weights, spec.rate, clock, { pipeline: spec.name, observe, wake });
     if (spec.work.kind === 'batch') {
@@ -115,7 +138,8 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
         this.#scheduler.startBatches();
       });
     } else if (spec.flow.prefetch === undefined) {
-      this.#prefetch = new Prefetch(spec.flow.concurrency, this.#ackWaitMs, maxPrefetch(live, spec.flow.concurrency));
+      const most = Math.floor(this.#live.maxAckPending / 2) - spec.flow.concurrency;
+      prefetch = new Prefetch(spec.flow.concurrency, this.#live.ackWaitMs, Math.min(MAX_PREFETCH, most));
     }
     const shared = {
       spec,
@@ -123,25 +147,27 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       log: guardedLog,
       observe,
       inFlight,
-      processor: this.#processor,
+      processor,
       settlements: this.#settlements,
-      prefetch: this.#prefetch,
+      prefetch,
     };
+    this.#status = { ...shared, port: this.#port, pullers: this.#pullers, sources: this.#sources, live: this.#live };
     this.#scheduler = new Scheduler<T, D>({
       ...shared,
       demand: this.#demand,
-      attempts: this.#processor.attempts,
+      attempts: processor.attempts,
       breaker: this.#breaker,
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
       outdated: (delivery) => this.#outdate(delivery),
+      epoch: (index) => this.#live.epoch(index),
     });
     this.#heartbeat = new Heartbeat<T, D>({
       ...shared,
       pullers: this.#pullers,
       sources: this.#sources,
-      heartbeatMs: () => Math.min(spec.ack.heartbeatMs ?? Number.POSITIVE_INFINITY, this.#ackWaitMs / 3),
+      heartbeatMs: () => Math.min(spec.ack.heartbeatMs ?? Number.POSITIVE_INFINITY, this.#live.ackWaitMs / 3),
       holding: (oldestReceivedAt) => this.#recheck(oldestReceivedAt),
       connected: () => this.#port.connected && this.#final === undefined,
       request: () => this.#scheduler.request(),
@@ -159,7 +185,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
       resent: () => this.#resent,
       heartbeat: this.#heartbeat,
       pullers: this.#pullers,
-      release: (delivery, delayMs) => this.release(delivery, false, delayMs),
+      release: (delivery, delayMs) => settler.release(delivery, false, delayMs),
     });
     this.done = new Promise<void>((resolve, reject) => {
       this.#resolveDone = resolve;
@@ -215,169 +241,15 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   }
 
   snapshot(): Snapshot {
-    const inFlight = this.#inFlight;
-    const { inHandlers } = inFlight;
-    return {
-      state: this.#state,
-      inFlight: inHandlers + (this.#spec.work.kind === 'single' ? inFlight.admitting : 0),
-      buffered: inFlight.buffer.heldCount() - inHandlers - inFlight.admitting,
-      requested: this.#pullers.reduce((sum, puller) => sum + puller.requested, 0),
-      prefetch: this.#prefetch?.current ?? this.#spec.flow.prefetch ?? 0,
-      unconfirmedAcks: this.#settlements.unconfirmed,
-      heldSettlements: this.#settlements.held,
-      hungHandlers: inFlight.hungHandlers,
-      parked: inFlight.parked(this.#clock.now()),
-      lag: this.#pullers.reduce((sum, puller) => sum + puller.lag, 0),
-      connections: this.#connections,
-    };
+    return snapshotOf(this.#status, this.#state, this.#connections);
   }
 
   health(): Health {
-    const silentMs = Math.max(0, ...this.#pullers.map((puller) => puller.silentMs()));
-    let reason: string | undefined;
-    if (this.#final !== undefined) reason = 'stopped';
-    else if (!this.#port.connected) reason = 'not connected to NATS';
-    else if (this.#state === 'disconnected') {
-      const index = this.#sources.findIndex((source) => source.trouble !== undefined);
-      const source = this.#spec.sources[index];
-      const { trouble = 'unreachable', detail = '' } = this.#sources[index] ?? {};
-      reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${trouble}${detail === '' ? '' : `: ${detail}`}`;
-    } else if (this.#processor.claims.failing !== undefined) {
-      reason = `the idempotency store fails: ${this.#processor.claims.failing}`;
-    } else if (this.#inFlight.parked(this.#clock.now()) >= this.#maxAckPending) {
-      reason = `max_ack_pending (${this.#maxAckPending}) is taken by messages that wait for their retry`;
-    } else if (this.#inFlight.hungHandlers >= this.#spec.flow.concurrency)
-      reason = 'every slot is taken by a handler that does not return';
-    return { ok: reason === undefined, reason, silentMs };
+    return healthOf(this.#status, this.#final ?? this.#state);
   }
 
   explain(sequence: number, source = 0): Explanation {
-    const delivery = this.#inFlight.buffer.find(source, sequence);
-    if (delivery === undefined) return { state: 'notHeld' };
-    const now = this.#clock.now();
-    for (const run of this.#inFlight.runs) {
-      if (run.deliveries.includes(delivery)) return { state: 'running', forMs: now - run.startedAt };
-    }
-    const waiting = this.#inFlight.waitingHere.get(delivery);
-    if (waiting !== undefined) return { state: 'backingOff', forMs: Math.max(0, waiting.dueAt - now) };
-    const { key } = delivery;
-    if (key !== undefined && this.#inFlight.buffer.keyOrder.isBehind(key, delivery))
-      return { state: 'orderKeyBusy', key };
-    return { state: this.#state === 'starting' || this.#state === 'running' ? 'queued' : this.#state };
-  }
-
-  // --- what the processor asks for -----------------------------------------------------------------------------------
-
-  publish(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
-    return this.#effects.emits === 'drop' ? DROPPED : this.#port.publish(...args);
-  }
-
-  publishDeadLetter(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
-    return this.#effects.deadLetters === 'drop' ? DROPPED : this.#port.publish(...args);
-  }
-
-  ack(delivery: Delivery<T>): Promise<void> | undefined {
-    this.#scheduler.requestSoon();
-    if (delivery.outdated) return undefined;
-    const confirmed = this.#settlements.ack(delivery);
-    this.#shutdown.tally.settled++;
-    if (confirmed === undefined) {
-      this.#inFlight.buffer.remove(delivery);
-      return undefined;
-    }
-    return confirmed.then(() => this.#inFlight.buffer.remove(delivery));
-  }
-
-  retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void {
-    if (delivery.outdated) return;
-    if (delivery.key !== undefined && this.#final === undefined) {
-      // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
-      // bring it back. Heartbeats keep it here while it waits.
-      if (failed) delivery.attempt++;
-      this.wait(delivery, delayMs);
-      return;
-    }
-    this.#processor.attempts.left(delivery, failed);
-    this.#settlements.nak(delivery, delayMs);
-    this.#shutdown.tally.settled++;
-    const now = this.#clock.now();
-    this.#inFlight.naked.add(now + delayMs, now);
-    this.#inFlight.buffer.remove(delivery);
-  }
-
-  wait(delivery: Delivery<T>, delayMs: number): void {
-    if (delivery.outdated) return;
-    delivery.phase = 'waiting';
-    // Beside a hung handler of its key it must not run: its wait begins to count when that one returns.
-    const timer = delivery.hung ? undefined : this.#clock.after(delayMs, () => this.#waitEnded(delivery));
-    this.#inFlight.waitingHere.set(delivery, { timer, dueAt: this.#clock.now() + delayMs });
-  }
-
-  #waitEnded(delivery: Delivery<T>): void {
-    this.#inFlight.waitingHere.delete(delivery);
-    try {
-      this.#inFlight.buffer.queue(delivery);
-    } catch (error) {
-      this.#processor.fault(delivery, error);
-    }
-    this.#scheduler.advance();
-  }
-
-  release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
-    if (delivery.outdated) return;
-    this.#processor.attempts.left(delivery, false);
-    if (!silently) {
-      this.#settlements.nak(delivery, delayMs);
-      this.#shutdown.tally.released++;
-    }
-    this.#inFlight.buffer.remove(delivery);
-  }
-
-  /** A hung handler returned after all: its keys are free, and what waits for its retry may run. */
-  #hungReturned(run: Run<T, D>): void {
-    for (const delivery of run.deliveries) {
-      delivery.hung = false;
-      const waiting = this.#inFlight.waitingHere.get(delivery);
-      if (waiting === undefined) this.#inFlight.buffer.freeKey(delivery);
-      else this.wait(delivery, Math.max(0, waiting.dueAt - this.#clock.now()));
-    }
-  }
-
-  runStarted(run: Run<T, D>): void {
-    this.#inFlight.runs.add(run);
-  }
-
-  runEnded(run: Run<T, D>): void {
-    this.#inFlight.runs.delete(run);
-    if (run.deliveries.some(({ hung }) => hung)) this.#hungReturned(run);
-    if (run.countedAsHung) {
-      this.#inFlight.hungHandlers--;
-      this.#inFlight.hungMessages -= run.deliveries.length;
-      const { hungHandlers } = this.#inFlight;
-      const [message] = run.deliveries;
-      this.#observe?.({ type: 'handler.hungReturned', pipeline: this.#spec.name, message, hungHandlers });
-    }
-    this.#prefetch?.learn(run.endedAt - run.startedAt);
-    this.#scheduler.slotFreed();
-  }
-
-  sample(failed: boolean, error: unknown, startedAt: number): void {
-    const breaker = this.#breaker;
-    if (breaker === undefined || (failed && !breaker.counts(error))) return;
-    const change = breaker.record(failed, startedAt);
-    if (change === 'close') {
-      this.#observe?.({ type: 'breaker.closed', pipeline: this.#spec.name });
-      this.#refresh('the probe succeeded');
-    } else if (change === 'trip') {
-      const { failures, samples, coolDownMs } = breaker;
-      this.#observe?.({ type: 'breaker.tripped', pipeline: this.#spec.name, failures, samples, coolDownMs });
-      this.#clock.after(coolDownMs, () => {
-        breaker.probe(this.#clock.now());
-        this.#observe?.({ type: 'breaker.probing', pipeline: this.#spec.name });
-        this.#scheduler.advance();
-      });
-      this.#refresh('too many failures');
-    }
+    return explain(this.#status, this.#state, sequence, source);
   }
 
   // --- connection ----------------------------------------------------------------------------------------------------
@@ -394,6 +266,7 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     }
     if (event.type === 'disconnected') {
       this.#lostAt = this.#clock.now();
+      for (const index of this.#pullers.keys()) this.#live.interrupted(index);
       for (const puller of this.#pullers) puller.close();
       this.#observe?.({ type: 'connection.lost', pipeline: this.#spec.name });
       this.#refresh('connection lost');
@@ -411,50 +284,32 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
   /** Sends held settlements, unless the consumer is another one by now: they would settle messages of other holders. */
   async #resend(): Promise<void> {
     const connections = this.#connections;
-    await this.#check();
+    await this.#live.checkAll();
     // Cut again meanwhile: the next connection sends them.
     if (this.#final !== undefined || connections !== this.#connections || !this.#port.connected) return;
-    const resent = this.#settlements.resend(this.#ackWaitMs);
+    const resent = this.#settlements.resend(this.#live.ackWaitMs);
     this.#observe?.({ type: 'connection.restored', pipeline: this.#spec.name, connections, resent });
   }
 
-  /** Looks at the live consumers: their ack_wait may have been changed, and they may have been made again. */
-  async #check(): Promise<void> {
-    this.#checkedAt = this.#clock.now();
-    this.#checking = true;
-    await Promise.all(
-      this.#spec.sources.map(async (_, index) => {
-        try {
-          const call = checkConsumer(this.#port, this.#spec, index);
-          const { live } = await withTimeout(call, CHECK_TIMEOUT_MS, this.#clock, 'CONSUMER.INFO');
-          if (live !== undefined) this.#seen(index, live);
-        } catch {
-          // Without an answer what is known stays; a consumer that is gone is noticed by its pulls.
-        }
-      }),
-    );
-    this.#checking = false;
-  }
-
-  #seen(index: number, live: LiveConsumer): void {
-    const before = this.#live[index];
-    this.#live[index] = live;
+  /** A consumer was looked at: its limits may have been changed, and it may have been made again. */
+  #seen(index: number, now: LiveConsumer, before: LiveConsumer, since: number): void {
     const source = this.#spec.sources[index];
     const puller = this.#pullers[index];
-    if (puller !== undefined) puller.maxBatch = live.maxBatch ?? MOST_PER_PULL;
-    if (before === undefined || source === undefined) return;
-    if (live.ackWaitMs < before.ackWaitMs) this.#heartbeat.extend();
-    if (before.created === live.created) return;
+    if (source === undefined || puller === undefined) return;
+    puller.maxBatch = now.maxBatch ?? MOST_PER_PULL;
+    if (now.ackWaitMs < before.ackWaitMs) this.#heartbeat.extend();
+    if (before.created === undefined || before.created === now.created) return;
     this.#settlements.forget(index, `$JS.ACK.${source.stream}.${source.consumer}.`);
-    for (const delivery of this.#inFlight.buffer.held()) if (delivery.source === index) this.#outdate(delivery);
+    for (const delivery of this.#inFlight.buffer.held())
+      if (delivery.source === index && delivery.epoch < since) this.#outdate(delivery);
   }
 
   /** While messages are held for long: a lowered ack_wait would have them redelivered between two heartbeats. */
   #recheck(oldestReceivedAt: number): void {
-    const now = this.#clock.now();
-    if (this.#checking || !this.#port.connected || this.#final !== undefined) return;
-    if (now - oldestReceivedAt < RECHECK_MS || now - this.#checkedAt < RECHECK_MS) return;
-    void this.#check();
+    if (this.#final !== undefined || this.#clock.now() - oldestReceivedAt < RECHECK_MS) return;
+    for (const [index, source] of this.#sources.entries()) {
+      if (source.trouble === undefined && this.#live.ageMs(index) >= RECHECK_MS) source.askAboutConsumer();
+    }
   }
 
   /** The message is no longer in the stream under its sequence: its handler goes on, and nothing is settled. */
@@ -470,18 +325,10 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     );
   }
 
-  get #maxAckPending(): number {
-    return Math.min(...this.#live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
-  }
-
-  get #ackWaitMs(): number {
-    return Math.min(...this.#live.map(({ ackWaitMs }) => ackWaitMs));
-  }
-
   /** What was held through an outage: either ack_wait starts again now, or it has run out and the server redelivers. */
   #afterOutage(): void {
-    if (this.#clock.now() - this.#lostAt > this.#ackWaitMs) {
-      for (const { delivery } of this.#inFlight.takeWaiting(this.#clock.now())) this.release(delivery, true);
+    if (this.#clock.now() - this.#lostAt > this.#live.ackWaitMs) {
+      for (const { delivery } of this.#inFlight.takeWaiting(this.#clock.now())) this.#settler.release(delivery, true);
     }
     this.#heartbeat.extend(true);
   }
@@ -544,68 +391,4 @@ export class Engine<T, D> implements RunningPipeline, ProcessorHost<T, D> {
     if (this.#breaker !== undefined && this.#breaker.phase !== 'closed') return 'tripped';
     return 'running';
   }
-
-  #makePuller(source: ResolvedSpec<T, D>['sources'][number], index: number, maxBatch: number | undefined): Puller {
-    const { expiresMs, idleHeartbeatMs } = this.#spec.flow;
-    const options = { stream: source.stream, consumer: source.consumer, expiresMs, idleHeartbeatMs };
-    const puller: Puller = new Puller(this.#port, this.#clock, options, {
-      message: (raw) => this.#scheduler.receive(index, raw, puller),
-      ended: () => this.#scheduler.requestSoon(),
-      refused: (description) => this.#sources[index]?.refused(description),
-      missing: (description) => this.#sources[index]?.missing(description),
-      alive: () => this.#sources[index]?.alive(),
-      bodyless: (raw) => {
-        if (source.body === 'none') this.#scheduler.receive(index, raw, puller);
-        else this.#sources[index]?.bodyless();
-      },
-      failed: (error) => {
-        const fields = { pipeline: this.#spec.name, stream: source.stream, error: errorMessage(error) };
-        this.#log.error(fields, 'a delivery could not be read, ack_wait brings it back');
-      },
-    });
-    if (maxBatch !== undefined) puller.maxBatch = maxBatch;
-    return puller;
-  }
-
-  #makeHealth(puller: Puller, index: number): SourceHealth {
-    return new SourceHealth(puller, this.#clock, {
-      pipeline: this.#spec.name,
-      observe: this.#observe,
-      log: this.#log,
-      retry: () => this.#scheduler.request(),
-      changed: () => this.#refresh(this.#sources[index]?.trouble ?? 'source is back'),
-      recheck: async () => {
-        const { problems, live, missing } = await checkConsumer(this.#port, this.#spec, index, this.#started[index]);
-        // Pulls say that themselves, and are what it takes to notice that it is back.
-        if (missing) return [];
-        // That it was made again is left to who looks before a resend: here its new messages may be in hand already.
-        const before = this.#live[index];
-        if (live !== undefined && before !== undefined) this.#seen(index, { ...live, created: before.created });
-        return problems.map((problem) => problem.message);
-      },
-      // A replay's consumer is its own, and no other caller's to change.
-      recheckEveryMs: this.#effects.deadLetters === 'drop' ? undefined : RECHECKS_PER_PULL * this.#spec.flow.expiresMs,
-    });
-  }
-}
-
-/** The consumer is looked at every so many lifetimes of a pull: every ten seconds by default. */
-const RECHECKS_PER_PULL = 2;
-
-/** Half of what the consumer hands out at most: the rest is for other replicas and for retries that are parked. */
-function maxPrefetch(live: readonly LiveConsumer[], concurrency: number): number {
-  const pending = Math.min(...live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
-  return Math.max(0, Math.min(MAX_PREFETCH, Math.floor(pending / 2) - concurrency));
-}
-
-/** An observer that throws must not take a message with it. */
-function guardObserver(observe: Observer | undefined, log: Logger): Observer | undefined {
-  if (observe === undefined) return undefined;
-  return (event) => {
-    try {
-      observe(event);
-    } catch (error) {
-      log.error({ event: event.type, error: errorMessage(error) }, 'observer failed');
-    }
-  };
 }

@@ -1,3 +1,5 @@
+import type { Logger } from './log.ts';
+import { errorMessage } from './process/describe-error.ts';
 import type { DeliveryInfo } from './process/message.ts';
 import type { DrainReport, State } from './running.ts';
 
@@ -88,3 +90,15 @@ export type PipelineEvent = { readonly pipeline: string } & (
 
 /** Receives every event, synchronously and often: do little and do not throw (a throw is logged and dropped). */
 export type Observer = (event: PipelineEvent) => void;
+
+/** An observer that throws must not take a message with it. */
+export function guardObserver(observe: Observer | undefined, log: Logger): Observer | undefined {
+  if (observe === undefined) return undefined;
+  return (event) => {
+    try {
+      observe(event);
+    } catch (error) {
+      log.error({ event: event.type, error: errorMessage(error) }, 'observer failed');
+    }
+  };
+}

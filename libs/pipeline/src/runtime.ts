@@ -27,3 +27,9 @@ export interface Runtime<D> {
   /** Numbers in 0..1 for jitter; `Math.random` when absent. */
   readonly random?: () => number;
 }
+
+/** What a pipeline may do besides handling: a replay of history has no effects of its own. */
+export interface EngineEffects {
+  readonly emits?: 'drop' | 'publish';
+  readonly deadLetters?: 'drop' | 'publish';
+}

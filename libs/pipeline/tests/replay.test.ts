@@ -101,6 +101,7 @@ describe('replaying history', () => {
   test('a consumer that is lost on the way is made again, and no message counts twice', async () => {
     const seen = new Set<number>();
     const slow = Promise.withResolvers<void>();
+    const lost = Promise.withResolvers<void>();
     const pipeline = definePipeline<Job>({
       name: 'lost',
       sources: [{ stream: 'HISTORY', consumer: 'live' }],
@@ -109,7 +110,7 @@ describe('replaying history', () => {
       handle: async ({ data }) => {
         // The new consumer begins at the first message, which is in hand until the last.
         if (data.n === 1) await slow.promise;
-        else await new Promise((resolve) => setTimeout(resolve, 20));
+        else if (seen.size >= 50) await lost.promise;
         seen.add(data.n);
       },
     });
@@ -119,6 +120,7 @@ describe('replaying history', () => {
     for await (const { name } of source.jsm.consumers.list('HISTORY')) {
       if (name.startsWith('replay')) await source.jsm.consumers.delete('HISTORY', name);
     }
+    lost.resolve();
     await expect.poll(() => seen.size, { timeout: 15_000 }).toBe(messages - 1);
     slow.resolve();
     expect(await replay.done).toMatchObject({ done: messages, total: messages, failed: 0 });

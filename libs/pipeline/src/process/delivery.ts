@@ -110,6 +110,8 @@ export class Delivery<T> implements Message<T> {
   record: AttemptRecord | undefined = undefined;
   phase: 'waiting' | 'running' | 'settled' = 'waiting';
   key: string | undefined = undefined;
+  /** Which life of its consumer it came from: see `LiveConsumers.epoch`. */
+  epoch = 0;
   /** When the server last heard that we still hold it. */
   heartbeatAt: number;
   /** Claim on the idempotency key, once there is one. */

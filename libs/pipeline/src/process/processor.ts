@@ -1,18 +1,20 @@
 import { Attempts } from '../attempts/attempts.ts';
+import { Admission } from './admission.ts';
 import { IdempotencyClaims } from '../idempotency/claims.ts';
-import type { ClaimResult } from '../idempotency/claims.ts';
 import type { Clock } from '../clock.ts';
-import { deadLetterRecord, smallerRecord } from '../dead-letter/record.ts';
-import type { DeadLetterRecord, RecordSize } from '../dead-letter/record.ts';
+import { DeadLetters } from '../dead-letter/dead-letters.ts';
+import type { DeadLetterDecision } from '../dead-letter/dead-letters.ts';
 import type { Delivery } from './delivery.ts';
 import { errorMessage, isInstance } from './describe-error.ts';
-import { PermanentError, PublishError } from '../errors.ts';
+import { PermanentError } from '../errors.ts';
 import type { Observer, SettledAs } from '../events.ts';
 import type { Logger } from '../log.ts';
-import { readOutcome } from './outcome.ts';
-import type { HeaderInput, PubAck, PublishOptions } from '../nats/port.ts';
+import { ResultReader } from './handler-result.ts';
+import type { Returned } from './handler-result.ts';
+import type { HeaderInput, NatsPort, PubAck, PublishOptions } from '../nats/port.ts';
 import { backoffMs } from './backoff.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import { publishEmits } from './publish-emits.ts';
 import { Run } from './run.ts';
 import type { RunOwner } from './run.ts';
 import type { Instrument } from '../runtime.ts';
@@ -49,15 +51,7 @@ export interface ProcessorRuntime<D> {
   readonly inject: (() => HeaderInput) | undefined;
 }
 
-/** How a handler call ended, its value not looked at yet. */
-type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
-type DeadLetter = Extract<Decision, { kind: 'deadLetter' }>;
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
-
-/** An outage of the idempotency store is over at most this long before messages notice. */
-const MAX_STORE_WAIT_MS = 5000;
-/** Failures whose record could not be published: remembered so that the next delivery keeps the true reason. */
-const REMEMBERED_FAILURES = 1000;
 
 /**
  * What happens to a message from the moment it may start until it is settled: admission (crash loop, decode,
@@ -70,8 +64,9 @@ export class Processor<T, D> {
   readonly #runtime: ProcessorRuntime<D>;
   readonly #host: ProcessorHost<T, D>;
   readonly #owner: RunOwner;
-  readonly #unstored = new Map<string, DeadLetter>();
-  #warnedOfValue = false;
+  readonly #deadLetters: DeadLetters<T, D>;
+  readonly #results: ResultReader;
+  readonly #admission: Admission<T, D>;
 
   constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
     this.#spec = spec;
@@ -79,6 +74,24 @@ export class Processor<T, D> {
     this.#host = host;
     this.claims = new IdempotencyClaims(spec, runtime, ackWaitMs);
     this.attempts = new Attempts(spec, runtime.clock, runtime.log);
+    this.#deadLetters = new DeadLetters(spec, runtime.clock, (...args) => host.publishDeadLetter(...args));
+    this.#results = new ResultReader(spec.name, runtime.log);
+    this.#admission = new Admission(spec, runtime.random, this.claims, this.attempts, {
+      deadLetter: (delivery, decision) => this.#deadLetter(delivery, decision, undefined),
+      fail: (delivery, error) => this.#fail(delivery, error),
+      duplicate: async (delivery) => {
+        await this.#ack(delivery, 'duplicate');
+        return false;
+      },
+      busy: (delivery, delayMs) => {
+        this.#settled(delivery, 'busy', () => host.retry(delivery, delayMs, false));
+        return false;
+      },
+      wait: (delivery, delayMs) => {
+        host.wait(delivery, delayMs);
+        return false;
+      },
+    });
     this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
   }
 
@@ -97,46 +110,9 @@ export class Processor<T, D> {
   }
 
   #admit(delivery: Delivery<T>): boolean | Promise<boolean> {
-    if (this.#unstored.size > 0) {
-      const earlier = this.#unstored.get(identityOf(delivery));
-      if (earlier !== undefined) return this.#deadLetter(delivery, earlier, undefined);
-    }
-    return this.attempts.needsRecord(delivery) ? this.#admitAgain(delivery) : this.#check(delivery);
-  }
-
-  /** A message that was delivered before: whether its last run ended is asked before, and noted for, the next one. */
-  async #admitAgain(delivery: Delivery<T>): Promise<boolean> {
-    await this.attempts.read(delivery);
-    if (this.attempts.crashLoop(delivery) === undefined) await this.attempts.begin(delivery);
-    const passed = await this.#check(delivery);
-    if (!passed && delivery.phase !== 'settled') await this.attempts.ended(delivery, false);
-    return passed;
-  }
-
-  #check(delivery: Delivery<T>): boolean | Promise<boolean> {
-    const { idempotency, decode } = this.#spec;
-    const crashLoop = this.attempts.crashLoop(delivery);
-    if (crashLoop !== undefined) {
-      const decision: DeadLetter = { kind: 'deadLetter', why: 'crashLoop', reason: crashLoop, error: undefined };
-      return this.#deadLetter(delivery, decision, undefined);
-    }
-    const { headerFault } = delivery;
-    if (headerFault !== undefined) {
-      const { error } = headerFault;
-      const reason = `its headers cannot be read: ${errorMessage(error)}`;
-      return this.#deadLetter(delivery, { kind: 'deadLetter', why: 'decode', reason, error }, undefined);
-    }
-    try {
-      delivery.decode(decode);
-    } catch (error) {
-      return this.#deadLetter(
-        delivery,
-        { kind: 'deadLetter', why: 'decode', reason: errorMessage(error), error },
-        undefined,
-      );
-    }
-    if (delivery.fault !== undefined) return this.#fail(delivery, delivery.fault.error);
-    return idempotency === undefined ? true : this.#claim(delivery);
+    const unstored = this.#deadLetters.unstored(delivery);
+    if (unstored !== undefined) return this.#deadLetter(delivery, unstored, undefined);
+    return this.#admission.admit(delivery);
   }
 
   /** Calls the handler. Everything that follows happens by itself and ends with `runEnded`. */
@@ -263,12 +239,12 @@ export class Processor<T, D> {
       return this.#releaseRun(run);
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
-      const results = this.#spread(run, returned);
+      const results = this.#results.spread(returned, run.deliveries.length, this.#spec.work.kind === 'batch');
       for (const one of results) this.#sample(one, run.startedAt);
       return this.#settleAll(run, results);
     }
     const [delivery] = run.deliveries;
-    const result = returned.ok ? this.#read(returned.value) : returned;
+    const result = returned.ok ? this.#results.read(returned.value) : returned;
     this.#sample(result, run.startedAt);
     const decision = this.#decision(delivery, result);
     this.#reportHandled(run, delivery, decision);
@@ -277,32 +253,9 @@ export class Processor<T, D> {
   }
 
   async #settleAll(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
-    let final = results;
-    const [first] = run.deliveries;
-    const succeeded = results.some(
-      (result) => result.ok && result.outcome?.kind !== 'retry' && result.outcome?.kind !== 'deadLetter',
-    );
-    if (run.emits !== undefined && succeeded) {
-      try {
-        await Promise.all(
-          run.emits.map((emit) =>
-            this.#host.publish(emit.subject, emit.body, {
-              id: emit.id,
-              ...(emit.headers === undefined ? {} : { headers: emit.headers }),
-            }),
-          ),
-        );
-        this.#runtime.observe?.({
-          type: 'emit.published',
-          pipeline: this.#spec.name,
-          message: first,
-          count: run.emits.length,
-        });
-      } catch (error) {
-        this.#runtime.observe?.({ type: 'emit.failed', pipeline: this.#spec.name, message: first, error });
-        final = results.map((result) => (result.ok ? { ok: false, error } : result));
-      }
-    }
+    const { observe } = this.#runtime;
+    const publish: NatsPort['publish'] = (subject, data, given = {}) => this.#host.publish(subject, data, given);
+    const final = await publishEmits(run, results, publish, this.#spec.name, observe);
     await Promise.all(
       run.deliveries.map((delivery, index) => {
         const decision = this.#decision(delivery, final[index] as HandlerResult);
@@ -310,42 +263,6 @@ export class Processor<T, D> {
         return this.#settle(run, delivery, decision);
       }),
     );
-  }
-
-  /** One result per message. A batch handler that throws, or answers with the wrong number, fails them all. */
-  #spread(run: Run<T, D>, returned: Returned): readonly HandlerResult[] {
-    if (!returned.ok) return run.deliveries.map(() => returned);
-    const { value } = returned;
-    if (!Array.isArray(value) || this.#spec.work.kind === 'single') {
-      const result = this.#read(value);
-      return run.deliveries.map(() => result);
-    }
-    const list: readonly unknown[] = value;
-    if (list.length !== run.deliveries.length) {
-      const error = new TypeError(
-        `the batch handler returned ${list.length} outcomes for ${run.deliveries.length} messages`,
-      );
-      return run.deliveries.map(() => ({ ok: false, error }));
-    }
-    return list.map((one) => this.#read(one));
-  }
-
-  /**
-   * A value that is no outcome counts as success: the handler did its work and returned what its last call returned. A
-   * retry would do the work again.
-   */
-  #read(value: unknown): HandlerResult {
-    try {
-      const { outcome, known } = readOutcome(value);
-      if (!known && !this.#warnedOfValue) {
-        this.#warnedOfValue = true;
-        const hint = 'the handler returned a value that is no outcome: counted as success; return nothing instead';
-        this.#runtime.log.warn({ pipeline: this.#spec.name, type: typeof value }, hint);
-      }
-      return { ok: true, outcome };
-    } catch (error) {
-      return { ok: false, error };
-    }
   }
 
   #decision(delivery: Delivery<T>, result: HandlerResult): Decision {
@@ -378,13 +295,16 @@ export class Processor<T, D> {
   }
 
   /** Publishes the dead letter, and acknowledges the message only when that is stored. Always resolves to false. */
-  async #deadLetter(delivery: Delivery<T>, decision: DeadLetter, extra: HeaderInput | undefined): Promise<false> {
+  async #deadLetter(
+    delivery: Delivery<T>,
+    decision: DeadLetterDecision,
+    extra: HeaderInput | undefined,
+  ): Promise<false> {
     const { observe, log, random } = this.#runtime;
     const { name, retry } = this.#spec;
     const base = { pipeline: name, message: delivery, error: decision.error };
     try {
-      const { record, duplicate } = await this.#storeDeadLetter(delivery, decision, extra);
-      this.#unstored.delete(identityOf(delivery));
+      const { record, duplicate } = await this.#deadLetters.store(delivery, decision, extra);
       await this.claims.release(delivery);
       observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: decision.why, duplicate });
       log.warn(
@@ -394,7 +314,7 @@ export class Processor<T, D> {
       await this.#ack(delivery, 'deadLetter');
     } catch (error) {
       const delayMs = backoffMs(retry, delivery.attempt, random);
-      this.#rememberFailure(delivery, decision);
+      this.#deadLetters.remember(delivery, decision);
       await this.claims.release(delivery);
       observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
       log.error(
@@ -404,41 +324,6 @@ export class Processor<T, D> {
       this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, false));
     }
     return false;
-  }
-
-  /**
-   * Stores the record, a smaller one when it is too large for the connection or the stream: headers and failure are added
-   * to the message, so that of a message which just fits max_payload does not.
-   */
-  async #storeDeadLetter(
-    delivery: Delivery<T>,
-    decision: DeadLetter,
-    extra: HeaderInput | undefined,
-  ): Promise<{ readonly record: DeadLetterRecord; readonly duplicate: boolean }> {
-    const { name, deadLetter } = this.#spec;
-    const failedAt = new Date(this.#runtime.clock.wall());
-    let size: RecordSize = { headers: true, bodyBytes: deadLetter.maxPayloadBytes };
-    for (;;) {
-      const record = deadLetterRecord(delivery, decision, name, deadLetter, failedAt, extra, size);
-      try {
-        const { id, headers } = record;
-        const { duplicate } = await this.#host.publishDeadLetter(record.subject, record.data, { id, headers });
-        return { record, duplicate };
-      } catch (error) {
-        const smaller = isTooLarge(error) ? smallerRecord(size, delivery.bytes) : undefined;
-        if (smaller === undefined) throw error;
-        size = smaller;
-      }
-    }
-  }
-
-  #rememberFailure(delivery: Delivery<T>, decision: DeadLetter): void {
-    // Only what is final for every next run: a permanent failure may turn out otherwise.
-    if (this.#unstored.size >= REMEMBERED_FAILURES) {
-      const [oldest] = this.#unstored.keys();
-      if (oldest !== undefined) this.#unstored.delete(oldest);
-    }
-    this.#unstored.set(identityOf(delivery), decision);
   }
 
   #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
@@ -458,32 +343,6 @@ export class Processor<T, D> {
     const decision = this.#decision(delivery, { ok: false, error });
     if (decision.kind === 'deadLetter') return this.#deadLetter(delivery, decision, undefined);
     if (decision.kind === 'retry') this.#retry(delivery, decision.delayMs, decision.reason, error);
-    return false;
-  }
-
-  async #claim(delivery: Delivery<T>): Promise<boolean> {
-    const { retry } = this.#spec;
-    let claimed: ClaimResult;
-    try {
-      claimed = await this.claims.claim(delivery);
-    } catch (error) {
-      return this.#fail(delivery, error);
-    }
-    if (claimed === 'new') return true;
-    if (claimed === 'done') {
-      await this.#ack(delivery, 'duplicate');
-      return false;
-    }
-    if (claimed === 'storeFailed') {
-      // Every message meets the same outage. Sent back, each would be delivered again and again for as long as it lasts;
-      // kept here they fill the room there is, and pulling stops by itself.
-      const delayMs = Math.min(MAX_STORE_WAIT_MS, backoffMs(retry, ++delivery.storeFailures, this.#runtime.random));
-      this.#host.wait(delivery, delayMs);
-      return false;
-    }
-    // A duplicate is being processed: this one comes back to find it done.
-    const delayMs = Math.max(1, Math.min(claimed.waitMs, retry.maxMs));
-    this.#settled(delivery, 'busy', () => this.#host.retry(delivery, delayMs, false));
     return false;
   }
 
@@ -534,12 +393,3 @@ export class Processor<T, D> {
     } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error, startedAt);
   }
 }
-
-const identityOf = (delivery: Delivery<unknown>): string =>
-  `${delivery.source}:${delivery.sequence}:${delivery.storedAtMs}`;
-
-const MESSAGE_TOO_LARGE = 10_054;
-
-/** The client would not send it (max_payload), or the stream would not take it (max_msg_size). */
-const isTooLarge = (error: unknown): boolean =>
-  isInstance(error, PublishError) && (error.code === 'REFUSED' || error.apiCode === MESSAGE_TOO_LARGE);

@@ -87,7 +87,7 @@ export class SourceHealth {
     this.#events.log.debug({ pipeline: this.#events.pipeline, ...this.#name(), description }, 'pull refused');
     const now = this.#clock.now();
     // The consumer may have been changed into one that refuses these pulls.
-    if (this.#refusedSince === undefined) this.#askAboutConsumer();
+    if (this.#refusedSince === undefined) this.askAboutConsumer();
     this.#refusedSince ??= now;
     this.#puller.awaitingLife = true;
     if (this.trouble === 'drifted') return;
@@ -101,7 +101,7 @@ export class SourceHealth {
   /** A message came without its body: the consumer may have been changed into one with `headers_only`. */
   bodyless(): void {
     this.#suspicious = true;
-    this.#askAboutConsumer();
+    this.askAboutConsumer();
   }
 
   missing(description: string): void {
@@ -120,7 +120,7 @@ export class SourceHealth {
     if (trouble === undefined || trouble === 'drifted') return;
     this.#recover();
     // It may have come back with another configuration.
-    if (trouble === 'missing') this.#askAboutConsumer();
+    if (trouble === 'missing') this.askAboutConsumer();
   }
 
   /** A fresh connection starts with a clean slate. */
@@ -130,7 +130,7 @@ export class SourceHealth {
     this.#stalls = 0;
     this.#failures = 0;
     this.#refusedSince = undefined;
-    this.#askAboutConsumer();
+    this.askAboutConsumer();
     if (this.trouble === undefined) return;
     this.trouble = undefined;
     this.#events.changed();
@@ -141,7 +141,8 @@ export class SourceHealth {
     this.#timer?.cancel();
   }
 
-  #askAboutConsumer(): void {
+  /** Looks whether the consumer still fits. */
+  askAboutConsumer(): void {
     if (this.#events.recheckEveryMs !== undefined) void this.#recheck();
   }
 

@@ -37,6 +37,8 @@ export interface SchedulerDeps<T, D> {
   readonly usable: (source: number) => boolean;
   /** The stream was made again and has another message at the sequence of this one. */
   readonly outdated: (delivery: Delivery<T>) => void;
+  /** Which life of the source's consumer this is, as far as is known. */
+  readonly epoch: (source: number) => number;
 }
 
 /** From the wire to a handler: takes messages in, starts those that may start, and asks for as many as have room. */
@@ -87,6 +89,7 @@ export class Scheduler<T, D> {
       return;
     }
     const delivery = new Delivery<T>(raw, reply, meta, from, clock.now());
+    delivery.epoch = this.#deps.epoch(source);
     if (meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence, storedAtMs(reply))) {
       void settlements.ack(delivery);
       observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery });

@@ -213,20 +213,24 @@ export function duplicateRows(row: Row): void {
 
   describe('ack_wait is lowered while a handler runs', () => {
     row('heartbeats follow, no other replica gets its message', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const working = gate();
       let calls = 0;
       const spec: PipelineSpec<Job, undefined> = {
         ...base(place),
         handle: async () => {
           calls++;
-          // By the clock of a real server: twice the new ack_wait.
-          await new Promise((resolve) => setTimeout(resolve, 6_000));
+          await working.opened;
         },
       };
-      await start(spec);
+      await start(spec, events.observe);
       await place.send({ n: 1 });
       await expect.poll(() => calls).toBe(1);
       await start(spec, undefined, await place.connect());
       await place.setAckWait(3_000);
+      // One each second then: twice the new ack_wait has passed by the seventh.
+      await expect.poll(() => events.of('heartbeats.sent').length, { timeout: 30_000 }).toBeGreaterThanOrEqual(7);
+      working.open();
       await expect.poll(() => place.left()).toBe(0);
       expect(calls).toBe(1);
     });
@@ -237,6 +241,7 @@ export function duplicateRows(row: Row): void {
       'heartbeats keep its message, it is delivered once',
       async ({ place, start, expect }) => {
         const events = recordEvents();
+        const working = gate();
         let calls = 0;
         await place.send({ n: 1 });
         await start(
@@ -244,15 +249,16 @@ export function duplicateRows(row: Row): void {
             ...base(place),
             handle: async () => {
               calls++;
-              // By the clock of a real server: more than twice its ack_wait is what is tried here.
-              await new Promise((resolve) => setTimeout(resolve, 4_000));
+              await working.opened;
             },
           },
           events.observe,
         );
+        // Three in each ack_wait: more than twice of that has passed by the seventh.
+        await expect.poll(() => events.of('heartbeats.sent').length, { timeout: 30_000 }).toBeGreaterThanOrEqual(7);
+        working.open();
         await expect.poll(() => place.left()).toBe(0);
         expect(calls).toBe(1);
-        expect(events.of('heartbeats.sent').length).toBeGreaterThan(3);
         expect(events.of('message.alreadyHeld')).toEqual([]);
       },
       { ackWaitMs: 1_600 },

@@ -2,12 +2,16 @@ import { afterAll, beforeAll, test } from 'vitest';
 import { definePipeline } from '../../src/index.ts';
 import type { RunningPipeline } from '../../src/index.ts';
 import type { Row, Source } from '../source.ts';
+import { attemptRows } from './attempts.ts';
 import { batchRows } from './batches.ts';
 import { connectionRows } from './connection.ts';
+import { deadLetterRows } from './dead-letters.ts';
 import { duplicateRows } from './duplicates.ts';
 import { flowRows } from './flow.ts';
 import { handlerRows } from './handler.ts';
 import { isolationRows } from './isolation.ts';
+import { recreatedStreamRows } from './recreated-stream.ts';
+import { retryRows } from './retries.ts';
 import { shutdownRows } from './shutdown.ts';
 
 /** The semantics of the engine, row by row. Every source has to pass all of it. */
@@ -42,6 +46,10 @@ export function conformance(open: () => Promise<Source>): void {
     });
   };
   handlerRows(row);
+  retryRows(row);
+  attemptRows(row);
+  deadLetterRows(row);
+  recreatedStreamRows(row);
   duplicateRows(row);
   shutdownRows(row);
   connectionRows(row);

@@ -1,0 +1,108 @@
+import type { Clock } from '../clock.ts';
+import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import type { NatsPort } from '../nats/port.ts';
+import { withTimeout } from '../settle/with-timeout.ts';
+import { checkConsumer } from './consumer-check.ts';
+import type { ConsumerReport, LiveConsumer } from './consumer-check.ts';
+
+/** How long an answer about a consumer may take before what is known has to do. */
+const CHECK_TIMEOUT_MS = 2000;
+
+/**
+ * The consumers as the server had them last. Everything that wants to know about a consumer asks here, and who asks
+ * while a question is on its way gets the same answer: a reconnect, a refusal and the heartbeat may all ask at once.
+ */
+export class LiveConsumers<T, D> {
+  readonly #port: NatsPort;
+  readonly #spec: ResolvedSpec<T, D>;
+  readonly #clock: Clock;
+  readonly #changed: (index: number, now: LiveConsumer, before: LiveConsumer, since: number) => void;
+  readonly #started: readonly LiveConsumer[];
+  readonly #live: LiveConsumer[];
+  readonly #checkedAt: number[];
+  readonly #epochs: number[];
+  readonly #checkedEpochs: number[];
+  readonly #asking = new Map<number, Promise<ConsumerReport>>();
+
+  /**
+   * `changed` is told of every answer, before whoever asked. `since` is the first epoch of the consumer as it is now, if
+   * it was made again.
+   */
+  constructor(
+    port: NatsPort,
+    spec: ResolvedSpec<T, D>,
+    clock: Clock,
+    started: readonly LiveConsumer[],
+    changed: (index: number, now: LiveConsumer, before: LiveConsumer, since: number) => void,
+  ) {
+    this.#port = port;
+    this.#spec = spec;
+    this.#clock = clock;
+    this.#changed = changed;
+    this.#started = started;
+    this.#live = [...started];
+    this.#checkedAt = started.map(() => clock.now());
+    this.#epochs = started.map(() => 0);
+    this.#checkedEpochs = started.map(() => 0);
+  }
+
+  /** The shortest of the sources: heartbeats follow it. */
+  get ackWaitMs(): number {
+    return Math.min(...this.#live.map(({ ackWaitMs }) => ackWaitMs));
+  }
+
+  get maxAckPending(): number {
+    return Math.min(...this.#live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
+  }
+
+  at(index: number): LiveConsumer | undefined {
+    return this.#live[index];
+  }
+
+  /**
+   * Counts the times at which a consumer may have become another one: the connection broke, or the server said that it
+   * is gone. What was received in an earlier epoch is a message of the earlier consumer, if it was made again.
+   */
+  epoch(index: number): number {
+    return this.#epochs[index] ?? 0;
+  }
+
+  interrupted(index: number): void {
+    this.#epochs[index] = this.epoch(index) + 1;
+  }
+
+  /** How long ago the server was last asked about the consumer. */
+  ageMs(index: number): number {
+    return this.#clock.now() - (this.#checkedAt[index] ?? 0);
+  }
+
+  /** Asks the server. Rejects when there is no answer: what is known stays, and a consumer that is gone is noticed by its pulls. */
+  check(index: number): Promise<ConsumerReport> {
+    const asked = this.#asking.get(index);
+    if (asked !== undefined) return asked;
+    this.#checkedAt[index] = this.#clock.now();
+    const asking = this.#ask(index).finally(() => this.#asking.delete(index));
+    this.#asking.set(index, asking);
+    return asking;
+  }
+
+  /** Resolves when each source has answered or cannot be asked. */
+  async checkAll(): Promise<void> {
+    await Promise.allSettled(this.#spec.sources.map((_, index) => this.check(index)));
+  }
+
+  async #ask(index: number): Promise<ConsumerReport> {
+    const epoch = this.epoch(index);
+    const call = checkConsumer(this.#port, this.#spec, index, this.#started[index]);
+    const report = await withTimeout(call, CHECK_TIMEOUT_MS, this.#clock, 'CONSUMER.INFO');
+    const before = this.#live[index];
+    if (report.live !== undefined && before !== undefined) {
+      this.#live[index] = report.live;
+      // Made again without a word, at an unknown moment: everything held may be of the earlier one.
+      const since = epoch === this.#checkedEpochs[index] ? epoch + 1 : epoch;
+      this.#checkedEpochs[index] = epoch;
+      this.#changed(index, report.live, before, since);
+    }
+    return report;
+  }
+}

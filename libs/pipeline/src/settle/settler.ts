@@ -1,0 +1,162 @@
+import type { Clock } from '../clock.ts';
+import type { EngineEffects } from '../runtime.ts';
+import type { Observer } from '../events.ts';
+import type { NatsPort } from '../nats/port.ts';
+import type { Prefetch } from '../pull/prefetch.ts';
+import type { Delivery } from '../process/delivery.ts';
+import type { Processor, ProcessorHost } from '../process/processor.ts';
+import type { Run } from '../process/run.ts';
+import type { Breaker } from '../schedule/breaker.ts';
+import type { InFlight } from '../schedule/in-flight.ts';
+import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Shutdown } from '../shutdown.ts';
+import type { Settlements } from './settlements.ts';
+
+/** What the settler acts on. The later parts are made after it, so they are asked for when they are needed. */
+export interface SettlerDeps<T, D> {
+  readonly name: string;
+  readonly effects: EngineEffects;
+  readonly port: NatsPort;
+  readonly clock: Clock;
+  readonly observe: Observer | undefined;
+  readonly inFlight: InFlight<T, D>;
+  readonly settlements: Settlements;
+  readonly breaker: Breaker | undefined;
+  readonly processor: () => Processor<T, D>;
+  readonly scheduler: () => Scheduler<T, D>;
+  readonly prefetch: () => Prefetch | undefined;
+  readonly tally: () => Shutdown<T, D>['tally'];
+  readonly stopped: () => boolean;
+  /** The breaker tripped or closed: the pipeline's state follows. */
+  readonly breakerChanged: (reason: string) => void;
+}
+
+const DROPPED = Promise.resolve({ stream: '', sequence: 0, duplicate: false });
+
+/** Carries out on the server what the processor decides, and keeps the counts of what is in flight. */
+export class Settler<T, D> implements ProcessorHost<T, D> {
+  readonly #deps: SettlerDeps<T, D>;
+
+  constructor(deps: SettlerDeps<T, D>) {
+    this.#deps = deps;
+  }
+
+  publish(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
+    return this.#deps.effects.emits === 'drop' ? DROPPED : this.#deps.port.publish(...args);
+  }
+
+  publishDeadLetter(...args: Parameters<NatsPort['publish']>): ReturnType<NatsPort['publish']> {
+    return this.#deps.effects.deadLetters === 'drop' ? DROPPED : this.#deps.port.publish(...args);
+  }
+
+  ack(delivery: Delivery<T>): Promise<void> | undefined {
+    const { inFlight, settlements, scheduler, tally } = this.#deps;
+    scheduler().requestSoon();
+    if (delivery.outdated) return undefined;
+    const confirmed = settlements.ack(delivery);
+    tally().settled++;
+    if (confirmed === undefined) {
+      inFlight.buffer.remove(delivery);
+      return undefined;
+    }
+    return confirmed.then(() => inFlight.buffer.remove(delivery));
+  }
+
+  retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void {
+    const { inFlight, settlements, clock, tally, processor, stopped } = this.#deps;
+    if (delivery.outdated) return;
+    if (delivery.key !== undefined && !stopped()) {
+      // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
+      // bring it back. Heartbeats keep it here while it waits.
+      if (failed) delivery.attempt++;
+      this.wait(delivery, delayMs);
+      return;
+    }
+    processor().attempts.left(delivery, failed);
+    settlements.nak(delivery, delayMs);
+    tally().settled++;
+    const now = clock.now();
+    inFlight.naked.add(now + delayMs, now);
+    inFlight.buffer.remove(delivery);
+  }
+
+  wait(delivery: Delivery<T>, delayMs: number): void {
+    const { inFlight, clock } = this.#deps;
+    if (delivery.outdated) return;
+    delivery.phase = 'waiting';
+    // Beside a hung handler of its key it must not run: its wait begins to count when that one returns.
+    const timer = delivery.hung ? undefined : clock.after(delayMs, () => this.#waitEnded(delivery));
+    inFlight.waitingHere.set(delivery, { timer, dueAt: clock.now() + delayMs });
+  }
+
+  release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
+    const { inFlight, settlements, tally, processor } = this.#deps;
+    if (delivery.outdated) return;
+    processor().attempts.left(delivery, false);
+    if (!silently) {
+      settlements.nak(delivery, delayMs);
+      tally().released++;
+    }
+    inFlight.buffer.remove(delivery);
+  }
+
+  runStarted(run: Run<T, D>): void {
+    this.#deps.inFlight.runs.add(run);
+  }
+
+  runEnded(run: Run<T, D>): void {
+    const { inFlight, observe, name, prefetch, scheduler } = this.#deps;
+    inFlight.runs.delete(run);
+    if (run.deliveries.some(({ hung }) => hung)) this.#hungReturned(run);
+    if (run.countedAsHung) {
+      inFlight.hungHandlers--;
+      inFlight.hungMessages -= run.deliveries.length;
+      const { hungHandlers } = inFlight;
+      const [message] = run.deliveries;
+      observe?.({ type: 'handler.hungReturned', pipeline: name, message, hungHandlers });
+    }
+    prefetch()?.learn(run.endedAt - run.startedAt);
+    scheduler().slotFreed();
+  }
+
+  sample(failed: boolean, error: unknown, startedAt: number): void {
+    const { breaker, observe, name, clock, scheduler, breakerChanged } = this.#deps;
+    if (breaker === undefined || (failed && !breaker.counts(error))) return;
+    const change = breaker.record(failed, startedAt);
+    if (change === 'close') {
+      observe?.({ type: 'breaker.closed', pipeline: name });
+      breakerChanged('the probe succeeded');
+    } else if (change === 'trip') {
+      const { failures, samples, coolDownMs } = breaker;
+      observe?.({ type: 'breaker.tripped', pipeline: name, failures, samples, coolDownMs });
+      clock.after(coolDownMs, () => {
+        breaker.probe(clock.now());
+        observe?.({ type: 'breaker.probing', pipeline: name });
+        scheduler().advance();
+      });
+      breakerChanged('too many failures');
+    }
+  }
+
+  #waitEnded(delivery: Delivery<T>): void {
+    const { inFlight, processor, scheduler } = this.#deps;
+    inFlight.waitingHere.delete(delivery);
+    try {
+      inFlight.buffer.queue(delivery);
+    } catch (error) {
+      processor().fault(delivery, error);
+    }
+    scheduler().advance();
+  }
+
+  /** A hung handler returned after all: its keys are free, and what waits for its retry may run. */
+  #hungReturned(run: Run<T, D>): void {
+    const { inFlight, clock } = this.#deps;
+    for (const delivery of run.deliveries) {
+      delivery.hung = false;
+      const waiting = inFlight.waitingHere.get(delivery);
+      if (waiting === undefined) inFlight.buffer.freeKey(delivery);
+      else this.wait(delivery, Math.max(0, waiting.dueAt - clock.now()));
+    }
+  }
+}
