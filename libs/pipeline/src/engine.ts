@@ -23,7 +23,6 @@ import { MOST_PER_PULL } from './pull/puller.ts';
 import type { Puller } from './pull/puller.ts';
 import { makeSources } from './pull/sources.ts';
 import type { ResolvedRate, ResolvedSpec } from './config/resolve-spec.ts';
-import type { Run } from './process/run.ts';
 import type { DrainReport, Explanation, Health, RunningPipeline, Snapshot, State } from './running.ts';
 import type { EngineEffects, Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';

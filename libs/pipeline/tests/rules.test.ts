@@ -8,6 +8,7 @@ import { MemoryJetStream } from '../src/memory/index.ts';
 import { Puller } from '../src/pull/puller.ts';
 import { DueTimes } from '../src/schedule/due-times.ts';
 import { Fifo } from '../src/schedule/fifo.ts';
+import { definePipeline } from '../src/index.ts';
 import type { Message } from '../src/index.ts';
 import { KeyOrder } from '../src/schedule/key-order.ts';
 import { Prefetch } from '../src/pull/prefetch.ts';
@@ -282,5 +283,28 @@ describe('a queue', () => {
         expect(queue.takeAll().map(({ value }) => value)).toEqual(model);
       }),
     );
+  });
+});
+
+describe('a drain', () => {
+  test('of an idle pipeline waits for its open pull, which lives for two seconds by default', async () => {
+    const clock = fakeClock();
+    const server = new MemoryJetStream(clock);
+    server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
+    server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });
+    server.addConsumer('W', 'worker');
+    const starting = definePipeline({
+      name: 'idle',
+      sources: [{ stream: 'W', consumer: 'worker' }],
+      decode: () => undefined,
+      handle: async () => undefined,
+    }).start({ nats: server.connect(), deps: undefined, clock });
+    await clock.settle();
+    const running = await starting;
+    await clock.settle();
+    expect(running.snapshot().requested).toBeGreaterThan(0);
+    void running.drain();
+    await clock.advance(2_100);
+    expect(running.state).toBe('stopped');
   });
 });

@@ -48,7 +48,7 @@ export const flowFields = {
   orderBy: maybeCall<unknown>(
     'Messages with an equal key run one after the other, in stream order; `undefined` means no order.',
   ),
-  expiresMs: numberOr(5000, 'Life of one pull request. A drain waits at most this long for open pulls.', {
+  expiresMs: numberOr(2000, 'Life of one pull request. A drain waits at most this long for open pulls.', {
     min: 250,
     max: 60_000,
   }),
@@ -93,10 +93,14 @@ export const timeoutFields = {
     min: 1,
     max: MAX_TIMER_MS,
   }),
-  graceMs: numberOr(1000, 'Time an aborted handler has to return before it counts as hung.', {
-    min: 0,
-    max: MAX_TIMER_MS,
-  }),
+  graceMs: numberOr(
+    1000,
+    'How long an aborted handler may take to return. After that its message is settled without it, and its slot stays taken until it returns.',
+    {
+      min: 0,
+      max: MAX_TIMER_MS,
+    },
+  ),
 } as const;
 
 export const retryFields = {

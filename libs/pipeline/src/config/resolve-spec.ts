@@ -1,51 +1,38 @@
 import { PipelineConfigError } from '../errors.ts';
 import type { ConfigProblem } from '../errors.ts';
-import {
-  attemptFields,
-  batchFields,
-  breakerFields,
-  deadLetterFields,
-  flowFields,
-  idempotencyFields,
-  ackFields,
-  timeoutFields,
-  rateFields,
-  retryFields,
-  sourceFields,
-  topFields,
-} from './options.ts';
+import * as options from './options.ts';
 import { isRecord, resolve } from './schema.ts';
 import type { Resolved } from './schema.ts';
 import type { AttemptOptions, BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
 import type { Message } from '../process/message.ts';
 
-export type ResolvedSource = Resolved<typeof sourceFields>;
-export type ResolvedRate = Resolved<typeof rateFields>;
+export type ResolvedSource = Resolved<typeof options.sourceFields>;
+export type ResolvedRate = Resolved<typeof options.rateFields>;
 
 /** A spec with every default filled in and the middleware applied. */
 export interface ResolvedSpec<T, D> {
   readonly name: string;
   readonly sources: readonly [ResolvedSource, ...ResolvedSource[]];
   readonly decode: (bytes: Uint8Array, subject: string) => T;
-  readonly flow: Omit<Resolved<typeof flowFields>, 'orderBy'>;
+  readonly flow: Omit<Resolved<typeof options.flowFields>, 'orderBy'>;
   readonly orderBy: ((message: Message<T>) => string | undefined) | undefined;
   readonly rate: ResolvedRate | undefined;
-  readonly ack: Resolved<typeof ackFields>;
-  readonly timeout: Resolved<typeof timeoutFields>;
-  readonly retry: Resolved<typeof retryFields>;
-  readonly deadLetter: Resolved<typeof deadLetterFields>;
+  readonly ack: Resolved<typeof options.ackFields>;
+  readonly timeout: Resolved<typeof options.timeoutFields>;
+  readonly retry: Resolved<typeof options.retryFields>;
+  readonly deadLetter: Resolved<typeof options.deadLetterFields>;
   readonly idempotency:
-    | (Omit<Resolved<typeof idempotencyFields>, 'key'> & Pick<IdempotencyOptions<T>, 'key' | 'store'>)
+    | (Omit<Resolved<typeof options.idempotencyFields>, 'key'> & Pick<IdempotencyOptions<T>, 'key' | 'store'>)
     | undefined;
-  readonly attempts: (Resolved<typeof attemptFields> & Pick<AttemptOptions, 'store'>) | undefined;
-  readonly breaker: Resolved<typeof breakerFields> | undefined;
+  readonly attempts: (Resolved<typeof options.attemptFields> & Pick<AttemptOptions, 'store'>) | undefined;
+  readonly breaker: Resolved<typeof options.breakerFields> | undefined;
   readonly drainTimeoutMs: number;
   readonly work:
     | { readonly kind: 'single'; readonly handle: Handler<T, D> }
     | {
         readonly kind: 'batch';
         readonly handle: BatchHandler<T, D>;
-        readonly batch: Omit<Resolved<typeof batchFields>, 'by'> & Pick<BatchOptions<T>, 'by'>;
+        readonly batch: Omit<Resolved<typeof options.batchFields>, 'by'> & Pick<BatchOptions<T>, 'by'>;
       };
 }
 
@@ -68,26 +55,26 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   const raw: Readonly<Record<string, unknown>> = isRecord(spec) ? spec : {};
   const pick = (names: readonly string[]): Record<string, unknown> =>
     Object.fromEntries(Object.entries(raw).filter(([name]) => names.includes(name)));
-  const known = [...Object.keys(topFields), ...GROUPS, ...WORK];
+  const known = [...Object.keys(options.topFields), ...GROUPS, ...WORK];
   for (const name of Object.keys(raw)) {
     if (!known.includes(name)) {
       problems.push({ path: name, message: `is not an option; known: ${known.join(', ')}` });
     }
   }
 
-  const top = resolve(topFields, pick(Object.keys(topFields)), '', problems);
+  const top = resolve(options.topFields, pick(Object.keys(options.topFields)), '', problems);
   const sources = resolveSources(raw['sources'], problems);
   const { rate: rawRate, ...rawFlow } = isRecord(raw['flow']) ? raw['flow'] : {};
-  const flow = resolve(flowFields, raw['flow'] === undefined ? undefined : rawFlow, 'flow', problems);
+  const flow = resolve(options.flowFields, raw['flow'] === undefined ? undefined : rawFlow, 'flow', problems);
   if (raw['flow'] !== undefined && !isRecord(raw['flow']))
     problems.push({ path: 'flow', message: 'must be an object' });
-  const rate = rawRate === undefined ? undefined : resolve(rateFields, rawRate, 'flow.rate', problems);
-  const ack = resolve(ackFields, raw['ack'], 'ack', problems);
-  const timeout = resolve(timeoutFields, raw['timeout'], 'timeout', problems);
-  const retry = resolve(retryFields, raw['retry'], 'retry', problems);
-  const deadLetter = resolve(deadLetterFields, raw['deadLetter'], 'deadLetter', problems);
+  const rate = rawRate === undefined ? undefined : resolve(options.rateFields, rawRate, 'flow.rate', problems);
+  const ack = resolve(options.ackFields, raw['ack'], 'ack', problems);
+  const timeout = resolve(options.timeoutFields, raw['timeout'], 'timeout', problems);
+  const retry = resolve(options.retryFields, raw['retry'], 'retry', problems);
+  const deadLetter = resolve(options.deadLetterFields, raw['deadLetter'], 'deadLetter', problems);
   const breaker =
-    raw['breaker'] === undefined ? undefined : resolve(breakerFields, raw['breaker'], 'breaker', problems);
+    raw['breaker'] === undefined ? undefined : resolve(options.breakerFields, raw['breaker'], 'breaker', problems);
   const idempotency = resolveIdempotency<T>(raw['idempotency'], problems);
   const attempts = resolveAttempts(raw['attempts'], problems);
   const work = resolveWork<T, D>(raw, problems);
@@ -121,8 +108,9 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
       say('ack.heartbeatMs', `must be at most a third of waitMs (${Math.floor(waitMs / 3)}), got ${heartbeatMs}`);
     }
     if (retry.maxMs < retry.baseMs) say('retry.maxMs', `must be at least baseMs (${retry.baseMs}), got ${retry.maxMs}`);
-    if (flow.expiresMs <= 2 * flow.idleHeartbeatMs) {
-      say('flow.expiresMs', `must be more than twice idleHeartbeatMs (${flow.idleHeartbeatMs}), got ${flow.expiresMs}`);
+    // nats-server refuses a pull whose heartbeat is more than half of its life.
+    if (flow.expiresMs < 2 * flow.idleHeartbeatMs) {
+      say('flow.expiresMs', `must be at least twice idleHeartbeatMs (${flow.idleHeartbeatMs}), got ${flow.expiresMs}`);
     }
     if (flow.concurrency < sources.length) {
       say('flow.concurrency', `must be at least the number of sources (${sources.length}), got ${flow.concurrency}`);
@@ -143,7 +131,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
 function resolveSources(raw: unknown, problems: ConfigProblem[]): [ResolvedSource, ...ResolvedSource[]] {
   const list: readonly unknown[] = Array.isArray(raw) ? raw : [];
   if (list.length === 0) problems.push({ path: 'sources', message: 'must list at least one source' });
-  const resolved = list.map((source, index) => resolve(sourceFields, source, `sources[${index}]`, problems));
+  const resolved = list.map((source, index) => resolve(options.sourceFields, source, `sources[${index}]`, problems));
   const seen = new Set<string>();
   for (const [index, { stream, consumer }] of resolved.entries()) {
     const name = `${stream}/${consumer}`;
@@ -157,7 +145,7 @@ function resolveSources(raw: unknown, problems: ConfigProblem[]): [ResolvedSourc
 function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<T, never>['idempotency'] {
   if (raw === undefined) return undefined;
   const { store, ...rest } = isRecord(raw) ? raw : {};
-  const fields = resolve(idempotencyFields, isRecord(raw) ? rest : raw, 'idempotency', problems);
+  const fields = resolve(options.idempotencyFields, isRecord(raw) ? rest : raw, 'idempotency', problems);
   if (!isRecord(store) || typeof store['begin'] !== 'function') {
     problems.push({ path: 'idempotency.store', message: 'must be an IdempotencyStore' });
   }
@@ -167,7 +155,7 @@ function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): Resolve
 function resolveAttempts(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<never, never>['attempts'] {
   if (raw === undefined) return undefined;
   const { store, ...rest } = isRecord(raw) ? raw : {};
-  const fields = resolve(attemptFields, isRecord(raw) ? rest : raw, 'attempts', problems);
+  const fields = resolve(options.attemptFields, isRecord(raw) ? rest : raw, 'attempts', problems);
   if (!isRecord(store) || typeof store['read'] !== 'function') {
     problems.push({ path: 'attempts.store', message: 'must be an AttemptStore' });
   }
@@ -186,8 +174,8 @@ function resolveWork<T, D>(
   if (handleBatch !== undefined) {
     if (use !== undefined) say('use', 'wraps single handlers; a batch handler has none');
     if (batch === undefined) say('batch', 'is required with handleBatch');
-    const options = resolve(batchFields, batch ?? { maxSize: 1, maxWaitMs: 0 }, 'batch', problems);
-    return { kind: 'batch', handle: handleBatch, batch: options } as ResolvedSpec<T, D>['work'];
+    const batchOptions = resolve(options.batchFields, batch ?? { maxSize: 1, maxWaitMs: 0 }, 'batch', problems);
+    return { kind: 'batch', handle: handleBatch, batch: batchOptions } as ResolvedSpec<T, D>['work'];
   }
   if (batch !== undefined) say('batch', 'needs handleBatch');
   const layers: readonly unknown[] = Array.isArray(use) ? use : [];

@@ -2,19 +2,7 @@ import type { Context } from '../process/context.ts';
 import type { AttemptStore } from '../attempts/store.ts';
 import type { IdempotencyStore } from '../idempotency/store.ts';
 import type { Message } from '../process/message.ts';
-import type {
-  attemptFields,
-  batchFields,
-  breakerFields,
-  deadLetterFields,
-  flowFields,
-  idempotencyFields,
-  ackFields,
-  timeoutFields,
-  rateFields,
-  retryFields,
-  sourceFields,
-} from './options.ts';
+import type * as options from './options.ts';
 import type { Outcome } from '../process/outcome.ts';
 import type { Input } from './schema.ts';
 
@@ -31,23 +19,25 @@ export type BatchHandler<T, D> = (
 export type Middleware<T, D> = (next: Handler<T, D>) => Handler<T, D>;
 
 /** A durable pull consumer to read from. */
-export type Source = Input<typeof sourceFields>;
-export type Rate = Input<typeof rateFields>;
-export type RetryPolicy = Input<typeof retryFields>;
-export type DeadLetterPolicy = Input<typeof deadLetterFields>;
-export type AckOptions = Input<typeof ackFields>;
-export type TimeoutOptions = Input<typeof timeoutFields>;
-export type BreakerOptions = Input<typeof breakerFields>;
-export type FlowOptions<T> = Omit<Input<typeof flowFields>, 'orderBy'> & {
+export type Source = Input<typeof options.sourceFields>;
+export type Rate = Input<typeof options.rateFields>;
+export type RetryPolicy = Input<typeof options.retryFields>;
+export type DeadLetterPolicy = Input<typeof options.deadLetterFields>;
+export type AckOptions = Input<typeof options.ackFields>;
+export type TimeoutOptions = Input<typeof options.timeoutFields>;
+export type BreakerOptions = Input<typeof options.breakerFields>;
+export type FlowOptions<T> = Omit<Input<typeof options.flowFields>, 'orderBy'> & {
   readonly orderBy?: (message: Message<T>) => string | undefined;
   readonly rate?: Rate;
 };
-export type IdempotencyOptions<T> = Omit<Input<typeof idempotencyFields>, 'key'> & {
+export type IdempotencyOptions<T> = Omit<Input<typeof options.idempotencyFields>, 'key'> & {
   readonly key: (message: Message<T>) => string;
   readonly store: IdempotencyStore;
 };
-export type AttemptOptions = Input<typeof attemptFields> & { readonly store: AttemptStore };
-export type BatchOptions<T> = Omit<Input<typeof batchFields>, 'by'> & { readonly by?: (message: Message<T>) => string };
+export type AttemptOptions = Input<typeof options.attemptFields> & { readonly store: AttemptStore };
+export type BatchOptions<T> = Omit<Input<typeof options.batchFields>, 'by'> & {
+  readonly by?: (message: Message<T>) => string;
+};
 
 interface Base<T> {
   readonly name: string;

@@ -25,7 +25,7 @@ export class LiveConsumers<T, D> {
   readonly #asking = new Map<number, Promise<ConsumerReport>>();
 
   /**
-   * `changed` is told of every answer, before whoever asked. `since` is the first epoch of the consumer as it is now, if
+   * `changed` is told of every answer, before the caller of `check` is. `since` is the first epoch of the consumer as it is now, if
    * it was made again.
    */
   constructor(
