@@ -23,10 +23,18 @@ function user(): Record<string, string> {
   }
 }
 
+/** A package cannot be had: this machine's apt has no Debian archive, does not reach it, or finds no such package there. */
+export class NoDebianPackageError extends Error {
+  override readonly name = 'NoDebianPackageError';
+}
+
 /**
  * Unpacks a package, or several into one folder, of any suite of the Debian archive that this machine's apt uses, and hands the folder to `use`:
  * apt checks the archive's signature and the package's hash, nothing is installed and no root is needed. The folder is
- * gone afterwards. Undefined where there is no such archive; throws when the package cannot be had.
+ * gone afterwards.
+ *
+ * @returns undefined where there is no such archive.
+ * @throws {NoDebianPackageError} when the package cannot be had; whatever `use` throws.
  */
 export async function withDebianPackage<T>(
   { name, suite, workDir }: { name: string | readonly string[]; suite: string; workDir: string },
@@ -51,11 +59,18 @@ export async function withDebianPackage<T>(
       ...user(),
     };
     const flags = ['-qq', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`])];
-    await run('apt-get', [...flags, 'update'], { timeout: FETCH_TIMEOUT_MS });
     const names = typeof name === 'string' ? [name] : name;
-    await run('apt-get', [...flags, 'download', ...names], { cwd: unpacked, timeout: FETCH_TIMEOUT_MS });
+    const fetch = async (args: readonly string[]): Promise<void> => {
+      await run('apt-get', [...flags, ...args], { cwd: unpacked, timeout: FETCH_TIMEOUT_MS }).catch((cause: Error) => {
+        throw new NoDebianPackageError(`${names.join(', ')} of Debian ${suite}: ${cause.message}`, { cause });
+      });
+    };
+    await fetch(['update']);
+    await fetch(['download', ...names]);
     const files = (await readdir(unpacked)).filter((entry) => entry.endsWith('.deb'));
-    if (files.length < names.length) throw new Error(`not all of ${names.join(', ')} are in Debian ${suite}`);
+    if (files.length < names.length) {
+      throw new NoDebianPackageError(`not all of ${names.join(', ')} are in Debian ${suite}`);
+    }
     for (const file of files) await run('dpkg-deb', ['-x', join(unpacked, file), unpacked]);
     return await use(unpacked);
   } finally {

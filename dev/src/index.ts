@@ -1,4 +1,4 @@
-export { withDebianPackage } from './debian-package.ts';
+export { NoDebianPackageError, withDebianPackage } from './debian-package.ts';
 export { toolCacheDir } from './nats/cache.ts';
 export {
   findNats,

@@ -89,10 +89,14 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
   const bus = await createBus(nc);
 
   const results: EmailSent[] = [];
-  const deadLetters = new Map<string, string>();
-  const wakes = new Set<() => void>();
-  const changed = (): void => {
-    for (const wake of wakes) wake();
+  // By job: looking through every result for each of thousands of waiting mails grows with the square of their number.
+  const endOf = new Map<string, Ended>();
+  const waiting = new Map<string, ((end: Ended) => void)[]>();
+  const ends = (end: Ended): void => {
+    const { jobId } = end;
+    if (!endOf.has(jobId)) endOf.set(jobId, end);
+    for (const resolve of waiting.get(jobId) ?? []) resolve(endOf.get(jobId) ?? end);
+    waiting.delete(jobId);
   };
   const collector = await definePipeline<EmailSent>({
     name: 'email_sent',
@@ -101,7 +105,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
     flow: { concurrency: 64, expiresMs: 1_000, idleHeartbeatMs: 250 },
     handle: (message) => {
       results.push(message.data);
-      changed();
+      ends({ jobId: message.data.jobId, result: message.data, deadLetter: undefined });
       return Promise.resolve();
     },
   }).start({ nats: bus.port, deps: undefined, log: silentLogger });
@@ -113,8 +117,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
     flow: { expiresMs: 1_000, idleHeartbeatMs: 250 },
     handle: (message) => {
       const reason = [...message.headers].map(([name, values]) => `${name}: ${values.join(' ')}`).join('\n');
-      deadLetters.set(jobOf(message.data), reason);
-      changed();
+      ends({ jobId: jobOf(message.data), result: undefined, deadLetter: reason });
       return Promise.resolve();
     },
   }).start({ nats: bus.port, deps: undefined, log: silentLogger });
@@ -162,17 +165,9 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
       }
     },
     ended(jobId) {
-      return new Promise((resolve) => {
-        const look = (): void => {
-          const result = results.find((each) => each.jobId === jobId);
-          const deadLetter = deadLetters.get(jobId);
-          if (result === undefined && deadLetter === undefined) return;
-          wakes.delete(look);
-          resolve({ jobId, result, deadLetter });
-        };
-        wakes.add(look);
-        look();
-      });
+      const end = endOf.get(jobId);
+      if (end !== undefined) return Promise.resolve(end);
+      return new Promise((resolve) => waiting.set(jobId, [...(waiting.get(jobId) ?? []), resolve]));
     },
     async email(smtpUrls, { env = {}, tuning = fastBreaker, instance = 'email-1' } = {}) {
       const registry = new Registry() as unknown as Telemetry['registry'];

@@ -58,35 +58,25 @@ function mutated(stage: SmtpStage, random: (below: number) => number): SmtpActio
     stage === 'body'
       ? { kind: 'bytes', bytes: text, stored: stored || /^\s*2\d\d[ -]/.test(text) }
       : { kind: 'bytes', bytes: text };
-  const cut = reply.slice(0, random(reply.length));
-  switch (random(12)) {
-    case 0:
-      return { kind: 'drip', everyMs: 1 };
-    case 1:
-      return bytes(reply + reply);
-    case 2:
-      return bytes(reply + other);
-    case 3:
-      return bytes(other + reply);
-    case 4:
-      return bytes(other);
-    case 5:
-      return bytes(junk);
-    case 6:
-      return bytes(junk + reply);
-    case 7:
-      return bytes(reply + junk);
-    case 8:
-      return bytes(cut);
-    case 9: {
-      const at = random(reply.length);
-      return bytes(reply.slice(0, at) + String.fromCodePoint(128 + random(100)) + reply.slice(at + 1));
-    }
-    case 10:
-      return { kind: 'drop', stored };
-    default:
-      return { kind: 'reset', stored };
-  }
+  const at = random(reply.length);
+  const replies = [
+    reply + reply,
+    reply + other,
+    other + reply,
+    other,
+    junk,
+    junk + reply,
+    reply + junk,
+    reply.slice(0, at),
+    reply.slice(0, at) + String.fromCodePoint(128 + random(100)) + reply.slice(at + 1),
+  ].map(bytes);
+  const actions: readonly SmtpAction[] = [
+    ...replies,
+    { kind: 'drip', everyMs: 1 },
+    { kind: 'drop', stored },
+    { kind: 'reset', stored },
+  ];
+  return actions[random(actions.length)] ?? { kind: 'accept' };
 }
 
 let broker: Broker;

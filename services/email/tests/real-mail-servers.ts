@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort, withDebianPackage } from '@sluice/dev';
+import { freePort, NoDebianPackageError, withDebianPackage } from '@sluice/dev';
 
 /** Seconds a new triple of client, sender and recipient has to wait. */
 export const GREYLIST_DELAY_S = 2;
@@ -28,7 +28,10 @@ const isRoot = process.getuid?.() === 0;
 const uid = isRoot ? UNPRIVILEGED : (process.getuid?.() ?? UNPRIVILEGED);
 const gid = isRoot ? UNPRIVILEGED : (process.getgid?.() ?? UNPRIVILEGED);
 
-/** @returns the servers, or why there are none on this machine. */
+/**
+ * @returns the servers, or why their packages cannot be had on this machine.
+ * @throws when the packages are there and the servers do not start.
+ */
 export async function startRealMailServers(): Promise<RealMailServers | string> {
   const release = /^VERSION_CODENAME=(\w+)$/m.exec(await readFile('/etc/os-release', 'utf8').catch(() => ''))?.[1];
   if (release === undefined) return 'this is no Debian';
@@ -66,10 +69,14 @@ export async function startRealMailServers(): Promise<RealMailServers | string> 
     return true;
   });
   unpacked.then(
-    (had) => started.resolve(had === undefined ? 'apt has no Debian archive here' : 'closed'),
-    (error: unknown) => started.resolve(`the packages of Debian ${release} could not be run: ${String(error)}`),
+    () => started.resolve('apt has no Debian archive here'),
+    (error: unknown) =>
+      error instanceof NoDebianPackageError ? started.resolve(error.message) : started.reject(error),
   );
-  return started.promise;
+  return started.promise.catch(async (error: unknown) => {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  });
 }
 
 async function run(root: string, folder: string): Promise<RealMailServers> {
