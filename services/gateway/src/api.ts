@@ -17,6 +17,7 @@ import { BodyWatch } from './admission/body-watch.ts';
 import { watchFailed, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
 import { startProjection } from './history/projection.ts';
 import { openReadModel } from './history/read-model.ts';
+import { emailBatchRoute } from './http/routes/email-batch.ts';
 import { emailRoutes } from './http/routes/emails.ts';
 import { deadLetterRoutes } from './http/routes/dead-letters.ts';
 import { pipelineRoutes } from './http/routes/pipelines.ts';
@@ -134,6 +135,7 @@ export async function startApi(
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
   emailRoutes(app, deps);
+  emailBatchRoute(app, deps);
   jobRoutes(app, deps);
   statsRoute(app, { watch, now });
   eventRoutes(app, { ...deps, model }, flows);

@@ -26,6 +26,9 @@ export interface HeaderTarget {
   header(name: string, value: string): unknown;
 }
 
+/** For what has no answer of its own whose headers could tell how much of a limit is left. */
+export const noHeaders: HeaderTarget = { getHeader: () => undefined, header: () => undefined };
+
 /**
  * The account behind an `Authorization` header, if it may do what `scope` names.
  *
@@ -61,21 +64,23 @@ export async function countRequest(
 }
 
 /**
- * Counts the events of a request whose first one was counted before its body was read.
+ * Counts the events or mails of a request whose first one was counted before its body was read.
  *
+ * @param what they are, for the caller.
  * @throws {GatewayError} `rate_limited`, or `payload_too_large` when no window has room for so many.
  */
-export async function countEvents(
+export async function countItems(
   access: AccessSettings,
   account: Account,
   reply: HeaderTarget,
   count: number,
+  what: 'events' | 'mails',
 ): Promise<void> {
   for (const { limit, windowMs } of [access.limits.global, access.limits.account]) {
     if (limit > 0 && count > limit) {
       throw new GatewayError(
         'payload_too_large',
-        `The request has ${count} events, and the rate limit is ${limit} in ${windowMs / 1000} s: send at most ${limit} at once.`,
+        `The request has ${count} ${what}, and the rate limit is ${limit} in ${windowMs / 1000} s: send at most ${limit} at once.`,
       );
     }
   }

@@ -16,7 +16,7 @@ import { keyOf } from '../jobs/accept/idempotency.ts';
 import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
-import { countEvents, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
+import { countItems, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { currentProgress, type Progress } from '../jobs/job-view.ts';
 import { invalidField } from '../errors.ts';
@@ -69,7 +69,7 @@ export function rpcServices(deps: RpcDeps) {
         deps.backpressure.checkStorage();
         const events = eventsOfCall(request.events, now());
         const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
-        await countEvents(access, account, headers, events.length);
+        await countItems(access, account, headers, events.length, 'events');
         const claimed = flows.claim(
           events.map(({ appId }) => appId),
           account.id,

@@ -14,13 +14,7 @@ import {
 } from '@sluice/contracts';
 import { isBrokerFault } from '@sluice/messaging';
 import { definePipeline, PermanentError, type Message } from '@sluice/pipeline';
-import {
-  admitAccount,
-  countRequest,
-  recipientCounter,
-  type AccessSettings,
-  type HeaderTarget,
-} from '../accounts/access.ts';
+import { admitAccount, countRequest, noHeaders, recipientCounter, type AccessSettings } from '../accounts/access.ts';
 import type { Account } from '../accounts/account.ts';
 import { GatewayError, invalidField } from '../errors.ts';
 import { acceptJob, type AcceptDeps, type NewJob } from '../jobs/accept/accept-job.ts';
@@ -81,9 +75,6 @@ function checkedSource(source: ImageSource, index: number, limits: IntakeLimits)
   const sha256 = createHash('sha256').update(content).digest('hex');
   return { sha256, source: { ...source, mediaType, sizeBytes: BigInt(content.length) } };
 }
-
-/** A command has no answer whose headers could tell how much of a limit is left. */
-const noHeaders: HeaderTarget = { getHeader: () => undefined, header: () => undefined };
 
 /** Refusals that end by themselves: the command waits in its stream until then. */
 const PASSING = new Set(['overloaded', 'unavailable', 'request_in_progress', 'rate_limited']);

@@ -13,7 +13,7 @@ import type { RouteDeps } from '../deps.ts';
 import { PrioritySchema, type JobView } from '../../jobs/job-view.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
-const EmailBody = Type.Object(
+export const EmailBody = Type.Object(
   {
     to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
     template: Type.Unsafe<(typeof templates)[number]>(Type.String({ enum: [...templates] })),
@@ -45,7 +45,7 @@ const UserBody = Type.Object(
   { additionalProperties: false },
 );
 
-const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
+export const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
   name === 'express' ? Priority.EXPRESS : Priority.NORMAL;
 
 /** `POST /v1/emails` and `POST /v1/users`. */

@@ -3,7 +3,7 @@ import { isJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
-import { countEvents } from '../../accounts/access.ts';
+import { countItems } from '../../accounts/access.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
@@ -52,7 +52,7 @@ export function eventRoutes(
     async (request, reply) => {
       const events = eventsOf(request.body, now());
       const key = keyOf(request.headers['idempotency-key']);
-      await countEvents(deps.access, request.account, reply, events.length);
+      await countItems(deps.access, request.account, reply, events.length, 'events');
       const claimed = flows.claim(
         events.map(({ appId }) => appId),
         request.account.id,
