@@ -34,7 +34,7 @@ export class NoDebianPackageError extends Error {
  * gone afterwards.
  *
  * @returns undefined where there is no such archive.
- * @throws {NoDebianPackageError} when the package cannot be had; whatever `use` throws.
+ * @throws {NoDebianPackageError} when the package cannot be had, and what `use` throws.
  */
 export async function withDebianPackage<T>(
   { name, suite, workDir }: { name: string | readonly string[]; suite: string; workDir: string },

@@ -64,7 +64,8 @@ function nextAction(script: SmtpScript, stage: SmtpStage): SmtpAction {
 
 /** Plays an action with `usual` as the reply of a server that means well. Resolves to the code sent; undefined when the session ends or hangs here. */
 async function act(socket: Socket, action: SmtpAction, usual: string): Promise<number | undefined> {
-  const codeOf = (reply: string): number => Number(reply.slice(0, 3));
+  // Blank lines before a reply are stepped over by clients, so what counts is the code behind them.
+  const codeOf = (reply: string): number => Number(/^\s*(\d{3})/.exec(reply)?.[1] ?? 0);
   switch (action.kind) {
     case 'accept':
       socket.write(`${usual}\r\n`);
@@ -88,7 +89,7 @@ async function act(socket: Socket, action: SmtpAction, usual: string): Promise<n
       return undefined;
     case 'bytes':
       socket.write(action.bytes, 'latin1');
-      return codeOf(action.bytes) || 0;
+      return codeOf(action.bytes);
     case 'drop':
       socket.destroySoon();
       return undefined;
