@@ -1,5 +1,12 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
 export { parseEmailAddress } from './email-address.ts';
+export {
+  attachmentNameProblem,
+  isMailAttachmentType,
+  mailAttachmentLimits,
+  mailAttachmentTypes,
+  type MailAttachmentType,
+} from './mail-attachments.ts';
 export { mailHeaderProblem, MAX_MAIL_HEADERS } from './mail-headers.ts';
 export {
   detectFileType,
@@ -32,10 +39,12 @@ export {
   EmailRequestSchema,
   EmailResultSchema,
   EmailSentSchema,
+  MailAttachmentSchema,
   SendEmailSchema,
   type EmailRequest,
   type EmailResult,
   type EmailSent,
+  type MailAttachment,
   type SendEmail,
 } from './gen/sluice/v1/email_pb.ts';
 export {

@@ -43,7 +43,7 @@ export interface ObjectStore {
   /** Opens an object for reading. The stream must be read to its end or destroyed. */
   get(key: string, signal?: AbortSignal): Promise<{ body: Readable; sizeBytes: number; contentType: string }>;
   /** What is known of an object, or undefined when there is none. */
-  head(key: string): Promise<StoredObject | undefined>;
+  head(key: string): Promise<(StoredObject & { readonly contentType: string }) | undefined>;
   /** Deletes an object; deleting what is not there is no error. */
   delete(key: string): Promise<void>;
   /** Every object under a prefix, page by page. */
@@ -144,7 +144,12 @@ export function createStore(settings: StoreSettings): ObjectStore {
     head: (key) =>
       call('HeadObject', async () => {
         const answer = await client.send(new HeadObjectCommand({ Bucket, Key: key }));
-        return { key, sizeBytes: answer.ContentLength ?? 0, modifiedAt: answer.LastModified ?? new Date(0) };
+        return {
+          key,
+          sizeBytes: answer.ContentLength ?? 0,
+          modifiedAt: answer.LastModified ?? new Date(0),
+          contentType: answer.ContentType ?? 'application/octet-stream',
+        };
       }).catch((error: unknown) => {
         if (storeError('HeadObject', error).code === 'not_found') return undefined;
         throw error;

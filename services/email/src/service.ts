@@ -8,7 +8,7 @@ import { configWarnings, emailSettings, type emailFields, type EmailConfig } fro
 import { createInbox } from './delivery/inbox.ts';
 import type { MailerDeps } from './delivery/mailer-deps.ts';
 import { createEmailMetrics } from './metrics.ts';
-import { createPdfAttachments } from './compose/pdf-attachments.ts';
+import { createAttachments } from './compose/attachments.ts';
 import { mailerPipelines, mailsInHand } from './nats/pipelines.ts';
 import { previewPage } from './templates/preview.ts';
 import { createQuota } from './quota/quota.ts';
@@ -85,7 +85,7 @@ export async function startEmail(
     suppressions,
     dispatcher,
     sender: settings.sender,
-    pdfAttachments: createPdfAttachments({
+    attachments: createAttachments({
       store,
       linkTtlMs: config.PDF_LINK_TTL_MS,
       attachMaxBytes: config.ATTACH_MAX_BYTES,

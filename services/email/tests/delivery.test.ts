@@ -330,3 +330,38 @@ describe('a mail about a finished PDF', () => {
     expect(mail.text).not.toContain('attached');
   });
 });
+
+describe('a mail with files of its caller', () => {
+  const upload = 'attachments/0123456789abcdef/upl_aaaaaaaaaaaaaaaaaaaaaaaaaa';
+  const content = Buffer.from('Größe;1\r\n'.repeat(50));
+  const file = { key: upload, fileName: 'Größen 2026.csv', contentType: 'text/csv', sizeBytes: BigInt(content.length) };
+  beforeAll(() => store.put(upload, content, { contentType: 'text/csv' }));
+
+  test('carries them under their names', async () => {
+    await broker.ask({
+      jobId: 'job_files',
+      to: 'files@example.com',
+      attachments: [file, { ...file, fileName: 'b.csv' }],
+    });
+    expect((await broker.ended('job_files')).result?.outcome.case).toBe('succeeded');
+    const mail = await parsed('files@example.com');
+    expect(mailsTo('files@example.com')[0]?.data).toMatch(/^[\r\n\t -~]*$/);
+    const files = mail.attachments.filter(({ disposition }) => disposition === 'attachment');
+    expect(files.map(({ filename }) => filename)).toEqual(['Größen 2026.csv', 'b.csv']);
+    expect(Buffer.from(files[0]?.content as ArrayBuffer).equals(content)).toBe(true);
+  });
+
+  test.each([
+    ['is gone', { ...file, key: 'attachments/0123456789abcdef/upl_bbbbbbbbbbbbbbbbbbbbbbbbbb' }],
+    ['is an upload for a picture', { ...file, key: 'uploads/job_x/0123456789abcdef-0' }],
+    ['is of a kind that runs', { ...file, contentType: 'text/html', fileName: 'a.html' }],
+    ['has a header in its name', { ...file, fileName: 'a\r\nBcc: eve@example.com\r\n.csv' }],
+    ['is too large', { ...file, sizeBytes: 5_000_001n }],
+  ])('fails when one %s', async (name, attachment) => {
+    const jobId = `job_file_${name.replaceAll(' ', '_')}`;
+    await broker.ask({ jobId, to: 'nofile@example.com', attachments: [attachment] });
+    const { result } = await broker.ended(jobId);
+    expect(result?.outcome).toMatchObject({ case: 'failed', value: { code: 'attachment_missing' } });
+    expect(mailsTo('nofile@example.com')).toEqual([]);
+  });
+});

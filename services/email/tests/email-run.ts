@@ -1,8 +1,8 @@
 // A real broker with the system's streams, and the email service on it: what the suites of this folder stand on.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import type { JsonObject } from '@bufbuild/protobuf';
-import { channels, SendEmailSchema, type EmailSent } from '@sluice/contracts';
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
+import { channels, SendEmailSchema, type EmailSent, type MailAttachmentSchema } from '@sluice/contracts';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { connectNats, createBus, decoder, openBucket, provision, stepId, topology, type Bus } from '@sluice/messaging';
 import { definePipeline, silentLogger } from '@sluice/pipeline';
@@ -35,6 +35,7 @@ export interface Asked {
   readonly account?: string;
   readonly replays?: number;
   readonly attachmentKey?: string;
+  readonly attachments?: MessageInitShape<typeof MailAttachmentSchema>[];
   readonly replyTo?: string;
   readonly headers?: Record<string, string>;
   readonly express?: boolean;
@@ -153,6 +154,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
           template,
           variables: mail.variables ?? { name: 'Ada' },
           attachmentKey: mail.attachmentKey ?? '',
+          attachments: mail.attachments ?? [],
           replyTo: mail.replyTo ?? '',
           headers: mail.headers ?? {},
         },

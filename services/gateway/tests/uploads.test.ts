@@ -5,7 +5,7 @@ import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
-import { startObjectCleanup } from '../src/uploads/cleanup.ts';
+import { cleanedPrefixes, startObjectCleanup } from '../src/uploads/cleanup.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 interface Upload {
@@ -97,7 +97,7 @@ describe('the PDF of a job', () => {
     });
     await eventually(
       async () => prefixes.size,
-      (size) => size === 2,
+      (size) => size === cleanedPrefixes.length,
     );
     await cleanup.stop();
   };

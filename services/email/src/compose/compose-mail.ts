@@ -1,5 +1,5 @@
 import { signMail, type DkimKey } from './dkim.ts';
-import { base64Lines, writeMime } from './mime.ts';
+import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
 import { unsubscribeBy, type UnsubscribeSettings } from './unsubscribe.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
@@ -27,7 +27,7 @@ export interface MailInput {
   readonly replyTo?: string | undefined;
   /** Checked by `mailHeaderProblem`. */
   readonly headers?: Readonly<Record<string, string>>;
-  readonly attachment?: { readonly fileName: string; readonly contentType: string; readonly content: Buffer };
+  readonly attachments?: readonly MimeAttachment[];
 }
 
 /** Templates of mails that come again and again without being asked for: those can be unsubscribed from. */
@@ -42,7 +42,7 @@ export const isRecurring = (template: TemplateName): boolean => RECURRING.has(te
  * @throws {TemplateVariablesError}
  */
 export async function composeMail(input: MailInput, sender: Sender): Promise<OutgoingMail> {
-  const { to, template, attachment } = input;
+  const { to, template, attachments = [] } = input;
   const list = isRecurring(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
   const variables = list.url === undefined ? input.variables : { ...input.variables, unsubscribeUrl: list.url };
   const { subject, html, text } = renderEncoded(template, variables);
@@ -63,7 +63,7 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
     text,
     html,
     inline: { cid: logo.cid, fileName: 'logo.png', contentType: 'image/png', base64: logoBase64 },
-    attachment,
+    attachments,
   });
   const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);
   return { messageId, from: sender.address, to, raw: signed };

@@ -41,7 +41,7 @@ describe('a mail on the wire', () => {
     const variables = { title: long.slice(0, 140), message: long };
     const content = Buffer.alloc(10_000, 7);
     const attachment = { fileName: 'a.pdf', contentType: 'application/pdf', content };
-    const raw = (await composeMail(input(variables, { attachment }), sender)).raw.toString('latin1');
+    const raw = (await composeMail(input(variables, { attachments: [attachment] }), sender)).raw.toString('latin1');
     expect(raw).toMatch(/^[\r\n\t -~]*$/);
     expect(raw.replaceAll('\r\n', '')).not.toMatch(/[\r\n]/);
     expect(Math.max(...raw.split('\r\n').map((line) => line.length))).toBeLessThanOrEqual(78);
@@ -53,7 +53,7 @@ describe('a mail on the wire', () => {
 
   test('holds its parts as a mail program looks for them', async () => {
     const attachment = { fileName: 'job_1.pdf', contentType: 'application/pdf', content: Buffer.from('%PDF-1.7') };
-    const { raw } = await composeMail(input({ message: 'x' }, { attachment }), sender);
+    const { raw } = await composeMail(input({ message: 'x' }, { attachments: [attachment] }), sender);
     const types = [...raw.toString('latin1').matchAll(/^Content-Type: ([^;\r]+)/gm)].map(([, type]) => type);
     expect(types).toEqual([
       'multipart/mixed',

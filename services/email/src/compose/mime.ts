@@ -1,4 +1,4 @@
-import { foldLines } from 'nodemailer/lib/mime-funcs';
+import { buildHeaderValue, foldLines } from 'nodemailer/lib/mime-funcs';
 import MimeNode from 'nodemailer/lib/mime-node';
 
 /** The parts of a mail, in the shape all our mails have. */
@@ -16,9 +16,15 @@ export interface MimeParts {
     readonly contentType: string;
     readonly base64: string;
   };
-  readonly attachment?:
-    | { readonly fileName: string; readonly contentType: string; readonly content: Buffer }
-    | undefined;
+  readonly attachments?: readonly MimeAttachment[];
+}
+
+/** A file beside the text. */
+export interface MimeAttachment {
+  /** Without control characters: `attachmentNameProblem`. */
+  readonly fileName: string;
+  readonly contentType: string;
+  readonly content: Buffer;
 }
 
 /**
@@ -28,7 +34,7 @@ export interface MimeParts {
  * a second that is most of the work. Headers are still the library's, because that is where injection would happen. The
  * boundaries need no randomness: `=_` occurs in no quoted-printable and no base64 text (RFC 2045 6.7).
  */
-export function writeMime({ headers, text, html, inline, attachment }: MimeParts): Buffer {
+export function writeMime({ headers, text, html, inline, attachments = [] }: MimeParts): Buffer {
   const related = multipart('related', [
     part({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' }, html),
     part(
@@ -46,16 +52,22 @@ export function writeMime({ headers, text, html, inline, attachment }: MimeParts
     part({ 'Content-Type': `multipart/related; type="text/html"; boundary="${boundaryOf('related')}"` }, related),
   ]);
   const head = Object.entries({ ...headers, Date: new Date() }).map(([name, value]) => header(name, value));
-  if (attachment === undefined) return whole(head, 'alternative', alternative);
+  if (attachments.length === 0) return whole(head, 'alternative', alternative);
   const mixed = multipart('mixed', [
     part({ 'Content-Type': `multipart/alternative; boundary="${boundaryOf('alternative')}"` }, alternative),
-    part(
-      {
-        'Content-Type': `${attachment.contentType}; name=${attachment.fileName}`,
-        'Content-Disposition': `attachment; filename=${attachment.fileName}`,
-        'Content-Transfer-Encoding': 'base64',
-      },
-      base64Lines(attachment.content),
+    ...attachments.map(({ fileName, contentType, content }) =>
+      part(
+        {
+          // Names outside ASCII are written as RFC 2231 has it.
+          'Content-Type': foldLines(buildHeaderValue({ value: contentType, params: { name: fileName } }), 76),
+          'Content-Disposition': foldLines(
+            buildHeaderValue({ value: 'attachment', params: { filename: fileName } }),
+            76,
+          ),
+          'Content-Transfer-Encoding': 'base64',
+        },
+        base64Lines(content),
+      ),
     ),
   ]);
   return whole(head, 'mixed', mixed);
@@ -86,7 +98,7 @@ function multipart(kind: string, parts: readonly string[]): string {
   return `${parts.map((each) => `--${boundary}\r\n${each}\r\n`).join('')}--${boundary}--\r\n`;
 }
 
-/** Headers here are constants of ours and file names of plain letters: nothing a caller chose. */
+/** Headers here are constants of ours, and file names that the library encoded. */
 function part(headers: Readonly<Record<string, string>>, body: string): string {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return `${lines.join('')}\r\n${body}`;

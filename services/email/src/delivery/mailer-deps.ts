@@ -2,7 +2,7 @@ import type { Lifecycle } from '@sluice/messaging';
 import type { Sender } from '../compose/compose-mail.ts';
 import type { Inbox } from './inbox.ts';
 import type { EmailMetrics } from '../metrics.ts';
-import type { PdfAttachments } from '../compose/pdf-attachments.ts';
+import type { Attachments } from '../compose/attachments.ts';
 import type { Quota } from '../quota/quota.ts';
 import type { Dispatcher } from '../providers/dispatcher.ts';
 import type { Suppressions } from '@sluice/suppression';
@@ -19,7 +19,7 @@ export interface MailerDeps {
   readonly suppressions: Suppressions;
   readonly dispatcher: Dispatcher;
   readonly sender: Sender;
-  readonly pdfAttachments: PdfAttachments;
+  readonly attachments: Attachments;
   readonly metrics: EmailMetrics;
   readonly lifecycle: Lifecycle;
   readonly cancelled: Cancellation;

@@ -60,5 +60,7 @@ export async function prepare(
     }
   }
   const input: MailInput = { jobId, replays, to, template: email.template, variables, replyTo, headers: email.headers };
-  return email.attachmentKey === '' ? input : deps.pdfAttachments.addTo(input, email.attachmentKey, signal);
+  const { attachmentKey } = email;
+  const withPdf = attachmentKey === '' ? input : await deps.attachments.addPdf(input, attachmentKey, signal);
+  return deps.attachments.addFiles(withPdf, email.attachments, signal);
 }

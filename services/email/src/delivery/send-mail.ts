@@ -1,7 +1,7 @@
 import type { EmailRequest, SendEmail } from '@sluice/contracts';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import { composeMail } from '../compose/compose-mail.ts';
-import { AttachmentError } from '../compose/pdf-attachments.ts';
+import { AttachmentError } from '../compose/attachments.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
 import { TemplateVariablesError } from '../templates/catalogue.ts';
 import type { MailClaim, MailOutcome, Progress } from './inbox.ts';

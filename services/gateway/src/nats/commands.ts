@@ -42,7 +42,9 @@ export function newJobOfCommand(
   const { priority, callbackUrl } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
-    const { to, template, variables, replyTo, headers } = command.email;
+    const { to, template, variables, replyTo, headers, attachments } = command.email;
+    // A key says nothing of whose object it is.
+    if (attachments.length > 0) throw invalidField('/email/attachments', 'are taken over HTTP alone');
     return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers }, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');

@@ -1,10 +1,11 @@
 import { isJobId, isTerminal, type JobLog } from '@sluice/jobs';
 import { startCleanup, type CleanupReport, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
+import { ATTACHMENT_KEPT_MS } from '../jobs/accept/mail-attachments.ts';
 import { resultExpiresMs } from '../jobs/result-expiry.ts';
 
-/** What is cleaned up: what clients uploaded, and what their jobs made of it. */
-export const cleanedPrefixes = ['uploads/', 'pdf/'] as const;
+/** What is cleaned up: what clients uploaded, what their jobs made of it, and files for mails. */
+export const cleanedPrefixes = ['uploads/', 'pdf/', 'attachments/'] as const;
 type Prefix = (typeof cleanedPrefixes)[number];
 
 const HOUR_MS = 3_600_000;
@@ -43,6 +44,15 @@ export function startObjectCleanup(settings: ObjectCleanupSettings): { stop(): P
         record !== undefined && (!isTerminal(record.job.state) || now() < resultExpiresMs(record.job, resultTtlMs))
       );
     },
+    // Any number of mails may carry a file, and none of them is tried longer than it is kept.
+    'attachments/': () => Promise.resolve(false),
+  };
+
+  const olderThanMs: Readonly<Record<Prefix, number>> = {
+    'uploads/': HOUR_MS,
+    // No job ends before its PDF is there, so what is younger than that is not worth a look.
+    'pdf/': resultTtlMs,
+    'attachments/': ATTACHMENT_KEPT_MS,
   };
 
   const running = cleanedPrefixes.map((prefix) =>
@@ -51,8 +61,7 @@ export function startObjectCleanup(settings: ObjectCleanupSettings): { stop(): P
       prefix,
       now,
       isLive: ({ key }) => isLive[prefix](key),
-      // No job ends before its PDF is there, so what is younger than that is not worth a look.
-      olderThanMs: prefix === 'pdf/' ? resultTtlMs : HOUR_MS,
+      olderThanMs: olderThanMs[prefix],
       ...(everyMs === undefined ? {} : { everyMs }),
       onCleaned: (report) => {
         onCleaned(prefix, report);

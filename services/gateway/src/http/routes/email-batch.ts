@@ -5,12 +5,13 @@ import { countItems, noHeaders, recipientCounter } from '../../accounts/access.t
 import { GatewayError } from '../../errors.ts';
 import { acceptBatch, type BatchItem } from '../../jobs/accept/accept-batch.ts';
 import { newEmailJob } from '../../jobs/accept/email-request.ts';
+import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
-import { problemResponses, statusOf } from '../problem.ts';
+import { statusOf } from '../problem.ts';
 import { acceptHeaders } from './accepted.ts';
-import { EmailBody, priorityOf } from './emails.ts';
+import { EmailBody, emailProblems, priorityOf } from './emails.ts';
 
 const MAX_RECIPIENTS = 1_000;
 /** Some 2 KiB of variables a recipient. */
@@ -87,26 +88,20 @@ export function emailBatchRoute(app: App, deps: RouteDeps): void {
         body: BatchBody,
         response: {
           202: { ...BatchAnswer, description: 'At least one mail is accepted: stored, and certain to end.' },
-          ...problemResponses(
-            'insufficient_credits',
-            'request_in_progress',
-            'idempotency_key_reused',
-            'payload_too_large',
-            'unsupported_media_type',
-            'overloaded',
-          ),
+          ...emailProblems,
         },
       },
     },
     async (request, reply) => {
       const { account } = request;
-      const { recipients, variables: forAll, priority, ...mail } = request.body;
+      const { recipients, variables: forAll, priority, attachments: asked = [], ...mail } = request.body;
       const key = keyOf(request.headers['idempotency-key']);
       await countItems(deps.access, account, reply, recipients.length, 'mails');
       const context = { account: account.id, trace: traceOf(request) };
+      const attachments = await findAttachments(deps, account.id, asked);
       const items = recipients.map((recipient): BatchItem => {
         const filled = { ...forAll, ...recipient.variables };
-        const input = { ...mail, to: recipient.to, variables: filled, priority: priorityOf(priority) };
+        const input = { ...mail, attachments, to: recipient.to, variables: filled, priority: priorityOf(priority) };
         try {
           return newEmailJob(input, context);
         } catch (error) {

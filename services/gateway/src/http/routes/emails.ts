@@ -1,16 +1,18 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { Priority } from '@sluice/contracts';
+import { mailAttachmentLimits, Priority } from '@sluice/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob, type NewJob } from '../../jobs/accept/accept-job.ts';
 import { newEmailJob, templates, newUserJob } from '../../jobs/accept/email-request.ts';
+import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
 import { PrioritySchema, type JobView } from '../../jobs/job-view.ts';
+import { problemResponses } from '../problem.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
 export const EmailBody = Type.Object(
@@ -31,6 +33,26 @@ export const EmailBody = Type.Object(
           'Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most.',
       }),
     ),
+    attachments: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            uploadId: Type.Optional(
+              Type.String({ maxLength: 64, description: 'Of `POST /v1/uploads` with `use: attachment`.' }),
+            ),
+            jobId: Type.Optional(Type.String({ maxLength: 64, description: 'Of an image job: its PDF.' })),
+            fileName: Type.Optional(
+              Type.String({ maxLength: 100, description: 'As readers see it, with the ending of its type.' }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        {
+          maxItems: mailAttachmentLimits.maxFiles,
+          description: `Files that go with the mail, ${mailAttachmentLimits.maxBytes / 1e6} MB altogether.`,
+        },
+      ),
+    ),
     priority: Type.Optional(PrioritySchema),
     callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
   },
@@ -43,6 +65,19 @@ const UserBody = Type.Object(
     priority: Type.Optional(PrioritySchema),
   },
   { additionalProperties: false },
+);
+
+/** What a request for a mail can meet besides what every request for a job can. */
+export const emailProblems = problemResponses(
+  'insufficient_credits',
+  'request_in_progress',
+  'idempotency_key_reused',
+  'payload_too_large',
+  'unsupported_media_type',
+  'overloaded',
+  'not_found',
+  'job_not_finished',
+  'result_expired',
 );
 
 export const priorityOf = (name: 'normal' | 'express' | undefined): Priority =>
@@ -59,11 +94,11 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
   const answer = async (
     request: FastifyRequest,
     reply: FastifyReply,
-    makeJob: (context: Pick<NewJob, 'account' | 'trace'>) => NewJob,
+    makeJob: (context: Pick<NewJob, 'account' | 'trace'>) => NewJob | Promise<NewJob>,
   ): Promise<JobView> => {
     const { account } = request;
     const key = keyOf(request.headers['idempotency-key']);
-    const newJob = makeJob({ account: account.id, trace: traceOf(request) });
+    const newJob = await makeJob({ account: account.id, trace: traceOf(request) });
     const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
     const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
     return answerAccepted(deps, request, reply, acceptance);
@@ -79,12 +114,15 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
         tags: ['jobs'],
         headers: acceptHeaders,
         body: EmailBody,
-        response: acceptedResponses,
+        response: { ...acceptedResponses, ...emailProblems },
       },
     },
     (request, reply) => {
-      const { priority, ...email } = request.body;
-      return answer(request, reply, (context) => newEmailJob({ ...email, priority: priorityOf(priority) }, context));
+      const { priority, attachments: asked = [], ...email } = request.body;
+      return answer(request, reply, async (context) => {
+        const attachments = await findAttachments(deps, context.account, asked);
+        return newEmailJob({ ...email, attachments, priority: priorityOf(priority) }, context);
+      });
     },
   );
   app.post(

@@ -73,6 +73,9 @@ export const ImageOptionsQuery = Type.Object(
     ),
     priority: Type.Optional(PrioritySchema),
     notify: Type.Optional(Type.String({ maxLength: 320, description: 'An address to mail when the PDF is there.' })),
+    notifyAttach: Type.Optional(
+      Type.Boolean({ description: 'Attach the PDF to the mail to `notify`, when it is at most 3 MB.' }),
+    ),
     callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
   },
   { additionalProperties: false },
@@ -299,8 +302,8 @@ export function newJobOf(
 ): NewJob {
   const options = optionsOf(query);
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
-  const { callbackUrl, notify } = query;
-  return newImageJob({ sources, options, priority, callbackUrl, notify }, context);
+  const { callbackUrl, notify, notifyAttach } = query;
+  return newImageJob({ sources, options, priority, callbackUrl, notify, notifyAttach }, context);
 }
 
 /** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */

@@ -1,8 +1,15 @@
 import { createHash } from 'node:crypto';
-import { imageMediaTypes, type ImageMediaType } from '@sluice/contracts';
+import {
+  imageMediaTypes,
+  mailAttachmentLimits,
+  mailAttachmentTypes,
+  type ImageMediaType,
+  type MailAttachmentType,
+} from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
+import { attachmentKey, isUploadId } from '../../jobs/accept/mail-attachments.ts';
 import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
@@ -16,6 +23,7 @@ import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses } from './accepted.ts';
 import { ImageOptionsQuery, newJobOf } from './images.ts';
 
+const imageTypes: readonly string[] = Object.values(imageMediaTypes);
 const UPLOAD_MS = 10 * 60_000;
 
 /** The job that an upload is for. Each upload makes one job, so repeating the request meets it. */
@@ -30,19 +38,40 @@ function keyOf(uploadId: string, account: string): string {
 /** Direct uploads: the client puts the bytes into the store itself. */
 export function uploadRoutes(app: App, deps: RouteDeps): void {
   const { store, jobs, limits, now, backpressure, log } = deps;
+  const { maxBytes } = mailAttachmentLimits;
+  const taken: Readonly<Record<'image' | 'attachment', { maxBytes: number; types: readonly string[]; limit: string }>> =
+    {
+      image: {
+        maxBytes: limits.maxBytes,
+        types: imageTypes,
+        limit: `A request may carry ${inMib(limits.maxBytes)} of images.`,
+      },
+      attachment: {
+        maxBytes,
+        types: Object.keys(mailAttachmentTypes),
+        limit: `A mail carries at most ${maxBytes / 1e6} MB of files.`,
+      },
+    };
   app.post(
     '/v1/uploads',
     {
       config: { scope: 'jobs:write', limited: true },
       schema: {
         operationId: 'createUpload',
-        summary: 'A short-lived URL that takes exactly one image',
+        summary: 'A short-lived URL that takes exactly one image, or one file for mails',
         description:
-          'PUT the bytes to `url` with `headers`, then `POST /v1/images:fromUpload`. What is not used within the hour is deleted.',
+          'PUT the bytes to `url` with `headers`. Then `POST /v1/images:fromUpload`: what is not used within the hour is deleted. Or, with `use: attachment`, name the upload in the `attachments` of mails, any number of them within two days.',
         tags: ['jobs'],
         body: Type.Object(
           {
-            contentType: Type.Unsafe<ImageMediaType>(Type.String({ enum: Object.values(imageMediaTypes) })),
+            use: Type.Optional(
+              Type.Unsafe<'image' | 'attachment'>(
+                Type.String({ enum: ['image', 'attachment'], description: '`image`, unless said otherwise.' }),
+              ),
+            ),
+            contentType: Type.Unsafe<ImageMediaType | MailAttachmentType>(
+              Type.String({ enum: [...new Set([...imageTypes, ...Object.keys(mailAttachmentTypes)])] }),
+            ),
             sizeBytes: Type.Integer({
               minimum: 1,
               maximum: Number.MAX_SAFE_INTEGER,
@@ -66,12 +95,14 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { contentType, sizeBytes } = request.body;
-      if (sizeBytes > limits.maxBytes) {
-        throw new GatewayError('payload_too_large', `A request may carry ${inMib(limits.maxBytes)} of images.`);
-      }
+      const { use = 'image', contentType, sizeBytes } = request.body;
+      const { maxBytes, types, limit } = taken[use];
+      if (!types.includes(contentType)) throw invalidField('/contentType', `must be one of ${types.join(', ')}`);
+      if (sizeBytes > maxBytes) throw new GatewayError('payload_too_large', limit);
       const uploadId = newJobId().replace(/^job_/, 'upl_');
-      const url = await store.presignPut(keyOf(uploadId, request.account.id), UPLOAD_MS, contentType, sizeBytes);
+      const { id } = request.account;
+      const key = use === 'image' ? keyOf(uploadId, id) : attachmentKey(uploadId, id);
+      const url = await store.presignPut(key, UPLOAD_MS, contentType, sizeBytes);
       reply.code(201).header('cache-control', 'no-store');
       return {
         uploadId,
@@ -111,7 +142,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { uploadId, ...options } = request.body;
-      if (!/^upl_[a-z2-7]{26}$/.test(uploadId)) throw invalidField('/uploadId', 'is no id of an upload');
+      if (!isUploadId(uploadId)) throw invalidField('/uploadId', 'is no id of an upload');
       backpressure.check(laneOf('image', options.priority === 'express'));
       const jobId = jobOf(uploadId);
       const key = keyOf(uploadId, request.account.id);

@@ -15,6 +15,8 @@ export interface NewJob {
   readonly priority: Priority;
   readonly callbackUrl?: string | undefined;
   readonly notify?: string | undefined;
+  /** The mail to `notify` carries the PDF. */
+  readonly notifyAttach?: boolean;
   /** `requestHash` of what was asked for. */
   readonly requestHash: string;
   /** The trace the job belongs to from here on. */
@@ -56,6 +58,7 @@ function firstSnapshot(newJob: NewJob, jobId: string, credits: number): Paramete
     requestHash: newJob.requestHash,
     callbackUrl: newJob.callbackUrl ?? '',
     notify: newJob.notify ?? '',
+    notifyAttach: newJob.notifyAttach ?? false,
     credits,
     request: create(JobRequestSchema, { work: newJob.work }),
   };

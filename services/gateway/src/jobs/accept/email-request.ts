@@ -5,6 +5,7 @@ import {
   MAX_MAIL_HEADERS,
   parseEmailAddress,
   Priority,
+  type MailAttachment,
 } from '@sluice/contracts';
 import { invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
@@ -27,6 +28,8 @@ export interface EmailInput {
   readonly replyTo?: string | undefined;
   /** By the allow list of `mailHeaderProblem`. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Found by `findAttachments`. */
+  readonly attachments?: readonly MailAttachment[];
 }
 
 type Context = Pick<NewJob, 'account' | 'trace'>;
@@ -61,6 +64,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
   const attachmentKey = input.attachmentKey ?? '';
+  const attachments = [...(input.attachments ?? [])];
   return {
     account,
     trace,
@@ -68,7 +72,15 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
     callbackUrl: callback,
     work: {
       case: 'email',
-      value: create(EmailRequestSchema, { to, template: input.template, variables, attachmentKey, replyTo, headers }),
+      value: create(EmailRequestSchema, {
+        to,
+        template: input.template,
+        variables,
+        attachmentKey,
+        replyTo,
+        headers,
+        attachments,
+      }),
     },
     requestHash: requestHash({
       kind: 'email',
@@ -81,6 +93,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       // Only where they are given: a request without them has the hash that older versions gave it.
       ...(replyTo === '' ? {} : { replyTo }),
       ...(Object.keys(headers).length === 0 ? {} : { headers }),
+      ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ key, fileName }) => [key, fileName]) }),
     }),
   };
 }

@@ -32,6 +32,8 @@ export interface ImageInput {
   readonly priority?: Priority | undefined;
   readonly callbackUrl?: string | undefined;
   readonly notify?: string | undefined;
+  /** The mail to `notify` carries the PDF. */
+  readonly notifyAttach?: boolean | undefined;
 }
 
 export const qualities = {
@@ -135,6 +137,8 @@ export function notifyAddress(text: string | undefined): string | undefined {
 export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 'account' | 'trace'>): NewJob {
   const callback = callbackUrl(input.callbackUrl);
   const notify = notifyAddress(input.notify);
+  const notifyAttach = input.notifyAttach === true;
+  if (notifyAttach && notify === undefined) throw invalidField('/notifyAttach', 'needs an address in notify');
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
   return {
@@ -143,6 +147,7 @@ export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 
     priority,
     callbackUrl: callback,
     notify,
+    notifyAttach,
     work: {
       case: 'image',
       value: create(ImageRequestSchema, {
@@ -157,6 +162,7 @@ export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 
       priority,
       callback,
       notify,
+      ...(notifyAttach ? { notifyAttach } : {}),
     }),
   };
 }

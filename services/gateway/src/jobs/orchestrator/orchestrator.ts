@@ -98,7 +98,7 @@ async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
     {
       to: job.notify,
       template: 'image-ready',
-      variables: { jobId: job.id, pages: pdf.pages },
+      variables: { jobId: job.id, pages: pdf.pages, ...(job.notifyAttach ? { attach: true } : {}) },
       priority: job.priority,
       attachmentKey: pdf.key,
     },

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLpAQoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImUKCVNlbmRFbWFpbBIOCgZqb2JfaWQYASABKAkSJgoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0Eg8KB2FjY291bnQYAyABKAkSDwoHcmVwbGF5cxgEIAEoDSJYCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCCKMAgoJRW1haWxTZW50Eg4KBmpvYl9pZBgBIAEoCRIrCglzdWNjZWVkZWQYAiABKAsyFi5zbHVpY2UudjEuRW1haWxSZXN1bHRIABIkCgZmYWlsZWQYAyABKAsyEi5zbHVpY2UudjEuRmFpbHVyZUgAEikKCWNhbmNlbGxlZBgIIAEoCzIULnNsdWljZS52MS5DYW5jZWxsZWRIABIvCgtmaW5pc2hlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXR0ZW1wdBgFIAEoDRITCgt0cmFjZXBhcmVudBgGIAEoCRIPCgdyZXBsYXlzGAcgASgNQgkKB291dGNvbWViBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSKZAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIlgKC0VtYWlsUmVzdWx0EhIKCm1lc3NhZ2VfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEAoIYXR0ZW1wdHMYAyABKA0SEQoJYW1iaWd1b3VzGAQgASgIIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -61,6 +61,13 @@ export type EmailRequest = Message<"sluice.v1.EmailRequest"> & {
    * @generated from field: map<string, string> headers = 6;
    */
   headers: { [key: string]: string };
+
+  /**
+   * Files of the caller's, and PDFs of the account's own jobs.
+   *
+   * @generated from field: repeated sluice.v1.MailAttachment attachments = 10;
+   */
+  attachments: MailAttachment[];
 };
 
 /**
@@ -106,6 +113,13 @@ export type EmailRequestJson = {
    * @generated from field: map<string, string> headers = 6;
    */
   headers?: { [key: string]: string };
+
+  /**
+   * Files of the caller's, and PDFs of the account's own jobs.
+   *
+   * @generated from field: repeated sluice.v1.MailAttachment attachments = 10;
+   */
+  attachments?: MailAttachmentJson[];
 };
 
 /**
@@ -114,6 +128,71 @@ export type EmailRequestJson = {
  */
 export const EmailRequestSchema: GenMessage<EmailRequest, {jsonType: EmailRequestJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_email, 0);
+
+/**
+ * A file of the object store that goes with a mail.
+ *
+ * @generated from message sluice.v1.MailAttachment
+ */
+export type MailAttachment = Message<"sluice.v1.MailAttachment"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * As readers see it.
+   *
+   * @generated from field: string file_name = 2;
+   */
+  fileName: string;
+
+  /**
+   * @generated from field: string content_type = 3;
+   */
+  contentType: string;
+
+  /**
+   * @generated from field: uint64 size_bytes = 4;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * A file of the object store that goes with a mail.
+ *
+ * @generated from message sluice.v1.MailAttachment
+ */
+export type MailAttachmentJson = {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key?: string;
+
+  /**
+   * As readers see it.
+   *
+   * @generated from field: string file_name = 2;
+   */
+  fileName?: string;
+
+  /**
+   * @generated from field: string content_type = 3;
+   */
+  contentType?: string;
+
+  /**
+   * @generated from field: uint64 size_bytes = 4;
+   */
+  sizeBytes?: string;
+};
+
+/**
+ * Describes the message sluice.v1.MailAttachment.
+ * Use `create(MailAttachmentSchema)` to create a new message.
+ */
+export const MailAttachmentSchema: GenMessage<MailAttachment, {jsonType: MailAttachmentJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_email, 1);
 
 /**
  * email.send.welcome, email.send.notification and the same under email.express.
@@ -178,7 +257,7 @@ export type SendEmailJson = {
  * Use `create(SendEmailSchema)` to create a new message.
  */
 export const SendEmailSchema: GenMessage<SendEmail, {jsonType: SendEmailJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 1);
+  messageDesc(file_sluice_v1_email, 2);
 
 /**
  * @generated from message sluice.v1.EmailResult
@@ -247,7 +326,7 @@ export type EmailResultJson = {
  * Use `create(EmailResultSchema)` to create a new message.
  */
 export const EmailResultSchema: GenMessage<EmailResult, {jsonType: EmailResultJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 2);
+  messageDesc(file_sluice_v1_email, 3);
 
 /**
  * user.email.sent
@@ -364,5 +443,5 @@ export type EmailSentJson = {
  * Use `create(EmailSentSchema)` to create a new message.
  */
 export const EmailSentSchema: GenMessage<EmailSent, {jsonType: EmailSentJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 3);
+  messageDesc(file_sluice_v1_email, 4);
 
