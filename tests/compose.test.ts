@@ -215,7 +215,10 @@ describe('the broker', () => {
       [...readdirSync(join(root, 'services')), 'operator'].map((user) => [`NATS_${user.toUpperCase()}_PASSWORD`, user]),
     );
     const env = { ...process.env, SERVER_NAME: 'a', ...passwords };
-    const { stderr } = await run(program.path, ['-t', '-c', file], { env });
+    const check = (environment: NodeJS.ProcessEnv) => run(program.path, ['-t', '-c', file], { env: environment });
+    // No number in the file fits every disk.
+    await expect(check(env)).rejects.toThrow(/NATS_STORE_BYTES/);
+    const { stderr } = await check({ ...env, NATS_STORE_BYTES: '1000000000' });
     expect(stderr).toContain('is valid');
     await rm(folder, { recursive: true });
   });

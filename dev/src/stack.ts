@@ -1,6 +1,6 @@
 import type { StackUrls } from '@sluice/cli';
 import { jobKindEntries, type JobKindName, type jobKinds } from '@sluice/contracts';
-import { rm } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFaultProxy } from './faults/proxy.ts';
@@ -113,6 +113,13 @@ export interface Stack {
  */
 const READY_TIMEOUT_MS = 150_000;
 const WAITING_LINE_MS = 5_000;
+/** What the broker's streams share: nats-server itself takes at most three quarters of what is free. */
+const MOST_STORE_BYTES = 8 * 2 ** 30;
+async function storeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return Math.min(MOST_STORE_BYTES, Math.floor((bavail * bsize) / 2));
+}
+
 /** Public, so refused by every service outside `dev`. */
 const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret' };
 
@@ -205,6 +212,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       SLUICE_ENV: 'dev',
       HOST: '127.0.0.1',
       NATS_URL: nats.url,
+      NATS_STORE_BYTES: String(await storeBytes(data)),
       S3_ENDPOINT: s3.url,
       S3_PUBLIC_ENDPOINT: s3.url,
       S3_ACCESS_KEY_ID: DEV_KEY.accessKeyId,

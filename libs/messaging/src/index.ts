@@ -1,4 +1,4 @@
-export { apiErrorCode, isWrongLastSequence, JS_ERROR } from './nats/api-error.ts';
+export { apiErrorCode, isFull, isWrongLastSequence, JS_ERROR } from './nats/api-error.ts';
 export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
 export { followStream, type Follower, type FollowOptions, type StartAt } from './nats/follow-stream.ts';
 export { isBrokerFault } from './nats/broker-fault.ts';
@@ -17,6 +17,8 @@ export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from
 export { createLifecycle, lifecycleObserver, type Lifecycle, type LifecycleFact } from './pipelines/lifecycle.ts';
 export { jobIdOf, stepId } from './channels/message-id.ts';
 export {
+  accountStorage,
+  DEFAULT_STORE_BYTES,
   inspect,
   provision,
   ProvisionError,
@@ -35,6 +37,8 @@ export {
   type PauseState,
 } from './pipelines/pause-state.ts';
 export { tail, type Tailed } from './channels/tail.ts';
+export { bucketStream } from './provision/settings.ts';
+export type { StreamInfo } from '@nats-io/jetstream';
 export type { BucketSpec, ConsumerSpec } from './provision/specs.ts';
 export { buckets } from './topology/buckets.ts';
 export { JOB_KEPT_MS, topology, type StreamSpec, type Topology } from './topology/topology.ts';

@@ -65,10 +65,18 @@ export class PublishError extends Error {
   readonly code: 'TIMEOUT' | 'DISCONNECTED' | 'NO_STREAM' | 'REFUSED' | 'REJECTED' | 'CLOSED';
   /** JetStream's own number for `REJECTED`: 10071 wrong last sequence, 10077 stream full, 10054 too large. */
   readonly apiCode: number | undefined;
-  constructor(code: PublishError['code'], message: string, apiCode?: number, options?: ErrorOptions) {
+  /** The stream that refused, for `REJECTED`. */
+  readonly stream: string | undefined;
+  constructor(
+    code: PublishError['code'],
+    message: string,
+    apiCode?: number,
+    options?: ErrorOptions & { readonly stream?: string | undefined },
+  ) {
     super(message, options);
     this.code = code;
     this.apiCode = apiCode;
+    this.stream = options?.stream;
   }
 }
 

@@ -128,7 +128,7 @@ export async function startApi(
   useBodies(app, bodies);
   systemRoutes(app, {
     reasons,
-    held,
+    held: () => [...held(), ...backpressure.fullStreams],
     links: settings.links ?? [],
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
   });
@@ -140,7 +140,11 @@ export async function startApi(
   statsRoute(app, { watch, now });
   eventRoutes(app, { ...deps, model }, flows);
   deadLetterRoutes(app, { bus, jobs, store, now });
-  pipelineRoutes(app, { bus, now, pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1 }) });
+  pipelineRoutes(app, {
+    bus,
+    now,
+    pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1, storeBytes: settings.storeBytes ?? 0 }),
+  });
   historyRoutes(app, { model, flows });
   const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
   suppressionRoutes(app, { bus, now, suppressions });

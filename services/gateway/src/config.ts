@@ -36,6 +36,11 @@ export const gatewayFields = {
   ...storeFields,
   /** Copies of every stream and bucket in a cluster of at least as many servers. Never lowered by a smaller value. */
   NATS_REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
+  /**
+   * What one server of the broker may store, in bytes: its max_file_store. Every stream and bucket gets a share of it as its
+   * limit, and jobs are refused when 90 % are used. 0: as much as the account may hold, or 8 GiB where it has no limit.
+   */
+  NATS_STORE_BYTES: natural.default(0),
   /** What this process does: `api` answers clients, `worker` drives jobs, `all` does both. */
   ROLE: z.enum(['all', 'api', 'worker']).default('all'),
   /** HTTP: the API, Connect and gRPC-web. */
@@ -58,8 +63,6 @@ export const gatewayFields = {
   RATE_LIMIT_RECIPIENT_PER_HOUR: natural.default(0),
   /** Jobs that may wait in one lane before new ones are refused with 503. Under the streams' own limit of 100,000. */
   MAX_BACKLOG: fields.count.default(50_000),
-  /** Room that the broker has on its disk, in bytes: jobs are refused when it is 90 % full. 0: as much as its account may hold. */
-  BROKER_STORAGE_BYTES: natural.default(0),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
   /** How long the PDF of a job can be fetched after the job has ended; then it is deleted. A day. */

@@ -58,6 +58,8 @@ export interface GatewaySettings {
   readonly drainTimeoutMs: number;
   /** Copies of streams and buckets; 1 if absent. */
   readonly replicas?: number;
+  /** What the streams and buckets share; see `ProvisionOptions`. */
+  readonly storeBytes?: number;
 }
 
 /** Limits per window; 0 lifts one. */
@@ -109,7 +111,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.
   const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
-  const watch = startBrokerWatch(bus, log, { now });
+  const watch = startBrokerWatch(bus, log, { now, replicas: settings.replicas ?? 1 });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
   const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, ...settings.pressure });
   watch.onLook((state) => backpressure.update(state));

@@ -25,15 +25,16 @@ await runService({
     const nc = await connectService(config, 'gateway', instance);
     // The gateway makes the streams: the others wait for theirs.
     const replicas = config.NATS_REPLICAS;
-    const { created, updated, notRaised } = await provision(nc, topology, { replicas });
+    const room = { replicas, storeBytes: config.NATS_STORE_BYTES };
+    const { created, updated, notRaised } = await provision(nc, topology, room);
     if (created.length + updated.length > 0) log.info({ created, updated }, 'topology provisioned');
     if (notRaised.length > 0) {
       log.warn(
-        { notRaised },
-        'the cluster could not place every copy: NATS_REPLICAS asks for more servers than are up',
+        { notRaised: notRaised.map(describeDifference) },
+        'the broker has no room for what NATS_REPLICAS or NATS_STORE_BYTES asks for',
       );
     }
-    const topologyWatch = watchTopology(nc, topology, { replicas, log });
+    const topologyWatch = watchTopology(nc, topology, { ...room, log });
     await topologyWatch.look();
     const bus = await createBus(nc, { tracePublish: publishSpan });
     const store = createStore({
@@ -82,7 +83,7 @@ await runService({
         resultTtlMs: config.RESULT_TTL_MS,
         unsubscribeSecret: config.UNSUBSCRIBE_SECRET,
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
-        replicas,
+        ...room,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),
         rates: {
           globalPerSecond: config.RATE_LIMIT_GLOBAL_PER_SECOND,
@@ -92,7 +93,7 @@ await runService({
         pressure: {
           maxBacklog: config.MAX_BACKLOG,
           maxWaitMs: config.MAX_WAIT_MS,
-          storageBytes: config.BROKER_STORAGE_BYTES,
+          storageBytes: config.NATS_STORE_BYTES,
         },
         limits: { ...defaultLimits, maxBytes: config.MAX_UPLOAD_BYTES, maxPixels: config.MAX_PIXELS },
       },
@@ -106,7 +107,12 @@ await runService({
       onFault: fault,
     });
     // Once per broker is enough, and every gateway has a process that answers clients.
-    if (config.ROLE !== 'worker') jetstreamMetrics(registry, () => gateway.watch.look());
+    if (config.ROLE !== 'worker') {
+      jetstreamMetrics(registry, async () => {
+        const { streams, buckets } = await gateway.watch.look();
+        return { streams: [...streams, ...buckets] };
+      });
+    }
     metrics.watchTopology(() => topologyWatch.differences());
     log.info({ role: config.ROLE, url: gateway.url }, gateway.url === undefined ? 'pulling' : 'listening');
 

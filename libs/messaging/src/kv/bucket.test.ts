@@ -9,7 +9,7 @@ import { connectNats } from '../nats/connection.ts';
 
 const isEntry = (value: object): value is { paused: boolean } => 'paused' in value;
 
-const spec = { name: 'watched', about: 'for the tests', ttlMs: 0 };
+const spec = { name: 'watched', about: 'for the tests', ttlMs: 0, storeShare: 0.001 };
 
 let server: NatsProcess;
 let nc: NatsConnection;

@@ -3,7 +3,7 @@ import { Kvm, type KV, type KvEntry } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { provision, type ProvisionOptions } from '../provision/provision.ts';
-import { BUCKET_PREFIX } from '../provision/settings.ts';
+import { bucketStream } from '../provision/settings.ts';
 import type { BucketSpec } from '../provision/specs.ts';
 
 /** A bucket that was to be opened is not on the server. */
@@ -23,7 +23,7 @@ export class BucketMissingError extends Error {
  */
 export async function openBucket(nc: NatsConnection, { name }: Pick<BucketSpec, 'name'>): Promise<KV> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
-  await jsm.streams.info(`${BUCKET_PREFIX}${name}`).catch((error: unknown) => {
+  await jsm.streams.info(bucketStream({ name })).catch((error: unknown) => {
     if (apiErrorCode(error) === JS_ERROR.streamNotFound) throw new BucketMissingError(name, error);
     throw error;
   });

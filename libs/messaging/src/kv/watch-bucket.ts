@@ -2,7 +2,7 @@ import type { JsMsg } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { followStream } from '../nats/follow-stream.ts';
-import { BUCKET_PREFIX } from '../provision/settings.ts';
+import { bucketStream } from '../provision/settings.ts';
 import type { BucketSpec } from '../provision/specs.ts';
 import { BucketMissingError, parseValue, type IsValue } from './bucket.ts';
 
@@ -54,7 +54,7 @@ export async function watchBucket<T extends object>(
   };
 
   const follower = await followStream(nc, {
-    stream: `${BUCKET_PREFIX}${bucket.name}`,
+    stream: bucketStream(bucket),
     start: 'last-per-subject',
     onRestart() {
       told = new Set();

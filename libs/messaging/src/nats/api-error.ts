@@ -3,6 +3,7 @@
  * (https://github.com/nats-io/nats-server/blob/main/server/errors.json).
  */
 export const JS_ERROR = {
+  accountResourcesExceeded: 10_002,
   noSuitablePeers: 10_005,
   consumerNotFound: 10_014,
   insufficientResources: 10_023,
@@ -28,3 +29,13 @@ export const isWrongLastSequence = (error: unknown): boolean => {
   const code = apiErrorCode(error);
   return code === JS_ERROR.wrongLastSequence || code === JS_ERROR.wrongLastSequenceUnknown;
 };
+
+const FULL: ReadonlySet<number | undefined> = new Set([
+  JS_ERROR.accountResourcesExceeded,
+  JS_ERROR.insufficientResources,
+  JS_ERROR.storageExceeded,
+  JS_ERROR.storeFailed,
+]);
+
+/** Whether a publish was refused because its stream, the account or the server is full. Nothing was stored. */
+export const isFull = (error: unknown): boolean => FULL.has(apiErrorCode(error));

@@ -39,6 +39,7 @@ export function judge(where: string, server: Settings, wanted: Settings): Judged
       fixed: 'stop',
       application: 'set',
       operator: broken || given ? 'set' : 'keep',
+      room: tooLittle(current, value, before === undefined || given) ? 'raise' : 'keep',
       replicas: tooFew(current, value, before) ? 'raise' : undefined,
     } as const;
     const follows = action[rule.owner];
@@ -52,16 +53,16 @@ export function judge(where: string, server: Settings, wanted: Settings): Judged
 /** The metadata to write with an update, so that a later edit can be told from a value of the provisioner's own. */
 export function provisionedMetadata(where: string, server: Settings | undefined, wanted: Settings): Settings {
   const rules = rulesOf(where);
-  const kept = new Set(
-    judge(where, server ?? wanted, wanted)
-      .filter(({ action }) => action === 'keep')
-      .map(({ setting }) => setting),
-  );
+  const actions = new Map(judge(where, server ?? wanted, wanted).map(({ setting, action }) => [setting, action]));
   const before = server === undefined ? undefined : provisionedValues(server);
   const values: Record<string, unknown> = {};
   for (const [setting, value] of Object.entries(wanted)) {
-    if (rules[setting]?.owner !== 'operator') continue;
-    if (!kept.has(setting)) values[setting] = value;
+    const owner = rules[setting]?.owner;
+    if (owner !== 'operator' && owner !== 'room') continue;
+    const action = actions.get(setting);
+    if (action === undefined || action === 'set') values[setting] = value;
+    // A raise may not come about: what is there now is then still the provisioner's own.
+    else if (action === 'raise') values[setting] = server?.[setting];
     else if (before !== undefined && setting in before) values[setting] = before[setting];
   }
   const own = Object.entries((server?.['metadata'] ?? {}) as Record<string, string>).filter(
@@ -103,6 +104,15 @@ function tooFew(current: unknown, wanted: unknown, before: Settings | undefined)
   // Consumers of older versions were made with one replica of their own, which stays when their stream gets more.
   if (wanted === 0) return has === 1 && before === undefined;
   return has !== 0 && has < Number(wanted);
+}
+
+/**
+ * Whether a limit is the provisioner's own and smaller than wanted. Streams of versions that set no limit, and wrote
+ * nothing down, have none.
+ */
+function tooLittle(current: unknown, wanted: unknown, own: boolean): boolean {
+  const has = Number(current ?? -1);
+  return own && (has <= 0 || has < Number(wanted));
 }
 
 /** Servers leave out settings that are off. */

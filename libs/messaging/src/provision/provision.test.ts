@@ -165,7 +165,11 @@ test('a copy that the server cannot place is reported, and keeps nothing from st
 
 test('what cannot be made says which setting to change', async () => {
   await expect(
-    provision(nc, { streams: [], buckets: [{ name: 'copies', about: '', ttlMs: 0 }] }, { replicas: 3 }),
+    provision(
+      nc,
+      { streams: [], buckets: [{ name: 'copies', about: '', ttlMs: 0, storeShare: 0.001 }] },
+      { replicas: 3 },
+    ),
   ).rejects.toThrow(/KV_copies could not be made: .*NATS_REPLICAS/);
 });
 

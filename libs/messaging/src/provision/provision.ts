@@ -2,7 +2,7 @@ import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
-import { BUCKET_PREFIX, bucketConfig, consumerConfig, streamConfig, type Settings } from './settings.ts';
+import { bucketConfig, bucketStream, consumerConfig, streamConfig, type Room, type Settings } from './settings.ts';
 import type { ConsumerSpec, Topology } from './specs.ts';
 
 /** What a provisioning run did. */
@@ -11,13 +11,21 @@ export interface ProvisionReport {
   readonly updated: readonly Difference[];
   /** What an operator set, and stays. */
   readonly kept: readonly Difference[];
-  /** Streams that have fewer replicas than asked for, because the server could not place them now. */
+  /** Streams that have fewer replicas or bytes than asked for, because the server has no room for them now. */
   readonly notRaised: readonly Difference[];
 }
+
+/** What the broker's storage is taken for when neither a setting nor a limit of the account says it: 8 GiB. */
+export const DEFAULT_STORE_BYTES = 8 * 2 ** 30;
 
 export interface ProvisionOptions {
   /** Copies of every stream and bucket, on as many servers; 1 when absent. Raises what has fewer, lowers nothing. */
   readonly replicas?: number;
+  /**
+   * What one server stores at most (its `max_file_store`), which the streams and buckets share. 0 or absent: as much as
+   * the account may hold, and {@link DEFAULT_STORE_BYTES} where it has no limit.
+   */
+  readonly storeBytes?: number;
 }
 
 /**
@@ -67,7 +75,7 @@ export async function provision(
     kept: Difference[];
     notRaised: Difference[];
   };
-  for (const { where, wanted, access } of entries(jsm, topology, options.replicas ?? 1)) {
+  for (const { where, wanted, access } of entries(jsm, topology, await roomOf(jsm, options))) {
     await converge(where, wanted, access);
   }
   return report;
@@ -102,10 +110,12 @@ export async function provision(
         });
         report.updated.push(...set);
       }
-      // Apart from the rest: a cluster that is short of a server cannot place another copy, and must not be kept from
-      // everything else by that.
+      // Apart from the rest: a server that has no room for another copy or for more bytes must not be kept from everything
+      // else by that.
       for (const raise of differences.filter(({ action }) => action === 'raise')) {
-        const raised = await access.update({ [raise.setting]: raise.wanted }).then(
+        const change = { [raise.setting]: raise.wanted };
+        const metadata = provisionedMetadata(where, { ...(await access.get()), ...change }, wanted);
+        const raised = await access.update({ ...change, metadata }).then(
           () => true,
           () => false,
         );
@@ -128,7 +138,7 @@ export async function inspect(
 ): Promise<readonly Difference[]> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const found: Difference[] = [];
-  for (const { where, wanted, access } of entries(jsm, topology, options.replicas ?? 1)) {
+  for (const { where, wanted, access } of entries(jsm, topology, await roomOf(jsm, options))) {
     const current = await access.get();
     if (current !== undefined) {
       found.push(...judge(where, current, wanted));
@@ -160,17 +170,40 @@ interface Entry {
   readonly access: Access;
 }
 
-function* entries(jsm: JetStreamManager, topology: Topology, replicas: number): Generator<Entry> {
+/** What there is to share: the least of what the server, the account and the setting allow for one copy. */
+async function roomOf(jsm: JetStreamManager, { replicas = 1, storeBytes = 0 }: ProvisionOptions): Promise<Room> {
+  const { limitBytes } = await accountStorage(jsm, replicas);
+  const room = [storeBytes, limitBytes].filter((bytes) => bytes > 0);
+  return { replicas, storeBytes: room.length === 0 ? DEFAULT_STORE_BYTES : Math.min(...room) };
+}
+
+/**
+ * Bytes that one copy of everything in the account takes, and may take; 0 for no limit.
+ *
+ * @param replicas Copies of every stream. An account counts each of them, a tier of an account counts one.
+ */
+export async function accountStorage(
+  jsm: JetStreamManager,
+  replicas: number,
+): Promise<{ readonly usedBytes: number; readonly limitBytes: number }> {
+  const account = await jsm.getAccountInfo();
+  const tier = account.tiers?.[`R${replicas}`];
+  const { storage, limits } = tier ?? account;
+  const copies = tier === undefined ? replicas : 1;
+  return { usedBytes: storage / copies, limitBytes: Math.max(0, Math.floor(limits.max_storage / copies)) };
+}
+
+function* entries(jsm: JetStreamManager, topology: Topology, room: Room): Generator<Entry> {
   for (const spec of topology.streams) {
-    yield { where: spec.name, wanted: streamConfig(spec, replicas), access: streamAccess(jsm, spec.name) };
+    yield { where: spec.name, wanted: streamConfig(spec, room), access: streamAccess(jsm, spec.name) };
     for (const consumer of spec.consumers) {
       const where = `${spec.name}/${consumer.name}`;
       yield { where, wanted: consumerConfig(consumer), access: consumerAccess(jsm, spec.name, consumer) };
     }
   }
   for (const spec of topology.buckets) {
-    const where = `${BUCKET_PREFIX}${spec.name}`;
-    yield { where, wanted: bucketConfig(spec, replicas), access: streamAccess(jsm, where) };
+    const where = bucketStream(spec);
+    yield { where, wanted: bucketConfig(spec, room), access: streamAccess(jsm, where) };
   }
 }
 
@@ -227,9 +260,9 @@ function reasonOf(error: unknown, wanted: Settings): string {
     case JS_ERROR.replicasNotSupported:
     case JS_ERROR.noSuitablePeers:
     case JS_ERROR.insufficientResources:
-      return `${text}. It asks for ${String(wanted['num_replicas'])} replicas: NATS_REPLICAS must not be more than the servers of the cluster that are up`;
+      return `${text}. It asks for ${String(wanted['num_replicas'])} replicas of ${String(wanted['max_bytes'])} bytes: NATS_REPLICAS must not be more than the servers of the cluster that are up, NATS_STORE_BYTES not more than the max_file_store of each`;
     case JS_ERROR.storageExceeded:
-      return `${text}. It asks for ${String(wanted['max_bytes'])} bytes: raise max_file_store of the server or the limit of the account`;
+      return `${text}. It asks for ${String(wanted['max_bytes'])} bytes: set NATS_STORE_BYTES to what the server may store (max_file_store), or raise that and the limit of the account`;
     default:
       return text;
   }

@@ -19,10 +19,11 @@ export type Settings = Readonly<Record<string, unknown>>;
  * - `application`: the code depends on it. Every start sets it.
  * - `operator`: the topology gives a first value. What an operator set afterwards stays; only a value that the
  *   provisioner set itself follows a new default, and only a value that breaks a promise is replaced.
- * - `replicas`: as `operator`, and never lowered.
+ * - `room`: as `operator`, and never lowered. Where the server has no room for more, it stays as it is.
+ * - `replicas`: raised to what is asked for, never lowered.
  */
 export interface SettingRule {
-  readonly owner: 'fixed' | 'application' | 'operator' | 'replicas';
+  readonly owner: 'fixed' | 'application' | 'operator' | 'room' | 'replicas';
   readonly why: string;
   /** For settings of operators: whether the server's value breaks what the system promises. */
   readonly breaks?: (server: unknown, wanted: unknown, all: Settings) => boolean;
@@ -37,7 +38,7 @@ export const streamRules: Readonly<Record<string, SettingRule>> = {
   storage: { owner: 'fixed', why: 'a confirmed publish must survive a restart of the server' },
   description: { owner: 'application', why: 'says what the stream is for' },
   subjects: { owner: 'application', why: 'a subject without a stream loses what is published' },
-  discard: { owner: 'application', why: '`new` refuses at the limit; `old` would delete accepted work' },
+  discard: { owner: 'application', why: '`new` refuses at the limit; `old` would delete what was accepted' },
   allow_direct: { owner: 'application', why: 'jobs and keys are read by direct get' },
   deny_delete: { owner: 'application', why: 'records of money and of operators stay as written' },
   deny_purge: { owner: 'application', why: 'records of money and of operators stay as written' },
@@ -50,7 +51,7 @@ export const streamRules: Readonly<Record<string, SettingRule>> = {
     breaks: (server, _, all) => isWork(all) && Number(server ?? 0) > 0,
   },
   max_msgs: { owner: 'operator', why: 'room for a backlog' },
-  max_bytes: { owner: 'operator', why: 'room on the disk' },
+  max_bytes: { owner: 'room', why: 'a share of `NATS_STORE_BYTES`, so that one full stream leaves room to the others' },
   max_msgs_per_subject: { owner: 'operator', why: 'history of a key; room for the backlog of one account' },
   discard_new_per_subject: {
     owner: 'application',
@@ -85,8 +86,17 @@ export const consumerRules: Readonly<Record<string, SettingRule>> = {
   num_replicas: { owner: 'replicas', why: '0: as many as the stream has' },
 };
 
+/** What the broker gives: copies of each stream, and bytes for one copy of all of them. */
+export interface Room {
+  readonly replicas: number;
+  readonly storeBytes: number;
+}
+
+const maxBytes = (spec: { readonly storeShare: number }, { storeBytes }: Room): number =>
+  Math.floor(spec.storeShare * storeBytes);
+
 /** What the topology wants of a stream. */
-export function streamConfig(spec: StreamSpec, replicas: number): Settings {
+export function streamConfig(spec: StreamSpec, room: Room): Settings {
   const work = spec.kind === 'work';
   return {
     name: spec.name,
@@ -94,29 +104,32 @@ export function streamConfig(spec: StreamSpec, replicas: number): Settings {
     subjects: [...spec.subjects],
     retention: work ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
     storage: StorageType.File,
-    discard: work ? DiscardPolicy.New : DiscardPolicy.Old,
+    discard: DiscardPolicy.New,
     max_age: nanos(spec.maxAgeMs),
     max_msgs: spec.maxMessages,
     ...(spec.maxMessagesPerSubject === undefined
       ? {}
       : { max_msgs_per_subject: spec.maxMessagesPerSubject, discard_new_per_subject: true }),
-    max_bytes: -1,
+    max_bytes: maxBytes(spec, room),
     duplicate_window: nanos(spec.duplicateWindowMs),
     allow_direct: true,
     ...(spec.appendOnly === true ? { deny_delete: true, deny_purge: true } : {}),
     ...(spec.atomicBatches === true ? { allow_atomic: true } : {}),
     ...(spec.messageTtl === true ? { allow_msg_ttl: true } : {}),
-    num_replicas: replicas,
+    num_replicas: room.replicas,
   };
 }
 
 /** The prefix of the stream under a bucket. */
-export const BUCKET_PREFIX = 'KV_';
+const BUCKET_PREFIX = 'KV_';
+
+/** The name of the stream under a bucket. */
+export const bucketStream = ({ name }: Pick<BucketSpec, 'name'>): string => `${BUCKET_PREFIX}${name}`;
 
 /** What the topology wants of the stream under a bucket, as ADR-8 of NATS describes it. */
-export function bucketConfig(spec: BucketSpec, replicas: number): Settings {
+export function bucketConfig(spec: BucketSpec, room: Room): Settings {
   return {
-    name: `${BUCKET_PREFIX}${spec.name}`,
+    name: bucketStream(spec),
     description: spec.about,
     subjects: [`$KV.${spec.name}.>`],
     retention: RetentionPolicy.Limits,
@@ -124,11 +137,11 @@ export function bucketConfig(spec: BucketSpec, replicas: number): Settings {
     // A full bucket refuses: it must not forget a key to remember another.
     discard: DiscardPolicy.New,
     max_age: nanos(spec.ttlMs),
-    max_bytes: -1,
+    max_bytes: maxBytes(spec, room),
     max_msgs_per_subject: 1,
     allow_direct: true,
     allow_rollup_hdrs: true,
-    num_replicas: replicas,
+    num_replicas: room.replicas,
   };
 }
 

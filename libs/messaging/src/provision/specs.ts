@@ -23,11 +23,13 @@ export interface StreamSpec<Name extends string = string> {
   readonly subjects: readonly string[];
   /** 0 keeps for ever. Work never expires: an age limit on a work queue drops unconsumed jobs silently. */
   readonly maxAgeMs: number;
-  /**
-   * -1 for none. The only limit a work queue has: with `max_bytes` and `discard: new` a server may delete accepted
-   * messages to make room (nats-server#4771).
-   */
+  /** -1 for none. */
   readonly maxMessages: number;
+  /**
+   * Bytes the stream may hold, as a share of the broker's storage. A full stream refuses what is published and deletes
+   * nothing (up to nats-server 2.10.4 it could delete accepted messages to make room, nats-server#4771).
+   */
+  readonly storeShare: number;
   /** On one subject of a work queue; a publish beyond it is refused. Absent: as many as the stream holds. */
   readonly maxMessagesPerSubject?: number;
   /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */
@@ -47,6 +49,8 @@ export interface BucketSpec {
   readonly about: string;
   /** 0 keeps for ever. */
   readonly ttlMs: number;
+  /** Bytes the bucket may hold, as a share of the broker's storage. A full bucket refuses and forgets no key. */
+  readonly storeShare: number;
 }
 
 /** What a system keeps on its broker. */

@@ -5,34 +5,43 @@ const DAY_MS = 24 * HOUR_MS;
 
 /** The key-value buckets of the system. The gateway makes them, as it makes the streams; services open theirs. */
 export const buckets = {
-  pauseState: { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0 },
-  apiKeys: { name: 'api_keys', about: 'digests of API keys', ttlMs: 0 },
-  flows: { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0 },
-  webhookSecrets: { name: 'webhook_secrets', about: 'what signs the webhooks of accounts', ttlMs: 0 },
-  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS },
+  pauseState: { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0, storeShare: 0.001 },
+  apiKeys: { name: 'api_keys', about: 'digests of API keys', ttlMs: 0, storeShare: 0.005 },
+  flows: { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0, storeShare: 0.005 },
+  webhookSecrets: {
+    name: 'webhook_secrets',
+    about: 'what signs the webhooks of accounts',
+    ttlMs: 0,
+    storeShare: 0.004,
+  },
+  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS, storeShare: 0.01 },
   /** Kept longer than the longest retry and the time an operator may take to replay. */
   emailInbox: {
     name: 'email_inbox',
     about: 'which mail was sent, is being sent or may have been',
     ttlMs: 14 * DAY_MS,
+    storeShare: 0.06,
   },
   /** The longest window is a day. */
   emailQuotas: {
     name: 'email_quotas',
     about: 'mails per account and day, per recipient and hour',
     ttlMs: 25 * HOUR_MS,
+    storeShare: 0.02,
   },
   /** A mailbox may come back, so no address is kept out for ever. */
   emailSuppressions: {
     name: 'email_suppressions',
     about: 'addresses that bounced for good, by hash',
     ttlMs: 90 * DAY_MS,
+    storeShare: 0.02,
   },
   /** A reader's wish stands until it is taken back. */
   emailUnsubscribes: {
     name: 'email_unsubscribes',
     about: 'addresses that want no recurring mail, by hash',
     ttlMs: 0,
+    storeShare: 0.01,
   },
 } as const satisfies Readonly<Record<string, BucketSpec>>;
 

@@ -23,6 +23,7 @@ const consumer = (name: string, filterSubjects: readonly string[], maxAckPending
 const work = (
   name: StreamName,
   about: string,
+  storeShare: number,
   subjects: readonly string[],
   consumers: readonly ConsumerSpec[],
 ): StreamSpec => ({
@@ -30,6 +31,7 @@ const work = (
   about,
   kind: 'work',
   subjects,
+  storeShare,
   maxAgeMs: 0,
   maxMessages: 100_000,
   duplicateWindowMs: 2 * MINUTE_MS,
@@ -45,6 +47,7 @@ const subjectsOf = (stream: StreamName): readonly string[] =>
 const log = (
   name: StreamName,
   about: string,
+  storeShare: number,
   subjects: readonly string[],
   maxAgeMs: number,
   consumers: readonly ConsumerSpec[] = [],
@@ -53,6 +56,7 @@ const log = (
   about,
   kind: 'log',
   subjects,
+  storeShare,
   maxAgeMs,
   maxMessages: -1,
   duplicateWindowMs: 2 * MINUTE_MS,
@@ -65,12 +69,16 @@ const log = (
  */
 const MAX_WAITING = 20_000;
 
+/** What the lanes of all kinds of jobs may hold together, shared equally. */
+const LANES_SHARE = { normal: 0.14, express: 0.05 } as const;
+
 /** The work queues of a kind of job. */
 function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] {
   const lane = (name: StreamName, suffix: string, which: 'normal' | 'express'): StreamSpec =>
     work(
       name,
       `${about}${suffix}`,
+      LANES_SHARE[which] / jobKindEntries.length,
       subjectsOf(name),
       sources.map((source) => consumer(source.consumer, [source[which].template], MAX_WAITING)),
     );
@@ -78,13 +86,14 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
 }
 
 /**
- * The streams and durable consumers of the system. Every subject of a work queue has a consumer: one without would
+ * The streams, durable consumers and buckets of the system, with their lifetimes and bounds. The shares of the store sum up
+ * to less than one: what is left holds the indexes of the server. Every subject of a work queue has a consumer: one without would
  * fill for ever. The express lanes are streams of their own, because a message limit is stream-wide and a flood of
  * normal work would shut them too.
  */
 export const topology: Topology = {
   streams: [
-    log('JOBS', 'every transition of every job', ['jobs.*'], JOB_KEPT_MS, [
+    log('JOBS', 'every transition of every job', 0.3, ['jobs.*'], JOB_KEPT_MS, [
       consumer('orchestrator', ['jobs.*']),
       // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
       { ...consumer('client_callbacks', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
@@ -93,6 +102,7 @@ export const topology: Topology = {
     work(
       'USERS',
       'commands of clients and results of work',
+      0.04,
       // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
       subjectsOf('USERS'),
       [
@@ -106,12 +116,13 @@ export const topology: Topology = {
       ],
     ),
     ...jobKindEntries.flatMap(([, kind]) => lanesOf(kind)),
-    work('CLIENTS', 'callbacks to clients', ['client.>'], [consumer('callbacks', ['client.>'])]),
+    work('CLIENTS', 'callbacks to clients', 0.02, ['client.>'], [consumer('callbacks', ['client.>'])]),
     // A receiver that is down has its calls wait here for hours: they must not take the room of other accounts.
     {
       ...work(
         'WEBHOOKS',
         'URLs to call when a job ended',
+        0.02,
         ['webhook.>'],
         [consumer('webhooks', ['webhook.>'], 50_000)],
       ),
@@ -119,17 +130,17 @@ export const topology: Topology = {
       maxMessagesPerSubject: 10_000,
     },
     {
-      ...log('EVENTS', 'what happened to every message', ['events.*.*'], 7 * DAY_MS),
+      ...log('EVENTS', 'what happened to every message', 0.15, ['events.*.*'], 7 * DAY_MS),
       // A request of many events is stored whole, together with the marker of its Idempotency-Key, which expires.
       atomicBatches: true,
       messageTtl: true,
     },
-    log('DLQ', 'what no retry could help, for an operator', ['dlq.*.*'], 30 * DAY_MS, [
+    log('DLQ', 'what no retry could help, for an operator', 0.04, ['dlq.*.*'], 30 * DAY_MS, [
       consumer('dead_letters', ['dlq.*.*']),
     ]),
-    { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', ['audit.>'], 0), appendOnly: true },
+    { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', 0.01, ['audit.>'], 0), appendOnly: true },
     {
-      ...log('CREDITS', 'the ledger of every account', ['credits.*', 'credits.*.*.*'], 0, [
+      ...log('CREDITS', 'the ledger of every account', 0.04, ['credits.*', 'credits.*.*.*'], 0, [
         consumer('charges', ['credits.*']),
       ]),
       appendOnly: true,

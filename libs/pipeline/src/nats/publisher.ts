@@ -128,7 +128,7 @@ function settle(entry: Waiting, message: NatsMessage): void {
     return;
   }
   if (reply.error !== undefined) {
-    entry.reject(new PublishError('REJECTED', reply.error.description, reply.error.err_code));
+    entry.reject(new PublishError('REJECTED', reply.error.description, reply.error.err_code, { stream: reply.stream }));
   } else if (reply.stream === undefined || reply.seq === undefined) {
     entry.reject(new PublishError('REJECTED', 'the answer comes from a subscriber that is not JetStream'));
   } else {

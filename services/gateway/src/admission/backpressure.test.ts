@@ -8,6 +8,7 @@ const settings = { maxBacklog: 1_000, maxWaitMs: 60_000, random: () => 0 };
 const seen = (messages: number, drainPerSecond: number): BrokerState => ({
   atMs: 0,
   storage: { usedBytes: 0, limitBytes: 0 },
+  buckets: [],
   streams: [{ name: 'IMAGES', messages, drainPerSecond, consumers: [] } as unknown as StreamState],
 });
 const look = (backpressure: BackpressureLimiter, times: number, messages: number, drainPerSecond: number): boolean => {

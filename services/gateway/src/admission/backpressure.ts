@@ -30,8 +30,8 @@ const REOPEN_AT = 0.75;
  */
 const MIN_BUSY_SAMPLES = 10;
 /** What is left has to hold what accepted jobs still write: their steps, results and dead letters. */
-const STORAGE_CLOSES_AT = 0.9;
-const STORAGE_OPENS_AT = 0.85;
+const FULL_AT = 0.9;
+const ROOM_AGAIN_AT = 0.85;
 const FASTEST_RETRY_SECONDS = 1;
 const SLOWEST_RETRY_SECONDS = 120;
 const DEFAULT_RETRY_SECONDS = 10;
@@ -42,7 +42,8 @@ const DEFAULT_RETRY_SECONDS = 10;
  *     open -> closed    backlog over its limit, or a new job would wait too long
  *     closed -> open    both below three quarters of their limits
  *
- * All of them close when the storage of the broker is nearly full, by any writer.
+ * A lane closes when its stream is nearly full of bytes. All of them close when `JOBS` is, or the storage of the broker, by
+ * any writer.
  */
 export class BackpressureLimiter {
   readonly #settings: BackpressureSettings;
@@ -57,6 +58,8 @@ export class BackpressureLimiter {
 
   #storageUsed = 0;
   #storageFull = false;
+  /** Streams that are nearly full, with the share of their limit that is used. */
+  readonly #full = new Map<StreamName, number>();
 
   constructor(settings: BackpressureSettings) {
     this.#settings = settings;
@@ -67,8 +70,13 @@ export class BackpressureLimiter {
     const { usedBytes, limitBytes } = state.storage;
     const room = [limitBytes, this.#settings.storageBytes ?? 0].filter((bytes) => bytes > 0);
     this.#storageUsed = room.length === 0 ? 0 : usedBytes / Math.min(...room);
-    if (this.#storageUsed >= STORAGE_CLOSES_AT) this.#storageFull = true;
-    else if (this.#storageUsed < STORAGE_OPENS_AT) this.#storageFull = false;
+    if (this.#storageUsed >= FULL_AT) this.#storageFull = true;
+    else if (this.#storageUsed < ROOM_AGAIN_AT) this.#storageFull = false;
+    for (const { name, bytes, maxBytes } of state.streams) {
+      const used = maxBytes > 0 ? bytes / maxBytes : 0;
+      if (used >= FULL_AT || (used >= ROOM_AGAIN_AT && this.#full.has(name))) this.#full.set(name, used);
+      else this.#full.delete(name);
+    }
     const stream = (name: StreamName) => state.streams.find((each) => each.name === name);
     // Accepted and not yet put into their lanes: they count for every lane, as theirs is not known yet.
     const undispatched = stream('JOBS')?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0;
@@ -95,30 +103,42 @@ export class BackpressureLimiter {
     return this.#storageUsed;
   }
 
-  /** Why nothing that is to be stored is taken; undefined when it is. */
+  /** Why no job is taken at all for want of room; undefined when there is room. */
   get storageReason(): string | undefined {
-    if (!this.#storageFull) return undefined;
-    return `the storage of the broker is ${Math.round(this.#storageUsed * 100)} % full`;
+    return this.#noRoomFor('JOBS');
+  }
+
+  /** What else is nearly full. It holds up its own work alone. */
+  get fullStreams(): readonly string[] {
+    return [...this.#full.keys()].filter((name) => name !== 'JOBS').map((name) => this.#noRoomFor(name)!);
   }
 
   /**
-   * Refuses when the broker has no room for anything.
+   * Refuses what is to be stored in a stream that has no room left for it.
    *
    * @throws {GatewayError} `overloaded`.
    */
-  checkStorage(): void {
-    const reason = this.storageReason;
+  checkRoom(stream: StreamName): void {
+    const reason = this.#noRoomFor(stream);
     if (reason === undefined) return;
     throw new GatewayError('overloaded', `Nothing was accepted: ${reason}.`, {
       retryAfterSeconds: DEFAULT_RETRY_SECONDS,
     });
   }
 
+  #noRoomFor(stream: StreamName): string | undefined {
+    const percent = (used: number): string => `${Math.floor(used * 100)} % full`;
+    if (this.#storageFull) return `the storage of the broker is ${percent(this.#storageUsed)}`;
+    const used = this.#full.get(stream);
+    return used === undefined ? undefined : `stream ${stream} is ${percent(used)}`;
+  }
+
   /** Whether the lane takes a job now. */
   isOpen(lane: Lane): boolean {
     return (
       this.#settings.isBehind?.() !== true &&
-      !this.#storageFull &&
+      this.storageReason === undefined &&
+      !this.#full.has(lane) &&
       !this.#closed.has(lane) &&
       this.#expected(lane) < this.#settings.maxBacklog
     );
@@ -131,7 +151,8 @@ export class BackpressureLimiter {
    */
   check(lane: Lane): void {
     if (this.isOpen(lane)) return;
-    this.checkStorage();
+    this.checkRoom('JOBS');
+    this.checkRoom(lane);
     if (this.#settings.isBehind?.() === true) {
       throw new GatewayError('overloaded', 'More arrives than can be taken in. Nothing was accepted.', {
         retryAfterSeconds: FASTEST_RETRY_SECONDS,

@@ -1,5 +1,14 @@
 import type { StreamName } from '@sluice/contracts';
-import { topology, type Bus } from '@sluice/messaging';
+import {
+  accountStorage,
+  apiErrorCode,
+  bucketStream,
+  JS_ERROR,
+  topology,
+  type BucketSpec,
+  type Bus,
+  type StreamInfo,
+} from '@sluice/messaging';
 import type { ConsumerReading, Logger, StreamReading } from '@sluice/telemetry';
 
 /** A stream as the broker sees it, with how fast messages leave it. */
@@ -20,7 +29,9 @@ export interface ConsumerState extends ConsumerReading {
 export interface BrokerState {
   readonly atMs: number;
   readonly streams: readonly StreamState[];
-  /** Bytes that all streams of the account hold, and what the account may hold; 0 for no limit. */
+  /** The streams under the buckets, some seconds old: they grow slowly. */
+  readonly buckets: readonly StreamReading[];
+  /** Bytes that one copy of all streams of the account takes, and what it may take; 0 for no limit. */
   readonly storage: { readonly usedBytes: number; readonly limitBytes: number };
 }
 
@@ -38,17 +49,19 @@ export interface BrokerWatch {
 
 // The weight of a new measurement: about five seconds of memory at two looks a second.
 const SMOOTHING = 0.2;
+const BUCKETS_EVERY_MS = 10_000;
 
 export function startBrokerWatch(
   bus: Bus,
   log: Logger,
-  options: { readonly everyMs?: number; readonly now?: () => number } = {},
+  options: { readonly everyMs?: number; readonly now?: () => number; readonly replicas?: number } = {},
 ): BrokerWatch {
   const now = options.now ?? Date.now;
   const listeners = new Set<(state: BrokerState) => void>();
   let current: BrokerState | undefined;
   let asking: Promise<BrokerState> | undefined;
   let answeredAt = performance.now();
+  let buckets: { readonly atMs: number; readonly readings: readonly StreamReading[] } | undefined;
 
   const look = (): Promise<BrokerState> => {
     asking ??= ask().finally(() => {
@@ -59,18 +72,22 @@ export function startBrokerWatch(
 
   async function ask(): Promise<BrokerState> {
     const atMs = now();
-    const [dead, account] = await Promise.all([
-      bus.jsm.streams.info('DLQ', { subjects_filter: 'dlq.>' }),
-      bus.jsm.getAccountInfo(),
+    const [dead, storage] = await Promise.all([
+      bus.jsm.streams.info('DLQ', { subjects_filter: 'dlq.>' }).catch(unlessMissing),
+      accountStorage(bus.jsm, options.replicas ?? 1),
     ]);
-    const streams = await Promise.all(topology.streams.map(({ name }) => readStream(bus, name)));
+    const streams = await each(topology.streams, ({ name }) => readStream(bus, name));
+    if (buckets === undefined || atMs - buckets.atMs >= BUCKETS_EVERY_MS) {
+      buckets = { atMs, readings: await each(topology.buckets, (spec) => readBucket(bus, spec)) };
+    }
     const seconds = current === undefined ? 0 : (atMs - current.atMs) / 1000;
     const before = new Map(current?.streams.map((stream) => [stream.name, stream]));
     answeredAt = performance.now();
     current = {
       atMs,
-      storage: { usedBytes: account.storage, limitBytes: Math.max(0, account.limits.max_storage) },
-      streams: streams.map((stream) => withRates(stream, before.get(stream.name), seconds, dead.state.subjects ?? {})),
+      storage,
+      buckets: buckets.readings,
+      streams: streams.map((stream) => withRates(stream, before.get(stream.name), seconds, dead?.state.subjects ?? {})),
     };
     for (const listener of listeners) listener(current);
     return current;
@@ -91,20 +108,41 @@ export function startBrokerWatch(
   };
 }
 
+/** The topology says what is missing, and a stream that is missing hides none of the others. */
+function unlessMissing(error: unknown): undefined {
+  if (apiErrorCode(error) !== JS_ERROR.streamNotFound) throw error;
+}
+
+/** What was read of each that is there. */
+async function each<Spec, Reading>(
+  specs: readonly Spec[],
+  read: (spec: Spec) => Promise<Reading>,
+): Promise<readonly Reading[]> {
+  const found = await Promise.all(specs.map((spec) => read(spec).catch(unlessMissing)));
+  return found.filter((reading) => reading !== undefined);
+}
+
+const readingOf = ({ config, state }: StreamInfo): Omit<StreamReading, 'consumers'> => ({
+  name: config.name,
+  retention: config.retention,
+  messages: state.messages,
+  bytes: state.bytes,
+  maxMessages: config.max_msgs,
+  maxBytes: config.max_bytes,
+  lastSequence: state.last_seq,
+  oldestAtMs: state.messages === 0 ? undefined : Date.parse(state.first_ts),
+});
+
+const readBucket = async (bus: Bus, spec: BucketSpec): Promise<StreamReading> => ({
+  ...readingOf(await bus.jsm.streams.info(bucketStream(spec))),
+  consumers: [],
+});
+
 async function readStream(bus: Bus, name: StreamName): Promise<StreamReading & { readonly name: StreamName }> {
-  const [{ config, state }, infos] = await Promise.all([
-    bus.jsm.streams.info(name),
-    bus.jsm.consumers.list(name).next(),
-  ]);
+  const [info, infos] = await Promise.all([bus.jsm.streams.info(name), bus.jsm.consumers.list(name).next()]);
   return {
+    ...readingOf(info),
     name,
-    retention: config.retention,
-    messages: state.messages,
-    bytes: state.bytes,
-    maxMessages: config.max_msgs,
-    maxBytes: config.max_bytes,
-    lastSequence: state.last_seq,
-    oldestAtMs: state.messages === 0 ? undefined : Date.parse(state.first_ts),
     consumers: infos
       .filter((info) => info.config.durable_name !== undefined)
       .map((info) => ({

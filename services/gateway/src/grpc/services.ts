@@ -66,7 +66,7 @@ export function rpcServices(deps: RpcDeps) {
     router.service(EventService, {
       async recordEvents(request, context) {
         const { account, headers } = callerOf(context);
-        deps.backpressure.checkStorage();
+        deps.backpressure.checkRoom('EVENTS');
         const events = eventsOfCall(request.events, now());
         const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
         await countItems(access, account, headers, events.length, 'events');

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { ContendedError } from '@sluice/jobs';
-import { EntryContendedError, isBrokerFault } from '@sluice/messaging';
+import { EntryContendedError, isBrokerFault, isFull } from '@sluice/messaging';
 import { StoreError } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
@@ -20,11 +20,19 @@ const fastifyCodes: Readonly<Record<number, ErrorCode>> = {
   431: 'headers_too_large',
 };
 
+/** A stream takes more once a consumer has worked off some of it, or what it keeps has expired. */
+const FULL_RETRY_SECONDS = 10;
+
 /** The one place where an error becomes an answer. */
 export function toGatewayError(error: unknown, request?: FastifyRequest): GatewayError {
   if (error instanceof GatewayError) return error;
   const { validation, validationContext, statusCode, code } = error as Partial<FastifyError>;
   if (validation !== undefined) return validationProblem(validation, validationContext);
+  if (isFull(error)) {
+    const { stream = 'of the broker' } = error as { readonly stream?: string };
+    const detail = `Stream ${stream} is full. Nothing was accepted; repeat the request later.`;
+    return new GatewayError('overloaded', detail, { retryAfterSeconds: FULL_RETRY_SECONDS, cause: error });
+  }
   if (isBrokerFault(error)) {
     // The broker is away or did not answer in time. Whether it stored the job is not known: the same request with the
     // same Idempotency-Key finds out.

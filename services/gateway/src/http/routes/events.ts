@@ -33,7 +33,7 @@ export function eventRoutes(
     '/v1/events',
     {
       config: { scope: 'events:write', limited: true },
-      onRequest: async () => deps.backpressure.checkStorage(),
+      onRequest: async () => deps.backpressure.checkRoom('EVENTS'),
       bodyLimit: BULK_BODY_BYTES,
       schema: {
         operationId: 'recordEvents',

@@ -82,7 +82,7 @@ export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string
  * @throws {GatewayError} `invalid_request` when the callback URL is one that is not called.
  * @throws {GatewayError} `insufficient_credits` when the account cannot pay for it.
  * @throws {GatewayError} `rate_limited` when the recipient gets too many mails.
- * @throws {GatewayError} `overloaded` when the lane of this work is full.
+ * @throws {GatewayError} `overloaded` when the lane of this work is full, or a stream that the job needs.
  * @throws {PublishError} when the broker did not confirm. Only then it is not known whether the job exists: after a
  * `GatewayError` it does not.
  */
@@ -101,10 +101,11 @@ export async function acceptJob(
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
   const recipient = recipientOf(newJob.work) ?? newJob.notify;
   if (recipient !== undefined) await deps.countRecipient?.(recipient);
+  const price = deps.credits?.prices[newJob.work.case] ?? 0;
+  if (price > 0) deps.backpressure?.checkRoom('CREDITS');
   const express = newJob.priority === Priority.EXPRESS;
   const release = deps.backpressure?.acquire(laneOf(newJob.work.case, express));
   const { credits } = deps;
-  const price = credits?.prices[newJob.work.case] ?? 0;
   let charge = 0n;
   let record: Awaited<ReturnType<JobLog['accept']>>;
   try {

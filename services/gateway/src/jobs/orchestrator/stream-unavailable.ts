@@ -1,3 +1,4 @@
+import { isFull } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 
 /** A step could not be published because its stream takes nothing now. The step waits; nothing is lost. */
@@ -8,7 +9,7 @@ export class StreamUnavailable extends Error {
   constructor(stream: string, reason: 'full' | 'missing', cause: unknown) {
     super(
       reason === 'full'
-        ? `stream ${stream} is full: start what consumes it, or raise its max_msgs`
+        ? `stream ${stream} is full: start what consumes it, or raise its max_msgs or max_bytes`
         : `stream ${stream} does not exist: restart a gateway, which makes it`,
       { cause },
     );
@@ -16,14 +17,11 @@ export class StreamUnavailable extends Error {
   }
 }
 
-/** JetStream's numbers for a stream at its limit and for a store that is full. */
-const FULL: ReadonlySet<number | undefined> = new Set([10_023, 10_047, 10_077]);
-
 /** What a failed publish into a stream says about that stream; undefined when it says nothing. */
 export function unavailable(stream: string, error: unknown): StreamUnavailable | undefined {
   if (!(error instanceof PublishError)) return undefined;
   if (error.code === 'NO_STREAM') return new StreamUnavailable(stream, 'missing', error);
-  return FULL.has(error.apiCode) ? new StreamUnavailable(stream, 'full', error) : undefined;
+  return isFull(error) ? new StreamUnavailable(stream, 'full', error) : undefined;
 }
 
 /** Whether a subject is at its limit while its stream has room (nats-server: "maximum messages per subject exceeded"). */
