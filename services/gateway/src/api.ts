@@ -4,36 +4,22 @@ import { buckets, createLifecycle, openBucket, openPauseState } from '@sluice/me
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
-import { accountRoutes } from './http/routes/credits.ts';
 import { useAccess } from './http/access.ts';
 import { createApp, type App } from './http/app.ts';
 import { readConsole } from './http/console.ts';
 import { useBrowserGuard } from './http/browser-guard.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
+import { addRoutes } from './http/routes.ts';
 import { openFlowStore } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { BodyWatch } from './admission/body-watch.ts';
 import { watchFailed, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
 import { startProjection } from './history/projection.ts';
 import { openReadModel } from './history/read-model.ts';
-import { emailBatchRoute } from './http/routes/email-batch.ts';
-import { emailRoutes } from './http/routes/emails.ts';
-import { deadLetterRoutes } from './http/routes/dead-letters.ts';
-import { pipelineRoutes } from './http/routes/pipelines.ts';
-import { eventRoutes } from './http/routes/events.ts';
-import { historyRoutes } from './http/routes/history.ts';
-import { imageRoutes } from './http/routes/images.ts';
-import { jobRoutes } from './http/routes/jobs.ts';
-import { suppressionRoutes } from './http/routes/suppressions.ts';
-import { unsubscribeRoutes } from './http/routes/unsubscribe.ts';
-import { statsRoute } from './http/routes/stats.ts';
-import { uploadRoutes } from './http/routes/uploads.ts';
-import { systemRoutes } from './http/routes/system.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
-import { webhookRoutes } from './http/routes/webhooks.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
@@ -126,33 +112,21 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
-  systemRoutes(app, {
+  await addRoutes(app, {
+    ...deps,
     reasons,
     held: () => [...held(), ...backpressure.fullStreams],
     links: settings.links ?? [],
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
-  });
-  await imageRoutes(app, deps);
-  uploadRoutes(app, deps);
-  emailRoutes(app, deps);
-  emailBatchRoute(app, deps);
-  jobRoutes(app, deps);
-  statsRoute(app, { watch, now });
-  eventRoutes(app, { ...deps, model }, flows);
-  deadLetterRoutes(app, { bus, jobs, store, now });
-  pipelineRoutes(app, {
-    bus,
-    now,
+    watch,
+    model,
+    flows,
     pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1, storeBytes: settings.storeBytes ?? 0 }),
+    suppressions: await openSuppressions(bus.nc, () => new Date(now())),
+    webhookSecrets: webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now),
+    credits: settings.credits === undefined ? undefined : credits,
+    unsubscribeSecret: settings.unsubscribeSecret,
   });
-  historyRoutes(app, { model, flows });
-  const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
-  suppressionRoutes(app, { bus, now, suppressions });
-  if (settings.unsubscribeSecret !== undefined) {
-    await unsubscribeRoutes(app, { suppressions, secret: settings.unsubscribeSecret });
-  }
-  webhookRoutes(app, webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now));
-  accountRoutes(app, { bus, credits: settings.credits === undefined ? undefined : credits });
   const rpc = createRpc({ ...deps, flows, bodies });
   await mountRpc(app, rpc);
 

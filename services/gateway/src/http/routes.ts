@@ -1,0 +1,67 @@
+import type { FlowStore } from '../lifecycle/flows.ts';
+import type { BrokerWatch } from '../admission/broker-watch.ts';
+import type { Credits } from '../credits/credits.ts';
+import type { ReadModel } from '../history/read-model.ts';
+import type { PauseState } from '@sluice/messaging';
+import type { Suppressions } from '@sluice/suppression';
+import type { WebhookSecrets } from '../webhooks/secrets.ts';
+import type { App } from './app.ts';
+import type { Console } from './console.ts';
+import type { RouteDeps } from './deps.ts';
+import type { HomeLink } from './home-page.ts';
+import { accountRoutes } from './routes/credits.ts';
+import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { emailBatchRoute } from './routes/email-batch.ts';
+import { emailRoutes } from './routes/emails.ts';
+import { eventRoutes } from './routes/events.ts';
+import { historyRoutes } from './routes/history.ts';
+import { imageRoutes } from './routes/images.ts';
+import { jobRoutes } from './routes/jobs.ts';
+import { pipelineRoutes } from './routes/pipelines.ts';
+import { statsRoute } from './routes/stats.ts';
+import { suppressionRoutes } from './routes/suppressions.ts';
+import { systemRoutes } from './routes/system.ts';
+import { unsubscribeRoutes } from './routes/unsubscribe.ts';
+import { uploadRoutes } from './routes/uploads.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+
+/** What all routes together work with. */
+export interface ApiDeps extends RouteDeps {
+  /** Why the process cannot take work; empty when it can. */
+  readonly reasons: () => readonly string[];
+  /** Which steps of jobs wait, and why. */
+  readonly held: () => readonly string[];
+  readonly links: readonly HomeLink[];
+  /** Shown to browsers at `/`; undefined for a page of links. */
+  readonly console: Console | undefined;
+  readonly watch: BrokerWatch;
+  readonly model: ReadModel;
+  readonly flows: FlowStore;
+  readonly pauseState: PauseState;
+  readonly suppressions: Suppressions;
+  readonly webhookSecrets: WebhookSecrets;
+  /** Undefined while credits are off. */
+  readonly credits: Credits | undefined;
+  /** Undefined without one: then there is no page that ends the mails of a link. */
+  readonly unsubscribeSecret: string | undefined;
+}
+
+/** Every route of the API. */
+export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
+  systemRoutes(app, deps);
+  await imageRoutes(app, deps);
+  uploadRoutes(app, deps);
+  emailRoutes(app, deps);
+  emailBatchRoute(app, deps);
+  jobRoutes(app, deps);
+  statsRoute(app, deps);
+  eventRoutes(app, deps, deps.flows);
+  deadLetterRoutes(app, deps);
+  pipelineRoutes(app, deps);
+  historyRoutes(app, deps);
+  suppressionRoutes(app, deps);
+  const { suppressions, unsubscribeSecret: secret } = deps;
+  if (secret !== undefined) await unsubscribeRoutes(app, { suppressions, secret });
+  webhookRoutes(app, deps.webhookSecrets);
+  accountRoutes(app, deps);
+}
