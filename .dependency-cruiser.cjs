@@ -22,6 +22,7 @@ module.exports = {
       from: { path: '^(libs|services)/[^/]+/src/', pathNot: '\\.test\\.ts$|/testing/|/tests?/' },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
     },
+    only('client-no-internal-imports', source('libs/client'), 'published, and for browsers', lib('client')),
     only('contracts-no-imports', source('libs/contracts'), 'the wire formats', lib('contracts')),
     only(
       'pipeline-no-internal-imports',

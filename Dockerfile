@@ -10,6 +10,7 @@ WORKDIR /app
 # The manifests first: the layer with the dependencies stays while only sources change.
 COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./
 COPY libs/cli/package.json libs/cli/
+COPY libs/client/package.json libs/client/
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/jobs/package.json libs/jobs/
 COPY libs/messaging/package.json libs/messaging/

@@ -26,7 +26,7 @@ const checks: readonly Check[] = [
   {
     name: 'generated',
     says: 'the generated code is current (`pnpm gen`)',
-    command: ['node', 'libs/contracts/generate.ts', '--check'],
+    command: ['node', 'tests/generated.ts', '--check'],
   },
 ];
 

@@ -1,0 +1,33 @@
+export { dataOf, type Api, type CallOptions, type NewJobOptions } from './api.ts';
+export { createClient, type ClientOptions, type NewEmail, type NewUser, type Sluice } from './client.ts';
+export {
+  ConnectionError,
+  isProblem,
+  ProblemError,
+  SluiceError,
+  TimeoutError,
+  type Problem,
+  type ProblemCode,
+} from './errors.ts';
+export type { components, operations, paths } from './gen/api.ts';
+export type { ConvertOptions, ImageOptions, Images, ImageSource, UploadOptions } from './images.ts';
+export {
+  isEnded,
+  type Job,
+  type JobFilter,
+  type JobPage,
+  type JobRef,
+  type Jobs,
+  type JobState,
+  type WaitOptions,
+} from './jobs.ts';
+export type { RetryOptions, Runtime } from './transport.ts';
+export type { OnProgress, UploadProgress } from './upload.ts';
+export type { JobEvent, TimelineEntry, WatchOptions } from './watch.ts';
+export {
+  verifyWebhook,
+  WebhookError,
+  type ReceivedWebhook,
+  type VerifiedWebhook,
+  type VerifyOptions,
+} from './webhook.ts';
