@@ -173,9 +173,8 @@ describe('the store', () => {
 
 describe('the proxy', () => {
   it('leads to services that exist', () => {
-    const upstreams = [...read('Caddyfile').matchAll(/(?:reverse_proxy|dynamic a) ([a-z0-9]+)[ :]\d+/g)].map(
-      ([, name]) => name,
-    );
+    const files = read('Caddyfile') + read('deploy/caddy/routes.caddy');
+    const upstreams = [...files.matchAll(/(?:reverse_proxy|dynamic a) ([a-z0-9]+)[ :]\d+/g)].map(([, name]) => name);
     expect(upstreams).toContain('gateway');
     for (const upstream of upstreams) expect(Object.keys(compose.services)).toContain(upstream);
   });
@@ -203,7 +202,7 @@ describe('the image', () => {
 });
 
 describe('the broker', () => {
-  it.each(['dev.conf', 'prod.conf'])('accepts %s', async (name) => {
+  it.each(['dev.conf', 'prod.conf', 'cluster.conf'])('accepts %s', async (name) => {
     const program = await findNatsProgram();
     if (program.kind !== 'binary') throw new Error('no nats-server binary to check the file with');
     const folder = await mkdtemp(join(tmpdir(), 'sluice-conf-'));
@@ -214,7 +213,7 @@ describe('the broker', () => {
     const passwords = Object.fromEntries(
       [...readdirSync(join(root, 'services')), 'operator'].map((user) => [`NATS_${user.toUpperCase()}_PASSWORD`, user]),
     );
-    const env = { ...process.env, SERVER_NAME: 'a', ...passwords };
+    const env = { ...process.env, SERVER_NAME: 'a', MONITORING: '127.0.0.1:0', ...passwords };
     const check = (environment: NodeJS.ProcessEnv) => run(program.path, ['-t', '-c', file], { env: environment });
     // No number in the file fits every disk.
     await expect(check(env)).rejects.toThrow(/NATS_STORE_BYTES/);
@@ -223,8 +222,8 @@ describe('the broker', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('syncs before it acknowledges in production', () => {
-    expect(read('deploy/nats/prod.conf')).toMatch(/^\s*sync_interval: always$/m);
+  it.each(['prod.conf', 'cluster.conf'])('syncs before it acknowledges in %s', (name) => {
+    expect(read(`deploy/nats/${name}`)).toMatch(/^\s*sync_interval: always$/m);
   });
 });
 
@@ -238,15 +237,39 @@ async function composeConfig(file: string, ...flags: string[]): Promise<{ stdout
 }
 
 describe.skipIf(command === undefined)('docker compose config', () => {
-  it.each(['docker-compose.yml', 'docker-compose.lb-image.yml'])('accepts %s', async (file) => {
-    const { stderr } = await composeConfig(file, '-q');
-    expect(stderr).toBe('');
-  });
+  it.each(['docker-compose.yml', 'docker-compose.lb-image.yml', 'docker-compose.cluster.yml'])(
+    'accepts %s',
+    async (file) => {
+      const { stderr } = await composeConfig(file, '-q');
+      expect(stderr).toBe('');
+    },
+  );
 
   it('makes two replicas of the image service out of one definition', async () => {
     const { stdout } = await composeConfig('docker-compose.lb-image.yml', '--format', 'json');
     const { services } = JSON.parse(stdout) as { services: Record<string, { deploy?: { replicas?: number } }> };
     expect(services['image']?.deploy?.replicas).toBe(2);
     expect(Object.keys(services).toSorted()).toEqual(Object.keys(compose.services).toSorted());
+  });
+
+  it('makes a cluster of three brokers, everything on all of them, and two of each service', async () => {
+    const { stdout } = await composeConfig('docker-compose.cluster.yml', '--format', 'json');
+    const { services } = JSON.parse(stdout) as {
+      services: Record<
+        string,
+        { deploy?: { replicas?: number }; environment: Record<string, string>; ports?: unknown[] }
+      >;
+    };
+    const brokers = ['nats', 'nats-2', 'nats-3'];
+    for (const [name] of own) {
+      expect(services[name]?.deploy?.replicas).toBe(2);
+      expect(services[name]?.environment['NATS_URL']).toBe(brokers.map((broker) => `nats://${broker}:4222`).join());
+    }
+    expect(services['gateway']?.environment['NATS_REPLICAS']).toBe('3');
+    for (const broker of brokers) {
+      expect(services[broker]?.environment['SERVER_NAME']).toBe(broker);
+      expect(read('deploy/nats/cluster.conf')).toContain(`nats://${broker}:6222`);
+      expect(services[broker]?.ports?.length ?? 0).toBe(broker === 'nats' ? 1 : 0);
+    }
   });
 });

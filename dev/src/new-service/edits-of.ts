@@ -102,6 +102,33 @@ export function editsOf(
 `,
     ),
     before(
+      'deploy/compose/prod.yml',
+      '  # Commands of an operator, on request',
+      `  ${name}:
+    environment:
+      <<: *broker
+      NATS_USER: ${name}
+      NATS_PASSWORD: \${NATS_${upper}_PASSWORD:?run npx pnpm init:production}
+      S3_ENDPOINT: !reset null
+      S3_PUBLIC_ENDPOINT: !reset null
+      S3_BUCKET: !reset null
+      S3_ACCESS_KEY_ID: !reset null
+      S3_SECRET_ACCESS_KEY: !reset null
+    volumes: [*ca]
+
+`,
+    ),
+    after(
+      'deploy/compose/prod.yml',
+      '      NATS_CLIENT_PASSWORD: ${NATS_CLIENT_PASSWORD:?run npx pnpm init:production}\n',
+      `      NATS_${upper}_PASSWORD: \${NATS_${upper}_PASSWORD:?run npx pnpm init:production}\n`,
+    ),
+    before(
+      'deploy/compose/cluster.yml',
+      '\n  nats:\n    environment: { SERVER_NAME: nats }',
+      `  ${name}:\n    deploy: { replicas: 2 }\n    environment: *brokers\n`,
+    ),
+    before(
       'o11y/prometheus/prometheus.yml',
       '  - job_name: client\n',
       `  - job_name: ${name}\n    dns_sd_configs: [{ names: [${name}], type: A, port: 9464, refresh_interval: 5s }]\n`,
