@@ -5,8 +5,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { mailTemplateNames } from '@sluice/contracts';
 import { previewHtml } from './src/templates/preview.ts';
-import { templateNames } from './src/templates/catalogue.ts';
 
 const usual = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 const browser = [process.env['CHROMIUM'], ...usual].find((path) => path !== undefined && existsSync(path));
@@ -73,7 +73,7 @@ async function pageUrl(profile: string, chromium: ChildProcess): Promise<string>
 async function shoot(devTools: DevTools): Promise<number> {
   let bytes = 0;
   const { frameTree } = await devTools.call<{ frameTree: { frame: { id: string } } }>('Page.getFrameTree');
-  for (const name of templateNames) {
+  for (const name of mailTemplateNames) {
     for (const [device, width] of Object.entries(widths)) {
       for (const scheme of ['light', 'dark']) {
         const features = [{ name: 'prefers-color-scheme', value: scheme }];
@@ -124,7 +124,7 @@ if (browser === undefined) {
     const devTools = await openDevTools(await pageUrl(profile, chromium));
     const bytes = await shoot(devTools);
     devTools.close();
-    console.log(`${templateNames.length * 4} screenshots, ${Math.round(bytes / 1024)} KiB, in docs/email/`);
+    console.log(`${mailTemplateNames.length * 4} screenshots, ${Math.round(bytes / 1024)} KiB, in docs/email/`);
   } finally {
     chromium.kill('SIGTERM');
     await new Promise((resolve) => {

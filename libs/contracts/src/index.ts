@@ -27,6 +27,19 @@ export {
   type RequestOf,
   type ResultOf,
 } from './job-kinds.ts';
+export {
+  callerProblems,
+  checkVariables,
+  isMailLink,
+  isMailTemplateName,
+  mailTemplateNames,
+  mailTemplates,
+  type MailTemplateName,
+  type TemplateValues,
+  type TemplateVariable,
+  type TemplateVariables,
+  type VariableProblem,
+} from './mail-templates.ts';
 export { pageLimits, pictureLimits } from './picture-limits.ts';
 export { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.ts';
 export {

@@ -5,7 +5,7 @@ import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
-const mail = { to: 'ada@example.com', template: 'welcome' };
+const mail = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
 let rig: Rig;
@@ -100,7 +100,7 @@ describe('a rate limit', () => {
   // The clock stands still: however slow the machine, it is one window.
   const now = () => Date.UTC(2026, 0, 1, 12, 0, 0, 500);
   const flood = async (urls: readonly string[], count: number) => {
-    const json = { to: 'x', template: 'welcome' };
+    const json = { to: 'x', template: 'welcome', variables: { name: 'Ada' } };
     const answers = await Promise.all(
       Array.from({ length: count }, (_, i) => rig.call(`${urls[i % urls.length]}/v1/emails`, { json })),
     );

@@ -17,7 +17,11 @@ beforeEach(async () => {
 afterEach(() => rig?.stop());
 
 const send = async (): Promise<string> =>
-  (await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } })).body.id;
+  (
+    await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+    })
+  ).body.id;
 const cancel = (id: string) => rig.call<JobView>(`/v1/jobs/${id}`, { method: 'DELETE' });
 const ended = (id: string) =>
   eventually(

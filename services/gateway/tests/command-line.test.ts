@@ -92,7 +92,7 @@ describe('a replay', () => {
 
   // The state of a job is its last message: an old one behind it sent the mail of a job that had ended once more.
   test('of facts is refused, and changes none', async () => {
-    await rig.call('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+    await rig.call('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } } });
     await run('credits', ['grant', 'acme', '5']);
     for (const stream of ['JOBS', 'CREDITS', 'AUDIT']) {
       const before = (await rig.bus.jsm.streams.info(stream)).state.last_seq;

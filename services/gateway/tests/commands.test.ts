@@ -78,6 +78,18 @@ describe('a command over NATS', () => {
     expect.fail('its dead letter was not found');
   });
 
+  test('that lacks a variable of its template goes to the dead letters and says which', async () => {
+    const id = 'no name';
+    const email = { to: 'unnamed@example.com', template: 'welcome' };
+    const payload = toBinary(SendEmailRequestSchema, create(SendEmailRequestSchema, { email }));
+    await rig.bus.port.publish('user.send.email', payload, { id, headers: { Authorization: `Bearer ${key}` } });
+    const letters = await eventually(deadLetters, (found) => found.some(({ messageId }) => messageId === id));
+    expect(letters.find(({ messageId }) => messageId === id)?.detail).toContain(
+      '/variables/name is missing (template welcome)',
+    );
+    expect(await jobsOf('unnamed@example.com')).toEqual([]);
+  });
+
   test.each(['user.unknown.thing', 'image.convert.unknown', 'email.send.unknown'])(
     'that no consumer takes is refused by the broker: %s',
     async (subject) => {

@@ -48,7 +48,10 @@ async function account(name: string, credits: number) {
     name,
     balance,
     mail: (to = 'ada@example.test', extra: Record<string, string> = {}) =>
-      rig.call<JobView>('/v1/emails', { json: { to, template: 'welcome' }, headers: { ...headers, ...extra } }),
+      rig.call<JobView>('/v1/emails', {
+        json: { to, template: 'welcome', variables: { name: 'Ada' } },
+        headers: { ...headers, ...extra },
+      }),
     get: <Body = Record<string, unknown>>(path: string) => rig.call<Body>(path, { headers }),
     cancel: (id: string) => rig.call(`/v1/jobs/${id}`, { method: 'DELETE', headers }),
     becomes: (wanted: number) => eventually(balance, (seen) => seen === wanted),
@@ -174,7 +177,7 @@ describe('the ledger', () => {
     openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), now }, settings);
   const newJob = (to: string, name: string) =>
     newEmailJob(
-      { to, template: 'welcome' },
+      { to, template: 'welcome', variables: { name: 'Ada' } },
       {
         account: name,
         trace: { traceId: 'a'.repeat(32), traceparent: `00-${'a'.repeat(32)}-${newJobId().slice(-16)}-01` },

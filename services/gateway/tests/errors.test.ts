@@ -42,7 +42,7 @@ describe('an error says what was found and what to do', () => {
     ['no content type', undefined, /no content type: send JSON, with content-type: application\/json/],
     ['an unknown one', 'text/csv', /"text\/csv": send JSON, with content-type: application\/json/],
   ])('%s', async (_, type, expected) => {
-    const body = Buffer.from('{"to":"ada@example.com","template":"welcome"}');
+    const body = Buffer.from('{"to":"ada@example.com","template":"welcome","variables":{"name":"Ada"}}');
     const headers = type === undefined ? {} : { 'content-type': type };
     const answer = await detailOf('/v1/emails', { method: 'POST', body, headers });
     expect(answer).toMatchObject({ status: 415, detail: expect.stringMatching(expected) as string });
@@ -85,7 +85,9 @@ describe('an error says what was found and what to do', () => {
         throw new Error('connect ECONNREFUSED 10.1.2.3:587 for ada@example.com at smtp://user:secret@mail.internal');
       },
     });
-    const { body } = await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+    const { body } = await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+    });
     const failed = await eventually(
       async () => (await rig.call<JobView>(`/v1/jobs/${body.id}`)).body,
       ({ state }) => state === 'failed',

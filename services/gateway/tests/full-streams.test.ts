@@ -20,7 +20,7 @@ afterAll(() => rig?.stop());
 const limit = (stream: string, max_msgs: number) => rig.bus.jsm.streams.update(stream, { max_msgs });
 const stored = async (stream: string): Promise<number> => (await rig.bus.jsm.streams.info(stream)).state.messages;
 const send = async (priority: string, callbackUrl?: string): Promise<string> => {
-  const json = { to: 'ada@example.com', template: 'welcome', priority, callbackUrl };
+  const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, priority, callbackUrl };
   return (await rig.call<JobView>('/v1/emails', { json })).body.id;
 };
 const succeeded = (id: string) =>

@@ -20,7 +20,9 @@ beforeAll(async () => {
   rig = await startRig({ settings: { readModelPath: join(directory, 'one.sqlite') } });
   await rig.workers({ convert: async ({ options }) => (options?.maxWidth === 13 ? 'corrupt_image' : undefined) });
   for (let i = 0; i < 6; i += 1) {
-    await rig.call('/v1/emails', { json: { to: `person-${i % 2}@example.com`, template: 'welcome' } });
+    await rig.call('/v1/emails', {
+      json: { to: `person-${i % 2}@example.com`, template: 'welcome', variables: { name: 'Ada' } },
+    });
   }
   for (let i = 0; i < 4; i += 1)
     await rig.call(`/v1/images?${i === 0 ? 'maxWidth=13&' : ''}notify=ada@example.com`, { body: png() });

@@ -28,7 +28,7 @@ const listed = (levels: number): string => `{"a":${'['.repeat(levels - 1)}${']'.
 describe('variables of a mail', () => {
   const mail = (variables: string) =>
     rig.call<JobView>('/v1/emails', {
-      body: `{"to":"ada@example.com","template":"welcome","variables":${variables}}`,
+      body: `{"to":"ada@example.com","template":"welcome","variables":${variables.replace('{', '{"name":"Ada",')}}`,
       headers: { 'content-type': 'application/json' },
     });
 
@@ -147,7 +147,9 @@ describe('a request', () => {
 
   test('may name JSON as the type of a body that it does not have, where none is needed', async () => {
     const headers = { 'content-type': 'application/json' };
-    const { body } = await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+    const { body } = await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+    });
     expect((await rig.call(`/v1/jobs/${body.id}`, { method: 'DELETE', headers })).status).toBe(202);
     expect((await rig.call('/v1/pipelines/webhooks:resume', { method: 'POST', headers })).status).toBe(202);
     expect(await rig.call('/v1/emails', { method: 'POST', headers })).toMatchObject({

@@ -189,7 +189,7 @@ describe('an image', () => {
 describe('a mail', () => {
   test('is sent once and says by whom', async () => {
     const { status, body } = await rig.call<JobView>('/v1/emails', {
-      json: { to: 'ada@example.com', template: 'notification', variables: { title: 'Hi' } },
+      json: { to: 'ada@example.com', template: 'notification', variables: { message: 'Hi' } },
     });
     expect(status).toBe(202);
     expect(await ended(body.id)).toMatchObject({
@@ -205,15 +205,55 @@ describe('a mail', () => {
   });
 
   test.each([
-    [{ template: 'welcome' }, '/to'],
-    [{ to: 'a@x.com,b@y.com', template: 'welcome' }, '/to'],
+    [{ template: 'welcome', variables: { name: 'Ada' } }, '/to'],
+    [{ to: 'a@x.com,b@y.com', template: 'welcome', variables: { name: 'Ada' } }, '/to'],
     [{ to: 'ada@example.com', template: 'nope' }, '/template'],
-    [{ to: 'ada@example.com', template: 'welcome', cc: 'x@y.z' }, '/cc'],
+    [{ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, cc: 'x@y.z' }, '/cc'],
     [{ to: 'ada@example.com', template: 'welcome', variables: [1] }, '/variables'],
-    [{ to: 'ada@example.com', template: 'welcome', callbackUrl: 'http://user:pw@x.y' }, '/callbackUrl'],
+    [
+      { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, callbackUrl: 'http://user:pw@x.y' },
+      '/callbackUrl',
+    ],
   ])('%j is refused with a pointer to what is wrong', async (json, pointer) => {
     const refused = await rig.call('/v1/emails', { json });
     expect(refused).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } });
+  });
+
+  test.each([
+    ['welcome', {}, ['/variables/name is missing']],
+    ['welcome', { name: ' \u202e' }, ['/variables/name must not be empty']],
+    [
+      'notification',
+      { title: 'Hi', actionUrl: 'ftp://a.example' },
+      ['/variables/message is missing', '/variables/actionUrl must be an http(s) URL'],
+    ],
+    ['image-ready', { facts: 'lies' }, ['/variables/link is missing', '/variables/jobId is missing']],
+  ])(
+    'of %s with %j is refused before there is a job, saying which variable is wrong',
+    async (template, variables, wrong) => {
+      const to = `refused-${template}@example.com`;
+      const { status, body } = await rig.call<{
+        code: string;
+        detail: string;
+        errors: { pointer: string; detail: string }[];
+      }>('/v1/emails', { json: { to, template, variables } });
+      expect(status).toBe(400);
+      expect(body.code).toBe('invalid_request');
+      const said = body.errors.map(({ pointer, detail }) => `${pointer} ${detail}`);
+      expect(said.length).toBe(wrong.length);
+      for (const [index, words] of wrong.entries()) expect(said[index]).toContain(words);
+      for (const words of said) expect(words).toContain(`(template ${template})`);
+      expect(body.detail).toBe(said.join('; '));
+      expect((await rig.call<{ jobs: unknown[] }>(`/v1/jobs?recipient=${to}`)).body.jobs).toEqual([]);
+    },
+  );
+
+  test('that welcomes a user whose name cannot be shown is refused with a pointer to the name', async () => {
+    const refused = await rig.call('/v1/users', { json: { name: '\u202e', email: 'ada@example.com' } });
+    expect(refused).toMatchObject({
+      status: 400,
+      body: { errors: [{ pointer: '/name', detail: 'must not be empty' }] },
+    });
   });
 
   test('takes a reply address and headers of the caller, by an allow list', async () => {
@@ -237,7 +277,12 @@ describe('a mail', () => {
 
   test('takes field names as protobuf JSON does', async () => {
     const { status } = await rig.call('/v1/emails', {
-      json: { to: 'ada@example.com', template: 'welcome', callback_url: 'https://example.com/hook' },
+      json: {
+        to: 'ada@example.com',
+        template: 'welcome',
+        variables: { name: 'Ada' },
+        callback_url: 'https://example.com/hook',
+      },
     });
     expect(status).toBe(202);
   });
@@ -330,7 +375,7 @@ describe('a request with an Idempotency-Key', () => {
 
   test('makes one job however many arrive at once, on any replica', async () => {
     const other = await rig.replica();
-    const json = { to: 'ada@example.com', template: 'welcome' };
+    const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
         rig.call<JobView>(`${i % 2 ? other.url : rig.gateway.url}/v1/emails`, {

@@ -24,7 +24,7 @@ afterAll(async () => {
 
 const trace = { traceId: 'a'.repeat(32), traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` };
 const newJob = (account: string) =>
-  newEmailJob({ to: 'ada@example.com', template: 'welcome', variables: {} }, { account, trace });
+  newEmailJob({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } }, { account, trace });
 
 /** Uses one key at each of the times, in hours, dropping from `JOBS` what it would have dropped by then. */
 async function use(account: string, hours: readonly number[], startMs: number): Promise<string[]> {

@@ -48,7 +48,7 @@ const audits = async (): Promise<{ action: string; target: string; by: string }[
 const mail = async () =>
   (
     await rig.call<JobView>('/v1/emails', {
-      json: { to: 'ada@example.com', template: 'notification', variables: { title: 'x' } },
+      json: { to: 'ada@example.com', template: 'notification', variables: { message: 'x' } },
     })
   ).body.id;
 

@@ -7,7 +7,11 @@ let rig: Rig;
 let id: string;
 beforeAll(async () => {
   rig = await startRig();
-  id = (await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } })).body.id;
+  id = (
+    await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+    })
+  ).body.id;
 });
 afterAll(() => rig?.stop());
 
@@ -22,10 +26,13 @@ describe('while the broker is away', () => {
         (status) => status === 503,
       );
       const calls: readonly [string, Call][] = [
-        ['/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } }],
+        ['/v1/emails', { json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } } }],
         [
           '/v1/emails',
-          { json: { to: 'ada@example.com', template: 'welcome' }, headers: { 'idempotency-key': 'outage' } },
+          {
+            json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+            headers: { 'idempotency-key': 'outage' },
+          },
         ],
         ['/v1/images', { body: png() }],
         [`/v1/jobs/${id}`, {}],
@@ -47,7 +54,7 @@ describe('while the broker is away', () => {
       const again = await eventually(
         () =>
           rig.call<JobView>('/v1/emails', {
-            json: { to: 'ada@example.com', template: 'welcome' },
+            json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
             headers: { 'idempotency-key': 'outage' },
           }),
         ({ status }) => status !== 503,

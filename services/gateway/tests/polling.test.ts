@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => rig?.stop());
 
 const mail = async (to = 'ada@example.com'): Promise<string> =>
-  (await rig.call<JobView>('/v1/emails', { json: { to, template: 'welcome' } })).body.id;
+  (await rig.call<JobView>('/v1/emails', { json: { to, template: 'welcome', variables: { name: 'Ada' } } })).body.id;
 const ended = (id: string) =>
   eventually(
     async () => (await rig.call<JobView>(`/v1/jobs/${id}`)).body,

@@ -24,7 +24,9 @@ const hopeless = 'hopeless@example.com';
 export async function populate(rig: Rig): Promise<World> {
   await grant(rig.bus, 'local', 1_000_000_000, 'to begin with', Date.now());
   const upload = await uploaded(rig);
-  const cancelled = await post(rig, '/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } });
+  const cancelled = await post(rig, '/v1/emails', {
+    json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+  });
   await rig.call(`/v1/jobs/${cancelled}`, { method: 'DELETE' });
 
   const workers = await rig.workers({
@@ -32,11 +34,13 @@ export async function populate(rig: Rig): Promise<World> {
   });
   const ended = [
     await post(rig, '/v1/images', { body: png() }),
-    await post(rig, '/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } }),
+    await post(rig, '/v1/emails', { json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } } }),
   ];
   const failed = [];
   for (let n = 0; n < HOPELESS; n += 1)
-    failed.push(await post(rig, '/v1/emails', { json: { to: hopeless, template: 'welcome' } }));
+    failed.push(
+      await post(rig, '/v1/emails', { json: { to: hopeless, template: 'welcome', variables: { name: 'Ada' } } }),
+    );
   for (const id of [...ended, ...failed]) {
     await eventually(
       async () => (await rig.call<JobView>(`/v1/jobs/${id}`)).body.state,
@@ -46,7 +50,11 @@ export async function populate(rig: Rig): Promise<World> {
   await workers.stop();
   const open = [];
   for (let n = 0; n < OPEN; n += 1)
-    open.push(await post(rig, '/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } }));
+    open.push(
+      await post(rig, '/v1/emails', {
+        json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+      }),
+    );
 
   await rig.call('/v1/flows/shop', { method: 'PUT', json: { events: ['ordered', 'paid'] } });
   const event = { app_id: 'shop', message_id: 'order-1', event: 'ordered', created_at: '2026-01-01T00:00:00Z' };
@@ -81,7 +89,12 @@ export async function populate(rig: Rig): Promise<World> {
     url: ['https://example.com/picture.png'],
     ...(page.next === undefined ? {} : { cursor: [page.next, '1'] }),
   };
-  const bodies = { 'post /v1/events': [event, { events: [event, { ...event, event: 'paid' }] }] };
+  const welcome = { template: 'welcome', variables: { name: 'Ada' } };
+  const bodies = {
+    'post /v1/events': [event, { events: [event, { ...event, event: 'paid' }] }],
+    'post /v1/emails': [{ ...welcome, to: 'ada@example.com' }],
+    'post /v1/emails:batch': [{ ...welcome, recipients: [{ to: 'ada@example.com' }] }],
+  };
   const words = new Set(Object.values(byName).flat());
   for (const id of [...open, ...ids]) words.delete(id);
   return { words: [...words, '2026-01-01T00:00:00Z'], byName, bodies };

@@ -17,7 +17,9 @@ const stats = async () =>
     }>('/v1/stats')
   ).body;
 const mail = (priority: string) =>
-  rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome', priority } });
+  rig.call<JobView>('/v1/emails', {
+    json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, priority },
+  });
 
 describe('without workers', () => {
   test('not one job more than the limit is accepted, and express stays open', async () => {

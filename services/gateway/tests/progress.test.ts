@@ -12,7 +12,11 @@ beforeAll(async () => {
 afterAll(() => rig?.stop());
 
 const accept = async (): Promise<JobView> =>
-  (await rig.call<JobView>('/v1/emails', { json: { to: 'ada@example.com', template: 'welcome' } })).body;
+  (
+    await rig.call<JobView>('/v1/emails', {
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
+    })
+  ).body;
 const read = async (id: string): Promise<JobView> => (await rig.call<JobView>(`/v1/jobs/${id}`)).body;
 const listed = async (id: string): Promise<JobView | undefined> =>
   (await rig.call<{ jobs: JobView[] }>('/v1/jobs?limit=200')).body.jobs.find((job) => job.id === id);

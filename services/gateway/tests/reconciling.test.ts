@@ -47,7 +47,7 @@ const holds = (stream: string, count: number) =>
     (found) => found === count,
   );
 const send = async (): Promise<string> => {
-  const json = { to: 'ada@example.com', template: 'welcome' };
+  const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
   return (await rig.call<JobView>('/v1/emails', { json })).body.id;
 };
 const sendMany = (count: number): Promise<string[]> => Promise.all(Array.from({ length: count }, send));
@@ -160,7 +160,7 @@ test('a full lane holds no slot of the orchestrator, and its jobs end once there
   await start();
   await update('EMAILS', { max_msgs: 5 });
   const ids = await sendMany(JOBS);
-  const express = { to: 'ada@example.com', template: 'welcome', priority: 'express' };
+  const express = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, priority: 'express' };
   const other = (await rig.call<JobView>('/v1/emails', { json: express })).body.id;
   await holds('EMAILS_EXPRESS', 1);
   await eventually(

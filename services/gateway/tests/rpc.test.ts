@@ -48,7 +48,7 @@ const refusal = async (call: Promise<unknown>): Promise<ConnectError> =>
     ),
   );
 const reasonOf = (error: ConnectError): string | undefined => error.findDetails(ErrorInfoSchema)[0]?.reason;
-const mail = (to = 'ada@example.test') => ({ email: { to, template: 'notification', variables: { subject: 'Hi' } } });
+const mail = (to = 'ada@example.test') => ({ email: { to, template: 'notification', variables: { message: 'Hi' } } });
 
 describe('a job over gRPC', () => {
   test('is the job that HTTP shows, from the call to its end', async () => {
@@ -155,6 +155,15 @@ describe('every problem', () => {
   test('with a field says which', async () => {
     const error = await refusal(createClient(UserService, grpc()).sendEmail(mail('a@b.test, c@d.test')));
     expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations).toMatchObject([{ field: '/to' }]);
+  });
+
+  test('with a variable missing says which, and of which template', async () => {
+    const email = { to: 'ada@example.test', template: 'welcome' };
+    const error = await refusal(createClient(UserService, grpc()).sendEmail({ email }));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations).toMatchObject([
+      { field: '/variables/name', description: 'is missing (template welcome)' },
+    ]);
   });
 
   test('of a key used for two requests names the job of the first', async () => {

@@ -40,7 +40,7 @@ describe('the mail that says a PDF is ready', () => {
     // What a client can try: a key that spells how the system might name that mail, and the id of the picture itself.
     const guesses = [`notify:${imageId}`, `derived:notify:${imageId}`, `${imageId}.notify`, imageId];
     for (const key of guesses) {
-      const json = { to: 'eve@example.com', template: 'welcome' };
+      const json = { to: 'eve@example.com', template: 'welcome', variables: { name: 'Ada' } };
       await rig.call('/v1/emails', { json, headers: { 'idempotency-key': key } });
     }
     const { body } = await rig.call<JobView>('/v1/images?notify=ada@example.com', {
@@ -93,7 +93,9 @@ describe('a dead letter of a command', () => {
       id: stopped,
       account: 'local',
       kind: JobKind.EMAIL,
-      request: { work: { case: 'email', value: { to: 'hold@example.com', template: 'welcome' } } },
+      request: {
+        work: { case: 'email', value: { to: 'hold@example.com', template: 'welcome', variables: { name: 'Ada' } } },
+      },
     });
     await rig.bus.port.publish('user.create', 'not a command', { id: `${stopped}.work` });
     await eventually(

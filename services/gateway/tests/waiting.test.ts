@@ -50,7 +50,7 @@ describe('a client that waits for the end of its job', () => {
   // 503 says that nothing was promised: a client that believed it sent the mail a second time.
   test('is told that the job is accepted, even if the broker goes away meanwhile', async () => {
     const asked = rig.call<JobView>('/v1/emails', {
-      json: { to: 'ada@example.com', template: 'welcome' },
+      json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
       headers: { prefer: 'wait=3' },
     });
     await eventually(

@@ -69,7 +69,12 @@ afterAll(async () => {
 const url = (path: string) => `http://127.0.0.1:${receiver.port}${path}`;
 const mail = (path: string) =>
   rig.call<JobView>('/v1/emails', {
-    json: { to: 'ada@example.test', template: 'welcome', callbackUrl: path.startsWith('/') ? url(path) : path },
+    json: {
+      to: 'ada@example.test',
+      template: 'welcome',
+      variables: { name: 'Ada' },
+      callbackUrl: path.startsWith('/') ? url(path) : path,
+    },
   });
 const verifiers = async () =>
   (await rig.call<{ secrets: { secret: string; expiresAt?: string }[] }>('/v1/webhooks/secrets')).body.secrets;
@@ -107,7 +112,7 @@ describe('the webhook of a job', () => {
 
   test('is not there for a job without a URL', async () => {
     const before = receiver.received.length;
-    const json = { to: 'ada@example.test', template: 'welcome' };
+    const json = { to: 'ada@example.test', template: 'welcome', variables: { name: 'Ada' } };
     const done = await rig.call<JobView>('/v1/emails', { json, headers: { prefer: 'wait=10' } });
     expect(done.body.state).toBe('succeeded');
     // Behind it comes one that has a URL: what had been on its way to nowhere would have been called by then.
@@ -223,7 +228,9 @@ describe('receivers that are slow', () => {
     const other = await startRig({ settings: { webhooks: { ...defaultWebhooks, targets: 'any', timeoutMs: 60_000 } } });
     await other.workers();
     const post = (callbackUrl: string) =>
-      other.call('/v1/emails', { json: { to: 'ada@example.test', template: 'welcome', callbackUrl } });
+      other.call('/v1/emails', {
+        json: { to: 'ada@example.test', template: 'welcome', variables: { name: 'Ada' }, callbackUrl },
+      });
     // More webhooks than the calls of all that may be on their way at once.
     for (let i = 0; i < 30; i += 1) await Promise.all(slow.map(({ port }) => post(`http://127.0.0.1:${port}/`)));
     await eventually(
@@ -333,7 +340,12 @@ describe('a webhook that finds no room in the queue', () => {
     const post = async () =>
       (
         await other.call<JobView>('/v1/emails', {
-          json: { to: 'ada@example.test', template: 'welcome', callbackUrl: `http://127.0.0.1:${stuck.port}/` },
+          json: {
+            to: 'ada@example.test',
+            template: 'welcome',
+            variables: { name: 'Ada' },
+            callbackUrl: `http://127.0.0.1:${stuck.port}/`,
+          },
         })
       ).body.id;
     await post();
@@ -442,7 +454,7 @@ describe('where webhooks may go', () => {
   test('is said when the job is asked for, as far as the URL tells', async () => {
     const strict = await rig.replica({ settings: { webhooks: { targets: 'public', timeoutMs, ...retries } } });
     for (const callbackUrl of [url('/'), 'https://127.0.0.1/', 'https://[::ffff:10.0.0.1]/']) {
-      const json = { to: 'ada@example.test', template: 'welcome', callbackUrl };
+      const json = { to: 'ada@example.test', template: 'welcome', variables: { name: 'Ada' }, callbackUrl };
       const answer = await rig.call(`${strict.url}/v1/emails`, { json });
       expect(answer).toMatchObject({ status: 400, body: { errors: [{ pointer: '/callbackUrl' }] } });
     }

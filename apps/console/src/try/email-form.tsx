@@ -10,8 +10,8 @@ import { WatchedJob } from './watched-job.tsx';
 /** What each shipped template is filled with, as an example to change. */
 const examples: Readonly<Record<string, object>> = {
   welcome: { name: 'Ada' },
-  notification: { title: 'Your report is ready', text: 'It has 12 pages.' },
-  'image-ready': { pages: 3 },
+  notification: { title: 'Your report is ready', message: 'It has 12 pages.' },
+  'image-ready': { link: 'https://files.example/report.pdf', jobId: 'report-12' },
 };
 
 const pretty = (value: unknown): string => JSON.stringify(value, null, 2);

@@ -1138,7 +1138,7 @@ export interface operations {
                     template: "welcome" | "notification" | "image-ready";
                     /** @description One bare e-mail address. */
                     to: string;
-                    /** @description What the template is filled with. */
+                    /** @description What the template is filled with. welcome: name, actionUrl (optional). notification: message, title (optional), name (optional), actionUrl (optional), actionLabel (optional). image-ready: link, jobId, name (optional). */
                     variables?: {
                         [key: string]: unknown;
                     };
@@ -1216,7 +1216,7 @@ export interface operations {
                     replyTo?: string;
                     /** @enum {string} */
                     template: "welcome" | "notification" | "image-ready";
-                    /** @description What the template is filled with. */
+                    /** @description What the template is filled with. welcome: name, actionUrl (optional). notification: message, title (optional), name (optional), actionUrl (optional), actionLabel (optional). image-ready: link, jobId, name (optional). */
                     variables?: {
                         [key: string]: unknown;
                     };

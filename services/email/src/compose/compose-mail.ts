@@ -1,9 +1,10 @@
+import type { MailTemplateName } from '@sluice/contracts';
 import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
 import { unsubscribeBy, type UnsubscribeSettings } from './unsubscribe.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
-import { logo, renderEncoded, type TemplateName } from '../templates/catalogue.ts';
+import { logo, renderEncoded } from '../templates/catalogue.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */
 export interface Sender {
@@ -21,7 +22,7 @@ export interface MailInput {
   readonly replays: number;
   /** Checked by `parseEmailAddress`. */
   readonly to: string;
-  readonly template: TemplateName;
+  readonly template: MailTemplateName;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Checked by `parseEmailAddress`. */
   readonly replyTo?: string | undefined;
@@ -31,9 +32,9 @@ export interface MailInput {
 }
 
 /** Templates of mails that come again and again without being asked for: those can be unsubscribed from. */
-const RECURRING: ReadonlySet<TemplateName> = new Set(['notification']);
+const RECURRING: ReadonlySet<MailTemplateName> = new Set(['notification']);
 
-export const isRecurring = (template: TemplateName): boolean => RECURRING.has(template);
+export const isRecurring = (template: MailTemplateName): boolean => RECURRING.has(template);
 
 /**
  * Makes the mail of a job. The same input gives the same `Message-ID` every time, so that copies of one mail are

@@ -1,10 +1,16 @@
-import { mailHeaderProblem, MAX_MAIL_HEADERS, parseEmailAddress, type SendEmail } from '@sluice/contracts';
+import {
+  isMailTemplateName,
+  mailHeaderProblem,
+  MAX_MAIL_HEADERS,
+  parseEmailAddress,
+  type SendEmail,
+} from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
 import type { SuppressionReason } from '@sluice/suppression';
 import { isRecurring, type MailInput } from '../compose/compose-mail.ts';
 import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { callerVariables, isTemplateName } from '../templates/catalogue.ts';
+import { callerVariables } from '../templates/catalogue.ts';
 
 /** Why a request cannot become a mail, in the words of a job's error. */
 export interface Refusal {
@@ -29,7 +35,7 @@ export async function prepare(
   fresh: boolean,
   { deps, signal }: Context<MailerDeps>,
 ): Promise<MailInput | Refusal> {
-  if (email === undefined || !isTemplateName(email.template)) {
+  if (email === undefined || !isMailTemplateName(email.template)) {
     return { code: 'unknown_template', detail: 'there is no such template' };
   }
   const to = parseEmailAddress(email.to);

@@ -1,6 +1,8 @@
+import { isMailLink, type TemplateValues } from '@sluice/contracts';
+
 /**
  * A compiled template: text with holes. `text` is escaped for its place, `lines` is escaped and keeps its line breaks,
- * `url` stands in a link and must be one, `if`/`unless` hold parts that appear or not.
+ * `url` stands in a link and must be one, `if`/`unless` hold parts that appear or not: a missing or empty value is false.
  */
 export type Part =
   | string
@@ -16,9 +18,6 @@ export interface CompiledTemplate {
   readonly html: readonly Part[];
   readonly text: readonly Part[];
 }
-
-/** Values for the holes. A missing or empty one is false to `if`. */
-export type Values = Readonly<Record<string, string | boolean | undefined>>;
 
 /**
  * Splits a template source into parts: `{{name}}`, `{{lines name}}`, `{{#if name}}…{{/if}}`, `{{#unless name}}…{{/unless}}`.
@@ -78,17 +77,17 @@ export type Encode = (text: string) => string;
 const asItIs: Encode = (text) => text;
 
 /** Fills a template for HTML: every value is escaped, so none can open a tag, leave an attribute or run as a script. */
-export function fillHtml(parts: readonly Part[], values: Values, encode: Encode = asItIs): string {
+export function fillHtml(parts: readonly Part[], values: TemplateValues, encode: Encode = asItIs): string {
   return fill(parts, values, {
     text: (value) => encode(escapeHtml(value)),
     lines: (value) => encode(escapeHtml(value).replace(/\n/g, '<br />')),
     // The schema of the template has checked this already; a link that got past it must not reach a reader.
-    url: (value) => (isLink(value) ? encode(escapeHtml(value)) : fail('a link that is no http(s) URL')),
+    url: (value) => (isMailLink(value) ? encode(escapeHtml(value)) : fail('a link that is no http(s) URL')),
   });
 }
 
 /** Fills a template for plain text or a header: values as they are, on one line unless it is `lines`. */
-export function fillText(parts: readonly Part[], values: Values, encode: Encode = asItIs): string {
+export function fillText(parts: readonly Part[], values: TemplateValues, encode: Encode = asItIs): string {
   const line = (value: string): string => encode(oneLine(value));
   return fill(parts, values, { text: line, lines: encode, url: line });
 }
@@ -101,19 +100,13 @@ export function encodeLiterals(parts: readonly Part[], encode: Encode): Part[] {
   });
 }
 
-/** Whether a value may stand in a link of a mail. */
-export function isLink(value: string): boolean {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  return (url?.protocol === 'https:' || url?.protocol === 'http:') && url.username === '' && url.password === '';
-}
-
 interface Escapes {
   readonly text: (value: string) => string;
   readonly lines: (value: string) => string;
   readonly url: (value: string) => string;
 }
 
-function fill(parts: readonly Part[], values: Values, escapes: Escapes): string {
+function fill(parts: readonly Part[], values: TemplateValues, escapes: Escapes): string {
   let out = '';
   for (const part of parts) {
     if (typeof part === 'string') out += part;

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isTemplateName, logo, renderTemplate, templateNames, type TemplateName } from './catalogue.ts';
+import { isMailTemplateName, mailTemplateNames, type MailTemplateName } from '@sluice/contracts';
+import { logo, renderTemplate } from './catalogue.ts';
 
 /** What the preview fills the templates with. */
-export const previewVariables: Readonly<Record<TemplateName, Readonly<Record<string, unknown>>>> = {
+export const previewVariables: Readonly<Record<MailTemplateName, Readonly<Record<string, unknown>>>> = {
   welcome: { name: 'Ada Lovelace', actionUrl: 'https://sluice.example/start' },
   notification: {
     title: 'Nightly export finished',
@@ -24,7 +25,7 @@ export const previewVariables: Readonly<Record<TemplateName, Readonly<Record<str
 };
 
 /** A template as a browser can show it: the inline logo as a data URL. */
-export function previewHtml(name: TemplateName): string {
+export function previewHtml(name: MailTemplateName): string {
   const { html } = renderTemplate(name, previewVariables[name]);
   return html.replaceAll(`cid:${logo.cid}`, `data:image/png;base64,${logo.png.toString('base64')}`);
 }
@@ -35,13 +36,13 @@ export function previewPage(request: IncomingMessage, response: ServerResponse):
   const text = file.endsWith('.txt');
   const name = text ? file.slice(0, -4) : file;
   if (file === '') return send(response, 'text/html', overview());
-  if (!isTemplateName(name)) return send(response, 'text/plain', 'there is no such template\n', 404);
+  if (!isMailTemplateName(name)) return send(response, 'text/plain', 'there is no such template\n', 404);
   if (text) return send(response, 'text/plain', renderTemplate(name, previewVariables[name]).text);
   return send(response, 'text/html', previewHtml(name));
 }
 
 function overview(): string {
-  const sections = templateNames.map((name) => {
+  const sections = mailTemplateNames.map((name) => {
     const { subject } = renderTemplate(name, previewVariables[name]);
     return `<section>
   <h2>${name}</h2><p>Subject: ${subject.replace(/[&<]/g, (char) => (char === '&' ? '&amp;' : '&lt;'))}

@@ -1,10 +1,17 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { mailAttachmentLimits, Priority } from '@sluice/contracts';
+import {
+  mailAttachmentLimits,
+  mailTemplateNames,
+  mailTemplates,
+  Priority,
+  type MailTemplateName,
+  type TemplateVariable,
+} from '@sluice/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob, type NewJob } from '../../jobs/accept/accept-job.ts';
-import { newEmailJob, templates, newUserJob } from '../../jobs/accept/email-request.ts';
+import { newEmailJob, newUserJob } from '../../jobs/accept/email-request.ts';
 import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { recipientCounter } from '../../accounts/access.ts';
@@ -15,14 +22,23 @@ import { PrioritySchema, type JobView } from '../../jobs/job-view.ts';
 import { problemResponses } from '../problem.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
 
+/** The variables of each template, as the API page lists them. */
+function variablesText(): string {
+  const templates = mailTemplateNames.map((template) => {
+    const given = Object.entries<TemplateVariable>(mailTemplates[template]).filter(
+      ([, { from }]) => from !== 'service',
+    );
+    return `${template}: ${given.map(([name, { required }]) => (required ? name : `${name} (optional)`)).join(', ')}`;
+  });
+  return `What the template is filled with. ${templates.join('. ')}.`;
+}
+
 export const EmailBody = Type.Object(
   {
     to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
-    template: Type.Unsafe<(typeof templates)[number]>(Type.String({ enum: [...templates] })),
+    template: Type.Unsafe<MailTemplateName>(Type.String({ enum: [...mailTemplateNames] })),
     variables: Type.Optional(
-      Type.Unsafe<JsonObject>(
-        Type.Object({}, { additionalProperties: true, description: 'What the template is filled with.' }),
-      ),
+      Type.Unsafe<JsonObject>(Type.Object({}, { additionalProperties: true, description: variablesText() })),
     ),
     replyTo: Type.Optional(
       Type.String({ minLength: 3, maxLength: 320, description: 'Where answers go: one bare e-mail address.' }),

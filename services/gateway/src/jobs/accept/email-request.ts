@@ -1,20 +1,21 @@
 import { create, type JsonObject } from '@bufbuild/protobuf';
 import {
+  callerProblems,
   EmailRequestSchema,
+  isMailTemplateName,
   mailHeaderProblem,
+  mailTemplateNames,
+  mailTemplates,
   MAX_MAIL_HEADERS,
   parseEmailAddress,
   Priority,
   type MailAttachment,
+  type MailTemplateName,
 } from '@sluice/contracts';
-import { invalidField } from '../../errors.ts';
+import { GatewayError, invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
 import { requestHash, type Canonical } from './request-hash.ts';
-
-/** The templates that are shipped. Callers choose one and fill it in; text of their own is never sent. */
-export const templates = ['welcome', 'notification', 'image-ready'] as const;
-export type Template = (typeof templates)[number];
 
 /** The fields of a request for a mail, not yet validated. */
 export interface EmailInput {
@@ -49,21 +50,24 @@ const VARIABLES_MAX_DEPTH = 16;
 export function newEmailJob(input: EmailInput, { account, trace }: Context): NewJob {
   const to = parseEmailAddress(input.to);
   if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
-  if (!templates.includes(input.template as Template))
-    throw invalidField('/template', `must be one of ${templates.join(', ')}`);
+  const { template } = input;
+  if (!isMailTemplateName(template)) {
+    throw invalidField('/template', `must be one of ${mailTemplateNames.join(', ')}`);
+  }
   const variables = input.variables ?? {};
   // Before anything that walks all the way down: that takes the stack with it.
   if (isDeeper(variables, VARIABLES_MAX_DEPTH))
     throw invalidField('/variables', `must be nested at most ${VARIABLES_MAX_DEPTH} levels deep`);
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
+  const attachmentKey = input.attachmentKey ?? '';
+  checkTemplateVariables(template, variables, attachmentKey !== '');
   const replyTo = input.replyTo ? parseEmailAddress(input.replyTo) : '';
   if (replyTo === undefined) throw invalidField('/replyTo', 'must be one bare e-mail address');
   const headers = checkedHeaders(input.headers ?? {});
   const callback = callbackUrl(input.callbackUrl);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
-  const attachmentKey = input.attachmentKey ?? '';
   const attachments = [...(input.attachments ?? [])];
   return {
     account,
@@ -74,7 +78,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       case: 'email',
       value: create(EmailRequestSchema, {
         to,
-        template: input.template,
+        template,
         variables,
         attachmentKey,
         replyTo,
@@ -85,7 +89,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
     requestHash: requestHash({
       kind: 'email',
       to,
-      template: input.template,
+      template,
       variables: variables as Canonical,
       priority,
       callback,
@@ -96,6 +100,21 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ key, fileName }) => [key, fileName]) }),
     }),
   };
+}
+
+/**
+ * What the email service would refuse when it fills the template is refused here, before there is a job to fail.
+ *
+ * @throws {GatewayError} `invalid_request`, with every variable that is missing or malformed.
+ */
+function checkTemplateVariables(template: MailTemplateName, variables: JsonObject, withDocument: boolean): void {
+  const errors = callerProblems(mailTemplates[template], variables, withDocument).map(({ name, detail }) => ({
+    pointer: `/variables/${name}`,
+    detail: `${detail} (template ${template})`,
+  }));
+  if (errors.length === 0) return;
+  const words = errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; ');
+  throw new GatewayError('invalid_request', words, { errors });
 }
 
 /** @throws {GatewayError} `invalid_request`. */
@@ -126,9 +145,9 @@ export function newUserJob(
 ): NewJob {
   const name = input.name.trim();
   // Control characters in a name become header lines in a mail.
-  if (name === '' || name.length > 100 || /\p{Cc}/u.test(name)) {
-    throw invalidField('/name', 'must be 1 to 100 characters without control characters');
-  }
+  if (/\p{Cc}/u.test(name)) throw invalidField('/name', 'must not contain control characters');
+  const [problem] = callerProblems(mailTemplates.welcome, { name });
+  if (problem !== undefined) throw invalidField('/name', problem.detail);
   if (parseEmailAddress(input.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
   return newEmailJob({ to: input.email, template: 'welcome', variables: { name }, priority: input.priority }, context);
 }
