@@ -47,7 +47,7 @@ const known: FlowStore = {
   declare: () => Promise.reject(new Error('not here')),
   close: () => Promise.resolve(),
 };
-eventRoutes(app, { ...nothingBehind, model: { seen: () => [] } }, known);
+eventRoutes(app, { ...nothingBehind, model: { seen: async () => [] } }, known);
 emailRoutes(app, nothingBehind);
 const text = { type: 'string' };
 app.get(

@@ -254,6 +254,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       const gateway = {
         PORT: String(gatewayPort),
         GRPC_PORT: String(grpcPort),
+        READ_MODEL_URL: `sqlite:${join(data, 'history.sqlite')}`,
         // What `GET /` of the gateway links besides its own pages.
         HOME_LINKS: `Mail=${mail.url}, Traces and logs=${otlp.url}, Charts=${otlp.url}/charts`,
         ...(options.splitGateway === true ? { ROLE: 'api' } : {}),

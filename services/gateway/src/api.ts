@@ -15,8 +15,10 @@ import { openFlowStore } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { BodyWatch } from './admission/body-watch.ts';
 import { watchFailed, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
-import { startProjection } from './history/projection.ts';
-import { openReadModel } from './history/read-model.ts';
+import { startProjection, type Projection } from './history/projection.ts';
+import { openReadModel } from './history/open-read-model.ts';
+import { defaultRetention, startRetention, type Retention } from './history/retention.ts';
+import type { ThreadedReadModel } from './history/thread/host.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
@@ -36,8 +38,21 @@ export interface Api {
   readonly bodyBytes: () => number;
   /** Why it cannot take work; empty when it can. */
   reasons(): readonly string[];
+  /** What an operator should know of although it takes work. */
+  warnings(): readonly string[];
   /** Stops accepting, answers what is open, closes what was opened. The bus, the store and the shared dependencies stay open. */
   readonly stopSteps: readonly StopStep[];
+}
+
+/** What of the history is not as it should be. Single jobs, and everything that makes one, go on without it. */
+function historyWarnings(model: ThreadedReadModel, projection: Projection, retention: Retention): readonly string[] {
+  const behind = projection.behind('JOBS') + projection.behind('EVENTS');
+  return [
+    model.problem(),
+    projection.problem(),
+    behind > 0 ? `the history is ${behind} messages behind: lists lack what they say` : undefined,
+    retention.problem(),
+  ].filter((text) => text !== undefined);
 }
 
 /** A broker whose disk is full answers nothing of JetStream, and its connections stay. */
@@ -53,8 +68,13 @@ export async function startApi(
   const { bus, store, log, settings } = dependencies;
   const closing = new AbortController();
   const live = liveJobs(bus, log);
-  const model = openReadModel(settings.readModelPath);
-  const projection = await startProjection({ bus, model, log, now });
+  const model = await openReadModel(settings.readModelUrl, log);
+  const projection = startProjection({ bus, model, log });
+  const retention = startRetention(model, settings.retention ?? defaultRetention, {
+    log,
+    now,
+    brokerNow: () => projection.brokerNow(),
+  });
   const stopReconciling = startReconciler({
     bus,
     jobs,
@@ -67,6 +87,12 @@ export async function startApi(
     settings: settings.reconciling ?? defaultReconciling,
   });
   dependencies.metrics?.watchOpen(() => model.open());
+  const { maxBytes } = settings.retention ?? defaultRetention;
+  dependencies.metrics?.watchHistory(() => ({
+    behind: { JOBS: projection.behind('JOBS'), EVENTS: projection.behind('EVENTS') },
+    usage: retention.usage(),
+    maxBytes,
+  }));
   dependencies.metrics?.watchStorage(() => backpressure.storageUsed);
   const flows = await openFlowStore(bus.nc, { now, onError: watchFailed(log) });
   const reasons = (): readonly string[] => [
@@ -120,6 +146,7 @@ export async function startApi(
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
     watch,
     model,
+    projection,
     flows,
     pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1, storeBytes: settings.storeBytes ?? 0 }),
     suppressions: await openSuppressions(bus.nc, () => new Date(now())),
@@ -144,6 +171,7 @@ export async function startApi(
     caughtUp: projection.caughtUp,
     bodyBytes: () => bodies.budget.heldBytes,
     reasons,
+    warnings: () => historyWarnings(model, projection, retention),
     stopSteps: [
       {
         what: 'answering open requests',
@@ -158,7 +186,13 @@ export async function startApi(
       { what: 'following the buckets and streams', stop: () => Promise.all([flows.close(), live.close()]) },
       {
         what: 'storing the last events in the read model',
-        stop: () => projection.close().finally(() => model.close()),
+        async stop() {
+          try {
+            await Promise.all([projection.close(), retention.close()]);
+          } finally {
+            await model.close();
+          }
+        },
       },
     ],
   };

@@ -1,6 +1,8 @@
 import { jobKindNames, pictureLimits, type JobKindName } from '@sluice/contracts';
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
+import { READ_MODEL_URL_FORM, readModelPlace } from './history/read-model-url.ts';
+import { defaultRetention } from './history/retention.ts';
 import { kindRules } from './jobs/kinds/index.ts';
 import { JOB_KEPT_MS } from '@sluice/messaging';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
@@ -74,8 +76,15 @@ export const gatewayFields = {
   ...priceFields,
   /** `public`: webhooks go over https to public addresses alone. `any` is for one's own machine, and default in `dev`. */
   WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
-  /** Where the read model lies: a file that survives restarts, or memory, filled again from the streams at each start. */
-  READ_MODEL_PATH: z.string().default(':memory:'),
+  /** Where the history of jobs lies: `sqlite:PATH`, a file of this gateway alone; `postgres://...`, of all gateways together; or `sqlite::memory:`. */
+  READ_MODEL_URL: z
+    .string()
+    .default('sqlite:.data/history.sqlite')
+    .refine((url) => readModelPlace(url) !== undefined, READ_MODEL_URL_FORM),
+  /** How long lists tell of a job after it has ended, also when the broker has forgotten it. 30 days. */
+  HISTORY_TTL_MS: fields.ms.default(defaultRetention.ttlMs),
+  /** Bytes of history beyond which the oldest ended jobs go before their time. 4 GiB. */
+  HISTORY_MAX_BYTES: fields.count.min(2 ** 20).default(defaultRetention.maxBytes),
   /** The e-mail service's UNSUBSCRIBE_SECRET. With it, `/v1/unsubscribe?token={token}` is the page for its UNSUBSCRIBE_URL. */
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
   /** Web origins whose pages may call the gateway and upload to presigned URLs, comma separated. */

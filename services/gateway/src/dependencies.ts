@@ -16,6 +16,7 @@ import type { GatewayMetrics } from './metrics.ts';
 import { startBrokerWatch, type BrokerWatch } from './admission/broker-watch.ts';
 import { BackpressureLimiter, type BackpressureSettings } from './admission/backpressure.ts';
 import { watchLoopLag } from './admission/loop-lag.ts';
+import type { RetentionSettings } from './history/retention.ts';
 import type { ReconcilingSettings } from './jobs/reconciler/reconciler.ts';
 import type { WebhookSettings } from './webhooks/webhooks.ts';
 
@@ -43,8 +44,10 @@ export interface GatewaySettings {
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;
   readonly pressure: BackpressureSettings;
-  /** A file, or `:memory:`, which is filled again at every start. */
-  readonly readModelPath: string;
+  /** Where the read model lies: `sqlite:PATH`, `sqlite::memory:` or `postgres://...`. */
+  readonly readModelUrl: string;
+  /** How long and how much history is kept; `defaultRetention` if absent. */
+  readonly retention?: RetentionSettings;
   /** `defaultWebhooks` if absent. */
   readonly webhooks?: WebhookSettings;
   /** Undefined leaves credits off. */

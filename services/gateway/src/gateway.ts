@@ -47,7 +47,7 @@ export async function startGateway(dependencies: GatewayDependencies): Promise<G
     ...api,
     watch: shared.watch,
     pipelines: pipelines.states,
-    warnings: () => pipelines.warnings(),
+    warnings: () => [...api.warnings(), ...pipelines.warnings()],
     ...stopping(dependencies, [...api.stopSteps, ...pipelines.stopSteps, closing(shared)]),
   };
 }
@@ -63,7 +63,7 @@ export async function startRole(role: Role, dependencies: GatewayDependencies): 
     url,
     watch,
     reasons: () => half.reasons(),
-    warnings: () => ('warnings' in half ? half.warnings() : []),
+    warnings: () => half.warnings(),
     ...stopping(dependencies, [...half.stopSteps, closing(shared)]),
   };
 }

@@ -3,6 +3,7 @@ import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Difference } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { reconcileActions, type ReconcileAction } from './jobs/reconciler/reconciler.ts';
+import { projectedStreams, type OpenJobs, type ProjectedStream, type Usage } from './history/read-model.ts';
 import { cleanedPrefixes } from './uploads/cleanup.ts';
 import { deliveryEvents, type DeliveryEvent } from './webhooks/delivery.ts';
 import { Counter, Gauge, Histogram } from 'prom-client';
@@ -22,6 +23,9 @@ export const gatewayMetricNames = {
   reconciled: 'gateway_jobs_reconciled_total',
   reconcilerProgressedAt: 'gateway_reconciler_last_progress_timestamp_seconds',
   topologyDifferences: 'gateway_topology_differences',
+  historyBehind: 'gateway_history_behind_messages',
+  historyJobs: 'gateway_history_jobs',
+  historyUsed: 'gateway_history_used_ratio',
 } as const;
 
 /** What the gateway counts. */
@@ -37,19 +41,21 @@ export interface GatewayMetrics {
   /** Notes that the reconciler dealt with a page of open jobs. */
   reconcilerProgressed(): void;
   /** Exposes the jobs that have not ended, read at each scrape. */
-  watchOpen(read: () => readonly OpenJobs[]): void;
+  watchOpen(read: () => Promise<readonly OpenJobs[]>): void;
+  /** Exposes what the history holds and how far it is behind, read at each scrape. */
+  watchHistory(read: () => HistoryState): void;
   /** Exposes the share of the broker's storage that is in use. */
   watchStorage(read: () => number): void;
   /** Exposes how many settings of the server differ from the topology. */
   watchTopology(read: () => readonly Pick<Difference, 'owner'>[]): void;
 }
 
-/** Jobs of one kind that have not ended. */
-export interface OpenJobs {
-  readonly kind: string;
-  readonly count: number;
-  /** When the oldest of them was accepted, in milliseconds since 1970. */
-  readonly oldestMs: number;
+/** How a gateway's read model is. */
+export interface HistoryState {
+  /** Messages of a stream that are not taken in yet. */
+  readonly behind: Readonly<Record<ProjectedStream, number>>;
+  readonly usage: Usage | undefined;
+  readonly maxBytes: number;
 }
 
 const finals: Readonly<Record<number, string>> = {
@@ -144,15 +150,19 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
       },
     }),
     watchOpen(read) {
+      // No sample while the history cannot be asked: the last one would tell of jobs that have ended since.
+      const openNow = (): Promise<readonly OpenJobs[] | undefined> => read().catch(() => undefined);
       void new Gauge({
         name: names.open,
         help: 'Jobs that were accepted and have not ended',
         labelNames: ['kind'],
         registers,
-        collect() {
+        async collect() {
+          const found = await openNow();
           this.reset();
+          if (found === undefined) return;
           for (const kind of jobKindNames) this.set({ kind }, 0);
-          for (const { kind, count: open } of read()) this.set({ kind }, open);
+          for (const { kind, count: open } of found) this.set({ kind }, open);
         },
       });
       void new Gauge({
@@ -160,10 +170,41 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         help: 'How long the oldest job that has not ended has been waiting',
         labelNames: ['kind'],
         registers,
-        collect() {
+        async collect() {
+          const found = await openNow();
           this.reset();
+          if (found === undefined) return;
           for (const kind of jobKindNames) this.set({ kind }, 0);
-          for (const { kind, oldestMs } of read()) this.set({ kind }, Math.max(0, (Date.now() - oldestMs) / 1000));
+          for (const { kind, oldestMs } of found) this.set({ kind }, Math.max(0, (Date.now() - oldestMs) / 1000));
+        },
+      });
+    },
+    watchHistory(read) {
+      void new Gauge({
+        name: names.historyBehind,
+        help: 'Messages of a stream that the history of jobs has not taken in yet: lists lack what they say',
+        labelNames: ['stream'],
+        registers,
+        collect() {
+          const { behind } = read();
+          for (const stream of projectedStreams) this.set({ stream }, behind[stream]);
+        },
+      });
+      void new Gauge({
+        name: names.historyJobs,
+        help: 'Jobs in the history',
+        registers,
+        collect() {
+          this.set(read().usage?.jobs ?? 0);
+        },
+      });
+      void new Gauge({
+        name: names.historyUsed,
+        help: 'Bytes of the history as a share of HISTORY_MAX_BYTES: at 1 ended jobs go before HISTORY_TTL_MS is over',
+        registers,
+        collect() {
+          const { usage, maxBytes } = read();
+          this.set((usage?.bytes ?? 0) / maxBytes);
         },
       });
     },

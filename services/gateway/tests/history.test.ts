@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { startProjection } from '../src/history/projection.ts';
-import { openReadModel } from '../src/history/read-model.ts';
+import { openReadModel } from '../src/history/open-read-model.ts';
 import { republish } from '../src/history/republish.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
@@ -17,7 +17,7 @@ let rig: Rig;
 let directory: string;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sluice-read-model-'));
-  rig = await startRig({ settings: { readModelPath: join(directory, 'one.sqlite') } });
+  rig = await startRig({ settings: { readModelUrl: `sqlite:${join(directory, 'one.sqlite')}` } });
   await rig.workers({ convert: async ({ options }) => (options?.maxWidth === 13 ? 'corrupt_image' : undefined) });
   for (let i = 0; i < 6; i += 1) {
     await rig.call('/v1/emails', {
@@ -82,7 +82,7 @@ describe('the history of jobs', () => {
 });
 
 describe('the read model', () => {
-  test('is a cache: made anew from the streams, it answers byte for byte as before', async () => {
+  test('made anew from the streams answers byte for byte as before', async () => {
     await rig.call('/v1/flows/shop', { method: 'PUT', json: { events: ['a', 'b', 'c'] } });
     const events = Array.from({ length: 30 }, (_, i) => ({
       app_id: 'shop',
@@ -94,9 +94,9 @@ describe('the read model', () => {
     await eventually(incomplete, ({ body }) => body.messages.length > 0);
 
     const path = join(directory, 'two.sqlite');
-    const model = openReadModel(path);
+    const model = await openReadModel(`sqlite:${path}`, console as never);
     const steps: number[] = [];
-    const projection = await startProjection({
+    const projection = startProjection({
       bus: rig.bus,
       model,
       log: console as never,
@@ -104,10 +104,10 @@ describe('the read model', () => {
     });
     await projection.caughtUp;
     await projection.close();
-    model.close();
+    await model.close();
     expect(steps.at(-1)).toBeGreaterThan(25);
 
-    const other = await rig.replica({ settings: { readModelPath: path } });
+    const other = await rig.replica({ settings: { readModelUrl: `sqlite:${path}` } });
     await other.caughtUp;
     for (const question of [
       '/v1/jobs?limit=200',
@@ -119,15 +119,6 @@ describe('the read model', () => {
       const { text } = await rig.call(`${other.url}${question}`);
       await expect.poll(async () => (await rig.call(question)).text).toBe(text);
     }
-  });
-
-  test('of another broker is refused', async () => {
-    const model = openReadModel(':memory:');
-    model.apply([{ data: { $typeName: 'sluice.v1.JobEvent', cause: '' } as never, sequence: 1e9, storedMs: 0 }], []);
-    await expect(startProjection({ bus: rig.bus, model, log: console as never })).rejects.toMatchObject({
-      code: 'read_model_stale',
-    });
-    model.close();
   });
 });
 

@@ -3,9 +3,10 @@ import { JobKind, LifecycleEventSchema } from '@sluice/contracts';
 import { jobLog, newJobId } from '@sluice/jobs';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startProjection } from '../src/history/projection.ts';
-import { openReadModel, type ReadModel } from '../src/history/read-model.ts';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { openReadModel } from '../src/history/open-read-model.ts';
+import { startProjection, type Projection } from '../src/history/projection.ts';
+import { ReadModelUnavailableError, type ReadModel } from '../src/history/read-model.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const log = silentLogger as unknown as Logger;
@@ -16,16 +17,28 @@ beforeAll(async () => {
 });
 afterAll(() => rig?.stop());
 
+const opened: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const each of opened.splice(0).reverse()) await each.close();
+});
+const openModel = async (): Promise<ReadModel> => {
+  const model = await openReadModel('sqlite::memory:', log);
+  opened.push(model);
+  return model;
+};
+const project = (model: Pick<ReadModel, 'follow' | 'apply'>): Projection => {
+  const projection = startProjection({ bus: rig.bus, model, log, retryMs: 20 });
+  opened.push(projection);
+  return projection;
+};
+
 const accept = async (account: string): Promise<string> => {
   const id = newJobId();
   await jobLog(rig.bus).accept({ id, kind: JobKind.EMAIL, account });
   return id;
 };
-const idsOf = (model: ReadModel, account: string): string[] =>
-  model
-    .jobs({ account, limit: 50 })
-    .map(({ job }) => job.id)
-    .sort();
+const idsOf = async (model: ReadModel, account: string): Promise<string[]> =>
+  (await model.jobs({ account, limit: 50 })).jobs.map(({ id }) => id).sort();
 /** An event that a system published itself, past every check of the gateway. */
 const publish = (messageId: string, event: object) =>
   rig.bus.port.publish(
@@ -36,54 +49,82 @@ const noCalendar = { seconds: 9_000_000_000_000n, nanos: 0 };
 
 describe('a read model that does not take a batch', () => {
   test('is given it again, and what came meanwhile: nothing is missing in the end', async () => {
-    const model = openReadModel(':memory:');
+    const model = await openModel();
     let refusals = 2;
-    const full: ReadModel = {
-      ...model,
-      apply(jobs, events) {
-        if (jobs.length > 0 && refusals-- > 0) throw new Error('database or disk is full');
-        model.apply(jobs, events);
+    const full: Pick<ReadModel, 'follow' | 'apply'> = {
+      follow: (...args) => model.follow(...args),
+      async apply(batch) {
+        if (batch.stream === 'JOBS' && refusals-- > 0) throw new ReadModelUnavailableError('the disk is full');
+        return model.apply(batch);
       },
     };
     const first = await accept('acme');
-    const projection = await startProjection({ bus: rig.bus, model: full, log, retryMs: 20 });
+    const projection = project(full);
     const second = await accept('acme');
     await eventually(
-      async () => refusals,
-      (left) => left < 0,
+      async () => projection.problem(),
+      (problem) => problem === 'JOBS is not taken in: the disk is full',
     );
     const third = await accept('acme');
     await projection.caughtUp;
     await eventually(
-      async () => idsOf(model, 'acme'),
+      () => idsOf(model, 'acme'),
       (ids) => ids.length === 3,
     );
-    expect(idsOf(model, 'acme')).toEqual([first, second, third].sort());
+    expect(await idsOf(model, 'acme')).toEqual([first, second, third].sort());
+    expect(projection.problem()).toBeUndefined();
+  });
+});
+
+describe('a projection', () => {
+  test('goes on when another one was faster, and takes in nothing twice', async () => {
+    const model = await openModel();
+    const [one, other] = [project(model), project(model)];
+    const ids: string[] = [];
+    for (let n = 0; n < 20; n += 1) ids.push(await accept('shared'));
+    await Promise.all([one.caughtUp, other.caughtUp]);
+    await eventually(
+      () => idsOf(model, 'shared'),
+      (found) => found.length === 20,
+    );
+    // A job that asks for nothing fails at once.
+    await eventually(
+      () => model.counts('shared'),
+      (found) => found['failed'] === 20,
+    );
+    expect(await model.counts('shared')).toEqual({ failed: 20 });
+  });
+
+  test('reads a stream that was made again from its beginning, and keeps the history', async () => {
+    const model = await openModel();
+    const before = await accept('again');
+    const projection = project(model);
+    await projection.caughtUp;
+    const { config } = await rig.bus.jsm.streams.info('JOBS');
+    await rig.bus.jsm.streams.delete('JOBS');
+    await rig.bus.jsm.streams.add(config);
+    const after = await accept('again');
     await projection.close();
-    model.close();
+    const next = project(model);
+    await next.caughtUp;
+    expect(await idsOf(model, 'again')).toEqual([before, after].sort());
   });
 });
 
 describe('a stream', () => {
   test('is through although its last messages are gone or cannot be read', async () => {
-    const before = await rig.bus.jsm.streams.info('JOBS', { subjects_filter: '>' });
     const ids = [await accept('globex'), await accept('globex')];
-    // A job that asks for nothing is given up, which is its second event.
-    const { state } = await eventually(
-      () => rig.bus.jsm.streams.info('JOBS'),
-      (info) => info.state.last_seq === 2 * ((before.state.num_subjects ?? 0) + 2),
-    );
-    await rig.bus.jsm.streams.deleteMessage('JOBS', state.last_seq);
+    const { state } = await rig.bus.jsm.streams.info('JOBS');
+    await rig.bus.port.publish(`jobs.${newJobId()}`, 'no event');
+    await rig.bus.jsm.streams.deleteMessage('JOBS', state.last_seq + 1);
     await publish('order-1', { event: 'paid' });
     await rig.bus.port.publish('events.shop.order-2', 'no event');
 
-    const model = openReadModel(':memory:');
-    const projection = await startProjection({ bus: rig.bus, model, log });
+    const model = await openModel();
+    const projection = project(model);
     await projection.caughtUp;
-    expect(idsOf(model, 'globex')).toEqual(ids.sort());
-    expect(model.incomplete('shop', ['paid', 'shipped'], 9)).toMatchObject([{ messageId: 'order-1' }]);
-    await projection.close();
-    model.close();
+    expect(await idsOf(model, 'globex')).toEqual(ids.sort());
+    expect(await model.incomplete('shop', ['paid', 'shipped'], 9)).toMatchObject([{ messageId: 'order-1' }]);
   });
 
   test('may tell of times that no calendar has', async () => {
@@ -98,11 +139,8 @@ describe('a stream', () => {
     const id = await accept('initech');
     // An app that names a job's id in an event of its own must not keep other jobs out of the read model.
     await publish(id, { event: 'attempt', createdAt: noCalendar });
-    const model = openReadModel(':memory:');
-    const projection = await startProjection({ bus: rig.bus, model, log });
-    await projection.caughtUp;
-    expect(idsOf(model, 'initech')).toEqual([id]);
-    await projection.close();
-    model.close();
+    const model = await openModel();
+    await project(model).caughtUp;
+    expect(await idsOf(model, 'initech')).toEqual([id]);
   });
 });

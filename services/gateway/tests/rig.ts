@@ -78,7 +78,7 @@ export const testSettings: GatewaySettings = {
   port: 0,
   version: 'test',
   limits: defaultLimits,
-  readModelPath: ':memory:',
+  readModelUrl: 'sqlite::memory:',
   auth: 'off',
   rates: noRates,
   // How busy the machine is must not decide what a test sees.

@@ -297,9 +297,29 @@ export interface paths {
         };
         /**
          * Jobs, newest first
-         * @description From a read model that follows the jobs within milliseconds; a single job is always current.
+         * @description From a read model that follows the jobs within milliseconds; a single job is always current. A page of several filters can hold fewer jobs than `limit`, even none, and still have a `next`: only a page without it is the last.
          */
         get: operations["listJobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs:counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many jobs are in each state
+         * @description Of the jobs that the lists tell of.
+         */
+        get: operations["countJobs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1638,6 +1658,8 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
+                        /** @description How many messages the history has yet to take in, after a start or an outage: what they say is not in this list. Absent when it has all. */
+                        behind?: number;
                         jobs: components["schemas"]["Job"][];
                         /** @description The cursor of the next page. */
                         next?: string;
@@ -1653,6 +1675,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    countJobs: {
+        parameters: {
+            query?: {
+                kind?: "image" | "email";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description How many messages the history has yet to take in, after a start or an outage: what they say is not in this list. Absent when it has all. */
+                        behind?: number;
+                        states: {
+                            accepted: number;
+                            cancelled: number;
+                            failed: number;
+                            queued: number;
+                            running: number;
+                            succeeded: number;
+                        };
+                        total: number;
+                    };
                 };
             };
         };

@@ -9,7 +9,7 @@ import { runBusCommand } from '@sluice/worker/bus-command';
 import { rmSync } from 'node:fs';
 import { pino } from 'pino';
 import { startProjection } from '../history/projection.ts';
-import { openReadModel } from '../history/read-model.ts';
+import { openReadModel } from '../history/open-read-model.ts';
 import { republish, type RepublishSettings } from '../history/republish.ts';
 
 const usage = `usage: pnpm replay --into FILE [--keep]             rebuild the read model in FILE
@@ -70,19 +70,23 @@ function count(option: string, text: string): number {
 }
 
 async function rebuild(bus: Bus, path: string, keep: boolean): Promise<void> {
-  if (!keep) for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
-  const model = openReadModel(path);
+  const log = pino({ level: 'warn' });
+  if (!keep) {
+    // Opened first: a file that a gateway has open is refused, and stays.
+    await (await openReadModel(`sqlite:${path}`, log)).close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+  }
+  const model = await openReadModel(`sqlite:${path}`, log);
   const beganMs = performance.now();
   let done = 0;
-  const log = pino({ level: 'warn' });
   const onProgress = (taken: number, behind: number): void => {
     done = taken;
     show(`${taken} events, ${behind} to go`);
   };
-  const projection = await startProjection({ bus, model, log, onProgress });
+  const projection = startProjection({ bus, model, log, onProgress });
   await projection.caughtUp;
   await projection.close();
-  model.close();
+  await model.close();
   show('');
   console.log(`${done} events into ${path} in ${((performance.now() - beganMs) / 1000).toFixed(1)} s`);
 }

@@ -6,6 +6,7 @@ import { StoreError } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { BodyBudgetError } from '../admission/body-budget.ts';
+import { ReadModelUnavailableError } from '../history/read-model.ts';
 import { GatewayError, type ErrorCode } from '../errors.ts';
 import { inMib } from '../uploads/sizes.ts';
 import { problemBody, problems, statusOf } from './problem.ts';
@@ -48,6 +49,12 @@ export function toGatewayError(error: unknown, request?: FastifyRequest): Gatewa
   if (error instanceof EntryContendedError || error instanceof ContendedError) {
     const detail = 'Others changed the same at every try. Nothing was done; repeat the request.';
     return new GatewayError('unavailable', detail, { retryAfterSeconds: 1, cause: error });
+  }
+  if (error instanceof ReadModelUnavailableError) {
+    return new GatewayError('unavailable', 'The history cannot be asked now; a single job can.', {
+      retryAfterSeconds: 5,
+      cause: error,
+    });
   }
   if (error instanceof StoreError) {
     return new GatewayError('unavailable', 'The object store did not take the request.', {

@@ -1,6 +1,7 @@
 import type { FlowStore } from '../lifecycle/flows.ts';
 import type { BrokerWatch } from '../admission/broker-watch.ts';
 import type { Credits } from '../credits/credits.ts';
+import type { Projection } from '../history/projection.ts';
 import type { ReadModel } from '../history/read-model.ts';
 import type { PauseState } from '@sluice/messaging';
 import type { Suppressions } from '@sluice/suppression';
@@ -36,6 +37,8 @@ export interface ApiDeps extends RouteDeps {
   readonly console: Console | undefined;
   readonly watch: BrokerWatch;
   readonly model: ReadModel;
+  /** How far the history is behind. */
+  readonly projection: Pick<Projection, 'behind'>;
   readonly flows: FlowStore;
   readonly pauseState: PauseState;
   readonly suppressions: Suppressions;

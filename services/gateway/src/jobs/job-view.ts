@@ -106,12 +106,17 @@ export function currentProgress(job: Job, progress: Progress | undefined): Progr
   return job.replays > 0 && progress.atMs < millis(job.updatedAt) ? undefined : progress;
 }
 
+/** The state of a job as the API shows it, its worker's progress merged in. */
+export function shownState(job: Job, progress?: Progress): (typeof jobStates)[number] {
+  const name = currentProgress(job, progress)?.state ?? stateName(job.state);
+  return name === 'unspecified' ? 'accepted' : name;
+}
+
 /** The job as the API shows it; `progress` is merged into one that has not ended, `delivery` into one that has. */
 export function jobView(job: Job, progress?: Progress, delivery?: WebhookDelivery): JobView {
   const at = `/v1/jobs/${job.id}`;
   const ended = isTerminal(job.state);
   const merged = currentProgress(job, progress);
-  const name = merged?.state ?? stateName(job.state);
   const updatedMs = Math.max(merged?.atMs ?? 0, millis(job.updatedAt));
   const result = resultView(job);
   const kind = jobKindName(job.kind) ?? 'unknown';
@@ -119,7 +124,7 @@ export function jobView(job: Job, progress?: Progress, delivery?: WebhookDeliver
   return {
     id: job.id,
     kind,
-    state: name === 'unspecified' ? 'accepted' : name,
+    state: shownState(job, progress),
     attempt: Math.max(job.attempt, merged?.attempt ?? 0),
     priority: job.priority === Priority.EXPRESS ? 'express' : 'normal',
     createdAt: new Date(millis(job.createdAt)).toISOString(),

@@ -163,7 +163,7 @@ export function eventRoutes(
       // What other pages hold is in the read model, which this page may be ahead of. Nothing else says much of a job.
       const others = own ? await messageTimeline(bus, appId, messageId, { limit: OWN_EVENTS }) : [];
       const seen = new Set([...stored, ...others].map(({ entry }) => entry.event));
-      for (const event of own ? [] : deps.model.seen(appId, messageId, expected)) seen.add(event);
+      for (const event of own ? [] : await deps.model.seen(appId, messageId, expected)) seen.add(event);
       const overdue = now() - first.storedMs > (flow?.withinMs ?? 60_000);
       return {
         appId,

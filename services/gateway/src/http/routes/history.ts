@@ -1,13 +1,14 @@
-import { Type } from 'typebox';
+import { Type, type TInteger } from 'typebox';
 import { parseEmailAddress } from '@sluice/contracts';
 import { isJobId } from '@sluice/jobs';
 import type { App } from '../app.ts';
 import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
-import { DateTime, KindSchema, StateSchema } from '../../jobs/job-view.ts';
+import { DateTime, jobStates, KindSchema, StateSchema } from '../../jobs/job-view.ts';
 import { invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import type { FlowStore } from '../../lifecycle/flows.ts';
-import type { JobCursor, MessageCursor, ReadModel } from '../../history/read-model.ts';
+import type { Projection } from '../../history/projection.ts';
+import { projectedStreams, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
   {
@@ -22,8 +23,24 @@ const HistoryQuery = Type.Object(
   { additionalProperties: false },
 );
 
+const Behind = Type.Optional(
+  Type.Integer({
+    description:
+      'How many messages the history has yet to take in, after a start or an outage: what they say is not in this list. Absent when it has all.',
+  }),
+);
+
 /** `GET /v1/jobs` and the list of incomplete messages: what the read model answers. */
-export function historyRoutes(app: App, deps: { readonly model: ReadModel; readonly flows: FlowStore }): void {
+export function historyRoutes(
+  app: App,
+  deps: { readonly model: ReadModel; readonly flows: FlowStore; readonly projection: Pick<Projection, 'behind'> },
+): void {
+  /** Said while lists lack something, so that an absent job is not taken for one that never was. */
+  const behindNow = (): { behind?: number } => {
+    const behind = projectedStreams.reduce((sum, stream) => sum + deps.projection.behind(stream), 0);
+    return behind === 0 ? {} : { behind };
+  };
+
   app.get(
     '/v1/jobs',
     {
@@ -31,7 +48,8 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
       schema: {
         operationId: 'listJobs',
         summary: 'Jobs, newest first',
-        description: 'From a read model that follows the jobs within milliseconds; a single job is always current.',
+        description:
+          'From a read model that follows the jobs within milliseconds; a single job is always current. A page of several filters can hold fewer jobs than `limit`, even none, and still have a `next`: only a page without it is the last.',
         tags: ['jobs'],
         querystring: HistoryQuery,
         headers: conditionalHeaders,
@@ -41,6 +59,7 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
             {
               jobs: Type.Array(Type.Ref('Job')),
               next: Type.Optional(Type.String({ description: 'The cursor of the next page.' })),
+              behind: Behind,
             },
             { description: 'One page.' },
           ),
@@ -50,7 +69,7 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
     },
     async (request, reply) => {
       const { state, kind, recipient, since, until, limit, cursor } = request.query;
-      const found = deps.model.jobs({
+      const { jobs, next } = await deps.model.jobs({
         account: request.account.id,
         state,
         kind,
@@ -61,10 +80,49 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
         untilMs: timeOf(until, '/query/until'),
         cursor: cursor === undefined ? undefined : cursorOf(cursor),
       });
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
-      const next = last === undefined ? {} : { next: cursorText(last.cursor) };
-      return unlessKnown(request, reply, { jobs: page.map(({ job }) => job), ...next });
+      return unlessKnown(request, reply, {
+        jobs: [...jobs],
+        ...(next === undefined ? {} : { next: cursorText(next) }),
+        ...behindNow(),
+      });
+    },
+  );
+
+  app.get(
+    '/v1/jobs::counts',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'countJobs',
+        summary: 'How many jobs are in each state',
+        description: 'Of the jobs that the lists tell of.',
+        tags: ['jobs'],
+        querystring: Type.Object({ kind: Type.Optional(KindSchema) }, { additionalProperties: false }),
+        response: {
+          200: Type.Object(
+            {
+              total: Type.Integer(),
+              states: Type.Object(
+                Object.fromEntries(jobStates.map((state) => [state, Type.Integer()])) as Record<
+                  (typeof jobStates)[number],
+                  TInteger
+                >,
+              ),
+              behind: Behind,
+            },
+            { description: 'The counts.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async (request) => {
+      const found = await deps.model.counts(request.account.id, request.query.kind);
+      const states = Object.fromEntries(jobStates.map((state) => [state, found[state] ?? 0])) as Record<
+        (typeof jobStates)[number],
+        number
+      >;
+      return { total: Object.values(states).reduce((sum, count) => sum + count, 0), states, ...behindNow() };
     },
   );
 
@@ -109,7 +167,7 @@ export function historyRoutes(app: App, deps: { readonly model: ReadModel; reado
       if (flow?.account !== request.account.id) return { messages: [] };
       const { limit, cursor } = request.query;
       const after = cursor === undefined ? undefined : messageCursorOf(cursor);
-      const found = deps.model.incomplete(appId, flow.events, limit + 1, after);
+      const found = await deps.model.incomplete(appId, flow.events, limit + 1, after);
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
       return {

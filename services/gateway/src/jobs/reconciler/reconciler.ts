@@ -80,7 +80,7 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
     const { max_age: keptNanos } = (await bus.jsm.streams.info(channels.job.stream)).config;
     const deps = { bus, jobs, now, graceMs, keptMs: keptNanos === 0 ? Infinity : keptNanos / 1e6 };
     const before = now() - graceMs;
-    let page = model.openJobs(before, PAGE);
+    let page = await model.openJobs(before, PAGE);
     if (page.length === 0) onProgress();
     while (page.length > 0 && !signal.aborted) {
       const isDone = await reconcile(
@@ -90,7 +90,7 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
       if (isDone) onProgress();
       if (page.length < PAGE) return;
       await pause(pageMs);
-      page = model.openJobs(before, PAGE, page.at(-1));
+      page = await model.openJobs(before, PAGE, page.at(-1));
     }
   }
 
@@ -106,7 +106,7 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
       );
     }
     for (const { jobId, finding } of found) {
-      if (finding?.is === 'expired') expired(jobId);
+      if (finding?.is === 'expired') await expired(jobId);
       if (finding?.is === 'stale') await apart(jobId, () => rewrite(deps, jobId, finding));
     }
     const missing = found.filter((each) => each.finding?.is === 'missing');
@@ -133,8 +133,8 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
     }
   }
 
-  function expired(jobId: string): void {
-    model.forget(jobId);
+  async function expired(jobId: string): Promise<void> {
+    await model.forget(jobId);
     onAction('expired');
     log.error({ job_id: jobId }, 'an open job is gone from JOBS: it can neither be finished nor paid back');
   }
