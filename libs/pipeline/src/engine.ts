@@ -7,7 +7,8 @@ import { LiveConsumers } from './pull/live-consumers.ts';
 import { Settler } from './settle/settler.ts';
 import { explain, healthOf, snapshotOf } from './status.ts';
 import type { StatusSources } from './status.ts';
-import type { Delivery } from './process/delivery.ts';
+import { Outage } from './settle/outage.ts';
+import { Denials } from './settle/denials.ts';
 import { Demand } from './pull/demand.ts';
 import { Shutdown } from './shutdown.ts';
 import { HandlerAborted, PipelineFault } from './errors.ts';
@@ -47,10 +48,10 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #log: Logger;
   readonly #observe: Observer | undefined;
   readonly #live: LiveConsumers<T, D>;
-  #resent: Promise<void> = Promise.resolve();
+  readonly #outage: Outage<T, D>;
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
-  readonly #settler: Settler<T, D>;
+  readonly #denials: Denials;
   readonly #scheduler: Scheduler<T, D>;
   readonly #heartbeat: Heartbeat<T, D>;
   readonly #shutdown: Shutdown<T, D>;
@@ -66,8 +67,6 @@ export class Engine<T, D> implements RunningPipeline {
   #paused: string | undefined;
   #draining: Promise<DrainReport> | undefined;
   #final: 'stopped' | undefined;
-  #connections = 1;
-  #lostAt = 0;
 
   constructor(
     spec: ResolvedSpec<T, D>,
@@ -111,7 +110,6 @@ export class Engine<T, D> implements RunningPipeline {
       stopped: () => this.#final !== undefined,
       breakerChanged: (reason) => this.#refresh(reason),
     });
-    this.#settler = settler;
     const processor: Processor<T, D> = new Processor(spec, processing, settler, this.#live.ackWaitMs);
     const { pullers, sources } = makeSources({
       spec,
@@ -125,9 +123,11 @@ export class Engine<T, D> implements RunningPipeline {
       receive: (index, raw, puller) => this.#scheduler.receive(index, raw, puller),
       requestSoon: () => this.#scheduler.requestSoon(),
       request: () => this.#scheduler.request(),
+      probeSettling: (index) => this.#denials.probe(index),
       changed: (reason) => this.#refresh(reason),
     });
     this.#pullers = pullers;
+    this.#denials = new Denials(this.#port, this.#settlements, pullers, sources);
     this.#sources = sources;
     const wake = (): void => this.#scheduler.advance();
     this.#demand = new Demand(this.#pullers, weights, spec.rate, clock, { pipeline: spec.name, observe, wake });
@@ -150,6 +150,14 @@ export class Engine<T, D> implements RunningPipeline {
       settlements: this.#settlements,
       prefetch,
     };
+    this.#outage = new Outage<T, D>({
+      ...shared,
+      port: this.#port,
+      settler,
+      live: this.#live,
+      heartbeat: () => this.#heartbeat,
+      stopped: () => this.#final !== undefined,
+    });
     this.#status = { ...shared, port: this.#port, pullers: this.#pullers, sources: this.#sources, live: this.#live };
     this.#scheduler = new Scheduler<T, D>({
       ...shared,
@@ -159,7 +167,7 @@ export class Engine<T, D> implements RunningPipeline {
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
-      outdated: (delivery) => this.#outdate(delivery),
+      outdated: (delivery) => this.#outage.outdate(delivery),
       epoch: (index) => this.#live.epoch(index),
     });
     this.#heartbeat = new Heartbeat<T, D>({
@@ -181,7 +189,7 @@ export class Engine<T, D> implements RunningPipeline {
     this.#shutdown = new Shutdown<T, D>({
       ...shared,
       port: this.#port,
-      resent: () => this.#resent,
+      resent: () => this.#outage.resent,
       heartbeat: this.#heartbeat,
       pullers: this.#pullers,
       release: (delivery, delayMs) => settler.release(delivery, false, delayMs),
@@ -240,7 +248,7 @@ export class Engine<T, D> implements RunningPipeline {
   }
 
   snapshot(): Snapshot {
-    return snapshotOf(this.#status, this.#state, this.#connections);
+    return snapshotOf(this.#status, this.#state, this.#outage.connections);
   }
 
   health(): Health {
@@ -255,6 +263,10 @@ export class Engine<T, D> implements RunningPipeline {
 
   #connection(event: ConnectionEvent): void {
     if (this.#final !== undefined) return;
+    if (event.type === 'denied') {
+      this.#denials.noted(event);
+      return;
+    }
     if (event.type === 'closed') {
       this.#observe?.({ type: 'connection.closed', pipeline: this.#spec.name });
       if (this.#draining === undefined) {
@@ -264,30 +276,18 @@ export class Engine<T, D> implements RunningPipeline {
       return;
     }
     if (event.type === 'disconnected') {
-      this.#lostAt = this.#clock.now();
-      for (const index of this.#pullers.keys()) this.#live.interrupted(index);
+      this.#outage.began();
       for (const puller of this.#pullers) puller.close();
       this.#observe?.({ type: 'connection.lost', pipeline: this.#spec.name });
       this.#refresh('connection lost');
       return;
     }
-    this.#connections++;
+    this.#denials.reset();
     if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();
     for (const source of this.#sources) source.reset();
-    this.#afterOutage();
-    this.#resent = this.#resend();
+    this.#outage.ended();
     this.#refresh('connection restored');
     this.#scheduler.advance();
-  }
-
-  /** Sends held settlements, unless the consumer is another one by now: they would settle messages of other holders. */
-  async #resend(): Promise<void> {
-    const connections = this.#connections;
-    await this.#live.checkAll();
-    // Cut again meanwhile: the next connection sends them.
-    if (this.#final !== undefined || connections !== this.#connections || !this.#port.connected) return;
-    const resent = this.#settlements.resend(this.#live.ackWaitMs);
-    this.#observe?.({ type: 'connection.restored', pipeline: this.#spec.name, connections, resent });
   }
 
   /** A consumer was looked at: its limits may have been changed, and it may have been made again. */
@@ -298,9 +298,7 @@ export class Engine<T, D> implements RunningPipeline {
     puller.maxBatch = now.maxBatch ?? MOST_PER_PULL;
     if (now.ackWaitMs < before.ackWaitMs) this.#heartbeat.extend();
     if (before.created === undefined || before.created === now.created) return;
-    this.#settlements.forget(index, `$JS.ACK.${source.stream}.${source.consumer}.`);
-    for (const delivery of this.#inFlight.buffer.held())
-      if (delivery.source === index && delivery.epoch < since) this.#outdate(delivery);
+    this.#outage.consumerMadeAgain(index, since);
   }
 
   /** While messages are held for long: a lowered ack_wait would have them redelivered between two heartbeats. */
@@ -309,27 +307,6 @@ export class Engine<T, D> implements RunningPipeline {
     for (const [index, source] of this.#sources.entries()) {
       if (source.trouble === undefined && this.#live.ageMs(index) >= RECHECK_MS) source.askAboutConsumer();
     }
-  }
-
-  /** The message is no longer in the stream under its sequence: its handler goes on, and nothing is settled. */
-  #outdate(delivery: Delivery<T>): void {
-    delivery.outdated = true;
-    delivery.hung = delivery.phase === 'running';
-    this.#inFlight.waitingHere.get(delivery)?.timer?.cancel();
-    this.#inFlight.waitingHere.delete(delivery);
-    this.#inFlight.buffer.remove(delivery);
-    this.#log.warn(
-      { pipeline: this.#spec.name, stream: delivery.stream, sequence: delivery.sequence },
-      'the consumer was made again: what is held of it is not settled',
-    );
-  }
-
-  /** What was held through an outage: either ack_wait starts again now, or it has run out and the server redelivers. */
-  #afterOutage(): void {
-    if (this.#clock.now() - this.#lostAt > this.#live.ackWaitMs) {
-      for (const { delivery } of this.#inFlight.takeWaiting(this.#clock.now())) this.#settler.release(delivery, true);
-    }
-    this.#heartbeat.extend(true);
   }
 
   // --- ending --------------------------------------------------------------------------------------------------------

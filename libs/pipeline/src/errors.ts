@@ -57,12 +57,12 @@ export class HandlerAborted extends Error {
 }
 
 /**
- * A publish into a stream failed: the client would not send it (`REFUSED`: larger than max_payload), the stream would
- * not take it (`REJECTED`), or it is unknown whether it was stored (`TIMEOUT`, `DISCONNECTED`).
+ * A publish into a stream failed: the client would not send it (`REFUSED`: larger than max_payload), the user may not
+ * (`DENIED`), the stream would not take it (`REJECTED`), or it is unknown whether it was stored (`TIMEOUT`, `DISCONNECTED`).
  */
 export class PublishError extends Error {
   override readonly name: string = 'PublishError';
-  readonly code: 'TIMEOUT' | 'DISCONNECTED' | 'NO_STREAM' | 'REFUSED' | 'REJECTED' | 'CLOSED';
+  readonly code: 'TIMEOUT' | 'DISCONNECTED' | 'NO_STREAM' | 'REFUSED' | 'DENIED' | 'REJECTED' | 'CLOSED';
   /** JetStream's own number for `REJECTED`: 10071 wrong last sequence, 10077 stream full, 10054 too large. */
   readonly apiCode: number | undefined;
   /** The stream that refused, for `REJECTED`. */
@@ -83,7 +83,7 @@ export class PublishError extends Error {
 /** A request to the JetStream API failed. */
 export class RequestError extends Error {
   override readonly name: string = 'RequestError';
-  readonly code: 'TIMEOUT' | 'NO_RESPONDERS' | 'API' | 'CLOSED';
+  readonly code: 'TIMEOUT' | 'NO_RESPONDERS' | 'DENIED' | 'API' | 'CLOSED';
   /** JetStream's own number for `API`: 10059 stream not found, 10014 consumer not found. */
   readonly apiCode: number | undefined;
   constructor(code: RequestError['code'], message: string, apiCode?: number, options?: ErrorOptions) {

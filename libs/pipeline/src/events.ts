@@ -72,6 +72,12 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'source.missing'; readonly error: unknown; readonly retryMs: number } & BySource)
   | ({ readonly type: 'source.drifted'; readonly problems: readonly string[]; readonly retryMs: number } & BySource)
   | ({ readonly type: 'source.refused'; readonly description: string; readonly refusedMs: number } & BySource)
+  | ({
+      readonly type: 'source.denied';
+      readonly operation: 'pull' | 'settle' | 'subscribe';
+      readonly subject: string;
+      readonly retryMs: number;
+    } & BySource)
   | ({ readonly type: 'source.recovered' } & BySource)
   | { readonly type: 'connection.lost' }
   | { readonly type: 'connection.restored'; readonly connections: number; readonly resent: number }

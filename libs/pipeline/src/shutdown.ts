@@ -105,12 +105,14 @@ export class Shutdown<T, D> {
     const { settled, released } = this.tally;
     const proven = await settlements.flush(FLUSH_TIMEOUT_MS);
     // What was sent and is not proven may be lost with the connection: it counts as not settled.
-    const unsent = proven ? 0 : Math.min(settled + released, settlements.held + settlements.unconfirmed);
+    // So does what was acknowledged before the drain.
+    const unproven = proven ? 0 : settlements.unprovenCount;
+    const unsent = Math.min(settled + released, unproven);
     const fromReleased = Math.min(released, unsent);
     return {
       settled: settled - (unsent - fromReleased),
       released: released - fromReleased,
-      abandoned: unsent + inFlight.buffer.heldCount(),
+      abandoned: unproven + inFlight.buffer.heldCount(),
     };
   }
 

@@ -41,13 +41,8 @@ export class Attempts<T, D> {
 
   /** A message arrived: sets its `attempt` from what this process knows. */
   arrived(delivery: Delivery<T>): void {
-    const key = keyOf(delivery);
-    // A stream made again begins at sequence 1 again, with other messages.
-    if (delivery.deliveries <= 1) {
-      if (this.#known.size > 0) this.#known.delete(key);
-      return;
-    }
-    const known = this.#known.get(key) ?? { failed: 0, deliveries: 0, unknown: 0 };
+    if (delivery.deliveries <= 1) return;
+    const known = this.#known.get(keyOf(delivery)) ?? { failed: 0, deliveries: 0, unknown: 0 };
     const missed = Math.max(0, delivery.deliveries - 1 - known.deliveries);
     const most = Math.max(known.failed, this.#spec.retry.maxAttempts - 1);
     delivery.attempt = Math.min(known.failed + missed, most) + 1;
@@ -144,5 +139,4 @@ export class Attempts<T, D> {
   }
 }
 
-const keyOf = (delivery: { readonly source: number; readonly sequence: number }): string =>
-  `${delivery.source}:${delivery.sequence}`;
+const keyOf = (delivery: Delivery<unknown>): string => `${delivery.source}:${delivery.sequence}:${delivery.storedAtMs}`;

@@ -25,6 +25,8 @@ export interface MemoryPort extends NatsPort {
   close(): void;
   /** While true nothing passes and neither side notices: a half-open link. What is sent meanwhile arrives when it is over. */
   partitioned: boolean;
+  /** Subjects this connection may not publish to: what is sent there is refused, and the refusal is announced. */
+  denied: ((subject: string) => boolean) | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -147,6 +149,7 @@ export class MemoryJetStream {
       get closed() {
         return state === 'closed';
       },
+      denied: undefined,
       inbox: () => `_INBOX.${++this.#inboxes}`,
       subscribe: (subject, onMessage) => {
         const listener = this.#router.listen(subject, (message) => {
@@ -174,6 +177,10 @@ export class MemoryJetStream {
         if (state !== 'up') return;
         const body = typeof data === 'string' ? encoder.encode(data) : data;
         clock.soon(() => {
+          if (port.denied?.(subject) === true) {
+            pass(() => announce({ type: 'denied', operation: 'publish', subject }));
+            return;
+          }
           pass(() => this.#accept(subject, body, options?.headers ?? {}, options?.reply));
         });
       },

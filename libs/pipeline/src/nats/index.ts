@@ -32,7 +32,7 @@ export interface NatsJsConnection {
     options: { callback: (error: Error | null, message: NatsMessage) => void },
   ): { unsubscribe(): void; drain(): Promise<void> };
   flush(): Promise<void>;
-  status(): AsyncIterable<{ readonly type: string }>;
+  status(): AsyncIterable<{ readonly type: string; readonly error?: unknown }>;
   closed(): Promise<void | Error>;
   isClosed(): boolean;
   /** What the connection was made with; nats.js has it and does not declare it. */
@@ -159,7 +159,8 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
           }
           connection
             .flush()
-            .then(resolve, reject)
+            // What the server refused before it answered reaches `follow` in a later turn.
+            .then(() => clock.soon(resolve), reject)
             .finally(() => timer.cancel());
         });
       });
@@ -189,6 +190,11 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
       } else if (status.type === 'reconnect') {
         connected = true;
         announce({ type: 'reconnected' });
+      } else if (status.type === 'error') {
+        const denied = deniedBy(status.error);
+        if (denied === undefined) continue;
+        if (denied.operation === 'publish') publisher.denied(denied.subject);
+        announce({ type: 'denied', ...denied });
       }
     }
   };
@@ -201,6 +207,17 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
   return port;
 }
 
+/** What a `PermissionViolationError` of the client says, read by its shape: this package imports no client. */
+function deniedBy(
+  error: unknown,
+): { readonly operation: 'publish' | 'subscribe'; readonly subject: string } | undefined {
+  if (!(error instanceof Error) || !('operation' in error) || !('subject' in error)) return undefined;
+  const { operation, subject } = error;
+  if (typeof subject !== 'string' || subject === '') return undefined;
+  if (operation === 'publish') return { operation, subject };
+  return operation === 'subscription' ? { operation: 'subscribe', subject } : undefined;
+}
+
 async function request(
   port: NatsPort,
   clock: Clock,
@@ -211,15 +228,24 @@ async function request(
   if (port.closed) throw new RequestError('CLOSED', 'the connection is closed');
   const reply = port.inbox();
   return await new Promise<NatsMessage>((resolve, reject) => {
-    const subscription = port.subscribe(reply, (message) => {
+    const stopListening = port.onConnection((event) => {
+      if (event.type !== 'denied' || event.subject !== subject) return;
+      end();
+      reject(new RequestError('DENIED', `permission denied to publish to ${subject}`));
+    });
+    const end = (): void => {
       timer.cancel();
       subscription.unsubscribe();
+      stopListening();
+    };
+    const subscription = port.subscribe(reply, (message) => {
+      end();
       if (message.data.length === 0 && message.headers?.code === 503) {
         reject(new RequestError('NO_RESPONDERS', `no responders for ${subject}`));
       } else resolve(message);
     });
     const timer = clock.after(timeoutMs, () => {
-      subscription.unsubscribe();
+      end();
       reject(new RequestError('TIMEOUT', `no answer from ${subject} in ${timeoutMs} ms`));
     });
     port.send(subject, data.length === 0 ? EMPTY : data, { reply });

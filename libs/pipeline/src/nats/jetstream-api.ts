@@ -68,7 +68,8 @@ export async function call<R>(port: NatsPort, path: string, body?: unknown, time
 export const consumerInfo = (port: NatsPort, stream: string, consumer: string): Promise<ConsumerInfo> =>
   call(port, `CONSUMER.INFO.${stream}.${consumer}`);
 
-export const streamInfo = (port: NatsPort, stream: string): Promise<StreamInfo> => call(port, `STREAM.INFO.${stream}`);
+export const streamInfo = (port: NatsPort, stream: string, timeoutMs?: number): Promise<StreamInfo> =>
+  call(port, `STREAM.INFO.${stream}`, undefined, timeoutMs);
 
 /** Streams that store messages of this subject. */
 export async function streamsOf(port: NatsPort, subject: string, timeoutMs: number): Promise<readonly string[]> {

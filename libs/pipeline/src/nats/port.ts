@@ -58,8 +58,10 @@ export interface NatsSubscription {
   drain(): Promise<void>;
 }
 
-/** What happens to the connection. `closed` is final: nothing reopens it. */
+/** What happens to the connection. `closed` is final: nothing reopens it. A denial is announced before a flush after it ends. */
 export type ConnectionEvent =
+  /** The server refused a publish or a subscription for want of permission. Acks are publishes. */
+  | { readonly type: 'denied'; readonly operation: 'publish' | 'subscribe'; readonly subject: string }
   | { readonly type: 'disconnected' }
   | { readonly type: 'reconnected' }
   | { readonly type: 'closed'; readonly error: Error | undefined };

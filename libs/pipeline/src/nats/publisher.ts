@@ -13,6 +13,8 @@ export interface PublisherLink {
 export interface Publisher {
   /** See `NatsPort.publish`. */
   publish(subject: string, data: Uint8Array | string, options?: PublishOptions): Promise<PubAck>;
+  /** The server does not let this connection publish to the subject: nothing sent there will be confirmed. */
+  denied(subject: string): void;
   /** Rejects everything that still waits for its PubAck: the answers can no longer arrive. */
   fail(error: PublishError): void;
   /** PubAcks outstanding. */
@@ -21,6 +23,7 @@ export interface Publisher {
 }
 
 interface Waiting {
+  readonly subject: string;
   readonly deadline: number;
   readonly resolve: (ack: PubAck) => void;
   readonly reject: (error: PublishError) => void;
@@ -71,7 +74,8 @@ export function createPublisher(link: PublisherLink, options: { timeoutMs?: numb
         }
         const key = (token++).toString(36);
         const headers = withControl(publishOptions);
-        waiting.set(key, { deadline: clock.now() + (publishOptions.timeoutMs ?? defaultTimeoutMs), resolve, reject });
+        const deadline = clock.now() + (publishOptions.timeoutMs ?? defaultTimeoutMs);
+        waiting.set(key, { subject, deadline, resolve, reject });
         link.send(subject, data, {
           reply: `${inbox}.${key}`,
           onRefused: (error) => {
@@ -82,6 +86,13 @@ export function createPublisher(link: PublisherLink, options: { timeoutMs?: numb
           ...(headers === undefined ? {} : { headers }),
         });
       });
+    },
+    denied(subject) {
+      for (const [key, entry] of waiting) {
+        if (entry.subject !== subject) continue;
+        waiting.delete(key);
+        entry.reject(new PublishError('DENIED', `permission denied to publish to ${subject}`));
+      }
     },
     fail(error) {
       const entries = [...waiting.values()];

@@ -79,6 +79,11 @@ export class Puller {
     return this.#pulls.size;
   }
 
+  /** Whether what is published or subscribed here belongs to the conversation. */
+  owns(subject: string): boolean {
+    return subject === this.#requestSubject || (this.#inbox !== '' && subject.startsWith(this.#inbox));
+  }
+
   get isOpen(): boolean {
     return this.#subscription !== undefined;
   }
@@ -145,6 +150,11 @@ export class Puller {
     if (this.requested === 0 || this.#clock.now() < this.#openUntil) return false;
     this.#forget();
     return true;
+  }
+
+  /** The server took no pull: none is open. */
+  forgetPulls(): void {
+    this.#forget();
   }
 
   /** How long the server has owed us a word; 0 when no pull is open. */

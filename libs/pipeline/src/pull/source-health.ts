@@ -21,6 +21,8 @@ export interface SourceHealthEvents {
   changed(): void;
   /** Does the consumer still fit? Resolves to what does not; takes over what may change. */
   recheck(): Promise<readonly string[]>;
+  /** Are acks allowed now? */
+  probeSettling(): Promise<boolean>;
   /** How often it is asked without a reason; undefined for never. */
   readonly recheckEveryMs: number | undefined;
 }
@@ -34,12 +36,14 @@ export interface SourceHealthEvents {
  * - `drifted`: its configuration does not fit any more, or the server paused it. Looked at again with backoff, not pulled
  *   from.
  * - `refused`: the server has refused every pull for ten seconds. Asked again with backoff.
+ * - `denied`: the server refuses pulls, or acks, for want of permission. Tried again with backoff. While acks are refused
+ *   nothing is pulled: what is handled would come again after every ack_wait.
  *
  * The configuration is looked at now and then, on a new connection, after a refusal and when the consumer came back. The
  * first word from the server (a message or a heartbeat) ends `stalled`, `missing` and `refused`.
  */
 export class SourceHealth {
-  trouble: 'stalled' | 'missing' | 'drifted' | 'refused' | undefined;
+  trouble: 'stalled' | 'missing' | 'drifted' | 'refused' | 'denied' | undefined;
   /** What is wrong, for a person. */
   detail = '';
   readonly #puller: Puller;
@@ -51,6 +55,7 @@ export class SourceHealth {
   #refusedSince: number | undefined;
   #rechecking = false;
   #suspicious = false;
+  #settlingDenied = false;
   readonly #timer: Timer | undefined;
 
   constructor(puller: Puller, clock: Clock, events: SourceHealthEvents) {
@@ -67,7 +72,7 @@ export class SourceHealth {
 
   /** False while a backoff runs. */
   get usable(): boolean {
-    return this.#resting === undefined && this.trouble !== 'drifted';
+    return this.#resting === undefined && this.trouble !== 'drifted' && !this.#settlingDenied;
   }
 
   /** Looks for a stall; called by the heartbeat, and not right after this process itself was blocked. */
@@ -78,7 +83,7 @@ export class SourceHealth {
     this.#emit({ type: 'source.stalled', silentMs, consecutive: this.#stalls });
     this.#puller.renew();
     this.#puller.awaitingLife = true;
-    if (this.#stalls >= 2) this.#enter('stalled');
+    if (this.#stalls >= 2 && this.trouble !== 'denied') this.#enter('stalled');
     this.#events.retry();
   }
 
@@ -96,6 +101,20 @@ export class SourceHealth {
     this.detail = description;
     this.#emit({ type: 'source.refused', description, refusedMs: now - this.#refusedSince });
     this.#enter('refused');
+  }
+
+  /** The server refused a pull, an ack or the inbox for want of permission. */
+  denied(operation: 'pull' | 'settle' | 'subscribe', subject: string): void {
+    if (operation === 'settle') {
+      if (this.#settlingDenied) return;
+      this.#settlingDenied = true;
+    } else this.#puller.awaitingLife = true;
+    if (operation === 'pull') this.#puller.forgetPulls();
+    this.detail = `permission denied to ${operation === 'subscribe' ? 'subscribe' : 'publish'} to ${subject}`;
+    const retryMs = operation === 'settle' ? this.#rest(() => void this.#probeSettling()) : this.#rest();
+    if (this.trouble === 'denied') return;
+    this.#emit({ type: 'source.denied', operation, subject, retryMs });
+    this.#enter('denied');
   }
 
   /** A message came without its body: the consumer may have been changed into one with `headers_only`. */
@@ -117,7 +136,7 @@ export class SourceHealth {
     this.#stalls = 0;
     this.#failures = 0;
     this.#refusedSince = undefined;
-    if (trouble === undefined || trouble === 'drifted') return;
+    if (trouble === undefined || trouble === 'drifted' || this.#settlingDenied) return;
     this.#recover();
     // It may have come back with another configuration.
     if (trouble === 'missing') this.askAboutConsumer();
@@ -130,6 +149,8 @@ export class SourceHealth {
     this.#stalls = 0;
     this.#failures = 0;
     this.#refusedSince = undefined;
+    // Its user may be another one; a refused ack says so at once.
+    this.#settlingDenied = false;
     this.askAboutConsumer();
     if (this.trouble === undefined) return;
     this.trouble = undefined;
@@ -144,6 +165,17 @@ export class SourceHealth {
   /** Looks whether the consumer still fits. */
   askAboutConsumer(): void {
     if (this.#events.recheckEveryMs !== undefined) void this.#recheck();
+  }
+
+  async #probeSettling(): Promise<void> {
+    const allowed = await this.#events.probeSettling().catch(() => false);
+    if (!this.#settlingDenied) return;
+    if (!allowed) {
+      this.#rest(() => void this.#probeSettling());
+      return;
+    }
+    this.#settlingDenied = false;
+    this.#recover();
   }
 
   async #recheck(): Promise<void> {
@@ -209,6 +241,7 @@ export class SourceHealth {
       | { type: 'source.missing'; error: unknown; retryMs: number }
       | { type: 'source.drifted'; problems: readonly string[]; retryMs: number }
       | { type: 'source.refused'; description: string; refusedMs: number }
+      | { type: 'source.denied'; operation: 'pull' | 'settle' | 'subscribe'; subject: string; retryMs: number }
       | { type: 'source.recovered' },
   ): void {
     this.#events.observe?.({ pipeline: this.#events.pipeline, ...this.#name(), ...event });

@@ -22,6 +22,7 @@ export interface SourcesDeps<T, D> {
   /** Ask for what has room: at the end of this turn, or now. */
   readonly requestSoon: () => void;
   readonly request: () => void;
+  readonly probeSettling: (source: number) => Promise<boolean>;
   /** The trouble of a source changed. */
   readonly changed: (reason: string) => void;
 }
@@ -73,6 +74,7 @@ export function makeSources<T, D>(
         // Pulls say that themselves, and are what it takes to notice that it is back.
         return missing ? [] : problems.map((problem) => problem.message);
       },
+      probeSettling: () => deps.probeSettling(index),
       recheckEveryMs: deps.recheckEveryMs,
     });
     sources.push(health);

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { NatsPort } from '../nats/port.ts';
-import { storedAtMs } from '../process/delivery.ts';
+import { parseAckSubject, storedAtMs } from '../process/delivery.ts';
+import type { HeldMessage } from './restored-state.ts';
 
 const ACK = new TextEncoder().encode('+ACK');
 const WORKING = new TextEncoder().encode('+WPI');
@@ -52,6 +53,10 @@ export class Settlements {
   #heldNaks: HeldNak[] = [];
   #timer: Timer | undefined;
   #awaitingEach = 0;
+  /** Nothing that settles is sent: the connection broke, and the broker behind the new one has not been looked at. */
+  #holding = false;
+  /** Sources whose acks the server refuses for want of permission: a round trip proves nothing for them. */
+  readonly #denied = new Set<number>();
 
   constructor(port: NatsPort, clock: Clock, confirm: 'flush' | 'each' | 'none') {
     this.#port = port;
@@ -66,9 +71,15 @@ export class Settlements {
     return this.#held.length + this.#heldNaks.length;
   }
 
+  /** Messages whose settlement may not have arrived. */
+  get unprovenCount(): number {
+    // A held ack is in the ring as well, except in the mode that keeps none.
+    return this.unconfirmed + this.#heldNaks.length + (this.#confirm === 'none' ? this.#held.length : 0);
+  }
+
   /** A promise only when the ack has to be waited for (`each`). It never rejects. */
   ack(delivery: Settled): Promise<void> | undefined {
-    if (!this.#port.connected) {
+    if (!this.#sending) {
       this.#held.push(delivery.reply);
       this.#remember(delivery);
       return undefined;
@@ -81,12 +92,21 @@ export class Settlements {
 
   /** Without a delay the message is free for others at once. */
   nak(delivery: Settled, delayMs: number | undefined): void {
-    if (!this.#port.connected) {
+    if (!this.#sending) {
       const dueAt = delayMs === undefined ? undefined : this.#clock.now() + delayMs;
       this.#heldNaks.push({ reply: delivery.reply, dueAt, heldAt: this.#clock.now() });
       return;
     }
     this.#port.send(delivery.reply, delayMs === undefined ? NAK : delayed(delayMs));
+  }
+
+  /** Holds what settles from now on, until `resend`. */
+  hold(): void {
+    this.#holding = true;
+  }
+
+  get #sending(): boolean {
+    return this.#port.connected && !this.#holding;
   }
 
   /** Tells the server that the message is still being worked on: its ack_wait starts again. */
@@ -100,20 +120,42 @@ export class Settlements {
     return inRing(this.#sent, key) || (this.#confirming !== undefined && inRing(this.#confirming, key));
   }
 
-  /** The stream of a source was made again: what is kept for it would settle other messages. */
-  forget(source: number, ackPrefix: string): void {
+  /** Whether the server refuses what settles messages of this source. What is refused is kept. */
+  setDenied(source: number, denied: boolean): void {
+    if (denied) this.#denied.add(source);
+    else this.#denied.delete(source);
+  }
+
+  /** Sends one ack of the source again that is not proven, to learn whether acks are allowed now. False: one is on its way. */
+  probe(source: number): boolean {
+    if (this.#awaitingEach > 0) return false;
     this.#mergeBack();
-    const { replies, sequences, sources } = this.#sent;
-    const kept = newRing();
-    for (const [index, reply] of replies.entries()) {
-      if (sources[index] === source) continue;
-      kept.replies.push(reply);
-      kept.sequences.push(sequences[index] ?? 0);
-      kept.sources.push(sources[index] ?? 0);
-    }
-    this.#sent = kept;
-    this.#held = this.#held.filter((reply) => !reply.startsWith(ackPrefix));
-    this.#heldNaks = this.#heldNaks.filter(({ reply }) => !reply.startsWith(ackPrefix));
+    const at = this.#sent.sources.indexOf(source);
+    const reply = this.#sent.replies[at];
+    if (reply !== undefined) this.#port.send(reply, ACK);
+    return true;
+  }
+
+  /** What was settled for the consumer and may not have arrived: sent again, it would settle what has its sequence now. */
+  unproven(ackPrefix: string): readonly HeldMessage[] {
+    const replies = [
+      ...this.#held,
+      ...this.#heldNaks.map(({ reply }) => reply),
+      ...this.#sent.replies,
+      ...(this.#confirming?.replies ?? []),
+    ];
+    return replies
+      .filter((reply) => reply.startsWith(ackPrefix))
+      .map((reply) => ({ sequence: sequenceOf(reply), storedAtMs: storedAtMs(reply) }));
+  }
+
+  /** From a sequence on the stream has other messages: what is kept for the earlier ones would settle those. */
+  forget(source: number, ackPrefix: string, from = 0): void {
+    const isReplaced = (reply: string): boolean => reply.startsWith(ackPrefix) && sequenceOf(reply) >= from;
+    this.#mergeBack();
+    this.#sent = only(this.#sent, (one, sequence) => one !== source || sequence < from);
+    this.#held = this.#held.filter((reply) => !isReplaced(reply));
+    this.#heldNaks = this.#heldNaks.filter(({ reply }) => !isReplaced(reply));
   }
 
   /**
@@ -121,6 +163,7 @@ export class Settlements {
    * is dropped: the server has redelivered the message, and the nak would take it from its new holder.
    */
   resend(ackWaitMs: number): number {
+    this.#holding = false;
     const from = this.#clock.now() - ackWaitMs;
     const naks = this.#heldNaks.filter(({ heldAt }) => heldAt >= from);
     const held = this.#held;
@@ -138,17 +181,28 @@ export class Settlements {
     return acks.length + naks.length;
   }
 
+  /** Sends every ack again that is not proven: repeated it is harmless. */
+  resendUnconfirmed(): void {
+    this.#mergeBack();
+    for (const reply of this.#sent.replies) this.#port.send(reply, ACK);
+    this.#schedule();
+  }
+
   /** Waits until everything sent so far has reached the server. False when it could not be proven in time. */
   async flush(timeoutMs: number): Promise<boolean> {
-    if (!this.#port.connected) return this.held === 0 && this.unconfirmed === 0;
+    // A round trip would prove acks that are only held.
+    if (!this.#sending) return this.held === 0 && this.unconfirmed === 0;
     this.#mergeBack();
     const ring = this.#sent;
     this.#sent = newRing();
     this.#confirming = ring;
     try {
       await this.#port.flush(timeoutMs);
-      if (this.#confirming === ring) this.#confirming = undefined;
-      return this.held === 0;
+      if (this.#confirming === ring) {
+        this.#confirming = this.#denied.size === 0 ? undefined : only(ring, (source) => this.#denied.has(source));
+        if (this.#confirming !== undefined) this.#mergeBack();
+      }
+      return this.held === 0 && this.#denied.size === 0;
     } catch {
       this.#mergeBack();
       return false;
@@ -179,7 +233,7 @@ export class Settlements {
   }
 
   #confirmNow(): void {
-    if (this.#confirming !== undefined || !this.#port.connected) return;
+    if (this.#confirming !== undefined || !this.#sending) return;
     void this.flush(4 * CONFIRM_EVERY_MS).finally(() => this.#schedule());
   }
 
@@ -209,6 +263,25 @@ export class Settlements {
       this.#awaitingEach--;
     }
   }
+}
+
+/** The part of a ring whose sources pass. */
+function only({ replies, sequences, sources }: Ring, pass: (source: number, sequence: number) => boolean): Ring {
+  const kept = newRing();
+  for (const [index, reply] of replies.entries()) {
+    const source = sources[index] ?? 0;
+    const sequence = sequences[index] ?? 0;
+    if (!pass(source, sequence)) continue;
+    kept.replies.push(reply);
+    kept.sequences.push(sequence);
+    kept.sources.push(source);
+  }
+  return kept;
+}
+
+function sequenceOf(reply: string): number {
+  const meta = { deliveries: 0, sequence: 0, pending: 0 };
+  return parseAckSubject(reply, meta) ? meta.sequence : 0;
 }
 
 /** JetStream takes the delay in nanoseconds. */
