@@ -43,6 +43,8 @@ export interface ServiceProcessOptions {
  */
 export interface ServiceProcess {
   readonly name: string;
+  /** The folder under `services/`: the same for every replica. */
+  readonly service: string;
   readonly opsUrl: string;
   readonly state: 'running' | 'waiting' | 'stopped';
   /** Why the service is not ready, in its own words; undefined when it is. */
@@ -136,6 +138,7 @@ export function startService(options: ServiceProcessOptions): ServiceProcess {
 
   return {
     name,
+    service,
     opsUrl,
     get state() {
       return state;

@@ -150,7 +150,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     // Beside the start of the broker: it takes two seconds after a change of its sources, and nothing else waits for it.
     const consoleBuilt = wanted.includes('gateway') ? buildConsole(progress) : Promise.resolve();
     // Before the data: of two starts at the same moment, only the one that gets this port goes on to the data.
-    const otlp = await startOtlpReceiver({ port: await port('otlp'), opsUrls: () => services.map((s) => s.opsUrl) });
+    const otlp = await startOtlpReceiver({
+      port: await port('otlp'),
+      targets: () => services.map(({ service, opsUrl }) => ({ service, url: opsUrl })),
+    });
     stops.push(() => otlp.close());
     if (options.fresh === true) await rm(data, { recursive: true, force: true });
     await writableFolder(data, 'run from a copy of the repository that you own');

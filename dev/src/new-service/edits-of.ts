@@ -1,10 +1,5 @@
-import { devPorts } from '../stack.ts';
 import type { Edit } from './edits.ts';
 import type { KindNames } from './names.ts';
-
-/** The kinds after image and email have ops ports from `devPorts.furtherOps` on, in the order of the registry. */
-const FIRST_FURTHER_OPS_PORT = devPorts.furtherOps;
-const FIRST_FURTHER_KIND = 3;
 
 /** Where a kind is entered, file by file. `number` is its number on the wire, in the enum and in both oneofs. */
 export function editsOf(
@@ -80,11 +75,11 @@ export function editsOf(
     ),
     after(`${gateway}/jobs/kinds/index.ts`, '  email: emailKind,\n', `  ${name}: ${name}Kind,\n`),
     before(
-      `${gateway}/api.ts`,
-      "import { jobRoutes } from './http/routes/jobs.ts';",
-      `import { ${name}Routes } from './http/routes/${name}.ts';\n`,
+      `${gateway}/http/routes.ts`,
+      "import { jobRoutes } from './routes/jobs.ts';",
+      `import { ${name}Routes } from './routes/${name}.ts';\n`,
     ),
-    after(`${gateway}/api.ts`, '  emailRoutes(app, deps);\n', `  ${name}Routes(app, deps);\n`),
+    after(`${gateway}/http/routes.ts`, '  emailRoutes(app, deps);\n', `  ${name}Routes(app, deps);\n`),
 
     before('Dockerfile', 'COPY bench/package.json bench/', `COPY services/${name}/package.json services/${name}/\n`),
     before(
@@ -132,11 +127,6 @@ export function editsOf(
       'o11y/prometheus/prometheus.yml',
       '  - job_name: client\n',
       `  - job_name: ${name}\n    dns_sd_configs: [{ names: [${name}], type: A, port: 9464, refresh_interval: 5s }]\n`,
-    ),
-    before(
-      'o11y/prometheus/dev.yml',
-      '  - job_name: client\n',
-      `  - job_name: ${name}\n    static_configs: [{ targets: ['127.0.0.1:${FIRST_FURTHER_OPS_PORT + number.kind - FIRST_FURTHER_KIND}'] }]\n`,
     ),
     after(
       'o11y/prometheus/rules/services.yml',

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AnchorError, applyEdit } from './edits.ts';
+import { editsOf } from './edits-of.ts';
 import { kindNames } from './names.ts';
 
 describe('an edit', () => {
@@ -13,6 +16,12 @@ describe('an edit', () => {
   test.each(['ac', 'aBcB'])('of %j, where the place is missing or there twice, is refused', (text) => {
     expect(() => applyEdit(text, edit)).toThrow(AnchorError);
   });
+});
+
+test('every edit of a new service finds its place in the repository', () => {
+  const root = join(import.meta.dirname, '../../..');
+  const edits = editsOf({ name: 'sms', type: 'Sms', upper: 'SMS' }, { kind: 99, request: 99, result: 99 });
+  for (const edit of edits) expect(() => applyEdit(readFileSync(join(root, edit.file), 'utf8'), edit)).not.toThrow();
 });
 
 describe('the name of a service', () => {

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
  * `#live` is replaced by that of the same address, as long as the page is visible.
  */
 export const LIVE_SCRIPT = `
+const title = document.title;
 setInterval(async () => {
   const live = document.querySelector('#live');
   if (live === null || document.hidden) return;
@@ -12,7 +13,11 @@ setInterval(async () => {
     const answer = await fetch(location.href);
     const next = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('#live');
     if (next !== null && next.innerHTML !== live.innerHTML) live.replaceWith(document.adoptNode(next));
-  } catch {}
+    document.title = title;
+  } catch {
+    // The stack was stopped, or starts again: the page says so, and goes on asking.
+    document.title = '(not current) ' + title;
+  }
 }, 2000);
 `;
 

@@ -192,6 +192,21 @@ describe('the OTLP receiver', () => {
   });
 });
 
+test('tells Prometheus every replica under the name of its service, as they come and go', async () => {
+  const targets = [
+    { service: 'image', url: 'http://127.0.0.1:9110' },
+    { service: 'image', url: 'http://127.0.0.1:9111' },
+  ];
+  await start({ targets: () => targets });
+  const told = async () => (await fetch(`${receiver.url}/prometheus/targets`)).json();
+  expect(await told()).toEqual([
+    { targets: ['127.0.0.1:9110'], labels: { job: 'image' } },
+    { targets: ['127.0.0.1:9111'], labels: { job: 'image' } },
+  ]);
+  targets.push({ service: 'sms', url: 'http://127.0.0.1:9130' });
+  expect(await told()).toHaveLength(3);
+});
+
 describe('the charts', () => {
   const scrape = (atMs: number, done: number) => ({
     atMs,

@@ -8,15 +8,15 @@ import { filterOf } from './filter.ts';
 import { LIVE_SCRIPT_HASH } from './live.ts';
 import { readLogs, readSpans } from './otlp-json.ts';
 import { chartsPage, listPage, logsPage } from './pages.ts';
-import { startScraper, type Scraper } from './scraper.ts';
+import { startScraper, type Scraper, type ScrapeTarget } from './scraper.ts';
 import { tracePage } from './trace-page.ts';
 import { openTraceStore, type TraceStore, type TraceStoreOptions } from './trace-store.ts';
 
 export interface OtlpReceiverOptions extends TraceStoreOptions {
   /** 0, the default, takes a free port. */
   readonly port?: number;
-  /** Base URLs of the services' ops ports, for the charts; asked anew each time. */
-  readonly opsUrls?: () => readonly string[];
+  /** Whose metrics the charts show and Prometheus is told to read; asked anew each time. */
+  readonly targets?: () => readonly ScrapeTarget[];
 }
 
 /** A running receiver. */
@@ -34,13 +34,15 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024;
  *
  * - `/` traces, `/trace/<id>` one as a waterfall with its logs, `/logs?jobId=` a job's lines, `/charts` the engine live
  * - `GET /api/traces?jobId=`, `/api/traces/<id>`, `/api/logs?traceId=&jobId=`, `/api/stats` the same as JSON
+ * - `GET /prometheus/targets` every replica, for Prometheus' `http_sd_configs`
  */
 export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Promise<OtlpReceiver> {
   const store = openTraceStore(options);
-  const scraper = startScraper({ opsUrls: options.opsUrls ?? (() => []) });
+  const targets = options.targets ?? (() => []);
+  const scraper = startScraper({ targets });
   const port = options.port ?? 0;
   const server = createServer((request, response) => {
-    answer(request, response, store, scraper).catch((error: unknown) => {
+    answer(request, response, { store, scraper, targets }).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
       else if (error instanceof RefusedError) json(response, error.status, { message: error.message });
       else json(response, 500, { message: 'failed' });
@@ -66,6 +68,10 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
   };
 }
 
+/** By https://prometheus.io/docs/prometheus/latest/http_sd/. The label `job` takes the place of the scrape job's name. */
+const targetGroups = (targets: readonly ScrapeTarget[]): readonly object[] =>
+  targets.map(({ service, url }) => ({ targets: [new URL(url).host], labels: { job: service } }));
+
 /** The request cannot be taken as it is. */
 class RefusedError extends Error {
   override readonly name = 'RefusedError';
@@ -77,11 +83,17 @@ class RefusedError extends Error {
   }
 }
 
+/** What the pages show. */
+interface Shown {
+  readonly store: TraceStore;
+  readonly scraper: Scraper;
+  readonly targets: () => readonly ScrapeTarget[];
+}
+
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  store: TraceStore,
-  scraper: Scraper,
+  { store, scraper, targets }: Shown,
 ): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://receiver');
   const path = url.pathname;
@@ -134,6 +146,8 @@ async function answer(
       return json(response, 200, { logs: store.logs(filter) });
     case '/api/charts':
       return json(response, 200, { charts: engineCharts(scraper.scrapes) });
+    case '/prometheus/targets':
+      return json(response, 200, targetGroups(targets()));
     case '/api/stats':
       return json(response, 200, store.counts);
     default:

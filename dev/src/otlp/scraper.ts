@@ -7,9 +7,16 @@ export interface Scrape {
   readonly targets: ReadonlyMap<string, readonly Sample[]>;
 }
 
+/** A replica of a service. */
+export interface ScrapeTarget {
+  readonly service: string;
+  /** The base URL of its ops port. */
+  readonly url: string;
+}
+
 export interface ScraperOptions {
-  /** Base URLs of the ops ports; asked anew each round, as replicas come and go. */
-  readonly opsUrls: () => readonly string[];
+  /** Asked anew each round, as replicas come and go. */
+  readonly targets: () => readonly ScrapeTarget[];
   /** 5,000 by default. */
   readonly everyMs?: number;
   /** Rounds that are kept: ten minutes by default. */
@@ -34,7 +41,7 @@ export function startScraper(options: ScraperOptions): Scraper {
   const round = async (): Promise<void> => {
     if (running) return;
     running = true;
-    const urls = options.opsUrls();
+    const urls = options.targets().map(({ url }) => url);
     const answers = await Promise.all(urls.map(readTarget));
     const targets = new Map<string, readonly Sample[]>();
     urls.forEach((url, at) => targets.set(url, answers[at] ?? []));
