@@ -1,45 +1,82 @@
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import icon from './icon.svg';
 import { JobPage } from './jobs/job-page.tsx';
 import { JobsPage } from './jobs/jobs-page.tsx';
+import { OverviewPage } from './overview/overview-page.tsx';
 import { placeUrl, usePlace, type Place } from './router.ts';
+import { SessionContext, useSession, type Session } from './session/session.ts';
+import { SignIn } from './session/sign-in.tsx';
 import { TryPage } from './try/try-page.tsx';
+import { ProblemNote } from './ui/problem-note.tsx';
 import { ThemeSwitch } from './ui/theme.tsx';
 
 interface Screen {
   readonly path: string;
   readonly name: string;
-  readonly draw: (place: Place) => preact.ComponentChildren;
+  /** What a key needs for it; the screen is not offered without. */
+  readonly scope: string;
+  readonly draw: (place: Place) => ComponentChildren;
 }
 
 const screens: readonly Screen[] = [
+  { path: 'overview', name: 'Overview', scope: 'admin', draw: () => <OverviewPage /> },
+  { path: 'try', name: 'Try it', scope: 'jobs:write', draw: (place) => <TryPage place={place} /> },
   {
     path: 'jobs',
     name: 'Jobs',
+    scope: 'jobs:read',
     draw: (place) =>
       place.path[1] === undefined ? <JobsPage place={place} /> : <JobPage id={place.path[1]} key={place.path[1]} />,
   },
-  { path: 'try', name: 'Try it', draw: (place) => <TryPage place={place} /> },
 ];
 
 export function App() {
+  const { state, signIn, signOut } = useSession();
+  if (state.kind === 'loading') return null;
+  if (state.kind === 'signed-out') return <SignIn onSignIn={signIn} />;
+  if (state.kind === 'unreachable') {
+    return (
+      <main>
+        <ProblemNote problem={state.problem} />
+      </main>
+    );
+  }
+  return (
+    <SessionContext.Provider value={state.session}>
+      <Frame session={state.session} onSignOut={() => void signOut()} />
+    </SessionContext.Provider>
+  );
+}
+
+function Frame({ session, onSignOut }: { readonly session: Session; readonly onSignOut: () => void }) {
   const place = usePlace();
-  const screen = screens.find(({ path }) => path === (place.path[0] ?? 'jobs'));
-  const heading = useRef<HTMLElement>(null);
+  const may = (scope: string): boolean => session.scopes.includes('*') || session.scopes.includes(scope);
+  const offered = screens.filter(({ scope }) => may(scope));
+  const named = place.path[0] ?? offered[0]?.path;
+  const screen = screens.find(({ path }) => path === named);
+  const content = useRef<HTMLElement>(null);
   const where = place.path.join('/');
   useEffect(() => {
     document.title = `${screen?.name ?? 'Not found'} · Sluice`;
   }, [screen]);
-  const first = useRef(true);
+  const isFirst = useRef(true);
   useEffect(() => {
     // A screen reader says where it is after a change of the screen, as it would after a page was loaded.
-    if (first.current) first.current = false;
-    else heading.current?.focus({ preventScroll: true });
+    if (isFirst.current) isFirst.current = false;
+    else content.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [where]);
   return (
     <div class="frame">
-      <a class="skip" href="#content" onClick={(event) => (event.preventDefault(), heading.current?.focus())}>
+      <a
+        class="skip"
+        href="#content"
+        onClick={(event) => {
+          event.preventDefault();
+          content.current?.focus();
+        }}
+      >
         Skip to the content
       </a>
       <header class="side">
@@ -50,22 +87,43 @@ export function App() {
           <ThemeSwitch />
         </div>
         <nav aria-label="Screens">
-          {screens.map(({ path, name }) => (
+          {offered.map(({ path, name }) => (
             <a key={path} href={placeUrl([path])} aria-current={screen?.path === path ? 'page' : undefined}>
               {name}
             </a>
           ))}
         </nav>
-      </header>
-      <main id="content" ref={heading} tabIndex={-1}>
-        {screen === undefined ? (
-          <p>
-            There is no such page. <a href="#/">Back to the start</a>
-          </p>
-        ) : (
-          screen.draw(place)
+        {session.csrfToken !== undefined && (
+          <div class="who">
+            <span class="quiet">{session.account}</span>
+            <button type="button" class="plain" onClick={onSignOut}>
+              Sign out
+            </button>
+          </div>
         )}
+      </header>
+      <main id="content" ref={content} tabIndex={-1}>
+        <Content screen={screen} allowed={screen !== undefined && may(screen.scope)} place={place} />
       </main>
     </div>
   );
+}
+
+function Content(props: { readonly screen: Screen | undefined; readonly allowed: boolean; readonly place: Place }) {
+  const { screen, allowed, place } = props;
+  if (screen === undefined) {
+    return (
+      <p>
+        There is no such page. <a href="#/">Back to the start</a>
+      </p>
+    );
+  }
+  if (!allowed) {
+    return (
+      <div class="note warn" role="alert">
+        <strong>Your key may not see this.</strong> {screen.name} needs the scope <code>{screen.scope}</code>.
+      </div>
+    );
+  }
+  return <>{screen.draw(place)}</>;
 }

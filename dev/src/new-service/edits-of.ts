@@ -150,7 +150,7 @@ export function editsOf(
       'MAY_CLIENT = {',
       `MAY_${upper} = {
   publish: [
-    "user.${name}.done", "events.${name}.*", "dlq.${upper}.*", "dlq.${upper}_EXPRESS.*"
+    "user.${name}.done", "control.presence.${name}", "events.${name}.*", "dlq.${upper}.*", "dlq.${upper}_EXPRESS.*"
     "$JS.API.CONSUMER.INFO.${upper}.*", "$JS.API.CONSUMER.INFO.${upper}_EXPRESS.*"
     "$JS.API.CONSUMER.MSG.NEXT.${upper}.*", "$JS.API.CONSUMER.MSG.NEXT.${upper}_EXPRESS.*"
     "$JS.ACK.${upper}.>", "$JS.ACK.${upper}_EXPRESS.>", "$JS.ACK.*.*.${upper}.>", "$JS.ACK.*.*.${upper}_EXPRESS.>"

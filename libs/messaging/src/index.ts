@@ -14,6 +14,13 @@ export {
 } from './channels/bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './nats/connection.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './pipelines/host.ts';
+export {
+  announcePresence,
+  SILENT_MS,
+  watchReplicas,
+  type PresenceAnnouncer,
+  type ReplicaWatch,
+} from './pipelines/presence.ts';
 export { createLifecycle, lifecycleObserver, type Lifecycle, type LifecycleFact } from './pipelines/lifecycle.ts';
 export { jobIdOf, stepId } from './channels/message-id.ts';
 export {

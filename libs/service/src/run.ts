@@ -16,6 +16,7 @@ export interface ServiceContext<Shape extends z.ZodRawShape> {
   readonly telemetry: Telemetry;
   /** Names this replica. */
   readonly instance: string;
+  readonly version: string;
   /** The process cannot go on: it is stopped in order and exits with 1, to be started again. */
   readonly fault: (error: unknown) => void;
 }
@@ -126,7 +127,7 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
   process.on('unhandledRejection', fault);
 
   try {
-    service = await definition.start({ config, log, telemetry, instance, fault });
+    service = await definition.start({ config, log, telemetry, instance, version, fault });
     Object.assign(pages, service.pages);
     if (state === 'starting') {
       state = 'running';

@@ -6,6 +6,7 @@ import {
   createPipelineHost,
   lifecycleObserver,
   followPauseState,
+  announcePresence,
   type Bus,
   type Lifecycle,
   type PipelineHost,
@@ -43,10 +44,11 @@ export async function createWorker(service: string, context: WorkerContext): Pro
   const lifecycle = createLifecycle(bus.port, { app: service, instance });
   // An operator pauses and resumes pipelines by name, wherever they run.
   const pauses = await followPauseState(nc, { log });
+  const presence = announcePresence(bus.port, { service, instance, version: context.version });
   const host = createPipelineHost({
     nats: bus.port,
     log,
-    observers: [traced.observe, lifecycleObserver(lifecycle)],
+    observers: [traced.observe, lifecycleObserver(lifecycle), presence.observe],
     instrument: traced.instrument,
     inject: traced.inject,
     onStarted(name, pipeline) {
@@ -55,6 +57,7 @@ export async function createWorker(service: string, context: WorkerContext): Pro
     },
     onFault: fault,
   });
+  presence.follow(host);
   return {
     bus,
     host,
@@ -64,6 +67,7 @@ export async function createWorker(service: string, context: WorkerContext): Pro
       const notDone = await stopInOrder(config.DRAIN_TIMEOUT_MS, [
         { what: 'following the pause state', stop: () => pauses.stop() },
         { what: 'settling the messages in hand', stop: () => host.drain(config.DRAIN_TIMEOUT_MS) },
+        { what: 'telling the gateway that this replica goes', stop: () => presence.leave() },
         { what: 'sending what is buffered to NATS', stop: () => bus.close() },
       ]);
       traced.close();

@@ -192,7 +192,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
       const log = { ...silentLogger, info: write, warn: write, error: write } as unknown as Logger;
       const telemetry: Telemetry = { log, registry, shutdown: () => Promise.resolve() };
       const service = await startEmail(
-        { config, log, telemetry, instance, fault: (error) => faults.push(error) },
+        { config, log, telemetry, instance, version: 'test', fault: (error) => faults.push(error) },
         tuning,
       );
       return {

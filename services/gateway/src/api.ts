@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { openSuppressions } from '@sluice/suppression';
-import { buckets, createLifecycle, openBucket, openPauseState } from '@sluice/messaging';
+import { buckets, createLifecycle, openBucket, openPauseState, watchReplicas } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
@@ -19,6 +19,7 @@ import { startProjection, type Projection } from './history/projection.ts';
 import { openReadModel } from './history/open-read-model.ts';
 import { defaultRetention, startRetention, type Retention } from './history/retention.ts';
 import type { ThreadedReadModel } from './history/thread/host.ts';
+import { watchPaused } from './system/paused.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
@@ -138,6 +139,8 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
+  const replicas = watchReplicas(bus.port);
+  const pauses = await watchPaused(bus.nc, watchFailed(log));
   await addRoutes(app, {
     ...deps,
     reasons,
@@ -145,6 +148,8 @@ export async function startApi(
     links: settings.links ?? [],
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
     watch,
+    replicas,
+    paused: pauses.paused,
     model,
     projection,
     flows,
@@ -183,7 +188,13 @@ export async function startApi(
         },
       },
       { what: 'looking for jobs whose work was lost', stop: stopReconciling },
-      { what: 'following the buckets and streams', stop: () => Promise.all([flows.close(), live.close()]) },
+      {
+        what: 'following the buckets and streams',
+        stop() {
+          replicas.close();
+          return Promise.all([flows.close(), live.close(), pauses.close()]);
+        },
+      },
       {
         what: 'storing the last events in the read model',
         async stop() {

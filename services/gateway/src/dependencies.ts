@@ -1,11 +1,19 @@
 import { pictureLimits } from '@sluice/contracts';
 import { jobLog, type JobLog } from '@sluice/jobs';
-import { buckets, openBucket, type Bus, type PipelineHostSettings } from '@sluice/messaging';
+import {
+  announcePresence,
+  buckets,
+  openBucket,
+  type Bus,
+  type PipelineHostSettings,
+  type PresenceAnnouncer,
+} from '@sluice/messaging';
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
 import { checkKeysAreKept } from './jobs/accept/idempotency.ts';
 import type { AccessSettings } from './accounts/access.ts';
+import { openSessions } from './accounts/sessions.ts';
 import { openKeyRing } from './accounts/api-keys.ts';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
 import { RateLimiter } from './accounts/rate-limiter.ts';
@@ -100,6 +108,8 @@ export interface SharedDependencies {
   readonly backpressure: BackpressureLimiter;
   /** Keys and rates, the same for HTTP, RPC and commands over NATS. */
   readonly access: AccessSettings;
+  /** Tells every gateway that this replica is there. */
+  readonly presence: PresenceAnnouncer;
   close(): Promise<void>;
 }
 
@@ -118,6 +128,8 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
   const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, ...settings.pressure });
   watch.onLook((state) => backpressure.update(state));
+  const { instance } = dependencies;
+  const presence = announcePresence(bus.port, { service: 'gateway', instance, version: settings.version });
   return {
     jobs,
     credits,
@@ -125,7 +137,10 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
     watch,
     backpressure,
     access,
+    presence,
     async close() {
+      presence.leave();
+      await access.sessions?.close();
       await access.keys?.close();
       watch.close();
       lag.close();
@@ -151,10 +166,13 @@ export const watchFailed =
 
 async function openAccess({ bus, log, settings }: GatewayDependencies, now: () => number): Promise<AccessSettings> {
   const rates = await openBucket(bus.nc, buckets.rates);
-  const keys = settings.auth === 'off' ? undefined : await openKeyRing(bus.nc, watchFailed(log));
+  const onError = watchFailed(log);
+  const keys = settings.auth === 'off' ? undefined : await openKeyRing(bus.nc, onError);
+  const sessions = keys === undefined ? undefined : await openSessions(bus.nc, keys, { now, onError });
   const { globalPerSecond, accountPerSecond, recipientPerHour } = settings.rates;
   return {
     keys,
+    sessions,
     limiter: new RateLimiter(rates, now),
     limits: {
       global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },

@@ -50,12 +50,13 @@ export async function startPipelines(
   const host = createPipelineHost({
     nats: bus.port,
     log,
-    observers: [...(dependencies.observers ?? []), errorEventObserver(report), held.observe],
+    observers: [...(dependencies.observers ?? []), errorEventObserver(report), held.observe, shared.presence.observe],
     ...(dependencies.instrument === undefined ? {} : { instrument: dependencies.instrument }),
     ...(dependencies.inject === undefined ? {} : { inject: dependencies.inject }),
     ...(dependencies.onStarted === undefined ? {} : { onStarted: dependencies.onStarted }),
     onFault: dependencies.onFault,
   });
+  shared.presence.follow(host);
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);

@@ -109,7 +109,7 @@ export async function startImageSystem(env: Readonly<Record<string, string>> = {
   const fault = (error: unknown): void => {
     throw error;
   };
-  const service = await startImage({ config, log, telemetry, instance: 'image-1', fault });
+  const service = await startImage({ config, log, telemetry, instance: 'image-1', version: 'test', fault });
 
   return {
     s3,

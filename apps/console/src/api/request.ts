@@ -10,6 +10,18 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Told when an answer says that no one is signed in, or no longer. */
+let onUnauthenticated = (): void => {};
+export function whenUnauthenticated(listener: () => void): void {
+  onUnauthenticated = listener;
+}
+
+/** Proves that a change comes from this page; the gateway gives it with the session. Empty while keys are off. */
+let csrfToken = '';
+export function useCsrfToken(token: string): void {
+  csrfToken = token;
+}
+
 /** The path with its query, without what is undefined or empty. */
 export function withQuery(path: string, query: Query = {}): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== '');
@@ -36,6 +48,7 @@ export async function send(method: string, path: string, options: RequestOptions
     headers: {
       accept: 'application/json',
       ...(json !== undefined || (changes && body === undefined) ? { 'content-type': 'application/json' } : {}),
+      ...(changes && csrfToken !== '' ? { 'x-csrf-token': csrfToken } : {}),
       ...headers,
     },
     ...(json === undefined ? {} : { body: JSON.stringify(json) }),
@@ -46,5 +59,7 @@ export async function send(method: string, path: string, options: RequestOptions
     throw new ApiProblem('The gateway does not answer. Is it running, and is the network up?', { code: 'unreachable' });
   });
   if (answer.ok) return answer;
-  throw await problemOf(answer);
+  const problem = await problemOf(answer);
+  if (problem.code === 'unauthenticated') onUnauthenticated();
+  throw problem;
 }

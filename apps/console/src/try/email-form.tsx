@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import type { Job } from '../api/jobs.ts';
 import { useAction } from '../api/live.ts';
 import { request } from '../api/request.ts';
+import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { ProblemNote } from '../ui/problem-note.tsx';
 import { asCode, asCurl, type Asked } from './snippets.ts';
@@ -23,6 +24,7 @@ export function EmailForm() {
   const [variables, setVariables] = useState(pretty(examples['welcome']));
   const [sent, setSent] = useState<string>();
   const action = useAction();
+  const needsKey = useNeedsKey();
   let filled: unknown;
   let wrong = '';
   try {
@@ -81,8 +83,8 @@ export function EmailForm() {
           <button type="submit" class="first" disabled={wrong !== '' || action.busy}>
             {action.busy ? 'Sending…' : 'Send'}
           </button>
-          <CopyButton text={() => asCurl(asked, location.origin, false)}>Copy as curl</CopyButton>
-          <CopyButton text={() => asCode(asked, location.origin, false)}>Copy as code</CopyButton>
+          <CopyButton text={() => asCurl(asked, location.origin, needsKey)}>Copy as curl</CopyButton>
+          <CopyButton text={() => asCode(asked, location.origin, needsKey)}>Copy as code</CopyButton>
         </div>
         <ProblemNote problem={action.problem} />
       </form>

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { useAction } from '../api/live.ts';
 import { request } from '../api/request.ts';
 import type { Job } from '../api/jobs.ts';
+import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { bytesText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -20,6 +21,7 @@ export function ImagesForm() {
   const [over, setOver] = useState(false);
   const [sent, setSent] = useState<string>();
   const action = useAction();
+  const needsKey = useNeedsKey();
   const chooser = useRef<HTMLInputElement>(null);
 
   const add = (files: Iterable<File>): void =>
@@ -156,8 +158,8 @@ export function ImagesForm() {
           <button type="submit" class="first" disabled={pictures.length === 0 || action.busy}>
             {action.busy ? 'Sending…' : 'Convert'}
           </button>
-          <CopyButton text={() => asCurl(asked, location.origin, false)}>Copy as curl</CopyButton>
-          <CopyButton text={() => asCode(asked, location.origin, false)}>Copy as code</CopyButton>
+          <CopyButton text={() => asCurl(asked, location.origin, needsKey)}>Copy as curl</CopyButton>
+          <CopyButton text={() => asCode(asked, location.origin, needsKey)}>Copy as code</CopyButton>
         </div>
         <ProblemNote problem={action.problem} />
       </form>

@@ -7,6 +7,10 @@ export const dateTimeText = (at: string | number): string => dateTime.format(new
 export const timeText = (at: string | number): string => timeOnly.format(new Date(at));
 export const countText = (count: number): string => whole.format(count);
 
+/** A rate as people read it: `0/s`, `0.4/s`, `120/s`. */
+export const rateText = (perSecond: number): string =>
+  perSecond < 0.05 ? '0/s' : `${perSecond < 10 ? perSecond.toFixed(1) : whole.format(Math.round(perSecond))}/s`;
+
 /** How long something took: `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 2 min`. */
 export function durationText(ms: number): string {
   if (ms < 0) return '0 ms';

@@ -471,6 +471,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is signed in, and what they may do */
+        get: operations["getSession"];
+        put?: never;
+        /**
+         * Sign a browser in with an API key
+         * @description Answers with a cookie that stands for the key for half a day, as long as the key lives. For pages alone.
+         */
+        post: operations["startSession"];
+        /** Sign out */
+        delete: operations["endSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/stats": {
         parameters: {
             query?: never;
@@ -519,6 +541,40 @@ export interface paths {
         post?: never;
         /** Let mail to an address go out again */
         delete: operations["deleteSuppression"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/system": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The system as it stands: replicas of every service, streams, and what is wrong */
+        get: operations["getSystem"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/system/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same twice a second, as server-sent events named `system`; ends after five minutes */
+        get: operations["streamSystem"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -753,6 +809,73 @@ export interface components {
             reason: "bounce" | "complaint" | "unsubscribe" | "manual";
             /** Format: date-time */
             since: string;
+        };
+        System: {
+            /** Format: date-time */
+            at: string;
+            paused: {
+                at: string;
+                by: string;
+                pipeline: string;
+                reason: string;
+            }[];
+            services: {
+                name: string;
+                replicas: {
+                    instance: string;
+                    pipelines: {
+                        buffered: number;
+                        handled: number;
+                        inFlight: number;
+                        /** @description The consumer whose messages it handles. */
+                        name: string;
+                        ratePerSecond: number;
+                        state: string;
+                    }[];
+                    reasons: string[];
+                    silentMs: number;
+                    startedAt: string;
+                    /**
+                     * @description `failing`: it says itself why it is not at work. `silent`: nothing was heard of it for a second.
+                     * @enum {string}
+                     */
+                    state: "up" | "failing" | "silent";
+                    version: string;
+                }[];
+            }[];
+            streams: {
+                bytes: number;
+                consumers: {
+                    deadLetters: number;
+                    /** @description Delivered and not settled, delayed retries included. */
+                    inFlight: number;
+                    name: string;
+                    /** @description Waiting to be delivered. */
+                    pending: number;
+                    /** @description Open requests for work: 0 means that no worker asks. */
+                    pulls: number;
+                    /** @description Deliveries, over the last seconds. */
+                    ratePerSecond: number;
+                    /** @description Of those, out for the second time or more. */
+                    redelivered: number;
+                }[];
+                drainPerSecond?: number;
+                /** @enum {string} */
+                kind: "work" | "log";
+                /** @description More are refused. */
+                maxMessages?: number;
+                messages: number;
+                name: string;
+                oldestAgeMs?: number;
+                /** @description Held by a work queue and known to no consumer. */
+                stuck?: number;
+            }[];
+            /** @description What is not as it should be; empty when all is well. */
+            troubles: {
+                about: string;
+                /** @description What is wrong, and what to do. */
+                detail: string;
+            }[];
         };
         TimelineEntry: {
             /** @description Who says so. */
@@ -2016,6 +2139,88 @@ export interface operations {
             };
         };
     };
+    getSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        account: string;
+                        /** @description To be sent as `X-CSRF-Token` with everything but GET and HEAD. */
+                        csrfToken?: string;
+                        /** Format: date-time */
+                        expiresAt?: string;
+                        /** @description `*` for all, while keys are off. */
+                        scopes: string[];
+                    };
+                };
+            };
+        };
+    };
+    startSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    key: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Signed in. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        account: string;
+                        /** @description To be sent as `X-CSRF-Token` with everything but GET and HEAD. */
+                        csrfToken?: string;
+                        /** Format: date-time */
+                        expiresAt?: string;
+                        /** @description `*` for all, while keys are off. */
+                        scopes: string[];
+                    };
+                };
+            };
+        };
+    };
+    endSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed out. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
     getStats: {
         parameters: {
             query?: never;
@@ -2168,6 +2373,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    getSystem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The system. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["System"];
+                };
+            };
+        };
+    };
+    streamSystem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
             };
         };
     };

@@ -7,6 +7,13 @@ const DAY_MS = 24 * HOUR_MS;
 export const buckets = {
   pauseState: { name: 'pipelines', about: 'pipelines that an operator paused', ttlMs: 0, storeShare: 0.001 },
   apiKeys: { name: 'api_keys', about: 'digests of API keys', ttlMs: 0, storeShare: 0.005 },
+  /** The lifetime of a session: what is older signs in again. */
+  sessions: {
+    name: 'sessions',
+    about: 'browsers that are signed in to the console',
+    ttlMs: 12 * HOUR_MS,
+    storeShare: 0.001,
+  },
   flows: { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0, storeShare: 0.005 },
   webhookSecrets: {
     name: 'webhook_secrets',

@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto';
 import { GatewayError } from '../errors.ts';
 import { localAccount, type Account } from './account.ts';
 import type { KeyRing, Scope } from './api-keys.ts';
+import type { Sessions } from './sessions.ts';
 import type { RateLimiter, RatePolicy, RateVerdict } from './rate-limiter.ts';
 
 export interface AccessSettings {
   /** Undefined: keys are off, and every caller is the local account. */
   readonly keys: KeyRing | undefined;
+  /** Browsers that have signed in with a key; undefined while keys are off. */
+  readonly sessions?: Sessions | undefined;
   readonly limiter: RateLimiter;
   readonly limits: AccessLimits;
 }
@@ -41,10 +44,15 @@ export function admitAccount(
   reply: HeaderTarget,
 ): Account {
   const account = keys === undefined ? localAccount : accountOf(authorization, keys, reply);
+  checkScope(account, scope);
+  return account;
+}
+
+/** @throws {GatewayError} `forbidden` when the account may not do what the scope names. */
+export function checkScope(account: Account, scope: Scope): void {
   if (!account.scopes.has('*') && !account.scopes.has(scope)) {
     throw new GatewayError('forbidden', `This needs a key with the scope ${scope}.`);
   }
-  return account;
 }
 
 /**

@@ -44,7 +44,8 @@ export class ApiKeyError extends Error {
   }
 }
 
-const digestOf = (key: string): string => createHash('sha256').update(key).digest('hex');
+/** The name that a secret is stored under. */
+export const digestOf = (key: string): string => createHash('sha256').update(key).digest('hex');
 
 /**
  * Makes a key for an account: 256 random bits, shown once.
@@ -110,6 +111,8 @@ export async function listKeys(kv: KV): Promise<ListedKey[]> {
 export interface KeyRing {
   /** The account behind a key, or undefined. */
   find(key: string): ApiKeyRecord | undefined;
+  /** The account behind a key whose digest is at hand. */
+  byDigest(digest: string): ApiKeyRecord | undefined;
   close(): Promise<void>;
 }
 
@@ -127,6 +130,7 @@ export async function openKeyRing(nc: Bus['nc'], onError?: (error: unknown, what
   return {
     // By digest: how long the lookup takes says nothing about the key.
     find: (key) => ring.get(digestOf(key)),
+    byDigest: (digest) => ring.get(digest),
     close: () => watch.stop(),
   };
 }

@@ -1,7 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { localAccount, type Account } from '../accounts/account.ts';
 import { GatewayError } from '../errors.ts';
-import { admitAccount, countRequest, type AccessSettings } from '../accounts/access.ts';
+import { admitAccount, checkScope, countRequest, type AccessSettings } from '../accounts/access.ts';
+import { isCsrfToken, type Sessions } from '../accounts/sessions.ts';
+import { sessionToken } from './session-cookie.ts';
 import type { Scope } from '../accounts/api-keys.ts';
 import type { App } from './app.ts';
 
@@ -26,13 +28,20 @@ const noAccount: Account = { id: '', scopes: new Set() };
  */
 export function useAccess(app: App, access: AccessSettings): void {
   app.decorateRequest('account');
-  const identify = (request: FastifyRequest, reply: FastifyReply): void => {
+  /** Undefined for a request that is answered by now, a promise for one whose session has to be looked up. */
+  const identify = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
     const { scope } = request.routeOptions.config;
     // There is nothing behind an address that no route has.
-    if (scope === 'public' || request.is404) return;
+    if (scope === 'public' || request.is404) return undefined;
     // A route without a scope admits no caller.
     if (scope === undefined) throw new GatewayError('forbidden', 'No key may use this.');
-    request.account = admitAccount(access.keys, request.headers.authorization, scope, reply);
+    const { authorization } = request.headers;
+    const token = authorization === undefined ? sessionToken(request) : undefined;
+    if (token !== undefined && access.sessions !== undefined) {
+      return admitSession(access.sessions, request, token, scope);
+    }
+    request.account = admitAccount(access.keys, authorization, scope, reply);
+    return undefined;
   };
   const limit = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
     countRequest(access, request.account, reply);
@@ -53,11 +62,37 @@ export function useAccess(app: App, access: AccessSettings): void {
   app.addHook('onRequest', (request, reply, done) => {
     request.account = access.keys === undefined ? localAccount : noAccount;
     try {
-      identify(request, reply);
+      const pending = identify(request, reply);
+      if (pending === undefined) done();
+      else void report(pending, done);
     } catch (error) {
       done(error as Error);
-      return;
     }
-    done();
   });
+}
+
+async function report(pending: Promise<void>, done: (error?: Error) => void): Promise<void> {
+  let refusal: Error | undefined;
+  try {
+    await pending;
+  } catch (error) {
+    refusal = error as Error;
+  }
+  done(refusal);
+}
+
+/** Takes a browser's session for its key. What changes something has to prove besides that the console asks for it. */
+async function admitSession(sessions: Sessions, request: FastifyRequest, token: string, scope: Scope): Promise<void> {
+  const session = await sessions.find(token);
+  if (session === undefined) throw new GatewayError('unauthenticated', 'The session has ended: sign in again.');
+  const reads = request.method === 'GET' || request.method === 'HEAD';
+  if (!reads && !isCsrfToken(session, request.headers['x-csrf-token']?.toString())) {
+    throw new GatewayError(
+      'forbidden',
+      'A session changes nothing without its X-CSRF-Token: GET /v1/session names it.',
+    );
+  }
+  const account: Account = { id: session.key.account, scopes: new Set(session.key.scopes) };
+  checkScope(account, scope);
+  request.account = account;
 }

@@ -3,7 +3,7 @@ import type { BrokerWatch } from '../admission/broker-watch.ts';
 import type { Credits } from '../credits/credits.ts';
 import type { Projection } from '../history/projection.ts';
 import type { ReadModel } from '../history/read-model.ts';
-import type { PauseState } from '@sluice/messaging';
+import type { PauseEntry, PauseState, ReplicaWatch } from '@sluice/messaging';
 import type { Suppressions } from '@sluice/suppression';
 import type { WebhookSecrets } from '../webhooks/secrets.ts';
 import type { App } from './app.ts';
@@ -19,9 +19,10 @@ import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { pipelineRoutes } from './routes/pipelines.ts';
-import { statsRoute } from './routes/stats.ts';
+import { sessionRoutes } from './routes/session.ts';
 import { suppressionRoutes } from './routes/suppressions.ts';
 import { systemRoutes } from './routes/system.ts';
+import { systemViewRoutes } from './routes/system-view.ts';
 import { unsubscribeRoutes } from './routes/unsubscribe.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -36,6 +37,9 @@ export interface ApiDeps extends RouteDeps {
   /** Shown to browsers at `/`; undefined for a page of links. */
   readonly console: Console | undefined;
   readonly watch: BrokerWatch;
+  readonly replicas: ReplicaWatch;
+  /** What operators paused, by pipeline. */
+  readonly paused: ReadonlyMap<string, PauseEntry>;
   readonly model: ReadModel;
   /** How far the history is behind. */
   readonly projection: Pick<Projection, 'behind'>;
@@ -52,12 +56,13 @@ export interface ApiDeps extends RouteDeps {
 /** Every route of the API. */
 export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   systemRoutes(app, deps);
+  sessionRoutes(app, deps);
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
   emailRoutes(app, deps);
   emailBatchRoute(app, deps);
   jobRoutes(app, deps);
-  statsRoute(app, deps);
+  systemViewRoutes(app, deps);
   eventRoutes(app, deps, deps.flows);
   deadLetterRoutes(app, deps);
   pipelineRoutes(app, deps);
