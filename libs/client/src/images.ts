@@ -13,7 +13,10 @@ import type { Send, Transport } from './transport.ts';
 import { counted, countsByStream, sendByXhr, type OnProgress } from './upload.ts';
 
 /** How images become a PDF. */
-export type ImageOptions = NonNullable<operations['convertImage']['parameters']['query']>;
+export interface ImageOptions extends Omit<NonNullable<operations['convertImage']['parameters']['query']>, 'metadata'> {
+  /** Pairs of your own, shown with the job and searched by. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
 /** The bytes of one image. In Node, `fs.openAsBlob(path)` gives a file without reading it into memory. */
 export type ImageSource = Blob | Uint8Array<ArrayBuffer> | ArrayBuffer;
 type UploadType = operations['createUpload']['requestBody']['content']['application/json']['contentType'];
@@ -115,7 +118,9 @@ function formOf(blobs: readonly Blob[]): FormData {
 
 function queryOf(options: ImageOptions): string {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(options)) if (value !== undefined) query.set(name, String(value));
+  const { metadata = {}, ...others } = options;
+  for (const [name, value] of Object.entries(others)) if (value !== undefined) query.set(name, String(value));
+  for (const [key, value] of Object.entries(metadata)) query.append('metadata', `${key}:${value}`);
   return query.size === 0 ? '' : `?${query.toString()}`;
 }
 

@@ -721,6 +721,8 @@ export interface components {
                 code: string;
                 detail: string;
             };
+            /** @description What its sender calls the files. */
+            fileNames?: string[];
             id: string;
             /**
              * @description `unknown`: of a kind that a newer version added.
@@ -732,6 +734,10 @@ export interface components {
                 pdf?: string;
                 self: string;
                 stream: string;
+            };
+            /** @description The pairs that its request carried. */
+            metadata?: {
+                [key: string]: string;
             };
             /**
              * @description `express` overtakes everything of `normal`.
@@ -1270,6 +1276,10 @@ export interface operations {
                     headers?: {
                         [key: string]: string;
                     };
+                    /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
+                    metadata?: {
+                        [key: string]: string;
+                    };
                     /**
                      * @description `express` overtakes everything of `normal`.
                      * @enum {string}
@@ -1339,6 +1349,10 @@ export interface operations {
                     callbackUrl?: string;
                     /** @description Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most. */
                     headers?: {
+                        [key: string]: string;
+                    };
+                    /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
+                    metadata?: {
                         [key: string]: string;
                     };
                     /**
@@ -1516,6 +1530,8 @@ export interface operations {
                 author?: string;
                 /** @description Called with the ended job. */
                 callbackUrl?: string;
+                /** @description What you call the file: shown and searched. A part of a form and a URL bring theirs along. */
+                fileName?: string;
                 /** @description On paper. `contain`, the default: the whole picture, as large as it can be. `cover`: its place is filled, what stands out is cut off. `scale-down`: as large as its density says, made smaller where that is too large. */
                 fit?: "contain" | "cover" | "scale-down";
                 /** @description Millimetres that stay free at each edge of a page and between its pictures. */
@@ -1524,6 +1540,8 @@ export interface operations {
                 maxHeight?: number;
                 /** @description Pixels. */
                 maxWidth?: number;
+                /** @description Pairs of your own, each `KEY:VALUE`; given once per pair. */
+                metadata?: string[];
                 /** @description An address to mail when the PDF is there. */
                 notify?: string;
                 /** @description Attach the PDF to the mail to `notify`, when it is at most 3 MB. */
@@ -1562,6 +1580,8 @@ export interface operations {
                     author?: string;
                     /** @description Called with the ended job. */
                     callbackUrl?: string;
+                    /** @description What you call the file: shown and searched. A part of a form and a URL bring theirs along. */
+                    fileName?: string;
                     /**
                      * @description On paper. `contain`, the default: the whole picture, as large as it can be. `cover`: its place is filled, what stands out is cut off. `scale-down`: as large as its density says, made smaller where that is too large.
                      * @enum {string}
@@ -1573,6 +1593,10 @@ export interface operations {
                     maxHeight?: number;
                     /** @description Pixels. */
                     maxWidth?: number;
+                    /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
+                    metadata?: {
+                        [key: string]: string;
+                    };
                     /** @description An address to mail when the PDF is there. */
                     notify?: string;
                     /** @description Attach the PDF to the mail to `notify`, when it is at most 3 MB. */
@@ -1670,6 +1694,8 @@ export interface operations {
                     author?: string;
                     /** @description Called with the ended job. */
                     callbackUrl?: string;
+                    /** @description What you call the file: shown and searched. A part of a form and a URL bring theirs along. */
+                    fileName?: string;
                     /**
                      * @description On paper. `contain`, the default: the whole picture, as large as it can be. `cover`: its place is filled, what stands out is cut off. `scale-down`: as large as its density says, made smaller where that is too large.
                      * @enum {string}
@@ -1681,6 +1707,10 @@ export interface operations {
                     maxHeight?: number;
                     /** @description Pixels. */
                     maxWidth?: number;
+                    /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
+                    metadata?: {
+                        [key: string]: string;
+                    };
                     /** @description An address to mail when the PDF is there. */
                     notify?: string;
                     /** @description Attach the PDF to the mail to `notify`, when it is at most 3 MB. */
@@ -1757,8 +1787,14 @@ export interface operations {
             query: {
                 /** @description `next` of the page before. */
                 cursor?: string;
+                /** @description The code of a failed job. */
+                error?: string;
+                /** @description The whole name of a file, in any case. */
+                fileName?: string;
                 kind?: "image" | "email";
                 limit: number;
+                /** @description Pairs of your own, each `KEY:VALUE`; given once per pair. */
+                metadata?: string[];
                 /** @description Of a mail, or to be notified of an image. */
                 recipient?: string;
                 since?: string;
@@ -2520,6 +2556,10 @@ export interface operations {
             content: {
                 "application/json": {
                     email: string;
+                    /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
+                    metadata?: {
+                        [key: string]: string;
+                    };
                     name: string;
                     /**
                      * @description `express` overtakes everything of `normal`.

@@ -13,6 +13,7 @@ import {
 import { laneOf } from '../admission/backpressure.ts';
 import { acceptJob, type Acceptance, type NewJob } from '../jobs/accept/accept-job.ts';
 import { keyOf } from '../jobs/accept/idempotency.ts';
+import { fileNameOf } from '../jobs/accept/labels.ts';
 import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
@@ -91,7 +92,7 @@ const answer = ({ job }: Acceptance): { job: Job } => ({ job: jobAnswer(job) });
 /** Takes in the pictures of a call like those of an upload: what is large goes to the store. */
 function takeImages(
   deps: RpcDeps,
-  { sources, options, priority, callbackUrl, notify }: ConvertImageRequest,
+  { sources, options, priority, callbackUrl, notify, metadata }: ConvertImageRequest,
   key: string | undefined,
   context: Context,
   headers: HeaderTarget,
@@ -100,13 +101,13 @@ function takeImages(
   deps.backpressure.check(laneOf('image', priority === Priority.EXPRESS));
   const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, headers) };
   return acceptPictures({ ...deps, accept }, { account: context.account, key }, async (intake) => {
-    for (const [index, { from }] of sources.entries()) {
+    for (const [index, { from, fileName }] of sources.entries()) {
       // A key says nothing of whose object it is. Who uploads directly names the upload: POST /v1/images:fromUpload.
       if (from.case !== 'content') throw invalidField(`/sources/${index}`, 'must carry the bytes of an image');
-      await intake.take(Readable.from([Buffer.from(from.value)]));
+      await intake.take(Readable.from([Buffer.from(from.value)]), fileNameOf(fileName));
     }
     const asked = { sources: intake.sources(), options: imageOptions(options ?? {}), priority, callbackUrl, notify };
-    return newImageJob(asked, context);
+    return newImageJob({ ...asked, metadata }, context);
   });
 }
 

@@ -30,7 +30,10 @@ export interface JobFilter {
   readonly state?: string | undefined;
   readonly kind?: JobKindName | undefined;
   readonly recipient?: string | undefined;
+  /** The code of a failed job. */
   readonly error?: string | undefined;
+  readonly fileName?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly sinceMs?: number | undefined;
   readonly untilMs?: number | undefined;
   readonly limit: number;

@@ -11,7 +11,7 @@ type ValidatorFactory = NonNullable<
 
 /**
  * One validator for bodies, strict, and one for what arrives as text (query, path, headers, form fields), which reads
- * numbers and booleans out of it. Both refuse fields they do not know: a client that misspells an option learns it.
+ * numbers and booleans out of it, and takes one value for a list of one. Both refuse fields they do not know: a client that misspells an option learns it.
  *
  * Given to Fastify as the builder of its validators: a compiler that is merely set is replaced by the default one, which
  * drops unknown fields silently, as soon as a schema is added.
@@ -19,7 +19,7 @@ type ValidatorFactory = NonNullable<
 export function buildValidator(): ValidatorFactory {
   const options = { useDefaults: true, removeAdditional: false, allErrors: true, strict: false } as const;
   const strict = formats.default(new Ajv({ ...options, coerceTypes: false }));
-  const lenient = formats.default(new Ajv({ ...options, coerceTypes: true }));
+  const lenient = formats.default(new Ajv({ ...options, coerceTypes: 'array' }));
   const compile: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
     (httpPart === 'body' ? strict : lenient).compile(schema);
   // Fastify's own type speaks of the overloads of the compiler package it brings along.

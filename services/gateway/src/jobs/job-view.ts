@@ -37,6 +37,10 @@ export const JobViewSchema = Type.Object(
       }),
     ),
     traceId: Type.String(),
+    metadata: Type.Optional(
+      Type.Record(Type.String(), Type.String(), { description: 'The pairs that its request carried.' }),
+    ),
+    fileNames: Type.Optional(Type.Array(Type.String(), { description: 'What its sender calls the files.' })),
     result: Type.Optional(ResultSchema),
     error: Type.Optional(
       Type.Object(
@@ -131,6 +135,8 @@ export function jobView(job: Job, progress?: Progress, delivery?: WebhookDeliver
     updatedAt: new Date(updatedMs).toISOString(),
     traceId: job.traceId,
     ...(job.cancelRequested ? { cancelRequested: true } : {}),
+    ...(Object.keys(job.metadata).length === 0 ? {} : { metadata: job.metadata }),
+    ...(job.fileNames.length === 0 ? {} : { fileNames: job.fileNames }),
     ...(result === undefined ? {} : { result }),
     ...(job.error === undefined ? {} : { error: { code: job.error.code, detail: job.error.detail } }),
     ...(ended && delivery !== undefined ? { webhook: deliveryView(delivery) } : {}),

@@ -19,6 +19,7 @@ import type { Account } from '../accounts/account.ts';
 import { GatewayError, invalidField } from '../errors.ts';
 import { acceptJob, type AcceptDeps, type NewJob } from '../jobs/accept/accept-job.ts';
 import { newEmailJob, newUserJob } from '../jobs/accept/email-request.ts';
+import { fileNameOf } from '../jobs/accept/labels.ts';
 import { imageOptions, newImageJob, type TakenSource } from '../jobs/accept/image-request.ts';
 import { dimensions } from '../uploads/dimensions.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
@@ -39,21 +40,25 @@ export function newJobOfCommand(
   limits: IntakeLimits,
 ): NewJob {
   if (command.$typeName === 'sluice.v1.CreateUserRequest') return newUserJob(command, context);
-  const { priority, callbackUrl } = command;
+  const { priority, callbackUrl, metadata } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
     const { to, template, variables, replyTo, headers, attachments } = command.email;
     // A key says nothing of whose object it is.
     if (attachments.length > 0) throw invalidField('/email/attachments', 'are taken over HTTP alone');
-    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers }, context);
+    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers, metadata }, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
   if (command.sources.length > limits.maxFiles) {
     throw invalidField('/sources', `has more than ${limits.maxFiles} entries`);
   }
-  const sources = command.sources.map((source, index) => checkedSource(source, index, limits));
+  const sources = command.sources.map((source, index) => ({
+    ...checkedSource(source, index, limits),
+    fileName: fileNameOf(source.fileName),
+  }));
   const { notify } = command;
-  return newImageJob({ sources, options: imageOptions(command.options ?? {}), priority, callbackUrl, notify }, context);
+  const options = imageOptions(command.options ?? {});
+  return newImageJob({ sources, options, priority, callbackUrl, notify, metadata }, context);
 }
 
 /** A source that a client names: bytes of an accepted kind, or an upload's key. No other object can be named. */

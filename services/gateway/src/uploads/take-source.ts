@@ -47,6 +47,7 @@ export class Intake {
     sizeBytes: number;
     mediaType: ImageMediaType;
     sha256: string;
+    fileName: string | undefined;
   }[] = [];
   #bytes = 0;
 
@@ -64,7 +65,7 @@ export class Intake {
    * @throws {GatewayError} 415, 413 or 422; the rest of the stream is left unread then.
    * @throws {StoreError}
    */
-  async take(file: Readable): Promise<void> {
+  async take(file: Readable, fileName?: string): Promise<void> {
     const index = this.#taken.length;
     if (index >= this.#limits.maxFiles) {
       throw new GatewayError('payload_too_large', `At most ${this.#limits.maxFiles} files make one PDF.`);
@@ -95,7 +96,7 @@ export class Intake {
     const key = this.#keyOf(index);
     const hash = createHash('sha256').update(first);
     let sizeBytes = first.length;
-    const entry = { content: ended ? first : undefined, key, sizeBytes, mediaType, sha256: '' };
+    const entry = { content: ended ? first : undefined, key, sizeBytes, mediaType, sha256: '', fileName };
     this.#taken.push(entry);
     if (!ended) {
       const onward = async function* (this: Intake): AsyncGenerator<Buffer> {
@@ -117,8 +118,9 @@ export class Intake {
 
   /** What was taken, in order. At least one file. */
   sources(): readonly TakenSource[] {
-    return this.#taken.map(({ content, key, sizeBytes, mediaType, sha256 }) => ({
+    return this.#taken.map(({ content, key, sizeBytes, mediaType, sha256, fileName }) => ({
       sha256,
+      fileName,
       source: create(ImageSourceSchema, {
         from: content === undefined ? { case: 'key', value: key } : { case: 'content', value: content },
         sizeBytes: BigInt(sizeBytes),

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { ImageSourceSchema } from '@sluice/contracts';
 import { refusalOf, type Targets } from '@sluice/outbound';
 import { invalidField } from '../errors.ts';
+import { fileNameOf } from '../jobs/accept/labels.ts';
 import type { TakenSource } from '../jobs/accept/image-request.ts';
 
 /**
@@ -18,5 +19,5 @@ export function urlSource(text: string, pointer: string, targets: Targets): Take
   const refusal = refusalOf(url, targets);
   if (refusal !== undefined) throw invalidField(pointer, refusal);
   const source = create(ImageSourceSchema, { from: { case: 'url', value: url.href } });
-  return { source, sha256: `url:${url.href}` };
+  return { source, sha256: `url:${url.href}`, fileName: fileNameOf(url.pathname) };
 }

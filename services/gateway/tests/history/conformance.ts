@@ -99,12 +99,22 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
         jobEvent(1, { id: sent, ...mailTo('ada@example.com'), state: JobState.SUCCEEDED }),
         jobEvent(2, { id: other, ...mailTo('bob@example.com') }),
         jobEvent(3, { id: failed, ...mailTo('ada@example.com'), state: JobState.FAILED, error }),
-        jobEvent(4, { id: image, kind: JobKind.IMAGE, notify: 'ada@example.com' }),
+        jobEvent(4, {
+          id: image,
+          kind: JobKind.IMAGE,
+          notify: 'ada@example.com',
+          fileNames: ['Scan 1.png', 'b.png'],
+          metadata: { order: '17', team: 'red' },
+        }),
       ]);
       expect(await all(model, { state: 'succeeded' })).toEqual([sent]);
       expect(await all(model, { kind: 'image' })).toEqual([image]);
       expect(await all(model, { recipient: 'ADA@example.com' })).toEqual([image, failed, sent]);
       expect(await all(model, { error: 'smtp_rejected' })).toEqual([failed]);
+      expect(await all(model, { fileName: 'SCAN 1.PNG' })).toEqual([image]);
+      expect(await all(model, { metadata: { order: '17' } })).toEqual([image]);
+      expect(await all(model, { metadata: { order: '17', team: 'blue' } })).toEqual([]);
+      expect(await all(model, { metadata: { order: '1' }, kind: 'image' })).toEqual([]);
       expect(await all(model, { sinceMs: START_MS + 2, untilMs: START_MS + 4 })).toEqual([failed, other]);
       expect(await all(model, { recipient: 'ada@example.com', state: 'failed', kind: 'email' })).toEqual([failed]);
       expect(await all(model, { recipient: 'ada@example.com', state: 'failed', kind: 'image' })).toEqual([]);
@@ -266,7 +276,12 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
 
     test('a person who was erased is not found again, also by events that come later', async () => {
       const [id, other] = [newJobId(), newJobId()];
-      const details = { ...mailTo('ada@example.com'), notify: 'ada@example.com' };
+      const details = {
+        ...mailTo('ada@example.com'),
+        notify: 'ada@example.com',
+        metadata: { name: 'Ada' },
+        fileNames: ['ada.png'],
+      };
       await takeIn(model, 'JOBS', [
         jobEvent(1, { id, ...details }),
         jobEvent(2, { id: other, ...mailTo('bob@example.com') }),
@@ -280,7 +295,11 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
       expect(await all(model, { recipient: 'ada@example.com' })).toEqual([]);
       expect(await all(model, { account: 'globex', recipient: 'ada@example.com' })).toEqual([]);
       expect(await all(model)).toEqual([other, id]);
-      expect(await model.job('acme', id)).toMatchObject({ state: 'succeeded' });
+      expect(await all(model, { fileName: 'ada.png' })).toEqual([]);
+      expect(await all(model, { metadata: { name: 'Ada' } })).toEqual([]);
+      const shown = await model.job('acme', id);
+      expect(shown).toMatchObject({ state: 'succeeded' });
+      expect(JSON.stringify(shown).toLowerCase()).not.toContain('ada');
       expect(await all(model, { recipient: 'bob@example.com' })).toEqual([other]);
       expect(await model.eraseRecipient('ada@example.com')).toBe(0);
     });

@@ -104,8 +104,7 @@ export function withProgress(row: JobRow, progress: readonly ProgressRow[]): Job
 
 /** A row without what says something about a person. */
 export function withoutPerson(row: JobRow): JobRow {
-  const { notify: _, ...kept } = snapshotOf(row);
-  const job = { ...kept, notify: '' };
+  const job: Job = { ...snapshotOf(row), notify: '', metadata: {}, fileNames: [] };
   const erased = { ...row, recipient: null, erased: true };
   return { ...erased, terms: termsOf(erased, job, row.state), snapshot: toBinary(JobSchema, job) };
 }
@@ -121,8 +120,17 @@ function termsOf(row: Pick<JobRow, 'account' | 'kind' | 'recipient'>, job: Job, 
   const terms = [term(account, 'any', ''), term(account, 'state', state), term(account, 'kind', kind)];
   if (recipient !== null) terms.push(recipientTerm(account, recipient));
   if (job.error !== undefined) terms.push(term(account, 'error', job.error.code));
+  for (const name of job.fileNames) terms.push(fileNameTerm(account, name));
+  for (const [key, value] of Object.entries(job.metadata)) terms.push(metadataTerm(account, key, value));
   return joinTerms(terms);
 }
+
+/** Names of files are compared without their case, as people write them. */
+export const fileNameTerm = (account: string, name: string): Buffer =>
+  term(account, 'fileName', name.normalize('NFC').toLowerCase());
+
+export const metadataTerm = (account: string, key: string, value: string): Buffer =>
+  term(account, 'metadata', `${key}:${value}`);
 
 export const recipientTerm = (account: string, recipient: Uint8Array): Buffer =>
   term(account, 'recipient', Buffer.from(recipient).toString('base64url'));

@@ -1,5 +1,5 @@
 import type { JobCursor, JobFilter } from '../read-model.ts';
-import { recipientTerm } from './decode.ts';
+import { fileNameTerm, metadataTerm, recipientTerm } from './decode.ts';
 import { recipientDigest, term } from './terms.ts';
 
 /**
@@ -18,9 +18,12 @@ export interface Range {
 }
 
 /** The terms that a job must have to match a filter: at least one. */
-export function termsOfFilter({ account, state, kind, recipient, error }: JobFilter): Buffer[] {
+export function termsOfFilter(filter: JobFilter): Buffer[] {
+  const { account, state, kind, recipient, error, fileName, metadata = {} } = filter;
   const terms: Buffer[] = [];
   if (recipient !== undefined) terms.push(recipientTerm(account, recipientDigest(recipient)));
+  if (fileName !== undefined) terms.push(fileNameTerm(account, fileName));
+  for (const [key, value] of Object.entries(metadata)) terms.push(metadataTerm(account, key, value));
   if (error !== undefined) terms.push(term(account, 'error', error));
   if (state !== undefined) terms.push(term(account, 'state', state));
   if (kind !== undefined) terms.push(term(account, 'kind', kind));

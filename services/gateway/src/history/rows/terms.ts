@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
 /** What jobs of an account can be searched by. `any` is every job of it. */
-export type TermField = 'any' | 'state' | 'kind' | 'recipient' | 'error';
+export type TermField = 'any' | 'state' | 'kind' | 'recipient' | 'error' | 'fileName' | 'metadata';
 
 /** Bytes of a term: enough that two of them are never the same by chance. */
 export const TERM_BYTES = 12;

@@ -21,6 +21,7 @@ import type { RouteDeps } from '../deps.ts';
 import { PrioritySchema, type JobView } from '../../jobs/job-view.ts';
 import { problemResponses } from '../problem.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
+import { MetadataSchema } from './metadata.ts';
 
 /** The variables of each template, as the API page lists them. */
 function variablesText(): string {
@@ -49,6 +50,7 @@ export const EmailBody = Type.Object(
           'Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most.',
       }),
     ),
+    metadata: Type.Optional(MetadataSchema),
     attachments: Type.Optional(
       Type.Array(
         Type.Object(
@@ -78,6 +80,7 @@ const UserBody = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 100 }),
     email: Type.String({ minLength: 3, maxLength: 320 }),
+    metadata: Type.Optional(MetadataSchema),
     priority: Type.Optional(PrioritySchema),
   },
   { additionalProperties: false },

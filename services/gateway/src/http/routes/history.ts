@@ -5,7 +5,9 @@ import type { App } from '../app.ts';
 import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
 import { DateTime, jobStates, KindSchema, StateSchema } from '../../jobs/job-view.ts';
 import { invalidField } from '../../errors.ts';
+import { labelLimits, metadataOfPairs } from '../../jobs/accept/labels.ts';
 import { problemResponses } from '../problem.ts';
+import { MetadataPairs } from './metadata.ts';
 import type { FlowStore } from '../../lifecycle/flows.ts';
 import type { Projection } from '../../history/projection.ts';
 import { projectedStreams, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
@@ -15,6 +17,11 @@ const HistoryQuery = Type.Object(
     state: Type.Optional(StateSchema),
     kind: Type.Optional(KindSchema),
     recipient: Type.Optional(Type.String({ maxLength: 320, description: 'Of a mail, or to be notified of an image.' })),
+    error: Type.Optional(Type.String({ maxLength: 128, description: 'The code of a failed job.' })),
+    fileName: Type.Optional(
+      Type.String({ maxLength: labelLimits.fileNameLength, description: 'The whole name of a file, in any case.' }),
+    ),
+    metadata: Type.Optional(MetadataPairs),
     since: Type.Optional(DateTime),
     until: Type.Optional(DateTime),
     limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
@@ -68,13 +75,16 @@ export function historyRoutes(
       },
     },
     async (request, reply) => {
-      const { state, kind, recipient, since, until, limit, cursor } = request.query;
+      const { state, kind, recipient, error, fileName, metadata, since, until, limit, cursor } = request.query;
       const { jobs, next } = await deps.model.jobs({
         account: request.account.id,
         state,
         kind,
         // Jobs hold an address as it is sent to, its domain in ASCII.
         recipient: recipient === undefined ? undefined : (parseEmailAddress(recipient) ?? recipient),
+        error,
+        fileName,
+        metadata: metadata === undefined ? undefined : metadataOfPairs(metadata, '/query/metadata'),
         limit,
         sinceMs: timeOf(since, '/query/since'),
         untilMs: timeOf(until, '/query/until'),

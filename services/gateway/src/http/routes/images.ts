@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify';
 import { Type, type Static } from 'typebox';
 import type { Acceptance, NewJob } from '../../jobs/accept/accept-job.ts';
 import { callbackUrl } from '../../jobs/accept/callback-url.ts';
+import { fileNameOf, labelLimits, metadataOfPairs } from '../../jobs/accept/labels.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import {
   fits,
@@ -33,6 +34,7 @@ import { HEAD_BYTES, type Intake } from '../../uploads/take-source.ts';
 import { urlSource } from '../../uploads/url-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses, acceptHeaders } from './accepted.ts';
+import { MetadataPairs, MetadataSchema } from './metadata.ts';
 
 const oneOf = <T extends Record<string, number>>(values: T, description: string) =>
   Type.Optional(Type.Unsafe<keyof T & string>(Type.String({ enum: Object.keys(values), description })));
@@ -71,6 +73,13 @@ export const ImageOptionsQuery = Type.Object(
       pdfStandards,
       '`pdfa-2b`: a PDF for archives. CMYK without a colour profile is refused then, as `unsupported_image`.',
     ),
+    fileName: Type.Optional(
+      Type.String({
+        maxLength: labelLimits.fileNameLength,
+        description: 'What you call the file: shown and searched. A part of a form and a URL bring theirs along.',
+      }),
+    ),
+    metadata: Type.Optional(MetadataPairs),
     priority: Type.Optional(PrioritySchema),
     notify: Type.Optional(Type.String({ maxLength: 320, description: 'An address to mail when the PDF is there.' })),
     notifyAttach: Type.Optional(
@@ -81,6 +90,13 @@ export const ImageOptionsQuery = Type.Object(
   { additionalProperties: false },
 );
 export type ImageOptionsQuery = Static<typeof ImageOptionsQuery>;
+
+/** The same in a JSON body. */
+export const imageBodyFields = { ...ImageOptionsQuery.properties, metadata: Type.Optional(MetadataSchema) };
+/** The options of a request, in a query, a form or a JSON body. */
+export type ImageFields = Omit<ImageOptionsQuery, 'metadata'> & {
+  metadata?: readonly string[] | Readonly<Record<string, string>>;
+};
 
 /** What an upload holds at most: its first bytes, a part that is being filled and one on its way to the store. */
 const UPLOAD_HOLDS_BYTES = HEAD_BYTES + 2 * 8 * 2 ** 20;
@@ -183,7 +199,7 @@ const UrlsBody = Type.Object(
   {
     url: Type.Optional(PageUrl),
     urls: Type.Optional(Type.Array(PageUrl, { minItems: 1, description: 'A page each, in order.' })),
-    ...ImageOptionsQuery.properties,
+    ...imageBodyFields,
   },
   { additionalProperties: false },
 );
@@ -193,7 +209,7 @@ const MOST_JSON_BYTES = 256 * 1024;
 async function takeUrls(
   request: FastifyRequest,
   deps: RouteDeps,
-): Promise<{ fields: ImageOptionsQuery; sources: readonly TakenSource[] }> {
+): Promise<{ fields: ImageFields; sources: readonly TakenSource[] }> {
   const body = await jsonBody(request);
   const validate = request.compileValidationSchema(UrlsBody, 'body');
   if (!validate(body)) throw validationProblem(validate.errors ?? [], 'body');
@@ -239,11 +255,11 @@ async function takeParts(request: FastifyRequest, intake: Intake): Promise<Image
     for await (const part of request.parts()) {
       if (part.type === 'file') {
         files += 1;
-        await intake.take(part.file);
+        await intake.take(part.file, fileNameOf(part.filename));
       } else if (part.valueTruncated || typeof part.value !== 'string') {
         throw new GatewayError('invalid_request', `The field ${part.fieldname} is too long.`);
       } else {
-        fields[part.fieldname] = part.value;
+        setField(fields, part.fieldname, part.value);
       }
     }
   } catch (error) {
@@ -263,18 +279,25 @@ async function takeParts(request: FastifyRequest, intake: Intake): Promise<Image
   return fields;
 }
 
+/** A field that a form may have several times is a list. */
+function setField(fields: Record<string, unknown>, name: string, value: string): void {
+  const before = fields[name];
+  if (name !== 'metadata') fields[name] = value;
+  else fields[name] = Array.isArray(before) ? [...(before as unknown[]), value] : [value];
+}
+
 /** What the parser of forms says of one that it cannot read: a bare `Error`, which nothing else here throws. */
 const isBrokenForm = (error: unknown): error is Error =>
   error instanceof Error && Object.getPrototypeOf(error) === Error.prototype && !('code' in error);
 
 /** What the text of the options shows to be wrong is refused before a byte of the body is stored. */
-function checkOptions(query: ImageOptionsQuery): void {
+function checkOptions(query: ImageFields): void {
   notifyAddress(query.notify);
   callbackUrl(query.callbackUrl);
   optionsOf(query);
 }
 
-const optionsOf = (query: ImageOptionsQuery): ImageOptions =>
+const optionsOf = (query: ImageFields): ImageOptions =>
   imageOptions(
     {
       quality: qualities[query.quality ?? 'auto'],
@@ -296,15 +319,25 @@ const optionsOf = (query: ImageOptionsQuery): ImageOptions =>
 
 /** The job for stored sources with these options. */
 export function newJobOf(
-  query: ImageOptionsQuery,
+  query: ImageFields,
   sources: readonly TakenSource[],
   context: Pick<NewJob, 'account' | 'trace'>,
 ): NewJob {
   const options = optionsOf(query);
   const priority = query.priority === 'express' ? Priority.EXPRESS : Priority.NORMAL;
-  const { callbackUrl, notify, notifyAttach } = query;
-  return newImageJob({ sources, options, priority, callbackUrl, notify, notifyAttach }, context);
+  const { callbackUrl, notify, notifyAttach, metadata } = query;
+  const given = fileNameOf(query.fileName);
+  const named = sources.map((source) => ({ ...source, fileName: source.fileName ?? given }));
+  return newImageJob(
+    { sources: named, options, priority, callbackUrl, notify, notifyAttach, metadata: metadataOf(metadata) },
+    context,
+  );
 }
+
+const metadataOf = (given: ImageFields['metadata']): Readonly<Record<string, string>> | undefined =>
+  given === undefined || !Array.isArray(given)
+    ? (given as Readonly<Record<string, string>> | undefined)
+    : metadataOfPairs(given as string[], '/metadata');
 
 /** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */
 function dropRest(body: IncomingMessage): void {

@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf';
 import { createHash } from 'node:crypto';
 import {
+  ImageSourceSchema,
   imageMediaTypes,
   mailAttachmentLimits,
   mailAttachmentTypes,
@@ -21,7 +23,7 @@ import { problemResponses } from '../problem.ts';
 import { storedSource } from '../../uploads/stored-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses } from './accepted.ts';
-import { ImageOptionsQuery, newJobOf } from './images.ts';
+import { imageBodyFields, newJobOf } from './images.ts';
 
 const imageTypes: readonly string[] = Object.values(imageMediaTypes);
 const UPLOAD_MS = 10 * 60_000;
@@ -122,7 +124,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
         summary: 'The PDF of an image that was uploaded directly',
         tags: ['jobs'],
         body: Type.Object(
-          { uploadId: Type.String({ maxLength: 64 }), ...ImageOptionsQuery.properties },
+          { uploadId: Type.String({ maxLength: 64 }), ...imageBodyFields },
           { additionalProperties: false },
         ),
         response: {
@@ -171,6 +173,6 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
 
   const repeated = (key: string): Awaited<ReturnType<typeof storedSource>> => ({
     sha256: `key:${key}`,
-    source: { $typeName: 'sluice.v1.ImageSource', from: { case: 'key', value: key }, sizeBytes: 0n, mediaType: '' },
+    source: create(ImageSourceSchema, { from: { case: 'key', value: key } }),
   });
 }

@@ -17,6 +17,10 @@ export interface NewJob {
   readonly notify?: string | undefined;
   /** The mail to `notify` carries the PDF. */
   readonly notifyAttach?: boolean;
+  /** Pairs of the client's own, by `checkedMetadata`. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** What the client calls the files it sent. */
+  readonly fileNames?: readonly string[];
   /** `requestHash` of what was asked for. */
   readonly requestHash: string;
   /** The trace the job belongs to from here on. */
@@ -59,6 +63,8 @@ function firstSnapshot(newJob: NewJob, jobId: string, credits: number): Paramete
     callbackUrl: newJob.callbackUrl ?? '',
     notify: newJob.notify ?? '',
     notifyAttach: newJob.notifyAttach ?? false,
+    metadata: newJob.metadata ?? {},
+    fileNames: [...(newJob.fileNames ?? [])],
     credits,
     request: create(JobRequestSchema, { work: newJob.work }),
   };

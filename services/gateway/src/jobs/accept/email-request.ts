@@ -15,6 +15,7 @@ import {
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
+import { checkedMetadata } from './labels.ts';
 import { requestHash, type Canonical } from './request-hash.ts';
 
 /** The fields of a request for a mail, not yet validated. */
@@ -29,6 +30,8 @@ export interface EmailInput {
   readonly replyTo?: string | undefined;
   /** By the allow list of `mailHeaderProblem`. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Pairs of the caller's own. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Found by `findAttachments`. */
   readonly attachments?: readonly MailAttachment[];
 }
@@ -69,7 +72,9 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
   const attachments = [...(input.attachments ?? [])];
+  const metadata = checkedMetadata(input.metadata);
   return {
+    metadata,
     account,
     trace,
     priority,
@@ -97,6 +102,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       // Only where they are given: a request without them has the hash that older versions gave it.
       ...(replyTo === '' ? {} : { replyTo }),
       ...(Object.keys(headers).length === 0 ? {} : { headers }),
+      ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
       ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ key, fileName }) => [key, fileName]) }),
     }),
   };
@@ -140,7 +146,12 @@ function isDeeper(value: unknown, levels: number): boolean {
  * @throws {GatewayError} `invalid_request`.
  */
 export function newUserJob(
-  input: { readonly name: string; readonly email: string; readonly priority?: Priority | undefined },
+  input: {
+    readonly name: string;
+    readonly email: string;
+    readonly priority?: Priority | undefined;
+    readonly metadata?: Readonly<Record<string, string>> | undefined;
+  },
   context: Context,
 ): NewJob {
   const name = input.name.trim();
@@ -149,5 +160,6 @@ export function newUserJob(
   const [problem] = callerProblems(mailTemplates.welcome, { name });
   if (problem !== undefined) throw invalidField('/name', problem.detail);
   if (parseEmailAddress(input.email) === undefined) throw invalidField('/email', 'must be one bare e-mail address');
-  return newEmailJob({ to: input.email, template: 'welcome', variables: { name }, priority: input.priority }, context);
+  const { email: to, priority, metadata } = input;
+  return newEmailJob({ to, template: 'welcome', variables: { name }, priority, metadata }, context);
 }

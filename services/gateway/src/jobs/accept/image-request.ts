@@ -17,12 +17,15 @@ import {
 import { invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
 import { callbackUrl } from './callback-url.ts';
+import { checkedMetadata } from './labels.ts';
 import { requestHash } from './request-hash.ts';
 
 /** A source that is stored, or small enough to travel along, with the digest of its bytes. */
 export interface TakenSource {
   readonly source: ImageSource;
   readonly sha256: string;
+  /** What its sender calls it. */
+  readonly fileName?: string | undefined;
 }
 
 /** A conversion as it was asked for, its pictures taken in. */
@@ -34,6 +37,8 @@ export interface ImageInput {
   readonly notify?: string | undefined;
   /** The mail to `notify` carries the PDF. */
   readonly notifyAttach?: boolean | undefined;
+  /** Pairs of the caller's own. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export const qualities = {
@@ -139,6 +144,7 @@ export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 
   const notify = notifyAddress(input.notify);
   const notifyAttach = input.notifyAttach === true;
   if (notifyAttach && notify === undefined) throw invalidField('/notifyAttach', 'needs an address in notify');
+  const metadata = checkedMetadata(input.metadata);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
   return {
@@ -148,6 +154,8 @@ export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 
     callbackUrl: callback,
     notify,
     notifyAttach,
+    metadata,
+    fileNames: [...new Set(input.sources.flatMap(({ fileName }) => fileName ?? []))],
     work: {
       case: 'image',
       value: create(ImageRequestSchema, {
@@ -163,6 +171,7 @@ export function newImageJob(input: ImageInput, { account, trace }: Pick<NewJob, 
       callback,
       notify,
       ...(notifyAttach ? { notifyAttach } : {}),
+      ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
     }),
   };
 }

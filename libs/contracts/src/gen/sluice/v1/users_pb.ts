@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/users.proto.
  */
 export const file_sluice_v1_users: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvdXNlcnMucHJvdG8SCXNsdWljZS52MSJwChFDcmVhdGVVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWVtYWlsGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIlCghwcmlvcml0eRgEIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eSIxChJDcmVhdGVVc2VyUmVzcG9uc2USGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYiKQAQoQU2VuZEVtYWlsUmVxdWVzdBImCgVlbWFpbBgBIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSJQoIcHJpb3JpdHkYAiABKA4yEy5zbHVpY2UudjEuUHJpb3JpdHkSFAoMY2FsbGJhY2tfdXJsGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSIwChFTZW5kRW1haWxSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iIs4BChNDb252ZXJ0SW1hZ2VSZXF1ZXN0EicKB3NvdXJjZXMYASADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgCIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSJQoIcHJpb3JpdHkYAyABKA4yEy5zbHVpY2UudjEuUHJpb3JpdHkSFAoMY2FsbGJhY2tfdXJsGAQgASgJEg4KBm5vdGlmeRgFIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkiMwoUQ29udmVydEltYWdlUmVzcG9uc2USGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYjLxAQoLVXNlclNlcnZpY2USSQoKQ3JlYXRlVXNlchIcLnNsdWljZS52MS5DcmVhdGVVc2VyUmVxdWVzdBodLnNsdWljZS52MS5DcmVhdGVVc2VyUmVzcG9uc2USRgoJU2VuZEVtYWlsEhsuc2x1aWNlLnYxLlNlbmRFbWFpbFJlcXVlc3QaHC5zbHVpY2UudjEuU2VuZEVtYWlsUmVzcG9uc2USTwoMQ29udmVydEltYWdlEh4uc2x1aWNlLnYxLkNvbnZlcnRJbWFnZVJlcXVlc3QaHy5zbHVpY2UudjEuQ29udmVydEltYWdlUmVzcG9uc2ViBnByb3RvMw", [file_sluice_v1_email, file_sluice_v1_image, file_sluice_v1_jobs]);
+  fileDesc("ChVzbHVpY2UvdjEvdXNlcnMucHJvdG8SCXNsdWljZS52MSLfAQoRQ3JlYXRlVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVlbWFpbBgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSJQoIcHJpb3JpdHkYBCABKA4yEy5zbHVpY2UudjEuUHJpb3JpdHkSPAoIbWV0YWRhdGEYBSADKAsyKi5zbHVpY2UudjEuQ3JlYXRlVXNlclJlcXVlc3QuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMQoSQ3JlYXRlVXNlclJlc3BvbnNlEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2Ii/gEKEFNlbmRFbWFpbFJlcXVlc3QSJgoFZW1haWwYASABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0EiUKCHByaW9yaXR5GAIgASgOMhMuc2x1aWNlLnYxLlByaW9yaXR5EhQKDGNhbGxiYWNrX3VybBgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkSOwoIbWV0YWRhdGEYBSADKAsyKS5zbHVpY2UudjEuU2VuZEVtYWlsUmVxdWVzdC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIwChFTZW5kRW1haWxSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iIr8CChNDb252ZXJ0SW1hZ2VSZXF1ZXN0EicKB3NvdXJjZXMYASADKAsyFi5zbHVpY2UudjEuSW1hZ2VTb3VyY2USKAoHb3B0aW9ucxgCIAEoCzIXLnNsdWljZS52MS5JbWFnZU9wdGlvbnMSJQoIcHJpb3JpdHkYAyABKA4yEy5zbHVpY2UudjEuUHJpb3JpdHkSFAoMY2FsbGJhY2tfdXJsGAQgASgJEg4KBm5vdGlmeRgFIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBiABKAkSPgoIbWV0YWRhdGEYByADKAsyLC5zbHVpY2UudjEuQ29udmVydEltYWdlUmVxdWVzdC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIzChRDb252ZXJ0SW1hZ2VSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iMvEBCgtVc2VyU2VydmljZRJJCgpDcmVhdGVVc2VyEhwuc2x1aWNlLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0Gh0uc2x1aWNlLnYxLkNyZWF0ZVVzZXJSZXNwb25zZRJGCglTZW5kRW1haWwSGy5zbHVpY2UudjEuU2VuZEVtYWlsUmVxdWVzdBocLnNsdWljZS52MS5TZW5kRW1haWxSZXNwb25zZRJPCgxDb252ZXJ0SW1hZ2USHi5zbHVpY2UudjEuQ29udmVydEltYWdlUmVxdWVzdBofLnNsdWljZS52MS5Db252ZXJ0SW1hZ2VSZXNwb25zZWIGcHJvdG8z", [file_sluice_v1_email, file_sluice_v1_image, file_sluice_v1_jobs]);
 
 /**
  * user.create: a user, and their welcome mail.
@@ -48,6 +48,13 @@ export type CreateUserRequest = Message<"sluice.v1.CreateUserRequest"> & {
    * @generated from field: sluice.v1.Priority priority = 4;
    */
   priority: Priority;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 5;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -77,6 +84,13 @@ export type CreateUserRequestJson = {
    * @generated from field: sluice.v1.Priority priority = 4;
    */
   priority?: PriorityJson;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 5;
+   */
+  metadata?: { [key: string]: string };
 };
 
 /**
@@ -138,6 +152,13 @@ export type SendEmailRequest = Message<"sluice.v1.SendEmailRequest"> & {
    * @generated from field: string idempotency_key = 4;
    */
   idempotencyKey: string;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 5;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -165,6 +186,13 @@ export type SendEmailRequestJson = {
    * @generated from field: string idempotency_key = 4;
    */
   idempotencyKey?: string;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 5;
+   */
+  metadata?: { [key: string]: string };
 };
 
 /**
@@ -236,6 +264,13 @@ export type ConvertImageRequest = Message<"sluice.v1.ConvertImageRequest"> & {
    * @generated from field: string idempotency_key = 6;
    */
   idempotencyKey: string;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 7;
+   */
+  metadata: { [key: string]: string };
 };
 
 /**
@@ -273,6 +308,13 @@ export type ConvertImageRequestJson = {
    * @generated from field: string idempotency_key = 6;
    */
   idempotencyKey?: string;
+
+  /**
+   * As in `Job`.
+   *
+   * @generated from field: map<string, string> metadata = 7;
+   */
+  metadata?: { [key: string]: string };
 };
 
 /**
