@@ -25,6 +25,7 @@ COPY services/client/package.json services/client/
 COPY services/email/package.json services/email/
 COPY services/gateway/package.json services/gateway/
 COPY services/image/package.json services/image/
+COPY apps/command-line/package.json apps/command-line/
 COPY apps/console/package.json apps/console/
 COPY bench/package.json bench/
 COPY dev/package.json dev/

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
 const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
-/** Scripts without a help of their own: what is typed goes to vitest, or nothing can be typed. */
-const WITHOUT = new Set(['test', 'pngsuite', 'correctness', 'gen:dashboards', 'provision', 'new']);
+/** Scripts without a help of their own (what is typed goes to vitest, or nothing can be typed), and sluice, which tests its own. */
+const WITHOUT = new Set(['test', 'pngsuite', 'correctness', 'gen:dashboards', 'provision', 'new', 'sluice']);
 const commands = Object.entries(scripts).flatMap(([name, line]) => {
   const [, file] = /^node (\S+)$/.exec(line) ?? [];
   return file === undefined || WITHOUT.has(name) ? [] : [{ name, file }];

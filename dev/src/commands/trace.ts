@@ -1,5 +1,5 @@
 // `pnpm trace JOB`: the trace of a job of the running system, as a tree.
-import { findRunningStack, parseCommand, UsageError } from '@sluice/cli';
+import { findRunningStack, parseCommand, typedName, UsageError } from '@sluice/cli';
 import { printTrace } from '../otlp/print-trace.ts';
 import { print, printError, wholeNumber } from './terminal.ts';
 
@@ -18,7 +18,7 @@ const { values, positionals } = parseCommand({
 
 try {
   const [id] = positionals;
-  if (id === undefined) throw new UsageError('which job? `pnpm trace JOB`, with the id from the answer of POST');
+  if (id === undefined) throw new UsageError('which job? Name one, with the id from the answer of POST');
   const offset = values['port-offset'];
   const stack = findRunningStack(offset === undefined ? undefined : wholeNumber('--port-offset', offset, 0, 15_000));
   if (stack?.urls === undefined) {
@@ -28,6 +28,6 @@ try {
   const { otlp, gateway } = stack.urls;
   print(await printTrace(id, { receiverUrl: otlp, gatewayUrl: gateway }));
 } catch (error) {
-  printError('pnpm trace', error);
+  printError(typedName('pnpm trace'), error);
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }

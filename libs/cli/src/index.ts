@@ -1,4 +1,12 @@
-export { errorText, parseCommand, UsageError, type Command, type Options, type Parsed } from './parse-command.ts';
+export {
+  errorText,
+  parseCommand,
+  typedName,
+  UsageError,
+  type Command,
+  type Options,
+  type Parsed,
+} from './parse-command.ts';
 export { hasExited, isAlive, isSameProcess, processIdentity, type ProcessIdentity } from './process-identity.ts';
 export {
   findRunningStack,

@@ -33,9 +33,10 @@ export class UsageError extends Error {
  * const { values } = parseCommand({ name: 'pnpm demo', usage, options: { verbose: { type: 'boolean' } } });
  */
 export function parseCommand<const T extends Options>(
-  command: Command<T>,
+  given: Command<T>,
   args: readonly string[] = process.argv.slice(2),
 ): Parsed<T> {
+  const command = asTyped(given);
   try {
     const options: WithHelp<T> = { ...command.options, help: { type: 'boolean', short: 'h' } };
     const parsed = parseArgs({ args: protectNumbers(args), options, allowPositionals: true });
@@ -51,6 +52,14 @@ export function parseCommand<const T extends Options>(
     process.stderr.write(`${command.name}: ${firstSentence(errorText(error))}; see ${command.name} --help\n`);
     return process.exit(2);
   }
+}
+
+/** The name of a root script as it was typed: `sluice keys` when the `sluice` command runs `pnpm keys`. */
+export const typedName = (name: string): string => process.env['SLUICE_COMMAND_NAME'] ?? name;
+
+function asTyped<T extends Options>(command: Command<T>): Command<T> {
+  const name = typedName(command.name);
+  return { ...command, name, usage: command.usage.replaceAll(command.name, name) };
 }
 
 /** A negative number, such as an amount, is not an option: what follows it is positional. */

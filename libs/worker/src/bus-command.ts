@@ -2,6 +2,7 @@ import {
   errorText,
   findRunningStack,
   parseCommand,
+  typedName,
   UsageError,
   type Command,
   type Options,
@@ -43,7 +44,8 @@ export async function runBusCommand<const T extends Options>(
     }
   } catch (error) {
     const isUsage = error instanceof UsageError;
-    console.error(`${command.name}: ${errorText(error)}${isUsage ? `; see ${command.name} --help` : ''}`);
+    const name = typedName(command.name);
+    console.error(`${name}: ${errorText(error)}${isUsage ? `; see ${name} --help` : ''}`);
     // Not only the exit code: a connection attempt that was given up goes on and would keep the process alive.
     process.exit(isUsage ? 2 : 1);
   }

@@ -1,0 +1,28 @@
+import type { Command, Groups } from '../command.ts';
+import { accountCommands } from './account.ts';
+import { deadLetterCommands } from './dead-letters.ts';
+import { jobCommands } from './jobs.ts';
+import { loadCommand } from './load.ts';
+import { messageCommands } from './messages.ts';
+import { newJobCommands } from './new-jobs.ts';
+import { systemCommands } from './system.ts';
+
+/** The words that have further ones. */
+export const groups: Groups = {
+  job: 'Look at jobs, wait for them, cancel them, run them again',
+  dlq: 'Look at dead letters, send them back to their queue, or remove them',
+  flows: 'Which events each message of an app is expected to have',
+  pipelines: 'Stop and start pulling work',
+  webhooks: 'What webhooks are signed with',
+};
+
+/** Every command, in the order of the help. */
+export const commands: readonly Command[] = [
+  ...newJobCommands,
+  ...jobCommands,
+  ...deadLetterCommands,
+  ...messageCommands,
+  ...systemCommands,
+  ...accountCommands,
+  loadCommand,
+];
