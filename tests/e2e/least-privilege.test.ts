@@ -114,6 +114,15 @@ describe.each(configurations)(
       await until('every callback was taken', async () =>
         (await api.events(image.id)).some(({ app, event }) => app === 'client' && event === 'acked'),
       );
+
+      const begun = await api.post('/v1/erasures', JSON.stringify({ recipient: 'ada@example.com' }), json);
+      expect(begun.status).toBe(202);
+      const { id } = (await begun.json()) as { id: string };
+      await until('the person is erased', async () => {
+        const answer = await fetch(`${stack.urls.gateway}/v1/erasures/${id}`);
+        const { state, jobs } = (await answer.json()) as { state: string; jobs: number };
+        return state === 'finished' && jobs >= 2;
+      });
       expect(await violations()).toEqual([]);
     });
 
@@ -159,7 +168,7 @@ describe.each(configurations)(
       ['gateway', '$JS.API.STREAM.PURGE.CREDITS', 'empty the ledger'],
       ['gateway', '$JS.API.STREAM.MSG.DELETE.CREDITS', 'take an entry out of the ledger'],
       ['gateway', '$JS.API.STREAM.PURGE.JOBS', 'forget every job'],
-      ['gateway', '$JS.API.STREAM.MSG.DELETE.JOBS', 'forget a step of a job'],
+      ['gateway', '$JS.API.STREAM.MSG.DELETE.AUDIT', 'take an entry out of the audit'],
       ['gateway', '$JS.API.STREAM.RESTORE.CREDITS', 'replace the ledger'],
       ['gateway', '$JS.API.ACCOUNT.PURGE.$G', 'empty everything'],
       ['gateway', '$KV.api_keys.x', 'make a key'],

@@ -1,15 +1,15 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { channels, type Job, type JobEvent, type JobRequest, type JobSchema } from '@sluice/contracts';
+import { channels, subject, type Job, type JobEvent, type JobRequest, type JobSchema } from '@sluice/contracts';
 import { isWrongLastSequence, stepId, type Bus, type Stored } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
-import { acceptEvent, isTerminal, isWhole, moveEvent, stateName, type Move } from './state.ts';
+import { acceptEvent, eraseEvent, isTerminal, isWhole, moveEvent, stateName, type Move } from './state.ts';
 
 /** A job as of one event of its history. */
 export interface JobRecord {
   readonly job: Job;
   /** Position of the event in `JOBS`: grows with every event of every job. */
   readonly sequence: number;
-  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile` or `refresh`. */
+  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh` or `erase`. */
   readonly cause: string;
 }
 
@@ -42,6 +42,14 @@ export interface JobLog {
   at(jobId: string, sequence: number): Promise<JobRecord | undefined>;
   /** What a job was asked for, with every byte that came with it; undefined when that is not kept any more. */
   request(job: Job): Promise<JobRequest | undefined>;
+  /**
+   * Erases what an ended job was asked for: appends its state without it, then overwrites every earlier event. Safe to
+   * repeat; a repeat after a crash erases what was left.
+   *
+   * @param mentions whether a text of the job speaks of the person who is erased.
+   * @returns false for a job that has not ended, which is left as it is, and for one that is not there.
+   */
+  erase(jobId: string, mentions: (text: string) => boolean): Promise<boolean>;
   /** Every event of a job, oldest first. */
   history(jobId: string): AsyncGenerator<Stored<JobEvent>>;
 }
@@ -51,7 +59,7 @@ export interface JobLog {
  * event of a job can carry 256 KiB of image. Events of versions before them have none.
  */
 export const JOB_HEADER = {
-  /** `stateName` of the job after the event. */
+  /** `stateName` of the job after the event; `erased` for the event of an erasure, which tells of no new end. */
   state: 'Sluice-Job-State',
   /** `yes` when the job has a URL to call. */
   webhook: 'Sluice-Job-Webhook',
@@ -97,7 +105,7 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
       values: { jobId: job.id },
       id: stepId(job.id, `${after}`),
       headers: {
-        [JOB_HEADER.state]: stateName(job.state),
+        [JOB_HEADER.state]: event.cause === 'erase' ? 'erased' : stateName(job.state),
         ...(job.callbackUrl === '' ? {} : { [JOB_HEADER.webhook]: 'yes' }),
       },
       expectLastSubjectSequence: after,
@@ -139,6 +147,25 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
       const existing = await read(job.id, 'leader');
       if (existing === undefined) throw new ContendedError(`job ${job.id} was refused as existing and cannot be read`);
       return { ...existing, accepted: false };
+    },
+
+    async erase(jobId, mentions) {
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const current = await read(jobId, 'leader');
+        if (current === undefined || !isTerminal(current.job.state)) return false;
+        const erased =
+          current.cause === 'erase'
+            ? current
+            : await append(eraseEvent(current.job, mentions, now()), current.sequence);
+        if (erased === undefined) continue;
+        ended.delete(jobId);
+        for (;;) {
+          const oldest = await bus.find(channels.job.stream, { oldestOf: subject(channels.job, { jobId }) });
+          if (oldest === undefined || oldest.sequence >= erased.sequence) return true;
+          await bus.erase(channels.job.stream, oldest.sequence);
+        }
+      }
+      throw new ContendedError(`job ${jobId} changed under ${ROUNDS} attempts to erase it`);
     },
 
     async transition(jobId, decide) {

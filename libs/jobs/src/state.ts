@@ -84,7 +84,8 @@ export type Cause =
   | 'cancel'
   | 'replay'
   | 'reconcile'
-  | 'refresh';
+  | 'refresh'
+  | 'erase';
 
 /** A decision about a job: the state to move to and what changes with it. */
 export interface Move {
@@ -189,6 +190,29 @@ export function moveEvent(job: Job, move: Move, atMs: number): JobEvent {
   Object.assign(snapshot, move.change, { state: move.to }, move.to === job.state ? {} : { updatedAt: at });
   if (move.cause === 'refresh' || move.change?.request !== undefined) snapshot.refreshedAt = at;
   return create(JobEventSchema, { job: snapshot, at, cause: move.cause });
+}
+
+/**
+ * A job without what was asked for: how it ended and whose it is stay.
+ *
+ * @param mentions whether a text speaks of the person who is erased.
+ */
+export function erasedJob(job: Job, mentions: (text: string) => boolean): Job {
+  const { request: _, error, ...rest } = job;
+  const detail = error !== undefined && mentions(error.detail) ? 'Erased.' : error?.detail;
+  return {
+    ...rest,
+    notify: '',
+    // Who has the rest of the request could try addresses until the hash fits.
+    requestHash: '',
+    callbackUrl: mentions(job.callbackUrl) ? '' : job.callbackUrl,
+    ...(error === undefined || detail === undefined ? {} : { error: { ...error, detail } }),
+  };
+}
+
+/** The event that stands for an ended job once it is erased. */
+export function eraseEvent(job: Job, mentions: (text: string) => boolean, atMs: number): JobEvent {
+  return create(JobEventSchema, { job: erasedJob(job, mentions), at: timestampFromMs(atMs), cause: 'erase' });
 }
 
 /** Whether the bytes that a request came with are still in it. */

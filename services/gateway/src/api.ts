@@ -20,6 +20,7 @@ import { openReadModel } from './history/open-read-model.ts';
 import { defaultRetention, startRetention, type Retention } from './history/retention.ts';
 import type { ThreadedReadModel } from './history/thread/host.ts';
 import { watchPaused } from './system/paused.ts';
+import { createErasures } from './erasure/erasures.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
@@ -141,6 +142,17 @@ export async function startApi(
   useBodies(app, bodies);
   const replicas = watchReplicas(bus.port);
   const pauses = await watchPaused(bus.nc, watchFailed(log));
+  const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
+  const erasures = createErasures({
+    bus,
+    jobs,
+    store,
+    kv: await openBucket(bus.nc, buckets.erasures),
+    suppressions,
+    history: model,
+    log,
+    now,
+  });
   await addRoutes(app, {
     ...deps,
     reasons,
@@ -154,7 +166,8 @@ export async function startApi(
     projection,
     flows,
     pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1, storeBytes: settings.storeBytes ?? 0 }),
-    suppressions: await openSuppressions(bus.nc, () => new Date(now())),
+    suppressions,
+    erasures,
     webhookSecrets: webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now),
     credits: settings.credits === undefined ? undefined : credits,
     unsubscribeSecret: settings.unsubscribeSecret,
@@ -195,6 +208,8 @@ export async function startApi(
           return Promise.all([flows.close(), live.close(), pauses.close()]);
         },
       },
+      { what: 'interrupting an erasure', stop: () => erasures.close() },
+      { what: 'following the buckets and streams', stop: () => Promise.all([flows.close(), live.close()]) },
       {
         what: 'storing the last events in the read model',
         async stop() {

@@ -214,6 +214,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/erasures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a person: what the streams, the history and the object store hold of an address
+         * @description Goes on in the background, one at a time. What names the address is overwritten: requests of ended jobs, mails and callbacks that wait, dead letters, events, uploads and PDFs. Jobs that have not ended are counted as `open` and are erased by another run after their end.
+         */
+        post: operations["startErasure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/erasures/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an erasure found so far */
+        get: operations["getErasure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -708,6 +745,29 @@ export interface components {
             subject: string;
             traceId?: string;
         };
+        Erasure: {
+            /** @description Entries of the history that were erased. */
+            history: number;
+            /** @description Stands for the address; no record holds the address itself. */
+            id: string;
+            /** @description Ended jobs that were erased. */
+            jobs: number;
+            /** @description Messages that were erased: work, callbacks, webhooks, dead letters, events. */
+            messages: number;
+            /** @description Uploads and PDFs that were deleted. */
+            objects: number;
+            /** @description Jobs that have not ended, and commands that wait. Ask again once they have. */
+            open: number;
+            /** Format: date-time */
+            startedAt: string;
+            /**
+             * @description `interrupted`: its process stopped or failed. The same request goes on where it stood.
+             * @enum {string}
+             */
+            state: "running" | "finished" | "interrupted";
+            /** Format: date-time */
+            updatedAt: string;
+        };
         Job: {
             /** @description How often the work has been started. */
             attempt: number;
@@ -791,7 +851,7 @@ export interface components {
              * @description Stable and machine-readable.
              * @enum {string}
              */
-            code: "invalid_request" | "unauthenticated" | "insufficient_credits" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "request_in_progress" | "job_not_finished" | "job_failed" | "job_finished" | "not_replayable" | "result_expired" | "payload_too_large" | "unsupported_media_type" | "corrupt_image" | "unsupported_image" | "image_too_large" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal" | "overloaded" | "unavailable";
+            code: "invalid_request" | "unauthenticated" | "insufficient_credits" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "request_in_progress" | "job_not_finished" | "job_failed" | "job_finished" | "not_replayable" | "erasure_running" | "result_expired" | "payload_too_large" | "unsupported_media_type" | "corrupt_image" | "unsupported_image" | "image_too_large" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal" | "overloaded" | "unavailable";
             detail: string;
             /** @description What is wrong where, as JSON pointers into the request. */
             errors?: {
@@ -1406,6 +1466,57 @@ export interface operations {
                         /** @description Mails that have none. */
                         refused: number;
                     };
+                };
+            };
+        };
+    };
+    startErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description One bare e-mail address. */
+                    recipient: string;
+                    /** @description Also send no more mail to it: open jobs then end without a mail. */
+                    suppress?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description Begun. `GET` its address for what it found. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
+                };
+            };
+        };
+    };
+    getErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The erasure. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
                 };
             };
         };

@@ -97,6 +97,11 @@ export interface Bus {
     stream: StreamName,
     wanted: { readonly at: number } | { readonly oldestOf: string },
   ): Promise<Omit<Stored<unknown>, 'data'> | undefined>;
+  /**
+   * Takes a message out of its stream for good: the server overwrites its bytes on the disk. One that is gone already is
+   * no error.
+   */
+  erase(stream: string, sequence: number): Promise<void>;
   /** Every message of a channel's subject, oldest first, from a sequence on. `*` may stand for a placeholder. */
   history<Desc extends DescMessage>(
     channel: Channel<Desc>,
@@ -176,6 +181,14 @@ export async function createBus(
         if (apiErrorCode(error) === JS_ERROR.streamNotFound) return undefined;
         throw error;
       });
+    },
+    async erase(stream, sequence) {
+      try {
+        await jsm.streams.deleteMessage(stream, sequence, true);
+      } catch (error) {
+        // Others may be at it: gone is gone.
+        if ((await leaderRead(jsm, stream, { seq: sequence })) !== undefined) throw error;
+      }
     },
     async *history(channel, values, fromSequence = 1) {
       const matching = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');

@@ -22,6 +22,13 @@ export const buckets = {
     storeShare: 0.004,
   },
   rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS, storeShare: 0.01 },
+  /** Holds no address: by hash, as long as the jobs are kept that a later run may have to erase. */
+  erasures: {
+    name: 'erasures',
+    about: 'how far the erasure of a person is, by hash',
+    ttlMs: 7 * DAY_MS,
+    storeShare: 0.001,
+  },
   /** Kept longer than the longest retry and the time an operator may take to replay. */
   emailInbox: {
     name: 'email_inbox',

@@ -11,6 +11,7 @@ export const scopes = [
   'events:read',
   'account:read',
   'webhooks:secrets',
+  'erasures',
   'admin',
 ] as const;
 export type Scope = (typeof scopes)[number];

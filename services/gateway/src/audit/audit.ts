@@ -3,7 +3,7 @@ import type { NatsPort } from '@sluice/pipeline';
 
 /** What an operator did, or is about to do. */
 export interface AuditEntry {
-  /** `dead-letter.replay`, `dead-letter.purge`, `dead-letter.purge-many`, `pipeline.pause`, `pipeline.resume`, `credits.grant`, `suppression.add`, `suppression.remove`, `key.create`, `key.revoke`. */
+  /** `dead-letter.replay`, `dead-letter.purge`, `dead-letter.purge-many`, `pipeline.pause`, `pipeline.resume`, `credits.grant`, `suppression.add`, `suppression.remove`, `key.create`, `key.revoke`, `erasure`. */
   readonly action: string;
   /** The account whose key was used. */
   readonly by: string;

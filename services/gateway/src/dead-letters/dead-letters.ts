@@ -203,14 +203,7 @@ export async function purgeDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, 
   await removeFromDlq(deps, letter);
 }
 
-/** Two operators may be at one dead letter: out is out, by either. */
-async function removeFromDlq({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> {
-  try {
-    await bus.jsm.streams.deleteMessage(STREAM, sequence);
-  } catch (error) {
-    if ((await bus.jsm.streams.getMessage(STREAM, { seq: sequence })) !== null) throw error;
-  }
-}
+const removeFromDlq = ({ bus }: DeadLetterDeps, { sequence }: DeadLetter): Promise<void> => bus.erase(STREAM, sequence);
 
 async function assertReopenable({ jobs, store }: DeadLetterDeps, jobId: string): Promise<void> {
   const record = await jobs.read(jobId, 'leader');
@@ -221,6 +214,9 @@ async function assertReopenable({ jobs, store }: DeadLetterDeps, jobId: string):
     }
   }
   if (reopen(record.job) === undefined) throw notFailed(jobId);
+  if ((await jobs.request(record.job)) === undefined) {
+    throw new GatewayError('not_replayable', 'What the job was asked for is not kept any more.', { jobId });
+  }
 }
 
 async function reopenJob({ jobs }: DeadLetterDeps, jobId: string): Promise<void> {

@@ -24,6 +24,7 @@ export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {
   job_failed: Code.FailedPrecondition,
   job_finished: Code.FailedPrecondition,
   not_replayable: Code.FailedPrecondition,
+  erasure_running: Code.Aborted,
   result_expired: Code.NotFound,
   // What gRPC itself says of a message over its limit.
   payload_too_large: Code.ResourceExhausted,

@@ -2,6 +2,7 @@ import type { FlowStore } from '../lifecycle/flows.ts';
 import type { BrokerWatch } from '../admission/broker-watch.ts';
 import type { Credits } from '../credits/credits.ts';
 import type { Projection } from '../history/projection.ts';
+import type { Erasures } from '../erasure/erasures.ts';
 import type { ReadModel } from '../history/read-model.ts';
 import type { PauseEntry, PauseState, ReplicaWatch } from '@sluice/messaging';
 import type { Suppressions } from '@sluice/suppression';
@@ -14,6 +15,7 @@ import { accountRoutes } from './routes/credits.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { emailBatchRoute } from './routes/email-batch.ts';
 import { emailRoutes } from './routes/emails.ts';
+import { erasureRoutes } from './routes/erasures.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
@@ -46,6 +48,7 @@ export interface ApiDeps extends RouteDeps {
   readonly flows: FlowStore;
   readonly pauseState: PauseState;
   readonly suppressions: Suppressions;
+  readonly erasures: Erasures;
   readonly webhookSecrets: WebhookSecrets;
   /** Undefined while credits are off. */
   readonly credits: Credits | undefined;
@@ -68,6 +71,7 @@ export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   pipelineRoutes(app, deps);
   historyRoutes(app, deps);
   suppressionRoutes(app, deps);
+  erasureRoutes(app, deps.erasures);
   const { suppressions, unsubscribeSecret: secret } = deps;
   if (secret !== undefined) await unsubscribeRoutes(app, { suppressions, secret });
   webhookRoutes(app, deps.webhookSecrets);

@@ -15,6 +15,7 @@ export interface AnnounceDeps {
   readonly reportWebhook: WebhookDeps['report'];
 }
 
+/** What an event of a job tells others: not that it was erased (`erased`), which is no end of its own. */
 const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
 
 /**

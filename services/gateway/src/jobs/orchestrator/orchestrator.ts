@@ -54,6 +54,7 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
     case JobState.SUCCEEDED:
     case JobState.FAILED:
     case JobState.CANCELLED:
+      if (event.cause === 'erase') return { kind: 'skip', reason: 'the job had ended before it was erased' };
       return conclude(job, event.cause, context);
     default:
       return { kind: 'skip', reason: 'nothing to do in this state' };

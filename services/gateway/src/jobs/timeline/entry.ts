@@ -33,7 +33,11 @@ function shown(time: Timestamp | undefined): string {
 }
 
 /** Events that do not change the state of their job. */
-const notes: Readonly<Record<string, string>> = { 'cancel-request': 'cancel_requested', refresh: 'refreshed' };
+const notes: Readonly<Record<string, string>> = {
+  'cancel-request': 'cancel_requested',
+  refresh: 'refreshed',
+  erase: 'erased',
+};
 
 /** A transition of a job as an entry. */
 export function entryOfJob(event: JobEvent): TimelineEntry {

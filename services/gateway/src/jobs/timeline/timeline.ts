@@ -18,7 +18,8 @@ export interface StoredEntry {
   readonly final: boolean;
 }
 
-const finals: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
+// An erased job has no other event left: its erasure stands for its end.
+const finals: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled', 'erased']);
 
 export const storedJobEntry = (stored: {
   data: Parameters<typeof entryOfJob>[0];
