@@ -12,6 +12,14 @@ const packages = globSync(
   .map((file) => dirname(file))
   .toSorted((a, b) => a.localeCompare(b, 'en'));
 
+test('no pipeline has its concurrency, time limit or pauses between retries as a number in code', () => {
+  const settings = /(?:^|\/)(?:config|pipeline-settings|webhooks)\.ts$/;
+  const found = globSync('services/*/src/**/*.ts', { cwd: root })
+    .filter((file) => !settings.test(file) && !file.endsWith('.test.ts'))
+    .filter((file) => /\b(?:concurrency|handlerMs|baseMs|maxMs): \d/.test(readFileSync(join(root, file), 'utf8')));
+  expect(found, 'take them from pipelineFields of @sluice/service').toEqual([]);
+});
+
 describe('every package of the workspace', () => {
   test.each(packages)('%s extends tsconfig.base.json', (folder) => {
     const config = JSON.parse(readFileSync(join(root, folder, 'tsconfig.json'), 'utf8')) as { extends?: string };

@@ -81,6 +81,9 @@ export function editsOf(
     ),
     after(`${gateway}/http/routes.ts`, '  emailRoutes(app, deps);\n', `  ${name}Routes(app, deps);\n`),
 
+    // Its POST takes an Idempotency-Key.
+    before('libs/client/src/api.ts', "  '/v1/users': true,\n", `  '/v1/${name}': true,\n`),
+
     before('Dockerfile', 'COPY bench/package.json bench/', `COPY services/${name}/package.json services/${name}/\n`),
     before(
       'docker-compose.yml',

@@ -1,4 +1,11 @@
 export { ConfigError, fields, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
+export {
+  engineOptions,
+  pipelineFields,
+  pipelineTuning,
+  type PipelineFields,
+  type PipelineTuning,
+} from './pipeline-settings.ts';
 export { startOpsServer, type OpsServer, type OpsServerSettings, type Readiness } from './ops-server.ts';
 export { stopInOrder, type StopStep } from './stop-in-order.ts';
 export {

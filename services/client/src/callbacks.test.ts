@@ -1,7 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { JobFinishedSchema, JobKind, JobState } from '@sluice/contracts';
 import { describe, expect, test } from 'vitest';
+import { loadConfig, pipelineTuning } from '@sluice/service';
 import { callbacksPipeline, createCallbackLog } from './callbacks.ts';
+import { clientFields } from './config.ts';
+
+const tuning = pipelineTuning('', loadConfig(clientFields, { SLUICE_ENV: 'dev' }));
 
 const finished = (id: string, state = JobState.SUCCEEDED) =>
   create(JobFinishedSchema, { job: { id, kind: JobKind.IMAGE, state } });
@@ -9,7 +13,7 @@ const finished = (id: string, state = JobState.SUCCEEDED) =>
 describe('the callbacks of finished jobs', () => {
   test('are acked and listed newest first, a repeated one once', async () => {
     const callbacks = createCallbackLog();
-    const harness = callbacksPipeline.harness({ callbacks, now: () => new Date(0) });
+    const harness = callbacksPipeline(tuning).harness({ callbacks, now: () => new Date(0) });
     for (const id of ['a', 'b', 'a']) expect((await harness.deliver(finished(id))).outcome).toBe('ack');
     expect(callbacks.list().map(({ jobId, state }) => [jobId, state])).toEqual([
       ['a', 'succeeded'],
@@ -18,7 +22,7 @@ describe('the callbacks of finished jobs', () => {
   });
 
   test('without a job are dead letters, not crashes', async () => {
-    const harness = callbacksPipeline.harness({ callbacks: createCallbackLog(), now: () => new Date(0) });
+    const harness = callbacksPipeline(tuning).harness({ callbacks: createCallbackLog(), now: () => new Date(0) });
     expect((await harness.deliver(create(JobFinishedSchema, {}))).outcome).toBe('deadLetter');
   });
 

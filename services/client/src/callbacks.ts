@@ -2,6 +2,7 @@ import { channels, type JobFinished } from '@sluice/contracts';
 import { stateName } from '@sluice/jobs';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 
 /** One callback as this client keeps it. Nothing personal: who the job was for stays with the gateway. */
 export interface ReceivedCallback {
@@ -42,25 +43,24 @@ export interface CallbackDeps {
  * Receives the callbacks of finished jobs. At least once: a repeat carries the same job, so taking it twice changes
  * nothing.
  */
-export const callbacksPipeline: Pipeline<JobFinished, CallbackDeps> = definePipeline<JobFinished, CallbackDeps>({
-  name: 'callbacks',
-  sources: [{ stream: channels.clientImageConverted.stream, consumer: 'callbacks' }],
-  decode: decoder(channels.clientImageConverted),
-  flow: { concurrency: 16 },
-  ack: { waitMs: 30_000 },
-  timeout: { handlerMs: 10_000 },
-  retry: { maxAttempts: 5, baseMs: 500, maxMs: 30_000 },
-  handle: ({ data: { job }, subject }, { deps, log }) => {
-    if (job === undefined) return Promise.resolve({ kind: 'deadLetter', reason: 'a callback without a job' });
-    const errorCode = job.error?.code;
-    deps.callbacks.add({
-      jobId: job.id,
-      state: stateName(job.state),
-      errorCode,
-      receivedAt: deps.now(),
-      subject,
-    });
-    log.info({ job_id: job.id, subject, state: stateName(job.state), error: errorCode }, 'callback received');
-    return Promise.resolve();
-  },
-});
+export const callbacksPipeline = (tuning: PipelineTuning): Pipeline<JobFinished, CallbackDeps> =>
+  definePipeline<JobFinished, CallbackDeps>({
+    name: 'callbacks',
+    sources: [{ stream: channels.clientImageConverted.stream, consumer: 'callbacks' }],
+    decode: decoder(channels.clientImageConverted),
+    ack: { waitMs: 30_000 },
+    ...engineOptions(tuning),
+    handle: ({ data: { job }, subject }, { deps, log }) => {
+      if (job === undefined) return Promise.resolve({ kind: 'deadLetter', reason: 'a callback without a job' });
+      const errorCode = job.error?.code;
+      deps.callbacks.add({
+        jobId: job.id,
+        state: stateName(job.state),
+        errorCode,
+        receivedAt: deps.now(),
+        subject,
+      });
+      log.info({ job_id: job.id, subject, state: stateName(job.state), error: errorCode }, 'callback received');
+      return Promise.resolve();
+    },
+  });

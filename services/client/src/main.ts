@@ -1,15 +1,16 @@
-import { natsFields, runService } from '@sluice/service';
+import { pipelineTuning, runService } from '@sluice/service';
 import { createWorker } from '@sluice/worker';
 import { callbacksPipeline, createCallbackLog } from './callbacks.ts';
+import { clientFields } from './config.ts';
 
 await runService({
   name: 'client',
   version: '0.1.0',
-  config: natsFields,
+  config: clientFields,
   async start(context) {
     const { host, warnings, close } = await createWorker('client', context);
     const callbacks = createCallbackLog();
-    await host.start(callbacksPipeline, { callbacks, now: () => new Date() });
+    await host.start(callbacksPipeline(pipelineTuning('', context.config)), { callbacks, now: () => new Date() });
     return {
       ready: () => host.reasons(),
       warnings,

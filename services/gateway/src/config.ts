@@ -5,6 +5,8 @@ import { READ_MODEL_URL_FORM, readModelPlace } from './history/read-model-url.ts
 import { defaultRetention } from './history/retention.ts';
 import { kindRules } from './jobs/kinds/index.ts';
 import { JOB_KEPT_MS } from '@sluice/messaging';
+import { gatewayPipelineFields } from './pipeline-settings.ts';
+import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 
 /** Entries of a comma-separated text. */
@@ -74,6 +76,17 @@ export const gatewayFields = {
   /** `on` charges accounts for their jobs: `pnpm credits grant` gives them what to pay with. */
   CREDITS: z.enum(['on', 'off']).default('off'),
   ...priceFields,
+  ...gatewayPipelineFields,
+  /** Webhooks in hand at once; most of them wait for their turn at their receiver. */
+  WEBHOOKS_CONCURRENCY: fields.count.max(4_096).default(defaultWebhooks.concurrency),
+  /** One call of a webhook, from the connection to the status of the answer. */
+  WEBHOOK_TIMEOUT_MS: fields.ms.max(60_000).default(defaultWebhooks.timeoutMs),
+  /** The shortest time between two calls of a webhook. Each retry waits as long as the webhook is old. */
+  WEBHOOK_RETRY_BASE_MS: fields.ms.default(defaultWebhooks.firstRetryMs),
+  /** The longest time between two calls of a webhook, also when its receiver asks for more. */
+  WEBHOOK_RETRY_MAX_MS: fields.ms.default(defaultWebhooks.maxRetryMs),
+  /** How old a webhook is when a call that fails is its last. It has had a second one at any age. */
+  WEBHOOK_GIVE_UP_AFTER_MS: fields.ms.default(defaultWebhooks.giveUpAfterMs),
   /** `public`: webhooks go over https to public addresses alone. `any` is for one's own machine, and default in `dev`. */
   WEBHOOK_TARGETS: z.enum(['public', 'any']).optional(),
   /** Where the history of jobs lies: `sqlite:PATH`, a file of this gateway alone; `postgres://...`, of all gateways together; or `sqlite::memory:`. */

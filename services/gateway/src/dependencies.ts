@@ -26,6 +26,7 @@ import { BackpressureLimiter, type BackpressureSettings } from './admission/back
 import { watchLoopLag } from './admission/loop-lag.ts';
 import type { RetentionSettings } from './history/retention.ts';
 import type { ReconcilingSettings } from './jobs/reconciler/reconciler.ts';
+import type { GatewayTunings } from './pipeline-settings.ts';
 import type { WebhookSettings } from './webhooks/webhooks.ts';
 
 export interface GatewaySettings {
@@ -58,6 +59,8 @@ export interface GatewaySettings {
   readonly retention?: RetentionSettings;
   /** `defaultWebhooks` if absent. */
   readonly webhooks?: WebhookSettings;
+  /** How each pipeline is tuned, by its consumer; `defaultTunings` if absent. */
+  readonly pipelines?: GatewayTunings;
   /** Undefined leaves credits off. */
   readonly credits?: CreditSettings | undefined;
   /** What unsubscribe links are signed with; undefined leaves the page out. */

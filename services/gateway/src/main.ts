@@ -12,8 +12,8 @@ import { startRole } from './gateway.ts';
 import { startObjectCleanup } from './uploads/cleanup.ts';
 import { defaultBodies } from './http/bodies.ts';
 import { defaultLimits } from './dependencies.ts';
-import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
+import { tuningsOf } from './pipeline-settings.ts';
 
 const version = '0.1.0';
 
@@ -75,9 +75,14 @@ await runService({
             ? undefined
             : { ...defaultCredits, prices: pricesFrom((name) => config[priceField(name)]) },
         webhooks: {
-          ...defaultWebhooks,
+          concurrency: config.WEBHOOKS_CONCURRENCY,
+          timeoutMs: config.WEBHOOK_TIMEOUT_MS,
+          firstRetryMs: config.WEBHOOK_RETRY_BASE_MS,
+          maxRetryMs: config.WEBHOOK_RETRY_MAX_MS,
+          giveUpAfterMs: config.WEBHOOK_GIVE_UP_AFTER_MS,
           targets: config.WEBHOOK_TARGETS ?? (config.SLUICE_ENV === 'dev' ? 'any' : 'public'),
         },
+        pipelines: tuningsOf(config),
         version,
         readModelUrl: config.READ_MODEL_URL,
         retention: { ttlMs: config.HISTORY_TTL_MS, maxBytes: config.HISTORY_MAX_BYTES },

@@ -19,6 +19,7 @@ import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
 import type { GatewayDependencies, SharedDependencies } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
 import { resultPipelines } from './jobs/results.ts';
+import { defaultTunings } from './pipeline-settings.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { createCallLimiter } from './webhooks/call-limiter.ts';
 import { WEBHOOKS_APP } from './webhooks/delivery.ts';
@@ -57,6 +58,7 @@ export async function startPipelines(
     onFault: dependencies.onFault,
   });
   shared.presence.follow(host);
+  const tuningOf = settings.pipelines ?? defaultTunings;
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
@@ -68,13 +70,13 @@ export async function startPipelines(
   };
   const accept = { log: jobs, now, backpressure, targets: calls.targets, credits };
 
-  await host.start(orchestrator, { bus, jobs, store, now, report, credits });
-  await host.start(clientCallbacks, { bus, jobs, reportWebhook });
-  await host.start(webhookCalls, { bus, jobs, reportWebhook });
-  for (const pipeline of resultPipelines) await host.start(pipeline, { jobs });
-  await host.start(deadLetters, { jobs });
+  await host.start(orchestrator(tuningOf('orchestrator')), { bus, jobs, store, now, report, credits });
+  await host.start(clientCallbacks(tuningOf('client_callbacks')), { bus, jobs, reportWebhook });
+  await host.start(webhookCalls(tuningOf('webhook_calls')), { bus, jobs, reportWebhook });
+  for (const pipeline of resultPipelines(tuningOf)) await host.start(pipeline, { jobs });
+  await host.start(deadLetters(tuningOf('dead_letters')), { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, limiter, now, report: reportWebhook });
-  await host.start(commands, { access, accept, limits: settings.limits });
+  await host.start(commands(tuningOf('commands')), { access, accept, limits: settings.limits });
   const stopCharges = startUnclaimedCharges({
     bus,
     credits,

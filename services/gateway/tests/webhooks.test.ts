@@ -58,7 +58,7 @@ let rig: Rig;
 let receiver: Awaited<ReturnType<typeof startReceiver>>;
 beforeAll(async () => {
   receiver = await startReceiver();
-  rig = await startRig({ log, settings: { webhooks: { targets: 'any', timeoutMs, ...retries } } });
+  rig = await startRig({ log, settings: { webhooks: { ...defaultWebhooks, targets: 'any', timeoutMs, ...retries } } });
   await rig.workers();
 });
 afterAll(async () => {
@@ -452,7 +452,9 @@ describe('where webhooks may go', () => {
   );
 
   test('is said when the job is asked for, as far as the URL tells', async () => {
-    const strict = await rig.replica({ settings: { webhooks: { targets: 'public', timeoutMs, ...retries } } });
+    const strict = await rig.replica({
+      settings: { webhooks: { ...defaultWebhooks, targets: 'public', timeoutMs, ...retries } },
+    });
     for (const callbackUrl of [url('/'), 'https://127.0.0.1/', 'https://[::ffff:10.0.0.1]/']) {
       const json = { to: 'ada@example.test', template: 'welcome', variables: { name: 'Ada' }, callbackUrl };
       const answer = await rig.call(`${strict.url}/v1/emails`, { json });

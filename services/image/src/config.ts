@@ -18,6 +18,12 @@ export const imageFields = {
    * read to its last byte written; the second may take twice as long, the third, which is the last, three times.
    */
   CONVERT_TIMEOUT_MS: fields.ms.default(60_000),
+  /** Failed runs before a job fails; a run that took too long fails it for good at the third. */
+  RETRY_ATTEMPTS: fields.count.default(6),
+  /** The first pause between runs; each further one is longer. */
+  RETRY_BASE_MS: fields.ms.default(500),
+  /** The longest pause between runs. */
+  RETRY_MAX_MS: fields.ms.default(30_000),
   /** The time on the clock to fetch all pictures of one job that are URLs. */
   FETCH_TIMEOUT_MS: fields.ms.default(60_000),
   /** `public`: pictures are fetched over https from public addresses alone. `any` is for one's own machine, and default in `dev`. */

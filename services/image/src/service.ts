@@ -65,6 +65,7 @@ export async function startImage(context: ImageContext): Promise<RunningService>
     slots: sizing.slots,
     convertTimeoutMs,
     fetchTimeoutMs: config.FETCH_TIMEOUT_MS,
+    retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
     use,
   })) {
     await worker.host.start(pipeline, deps);

@@ -54,27 +54,24 @@ import { start${type} } from './service.ts';
 await runService({ name: '${name}', version: '0.1.0', config: ${name}Fields, start: start${type} });
 `,
 
-    [`services/${name}/src/config.ts`]: `import { fields, natsFields } from '@sluice/service';
+    [`services/${name}/src/config.ts`]: `import { natsFields, pipelineFields } from '@sluice/service';
 
-/** What the ${name} service takes besides the fields of every service. Times end in \`_MS\`. */
+/** The settings of the ${name} service, besides those of every service. */
 export const ${name}Fields = {
   ...natsFields,
-  /** Jobs in flight. */
-  CONCURRENCY: fields.count.max(500).default(16),
-  /** The longest one run may take. */
-  HANDLER_TIMEOUT_MS: fields.ms.default(30_000),
-  /** Runs before the job fails. */
-  RETRY_ATTEMPTS: fields.count.default(6),
-  /** The first pause between runs; each further one is longer. */
-  RETRY_BASE_MS: fields.ms.default(500),
-  /** The longest pause between runs. */
-  RETRY_MAX_MS: fields.ms.default(30_000),
+  ...pipelineFields('', {
+    concurrency: 16,
+    handlerTimeoutMs: 30_000,
+    retryAttempts: 6,
+    retryBaseMs: 500,
+    retryMaxMs: 30_000,
+  }),
 };
 `,
 
     [`services/${name}/src/service.ts`]: `import type { ${type}Work } from '@sluice/contracts';
 import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
-import type { RunningService, ServiceContext } from '@sluice/service';
+import { pipelineTuning, type RunningService, type ServiceContext } from '@sluice/service';
 import { createWorker } from '@sluice/worker';
 import type { ${name}Fields } from './config.ts';
 import { reportCancelled, ${name}Pipeline, type ${type}Deps } from './nats/pipeline.ts';
@@ -85,9 +82,7 @@ export async function start${type}(context: ServiceContext<typeof ${name}Fields>
   const worker = await createWorker('${name}', context);
   const cancellations = watchCancellations(worker.bus.port);
   const pipeline = ${name}Pipeline({
-    concurrency: config.CONCURRENCY,
-    handlerTimeoutMs: config.HANDLER_TIMEOUT_MS,
-    retry: { maxAttempts: config.RETRY_ATTEMPTS, baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
+    ...pipelineTuning('', config),
     use: [
       unlessCancelled<${type}Work, ${type}Deps>(jobLog(worker.bus), cancellations, {
         report: reportCancelled,

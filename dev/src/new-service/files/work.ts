@@ -8,7 +8,7 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { CancelledSchema, channels, isSubjectToken, ${type}DoneSchema, type ${type}Done, type ${type}Work } from '@sluice/contracts';
 import { decoder, encode, stepId } from '@sluice/messaging';
 import { definePipeline, type Context, type Message, type Middleware, type Outcome, type Pipeline } from '@sluice/pipeline';
-import type { RetryPolicy } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { currentTraceparent, withSpan } from '@sluice/telemetry';
 import { ${type}Error, run${type} } from '../run-${name}.ts';
 
@@ -17,10 +17,7 @@ export interface ${type}Deps {
   readonly now: () => Date;
 }
 
-export interface ${type}PipelineSettings {
-  readonly concurrency: number;
-  readonly handlerTimeoutMs: number;
-  readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
+export interface ${type}PipelineSettings extends PipelineTuning {
   /** Around every run. */
   readonly use?: readonly Middleware<${type}Work, ${type}Deps>[];
 }
@@ -36,6 +33,7 @@ function decodeWork(bytes: Uint8Array): ${type}Work {
 
 /** Reads the express lane and the normal lane, four to one while both have work. */
 export function ${name}Pipeline(settings: ${type}PipelineSettings): Pipeline<${type}Work, ${type}Deps> {
+  const { retry, ...options } = engineOptions(settings);
   return definePipeline<${type}Work, ${type}Deps>({
     name: '${name}_worker',
     sources: [
@@ -43,9 +41,8 @@ export function ${name}Pipeline(settings: ${type}PipelineSettings): Pipeline<${t
       { stream: '${upper}', consumer: '${name}_worker', weight: 1 },
     ],
     decode: decodeWork,
-    flow: { concurrency: settings.concurrency },
-    timeout: { handlerMs: settings.handlerTimeoutMs },
-    retry: { ...settings.retry, jitter: 'equal' },
+    ...options,
+    retry: { ...retry, jitter: 'equal' },
     use: settings.use ?? [],
     handle,
   });

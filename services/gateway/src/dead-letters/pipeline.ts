@@ -2,7 +2,8 @@ import { create } from '@bufbuild/protobuf';
 import { FailureSchema, lanes } from '@sluice/contracts';
 import { fail, isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
-import { DEAD_LETTER, definePipeline, type Message, type Outcome } from '@sluice/pipeline';
+import { DEAD_LETTER, definePipeline, type Message, type Outcome, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { redactText } from '@sluice/telemetry';
 import type { CompletionDeps } from '../jobs/results.ts';
 
@@ -20,14 +21,14 @@ const failures: Readonly<Record<string, { readonly code: string; readonly detail
  * Completes the job of every dead letter as failed, for every pipeline. Dead letters that belong to
  * no job stay what they are, a matter for an operator.
  */
-export const deadLetters = definePipeline<Uint8Array, CompletionDeps>({
-  name: 'dead_letters',
-  sources: [{ stream: 'DLQ', consumer: 'dead_letters' }],
-  decode: (bytes) => bytes,
-  flow: { concurrency: 16 },
-  retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
-  handle: async (message, { deps }) => completeDeadLetter(message, deps),
-});
+export const deadLetters = (tuning: PipelineTuning): Pipeline<Uint8Array, CompletionDeps> =>
+  definePipeline<Uint8Array, CompletionDeps>({
+    name: 'dead_letters',
+    sources: [{ stream: 'DLQ', consumer: 'dead_letters' }],
+    decode: (bytes) => bytes,
+    ...engineOptions(tuning),
+    handle: async (message, { deps }) => completeDeadLetter(message, deps),
+  });
 
 const workStreams: ReadonlySet<string> = new Set(lanes);
 

@@ -3,6 +3,7 @@ import { jobKindEntries, JobResultSchema, type Failure, type JobResult } from '@
 import { cancel, fail, succeed, type JobLog } from '@sluice/jobs';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Outcome, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 
 export interface CompletionDeps {
   readonly jobs: JobLog;
@@ -19,13 +20,6 @@ interface Run {
   readonly cancelled: boolean;
 }
 
-const settings = {
-  flow: { concurrency: 64 },
-  timeout: { handlerMs: 20_000 },
-  // A result that is not recorded leaves a job open for ever: it waits for the broker as long as it takes.
-  retry: { maxAttempts: 1_000, baseMs: 200, maxMs: 10_000 },
-};
-
 /** The result message of any kind: the kinds differ in what `succeeded` holds. */
 interface ResultMessage {
   readonly jobId: string;
@@ -39,13 +33,15 @@ interface ResultMessage {
 }
 
 /** Appends the end of jobs, one pipeline per kind. */
-export const resultPipelines: readonly Pipeline<ResultMessage, CompletionDeps>[] = jobKindEntries.map(
-  ([name, { result: from }]) =>
+export const resultPipelines = (
+  tuningOf: (consumer: string) => PipelineTuning,
+): readonly Pipeline<ResultMessage, CompletionDeps>[] =>
+  jobKindEntries.map(([name, { result: from }]) =>
     definePipeline<ResultMessage, CompletionDeps>({
       name: from.consumer,
       sources: [{ stream: from.channel.stream, consumer: from.consumer }],
       decode: decoder(from.channel) as unknown as (bytes: Uint8Array) => ResultMessage,
-      ...settings,
+      ...engineOptions(tuningOf(from.consumer)),
       handle: async ({ data: { jobId, attempt, replays, outcome } }, { deps }) => {
         const work = { case: name, value: outcome.value } as JobResult['work'];
         const result = outcome.case === 'succeeded' ? create(JobResultSchema, { work }) : undefined;
@@ -54,7 +50,7 @@ export const resultPipelines: readonly Pipeline<ResultMessage, CompletionDeps>[]
         return complete(deps.jobs, { jobId, attempt, replays, result, failure, cancelled });
       },
     }),
-);
+  );
 
 /** One end per run: a late or repeated result finds the job ended, or on a newer run, and changes nothing. */
 async function complete(jobs: JobLog, { jobId, result, failure, cancelled, ...run }: Run): Promise<Outcome | void> {

@@ -13,7 +13,8 @@ import {
   type SendEmailRequest,
 } from '@sluice/contracts';
 import { isBrokerFault } from '@sluice/messaging';
-import { definePipeline, PermanentError, type Message } from '@sluice/pipeline';
+import { definePipeline, PermanentError, type Message, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { admitAccount, countRequest, noHeaders, recipientCounter, type AccessSettings } from '../accounts/access.ts';
 import type { Account } from '../accounts/account.ts';
 import { GatewayError, invalidField } from '../errors.ts';
@@ -94,38 +95,38 @@ const ATTEMPTS = 20;
  * command says nothing of whose account it is for. A command without an idempotency key has its message id for one, so a
  * redelivery meets the job of the first delivery.
  */
-export const commands = definePipeline<Command, CommandDeps>({
-  name: 'commands',
-  sources: [{ stream: 'USERS', consumer: 'commands' }],
-  decode: decodeCommand,
-  flow: { concurrency: 32 },
-  // An overload lasts as long as it lasts: what has to end sooner is ended below.
-  retry: { maxAttempts: 1_000_000, baseMs: 200, maxMs: 30_000 },
-  // Dead letters are kept for a month, and keys are kept nowhere.
-  deadLetter: { redact: (header) => header.toLowerCase() === 'authorization' },
-  handle: async (message, { deps }) => {
-    try {
-      const account = await admit(message, deps.access);
-      const newJob = newJobOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
-      const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, noHeaders) };
-      await acceptJob(accept, newJob, message.data.idempotencyKey || `nats:${message.id}`);
-    } catch (error) {
-      const limited = error instanceof GatewayError && error.code === 'rate_limited';
-      if (error instanceof GatewayError && PASSING.has(error.code) && !(limited && message.attempt >= ATTEMPTS)) {
-        const { retryAfterSeconds } = error.options;
-        const reason = error.message;
-        return { kind: 'retry', reason, ...(limited ? { afterMs: (retryAfterSeconds ?? 1) * 1000 } : {}) };
+export const commands = (tuning: PipelineTuning): Pipeline<Command, CommandDeps> =>
+  definePipeline<Command, CommandDeps>({
+    name: 'commands',
+    sources: [{ stream: 'USERS', consumer: 'commands' }],
+    decode: decodeCommand,
+    // An overload lasts as long as it lasts: what has to end sooner is ended below.
+    ...engineOptions(tuning),
+    // Dead letters are kept for a month, and keys are kept nowhere.
+    deadLetter: { redact: (header) => header.toLowerCase() === 'authorization' },
+    handle: async (message, { deps }) => {
+      try {
+        const account = await admit(message, deps.access);
+        const newJob = newJobOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
+        const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, noHeaders) };
+        await acceptJob(accept, newJob, message.data.idempotencyKey || `nats:${message.id}`);
+      } catch (error) {
+        const limited = error instanceof GatewayError && error.code === 'rate_limited';
+        if (error instanceof GatewayError && PASSING.has(error.code) && !(limited && message.attempt >= ATTEMPTS)) {
+          const { retryAfterSeconds } = error.options;
+          const reason = error.message;
+          return { kind: 'retry', reason, ...(limited ? { afterMs: (retryAfterSeconds ?? 1) * 1000 } : {}) };
+        }
+        // What a client would be told with a 4xx is the same on every attempt.
+        if (error instanceof GatewayError && error.isCallerFault)
+          throw new PermanentError(error.message, { cause: error });
+        // The broker being away is an outage, not a fault of the command.
+        if (isBrokerFault(error) || message.attempt < ATTEMPTS) throw error;
+        throw new PermanentError('The command failed on every attempt.', { cause: error });
       }
-      // What a client would be told with a 4xx is the same on every attempt.
-      if (error instanceof GatewayError && error.isCallerFault)
-        throw new PermanentError(error.message, { cause: error });
-      // The broker being away is an outage, not a fault of the command.
-      if (isBrokerFault(error) || message.attempt < ATTEMPTS) throw error;
-      throw new PermanentError('The command failed on every attempt.', { cause: error });
-    }
-    return undefined;
-  },
-});
+      return undefined;
+    },
+  });
 
 /** The account that a command is for, counted against its rate. */
 async function admit(message: Message<Command>, access: AccessSettings): Promise<Account> {

@@ -11,6 +11,8 @@ import { signedHeaders } from './signature.ts';
 
 export interface WebhookSettings {
   readonly targets: Targets;
+  /** Webhooks in hand; most of them wait for their turn at their receiver. */
+  readonly concurrency: number;
   /** For one call, from the connection to the status of the answer. */
   readonly timeoutMs: number;
   /** The shortest time between two calls. Each retry waits as long as the webhook is old, so the times double. */
@@ -23,6 +25,7 @@ export interface WebhookSettings {
 
 export const defaultWebhooks: WebhookSettings = {
   targets: 'public',
+  concurrency: 1_024,
   timeoutMs: 10_000,
   firstRetryMs: 5_000,
   maxRetryMs: 3_600_000,
@@ -54,7 +57,7 @@ export function webhooksPipeline(settings: WebhookSettings): Pipeline<JobFinishe
     sources: [{ stream: channels.webhook.stream, consumer: 'webhooks' }],
     decode: decoder(channels.webhook),
     // Most of what is in hand waits for its turn: the limiter says how many calls are made.
-    flow: { concurrency: IN_HAND },
+    flow: { concurrency: settings.concurrency },
     timeout: { handlerMs: defaultCallLimits.maxWaitMs + settings.timeoutMs + DRAIN_MARGIN_MS },
     // Age ends a webhook, not a count: being put back because the receiver is busy is no attempt.
     retry: { maxAttempts: 1_000_000, baseMs: settings.firstRetryMs, maxMs: settings.maxRetryMs },
@@ -117,8 +120,6 @@ async function deliver(
   return { kind: 'retry', reason: answer.detail, afterMs };
 }
 
-/** Handlers in hand, calls and those that wait for one. */
-const IN_HAND = 1_024;
 /** Why a webhook went back to the queue uncalled; told to no client, because nothing happened. */
 export const PUT_BACK = 'too many webhooks of this account or host are being called';
 const PUT_BACK_MIN_MS = 1_000;

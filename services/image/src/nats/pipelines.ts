@@ -1,6 +1,6 @@
 import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
-import { definePipeline, type Middleware, type Pipeline } from '@sluice/pipeline';
+import { definePipeline, type Middleware, type Pipeline, type RetryPolicy } from '@sluice/pipeline';
 import { convertJob, timeAttempts, type ConvertJobDeps } from './convert-job.ts';
 
 export interface ImagePipelineSettings {
@@ -8,6 +8,7 @@ export interface ImagePipelineSettings {
   readonly slots: number;
   readonly convertTimeoutMs: number;
   readonly fetchTimeoutMs: number;
+  readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
   /** Around every conversion. */
   readonly use?: readonly Middleware<ConvertImage, ConvertJobDeps>[];
 }
@@ -38,7 +39,7 @@ export function imagePipelines(settings: ImagePipelineSettings): Pipeline<Conver
       flow: { concurrency: settings.slots },
       // The conversion ends itself in time; the engine's limit is for what should never happen.
       timeout: { handlerMs: timeAttempts * settings.convertTimeoutMs + settings.fetchTimeoutMs + 30_000 },
-      retry: { maxAttempts: 6, baseMs: 500, maxMs: 30_000, jitter: 'equal' },
+      retry: { ...settings.retry, jitter: 'equal' },
       use: settings.use ?? [],
       handle: convertJob,
     }),

@@ -2,6 +2,7 @@ import type { Job } from '@sluice/contracts';
 import { isTerminal, JOB_HEADER, type JobLog } from '@sluice/jobs';
 import { jobIdOf, type Bus } from '@sluice/messaging';
 import { definePipeline, type Message, type Outcome, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { callbackOf, webhookOf } from './announcements.ts';
 import type { WebhookDeps } from '../../webhooks/webhooks.ts';
 import { isRetryable } from './retryable.ts';
@@ -25,6 +26,7 @@ const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled'])
  */
 function announcements(
   consumer: string,
+  tuning: PipelineTuning,
   stream: string,
   concerns: (header: (name: string) => string) => boolean,
   stepOf: (job: Job) => Step | undefined,
@@ -48,27 +50,23 @@ function announcements(
     }
     return undefined;
   };
+  const { retry, ...options } = engineOptions(tuning);
   return definePipeline<undefined, AnnounceDeps>({
     name: consumer,
     sources: [{ stream: 'JOBS', consumer, body: 'none' }],
     // The consumer hands out headers alone.
     decode: () => undefined,
-    flow: { concurrency: 32 },
-    timeout: { handlerMs: 20_000 },
-    // A stream may be full for as long as its consumer is down: what waits for it must not be given up.
-    retry: { maxAttempts: 1_000_000, baseMs: 200, maxMs: 10_000, retryable: isRetryable },
+    ...options,
+    retry: { ...retry, retryable: isRetryable },
     breaker: { minSamples: 8, coolDownMs: 2_000, counts: (error) => error instanceof StreamUnavailable },
     handle: (message, { deps }) => announce(message, deps),
   });
 }
 
 /** The callback to the client's side, for every job that ended. */
-export const clientCallbacks = announcements('client_callbacks', 'CLIENTS', () => true, callbackOf);
+export const clientCallbacks = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
+  announcements('client_callbacks', tuning, 'CLIENTS', () => true, callbackOf);
 
 /** The call of a job's own URL, for jobs that have one. */
-export const webhookCalls = announcements(
-  'webhook_calls',
-  'WEBHOOKS',
-  (header) => header(JOB_HEADER.webhook) !== '',
-  webhookOf,
-);
+export const webhookCalls = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
+  announcements('webhook_calls', tuning, 'WEBHOOKS', (header) => header(JOB_HEADER.webhook) !== '', webhookOf);

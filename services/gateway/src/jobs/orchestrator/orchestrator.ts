@@ -1,7 +1,8 @@
 import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
 import { announceCancellation, derivedJobId, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
-import { definePipeline, type Context, type Outcome } from '@sluice/pipeline';
+import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
+import { engineOptions, type PipelineTuning } from '@sluice/service';
 import type { ObjectStore } from '@sluice/storage';
 import { acceptSystemJob } from '../accept/accept-job.ts';
 import { newEmailJob } from '../accept/email-request.ts';
@@ -26,17 +27,18 @@ export interface OrchestratorDeps {
  * ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives from
  * the job, so reacting twice changes nothing. Callbacks and webhooks have consumers of their own: see `announcers.ts`.
  */
-export const orchestrator = definePipeline<JobEvent, OrchestratorDeps>({
-  name: 'orchestrator',
-  sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
-  decode: decoder(channels.job),
-  flow: { concurrency: 64 },
-  timeout: { handlerMs: 20_000 },
-  // A failure that a repeat cannot change ends at once. Any other one is tried for about 25 minutes: each message that
-  // waits for its retry holds one of the consumer's ack-pending slots, and when all are held no job is dispatched.
-  retry: { maxAttempts: 100, baseMs: 200, maxMs: 30_000, retryable: isRetryable },
-  handle: (message, context) => react(message.data, context),
-});
+export const orchestrator = (tuning: PipelineTuning): Pipeline<JobEvent, OrchestratorDeps> => {
+  const { retry, ...options } = engineOptions(tuning);
+  return definePipeline<JobEvent, OrchestratorDeps>({
+    name: 'orchestrator',
+    sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
+    decode: decoder(channels.job),
+    ...options,
+    // A failure that a repeat cannot change ends at once.
+    retry: { ...retry, retryable: isRetryable },
+    handle: (message, context) => react(message.data, context),
+  });
+};
 
 async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promise<Outcome | void> {
   const { job } = event;
