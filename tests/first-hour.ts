@@ -1,4 +1,5 @@
-// `pnpm test:first-hour`: a stranger's first hour. Every command of README.md, in its order, in a clone of HEAD that has
+// `pnpm test:first-hour`: a stranger's first hour. Every command of README.md, in its order, and the requests of
+// the pages it links, in a clone of HEAD that has
 // nothing installed, in a path with a space, as a user who is not root; then again without a network.
 import { parseCommand } from '@sluice/cli';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
@@ -6,6 +7,7 @@ import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { commandsOf, PAGES_WITH_REQUESTS, requestsOf, SKIPPED } from './docs/commands.ts';
 
 const USAGE = `usage: pnpm test:first-hour [--port-offset N] [--keep]
 
@@ -28,12 +30,6 @@ const isRoot = process.getuid?.() === 0;
 const UNPRIVILEGED_USER = 65_534;
 const PORTS = [8080, 8025, 50_051, 4318];
 
-/** Commands of the README that are not executed here, and why. */
-const SKIPPED: readonly (readonly [RegExp, string])[] = [
-  [/^docker /, 'needs a Docker engine; the compose suite covers it'],
-  [/^npx pnpm test\b/, 'every suite takes many minutes; CI runs it'],
-  [/^npx pnpm bench NAME/, 'NAME stands for one of several'],
-];
 /** What a command must have printed, besides ending with 0. */
 const EXPECTED: readonly (readonly [RegExp, RegExp])[] = [
   [/^npx pnpm demo/, /Done in/],
@@ -58,7 +54,10 @@ try {
   must('git', ['clone', '--quiet', root, clone]);
   if (isRoot) must('chown', ['-R', `${UNPRIVILEGED_USER}:${UNPRIVILEGED_USER}`, folder]);
   chmodSync(folder, 0o755);
-  const blocks = shellBlocks(readFileSync(join(clone, 'README.md'), 'utf8'));
+  const page = (file: string): string => readFileSync(join(clone, file), 'utf8');
+  const readme = commandsOf(page('README.md'));
+  const requests = PAGES_WITH_REQUESTS.flatMap((file) => requestsOf(page(file)));
+  const blocks = [...new Set([...readme, ...requests])];
   await pass('online', blocks, false);
   if (canLeaveTheNetwork()) {
     await pass('offline', blocks, true);
@@ -74,17 +73,6 @@ try {
 }
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
-
-/** The commands of every block that is marked `sh`, without comments. */
-function shellBlocks(markdown: string): readonly string[] {
-  const blocks = [...markdown.matchAll(/^```sh\n([\s\S]*?)^```/gm)].map(([, block = '']) => block);
-  return blocks.flatMap((block) =>
-    block
-      .split('\n')
-      .map((line) => line.replace(/\s+# .*$/, '').trim())
-      .filter((line) => line !== '' && !line.startsWith('#')),
-  );
-}
 
 /** Every command once, in one shell, so that a variable set by one is there for the next. */
 async function pass(name: string, commands: readonly string[], offline: boolean): Promise<void> {
