@@ -9,7 +9,7 @@ import type { Harness } from './testing/harness.ts';
 import { silentLogger } from './log.ts';
 import { startReplay } from './replay.ts';
 import type { Replay, ReplayOptions } from './replay.ts';
-import { resolveSpec } from './config/resolve-spec.ts';
+import { resolveSpec, withAttemptStore } from './config/resolve-spec.ts';
 import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { RunningPipeline } from './running.ts';
 import type { Runtime } from './runtime.ts';
@@ -50,5 +50,11 @@ async function start<T, D>(spec: ResolvedSpec<T, D>, runtime: Runtime<D>): Promi
   const problems: ConfigProblem[] = [...reports.flatMap((report) => report.problems), ...deadLetters];
   if (problems.length > 0) throw new PipelineConfigError(`pipeline ${spec.name} does not fit the server`, problems);
   const live = reports.map((report) => report.live).filter((one): one is LiveConsumer => one !== undefined);
-  return new Engine(spec, runtime, runtime.clock ?? systemClock, runtime.log ?? silentLogger, live);
+  return new Engine(
+    withAttemptStore(spec, runtime.attemptStore),
+    runtime,
+    runtime.clock ?? systemClock,
+    runtime.log ?? silentLogger,
+    live,
+  );
 }

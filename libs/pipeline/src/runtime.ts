@@ -1,3 +1,4 @@
+import type { AttemptStore } from './attempts/store.ts';
 import type { Clock } from './clock.ts';
 import type { Observer } from './events.ts';
 import type { Logger } from './log.ts';
@@ -18,6 +19,8 @@ export interface Runtime<D> {
   readonly nats: NatsPort;
   /** Given to every handler as `context.deps`. */
   readonly deps: D;
+  /** Counts failed and crashed runs over replicas and restarts, for specs that name no `attempts.store` of their own. */
+  readonly attemptStore?: AttemptStore;
   readonly observe?: Observer;
   readonly instrument?: Instrument;
   /** Headers (`traceparent`, `tracestate`) for emits and dead letters; called inside the context `instrument` made. */

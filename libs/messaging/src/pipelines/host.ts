@@ -1,3 +1,4 @@
+import { kvAttemptStore } from '@sluice/pipeline';
 import type {
   Instrument,
   Logger,
@@ -8,6 +9,7 @@ import type {
   RunningPipeline,
   Runtime,
 } from '@sluice/pipeline';
+import { buckets } from '../topology/buckets.ts';
 
 export interface PipelineHostSettings {
   readonly nats: NatsPort;
@@ -33,9 +35,10 @@ export interface PipelineHost {
   drain(timeoutMs: number): Promise<readonly string[]>;
 }
 
-/** Makes the host of one service's pipelines. */
+/** Makes the host of one service's pipelines. Failed runs are counted in a bucket: they outlive a restart. */
 export function createPipelineHost(settings: PipelineHostSettings): PipelineHost {
   const running: { readonly name: string; readonly pipeline: RunningPipeline }[] = [];
+  const attemptStore = kvAttemptStore(settings.nats, { bucket: buckets.attempts.name });
   let draining = false;
   const observe = (event: PipelineEvent): void => {
     for (const observer of settings.observers) observer(event);
@@ -49,6 +52,7 @@ export function createPipelineHost(settings: PipelineHostSettings): PipelineHost
         deps,
         log,
         observe,
+        attemptStore,
         ...(instrument === undefined ? {} : { instrument }),
         ...(inject === undefined ? {} : { inject }),
       });

@@ -29,6 +29,13 @@ export const buckets = {
     ttlMs: 7 * DAY_MS,
     storeShare: 0.001,
   },
+  /** Longer than any retry waits; a message that is settled takes its entry along. */
+  attempts: {
+    name: 'attempts',
+    about: 'failed runs of messages that come again',
+    ttlMs: 7 * DAY_MS,
+    storeShare: 0.002,
+  },
   /** Kept longer than the longest retry and the time an operator may take to replay. */
   emailInbox: {
     name: 'email_inbox',

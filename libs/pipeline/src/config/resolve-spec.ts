@@ -4,6 +4,7 @@ import * as options from './options.ts';
 import { isRecord, resolve } from './schema.ts';
 import type { Resolved } from './schema.ts';
 import type { AttemptOptions, BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
+import type { AttemptStore } from '../attempts/store.ts';
 import type { Message } from '../process/message.ts';
 
 export type ResolvedSource = Resolved<typeof options.sourceFields>;
@@ -160,6 +161,12 @@ function resolveAttempts(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<
     problems.push({ path: 'attempts.store', message: 'must be an AttemptStore' });
   }
   return { ...fields, store } as ResolvedSpec<never, never>['attempts'];
+}
+
+/** The spec with an attempt store, unless it names its own. */
+export function withAttemptStore<T, D>(spec: ResolvedSpec<T, D>, store: AttemptStore | undefined): ResolvedSpec<T, D> {
+  if (store === undefined || spec.attempts !== undefined) return spec;
+  return { ...spec, attempts: resolveAttempts({ store }, []) };
 }
 
 function resolveWork<T, D>(
