@@ -2,6 +2,9 @@ import { systemClock } from './clock.ts';
 import { checkConsumer, checkDeadLetters } from './pull/consumer-check.ts';
 import type { LiveConsumer } from './pull/consumer-check.ts';
 import { Engine } from './engine.ts';
+import { ensure } from './ensure.ts';
+import type { EnsureOptions, EnsureReport } from './ensure.ts';
+import type { NatsPort } from './nats/port.ts';
 import { PipelineConfigError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
 import { makeHarness } from './testing/harness.ts';
@@ -19,7 +22,7 @@ export interface Pipeline<T, D> {
   readonly spec: PipelineSpec<T, D>;
   /**
    * Checks the live consumers and starts pulling. Rejects with a `PipelineConfigError` when a consumer is missing or
-   * does not fit, or when dead letters would not be stored; nothing is ever created or changed on the server.
+   * does not fit, or when dead letters would not be stored; nothing is created or changed on the server.
    */
   start(runtime: Runtime<D>): Promise<RunningPipeline>;
   /**
@@ -27,6 +30,11 @@ export interface Pipeline<T, D> {
    * to rebuild a cache or to try a new version. Emits and dead letters are dropped unless told otherwise.
    */
   replay(runtime: Runtime<D>, options: ReplayOptions): Promise<Replay>;
+  /**
+   * Makes the streams, consumers and the dead letters' stream that are missing, for a quick start, a test or a service
+   * that owns its streams. What is there is compared, never changed; every difference is in one `PipelineConfigError`.
+   */
+  ensure(nats: NatsPort, options: EnsureOptions): Promise<EnsureReport>;
   /** For unit tests of handlers. */
   harness(deps: D): Harness<T>;
 }
@@ -38,6 +46,7 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
     spec,
     start: (runtime) => start(resolved, runtime),
     replay: (runtime, options) => startReplay(resolved, runtime, options),
+    ensure: (nats, options) => ensure(nats, resolved, options),
     harness: (deps) => makeHarness(resolved, deps),
   };
 }

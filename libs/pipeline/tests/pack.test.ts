@@ -1,61 +1,102 @@
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { startNats } from '@sluice/dev';
-import { expect, test } from 'vitest';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
 const tsc = join(root, 'node_modules/.bin/tsc');
-const blocks = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
+const [quickStart = ''] = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
   ([, code = '']) => code,
 );
 
-test('the quick start of the README, pasted into an empty folder with the packed tarball, type-checks and runs', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-pack-'));
-  const server = await startNats();
-  try {
-    // pnpm itself applies publishConfig; the package's own script builds what goes in.
-    await run('npx', ['--yes', 'pnpm@12.21.0', 'pack', '--pack-destination', folder], { cwd: root, timeout: 60_000 });
-    const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
-    await run('tar', ['xzf', tarball], { cwd: folder });
-    const files = new Set(readdirSync(join(folder, 'package')));
-    expect(files).toEqual(new Set(['LICENSE', 'OPTIONS.md', 'README.md', 'dist', 'package.json']));
-    const manifest = JSON.parse(readFileSync(join(folder, 'package/package.json'), 'utf8')) as {
-      dependencies?: object;
-      exports: object;
-    };
-    expect(Object.keys(manifest.dependencies ?? {})).toEqual([]);
-    expect(Object.keys(manifest.exports)).toEqual(['.', './nats', './memory']);
-
-    const app = join(folder, 'app');
-    mkdirSync(join(app, 'node_modules/@sluice'), { recursive: true });
-    mkdirSync(join(app, 'node_modules/@nats-io'), { recursive: true });
-    cpSync(join(folder, 'package'), join(app, 'node_modules/@sluice/pipeline'), { recursive: true });
-    // What `npm install` would fetch.
-    for (const name of ['jetstream', 'transport-node']) {
-      symlinkSync(join(root, 'node_modules/@nats-io', name), join(app, 'node_modules/@nats-io', name));
-    }
-    symlinkSync(join(root, '../../node_modules/@types'), join(app, 'node_modules/@types'));
-    writeFileSync(join(app, 'package.json'), '{"type":"module"}');
-    writeFileSync(join(app, 'index.ts'), blocks[0] ?? '');
-    const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--types', 'node'];
-    await run(
-      tsc,
-      [...strict, '--module', 'nodenext', '--target', 'es2024', '--lib', 'es2024,esnext.disposable', 'index.ts'],
-      {
-        cwd: app,
-      },
-    );
-    const { stdout } = await run(process.execPath, ['index.ts'], {
-      cwd: app,
-      env: { ...process.env, NATS_URL: server.url },
-    });
-    expect(stdout).toBe('hello, world\n');
-  } finally {
-    await server.stop();
-    rmSync(folder, { recursive: true, force: true });
+let folder: string;
+let tarball: string;
+let app: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sluice-pack-'));
+  await run(process.execPath, ['release.ts'], { cwd: root });
+  await run('npm', ['pack', '--pack-destination', folder], { cwd: join(root, 'out/package') });
+  tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '');
+  app = join(folder, 'app');
+  mkdirSync(join(app, 'node_modules/@sluice'), { recursive: true });
+  mkdirSync(join(app, 'node_modules/@nats-io'), { recursive: true });
+  await run('tar', ['xzf', tarball, '-C', join(app, 'node_modules/@sluice')]);
+  await run('mv', [join(app, 'node_modules/@sluice/package'), join(app, 'node_modules/@sluice/pipeline')]);
+  // What `npm install` would fetch.
+  for (const name of ['jetstream', 'transport-node']) {
+    symlinkSync(join(root, 'node_modules/@nats-io', name), join(app, 'node_modules/@nats-io', name));
   }
+  symlinkSync(join(root, '../../node_modules/@types'), join(app, 'node_modules/@types'));
+  writeFileSync(join(app, 'package.json'), '{"type":"module"}');
+  writeFileSync(join(app, 'index.ts'), quickStart);
+  writeFileSync(join(app, 'plain.js'), stripTypeScriptTypes(quickStart));
 }, 120_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const installed = (): string => join(app, 'node_modules/@sluice/pipeline');
+
+test('the tarball has what it needs, source maps included, and depends on nothing', () => {
+  expect(new Set(readdirSync(installed()))).toEqual(
+    new Set(['CHANGELOG.md', 'LICENSE', 'OPTIONS.md', 'README.md', 'dist', 'package.json']),
+  );
+  const manifest = JSON.parse(readFileSync(join(installed(), 'package.json'), 'utf8')) as Record<string, object>;
+  expect(manifest['dependencies']).toBeUndefined();
+  expect(Object.keys(manifest['exports'] ?? {})).toEqual(['.', './nats', './memory', './package.json']);
+  const files = readdirSync(join(installed(), 'dist'));
+  expect(files).toContain('index.js.map');
+  expect(readFileSync(join(installed(), 'dist/index.d.ts'), 'utf8')).not.toMatch(/\.ts'/);
+});
+
+test('publint has nothing to say', async () => {
+  const { messages, pkg } = await publint({ pkgDir: installed(), strict: true, pack: false });
+  expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
+});
+
+test('the types resolve for node10, node16 and bundlers', async () => {
+  const analysis = await checkPackage(createPackageFromTarballData(readFileSync(tarball)));
+  if (analysis.types === false) throw new Error('the package has no types');
+  // An ESM package cannot be required by TypeScript's node16 rules; Node itself can, from version 22 on.
+  const problems = analysis.problems.filter(({ kind }) => kind !== 'CJSResolvesToESM');
+  expect(problems).toEqual([]);
+});
+
+test.each([
+  ['nodenext', 'nodenext'],
+  ['node16', 'node16'],
+  ['esnext', 'bundler'],
+])(
+  'the quick start, pasted into an empty folder, type-checks with module %s and resolution %s',
+  async (module, resolution) => {
+    const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--types', 'node'];
+    const target = ['--target', 'es2024', '--lib', 'es2024,esnext.disposable'];
+    await run(tsc, [...strict, ...target, '--module', module, '--moduleResolution', resolution, 'index.ts'], {
+      cwd: app,
+    });
+  },
+  60_000,
+);
+
+test.each(['index.ts', 'plain.js'])(
+  '%s runs',
+  async (file) => {
+    const server = await startNats();
+    try {
+      const { stdout } = await run(process.execPath, [file], {
+        cwd: app,
+        env: { ...process.env, NATS_URL: server.url },
+      });
+      expect(stdout).toBe('hello, world\n');
+    } finally {
+      await server.stop();
+    }
+  },
+  60_000,
+);
