@@ -7,6 +7,7 @@ import { LiveConsumers } from './pull/live-consumers.ts';
 import { Settler } from './settle/settler.ts';
 import { explain, healthOf, snapshotOf } from './status.ts';
 import type { StatusSources } from './status.ts';
+import { ConditionEvents } from './condition-events.ts';
 import { Outage } from './settle/outage.ts';
 import { Denials } from './settle/denials.ts';
 import { Demand } from './pull/demand.ts';
@@ -49,6 +50,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #observe: Observer | undefined;
   readonly #live: LiveConsumers<T, D>;
   readonly #outage: Outage<T, D>;
+  readonly #conditions: ConditionEvents;
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
   readonly #denials: Denials;
@@ -150,6 +152,7 @@ export class Engine<T, D> implements RunningPipeline {
       settlements: this.#settlements,
       prefetch,
     };
+    this.#conditions = new ConditionEvents(spec.name, clock, observe);
     this.#outage = new Outage<T, D>({
       ...shared,
       port: this.#port,
@@ -178,6 +181,7 @@ export class Engine<T, D> implements RunningPipeline {
       holding: (oldestReceivedAt) => this.#recheck(oldestReceivedAt),
       connected: () => this.#port.connected && this.#final === undefined,
       request: () => this.#scheduler.request(),
+      ticked: () => this.#conditions.compare(this.health().conditions),
       allHung: () => {
         if (this.#draining !== undefined) return;
         this.#fault(

@@ -24,7 +24,7 @@ export interface EnsureReport {
 const NS = 1_000_000;
 const DEFAULT_ACK_WAIT_MS = 30_000;
 const DEFAULT_MAX_ACK_PENDING = 1000;
-/** Dead letters nobody looked at within this are old. */
+/** A dead letter that was not redriven within this is dropped. */
 const DEAD_LETTER_AGE_MS = 30 * 86_400_000;
 const DEAD_LETTER_BYTES = 1_073_741_824;
 
@@ -112,7 +112,7 @@ const isList = (value: EnsureOptions['subjects']): value is readonly string[] =>
 const deadLetterSubjects = <T, D>({ sources, deadLetter }: ResolvedSpec<T, D>): ReadonlySet<string> =>
   new Set(sources.map(({ stream, consumer }) => deadLetter.subject ?? `dlq.${stream}.${consumer}`));
 
-/** The answer, or undefined when the server says with one of these numbers that there is no such thing. */
+/** The answer, or undefined when the server says with one of these numbers that it does not exist. */
 async function orMissing<R>(answer: Promise<R>, ...missing: readonly number[]): Promise<R | undefined> {
   try {
     return await answer;

@@ -1,7 +1,7 @@
 import type { Logger } from './log.ts';
 import { errorMessage } from './process/describe-error.ts';
 import type { DeliveryInfo } from './process/message.ts';
-import type { DrainReport, State } from './running.ts';
+import type { Condition, ConditionCode, DrainReport, State } from './running.ts';
 
 /** How a delivery ended. The first four are the handler's outcome; the rest never ran it (to the end). */
 export type SettledAs = 'ack' | 'skip' | 'retry' | 'deadLetter' | 'duplicate' | 'busy' | 'released';
@@ -91,6 +91,8 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | { readonly type: 'breaker.probing' }
   | { readonly type: 'breaker.closed' }
   | { readonly type: 'state.changed'; readonly from: State; readonly to: State; readonly reason: string }
+  | { readonly type: 'condition.began'; readonly condition: Condition }
+  | { readonly type: 'condition.ended'; readonly code: ConditionCode }
   | { readonly type: 'drain.finished'; readonly report: DrainReport }
 );
 

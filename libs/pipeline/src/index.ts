@@ -23,7 +23,16 @@ export type { Instrument, Runtime } from './runtime.ts';
 export type { DeliveryInfo, Message } from './process/message.ts';
 export type { Context, EmitOptions } from './process/context.ts';
 export type { Outcome, Settlement } from './process/outcome.ts';
-export type { DrainReport, Explanation, Health, RunningPipeline, Snapshot, State } from './running.ts';
+export type {
+  Condition,
+  ConditionCode,
+  DrainReport,
+  Explanation,
+  Health,
+  RunningPipeline,
+  Snapshot,
+  State,
+} from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
 export type { Claim, IdempotencyStore } from './idempotency/store.ts';
 export type { AttemptRecord, AttemptStore } from './attempts/store.ts';

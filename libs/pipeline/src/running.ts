@@ -46,11 +46,44 @@ export interface Snapshot {
   readonly connections: number;
 }
 
+/**
+ * What holds a pipeline up.
+ *
+ * - `stalled`, `missing`, `consumerChanged`, `pausedByServer`, `refused`, `permissionDenied`: of one source.
+ * - `ackPendingFull`: the consumer hands out nothing new, and not because of what this process holds.
+ * - `retriesParked`: max_ack_pending is taken by messages that wait for their retry.
+ * - `notCaughtUp`: messages have waited in the stream for a minute on end.
+ */
+export type ConditionCode =
+  | 'stopped'
+  | 'notConnected'
+  | 'stalled'
+  | 'missing'
+  | 'consumerChanged'
+  | 'pausedByServer'
+  | 'refused'
+  | 'permissionDenied'
+  | 'idempotencyStoreFails'
+  | 'retriesParked'
+  | 'ackPendingFull'
+  | 'handlersHung'
+  | 'notCaughtUp';
+
+export interface Condition {
+  readonly code: ConditionCode;
+  /** In one line, for a person. */
+  readonly detail: string;
+  /** True: the pipeline makes no progress. False: worth knowing. */
+  readonly serious: boolean;
+}
+
 /** Whether the pipeline makes progress, which a live connection alone does not prove. */
 export interface Health {
   readonly ok: boolean;
   /** When not ok: what is wrong, in one line. */
   readonly reason: string | undefined;
+  /** Everything that holds the pipeline up, and what is worth knowing beside it. */
+  readonly conditions: readonly Condition[];
   /** Time since the server last answered a pull, with a message or a heartbeat. */
   readonly silentMs: number;
 }

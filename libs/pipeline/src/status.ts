@@ -6,7 +6,7 @@ import type { LiveConsumers } from './pull/live-consumers.ts';
 import type { Prefetch } from './pull/prefetch.ts';
 import type { Puller } from './pull/puller.ts';
 import type { SourceHealth } from './pull/source-health.ts';
-import type { Explanation, Health, Snapshot, State } from './running.ts';
+import type { Condition, Explanation, Health, Snapshot, State } from './running.ts';
 import type { InFlight } from './schedule/in-flight.ts';
 import type { Settlements } from './settle/settlements.ts';
 
@@ -43,25 +43,73 @@ export function snapshotOf<T, D>(from: StatusSources<T, D>, state: State, connec
   };
 }
 
+/** Messages that have waited for so long are a backlog, not a burst. */
+const CAUGHT_UP_WITHIN_MS = 60_000;
+
 /** Whether the pipeline makes progress. */
 export function healthOf<T, D>(from: StatusSources<T, D>, state: State): Health {
-  const { spec, clock, port, inFlight, processor, pullers, sources, live } = from;
-  const silentMs = Math.max(0, ...pullers.map((puller) => puller.silentMs()));
-  let reason: string | undefined;
-  if (state === 'stopped') reason = 'stopped';
-  else if (!port.connected) reason = 'not connected to NATS';
-  else if (state === 'disconnected') {
-    const index = sources.findIndex((source) => source.trouble !== undefined);
-    const source = spec.sources[index];
-    const { trouble = 'unreachable', detail = '' } = sources[index] ?? {};
-    reason = `${source?.stream ?? ''}/${source?.consumer ?? ''} is ${trouble}${detail === '' ? '' : `: ${detail}`}`;
-  } else if (processor.claims.failing !== undefined) {
-    reason = `the idempotency store fails: ${processor.claims.failing}`;
-  } else if (inFlight.parked(clock.now()) >= live.maxAckPending) {
-    reason = `max_ack_pending (${live.maxAckPending}) is taken by messages that wait for their retry`;
-  } else if (inFlight.hungHandlers >= spec.flow.concurrency)
-    reason = 'every slot is taken by a handler that does not return';
-  return { ok: reason === undefined, reason, silentMs };
+  const silentMs = Math.max(0, ...from.pullers.map((puller) => puller.silentMs()));
+  const conditions = conditionsOf(from, state);
+  const reason = conditions.find(({ serious }) => serious)?.detail;
+  return { ok: reason === undefined, reason, conditions, silentMs };
+}
+
+/** The gravest first. */
+function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly Condition[] {
+  if (state === 'stopped') return [{ code: 'stopped', detail: 'stopped', serious: true }];
+  if (!from.port.connected) return [{ code: 'notConnected', detail: 'not connected to NATS', serious: true }];
+  const { spec, clock, inFlight, processor, live } = from;
+  const found: Condition[] = [];
+  for (const index of spec.sources.keys()) found.push(...troubleOf(from, index));
+  const { failing } = processor.claims;
+  if (failing !== undefined) {
+    found.push({ code: 'idempotencyStoreFails', detail: `the idempotency store fails: ${failing}`, serious: true });
+  }
+  if (inFlight.parked(clock.now()) >= live.maxAckPending) {
+    const detail = `max_ack_pending (${live.maxAckPending}) is taken by messages that wait for their retry`;
+    found.push({ code: 'retriesParked', detail, serious: true });
+  }
+  if (inFlight.hungHandlers >= spec.flow.concurrency) {
+    const detail = 'every slot is taken by a handler that does not return';
+    found.push({ code: 'handlersHung', detail, serious: true });
+  }
+  for (const index of spec.sources.keys()) found.push(...backlogOf(from, index));
+  return found;
+}
+
+const TROUBLE_CODES = {
+  stalled: 'stalled',
+  missing: 'missing',
+  drifted: 'consumerChanged',
+  refused: 'refused',
+  denied: 'permissionDenied',
+} as const;
+
+function troubleOf<T, D>({ spec, sources, live }: StatusSources<T, D>, index: number): readonly Condition[] {
+  const { trouble, detail = '' } = sources[index] ?? {};
+  if (trouble === undefined) return [];
+  const { stream, consumer } = spec.sources[index] ?? { stream: '', consumer: '' };
+  const code = trouble === 'drifted' && live.at(index)?.paused === true ? 'pausedByServer' : TROUBLE_CODES[trouble];
+  const text = `${stream}/${consumer} is ${trouble}${detail === '' ? '' : `: ${detail}`}`;
+  return [{ code, detail: text, serious: true }];
+}
+
+function backlogOf<T, D>({ spec, live, inFlight, clock }: StatusSources<T, D>, index: number): readonly Condition[] {
+  const consumer = live.at(index);
+  const name = `${spec.sources[index]?.stream ?? ''}/${spec.sources[index]?.consumer ?? ''}`;
+  const { pending = 0, ackPending = 0, maxAckPending } = consumer ?? {};
+  const found: Condition[] = [];
+  if (maxAckPending !== undefined && pending > 0 && ackPending >= maxAckPending) {
+    const detail = `${name}: max_ack_pending (${maxAckPending}) is reached, ${pending} messages wait behind it`;
+    // With messages here the pipeline works them off; without, they are at other replicas, or lost to a dead one.
+    found.push({ code: 'ackPendingFull', detail, serious: inFlight.buffer.heldCount() === 0 });
+  }
+  const behindMs = live.behindMs(index, clock.now());
+  if (behindMs >= CAUGHT_UP_WITHIN_MS) {
+    const detail = `${name}: ${pending} messages wait, and some have for ${Math.round(behindMs / 1000)} s on end`;
+    found.push({ code: 'notCaughtUp', detail, serious: false });
+  }
+  return found;
 }
 
 /** Why the message at `sequence` does not run, as far as this process knows. */

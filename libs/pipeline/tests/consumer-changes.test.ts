@@ -64,6 +64,7 @@ describe('a consumer that is changed while a pipeline runs', () => {
     const { place, seen, pipeline } = await running();
     await source.jsm.consumers.pause(place.stream, place.consumer, new Date(Date.now() + 3_600_000));
     await expect.poll(() => pipeline.health().reason).toMatch(/is paused on the server until 20/);
+    expect(pipeline.health().conditions).toMatchObject([{ code: 'pausedByServer', serious: true }]);
     await place.send({ n: 1 });
     await source.jsm.consumers.resume(place.stream, place.consumer);
     await expect.poll(() => seen).toEqual([0, 1]);

@@ -14,6 +14,11 @@ export interface LiveConsumer {
   readonly maxExpiresMs: number | undefined;
   /** Undefined: unlimited. */
   readonly maxAckPending: number | undefined;
+  /** Whether an operator paused it on the server. */
+  readonly paused?: boolean;
+  /** Messages it has not delivered yet, and messages delivered and not settled, over all replicas. */
+  readonly pending?: number;
+  readonly ackPending?: number;
   /** Subjects it hands out. */
   readonly filters: string;
 }
@@ -42,13 +47,17 @@ export async function checkConsumer<T, D>(
   const source = spec.sources[index] as ResolvedSource;
   const path = `sources[${index}]`;
   try {
-    const { config, created, paused } = await consumerInfo(port, source.stream, source.consumer);
+    const info = await consumerInfo(port, source.stream, source.consumer);
+    const { config, created, paused } = info;
     const live: LiveConsumer = {
       created,
       ackWaitMs: config.ack_wait === undefined ? DEFAULT_ACK_WAIT_MS : config.ack_wait / NS_PER_MS,
       maxBatch: positive(config.max_batch),
       maxAckPending: positive(config.max_ack_pending ?? DEFAULT_MAX_ACK_PENDING),
       maxExpiresMs: positive(config.max_expires === undefined ? undefined : config.max_expires / NS_PER_MS),
+      paused: paused === true,
+      pending: info.num_pending,
+      ackPending: info.num_ack_pending,
       filters: filtersOf(config),
     };
     const changes = started === undefined ? [] : compareWithStart(config, live, started, paused === true);

@@ -22,6 +22,8 @@ export class LiveConsumers<T, D> {
   readonly #checkedAt: number[];
   readonly #epochs: number[];
   readonly #checkedEpochs: number[];
+  /** By source: since when every answer has told of waiting messages. */
+  readonly #behindSince: (number | undefined)[];
   readonly #asking = new Map<number, Promise<ConsumerReport>>();
 
   /**
@@ -42,6 +44,7 @@ export class LiveConsumers<T, D> {
     this.#started = started;
     this.#live = [...started];
     this.#checkedAt = started.map(() => clock.now());
+    this.#behindSince = started.map(({ pending = 0 }) => (pending > 0 ? clock.now() : undefined));
     this.#epochs = started.map(() => 0);
     this.#checkedEpochs = started.map(() => 0);
   }
@@ -71,6 +74,11 @@ export class LiveConsumers<T, D> {
     this.#epochs[index] = this.epoch(index) + 1;
   }
 
+  /** For how long messages have been waiting in the stream at every look; 0 when none did at the last. */
+  behindMs(index: number, now: number): number {
+    return now - (this.#behindSince[index] ?? now);
+  }
+
   /** How long ago the server was last asked about the consumer. */
   ageMs(index: number): number {
     return this.#clock.now() - (this.#checkedAt[index] ?? 0);
@@ -97,6 +105,8 @@ export class LiveConsumers<T, D> {
     const report = await withTimeout(call, CHECK_TIMEOUT_MS, this.#clock, 'CONSUMER.INFO');
     const before = this.#live[index];
     if (report.live !== undefined && before !== undefined) {
+      this.#behindSince[index] =
+        (report.live.pending ?? 0) > 0 ? (this.#behindSince[index] ?? this.#clock.now()) : undefined;
       this.#live[index] = report.live;
       // Made again without a word, at an unknown moment: everything held may be of the earlier one.
       const since = epoch === this.#checkedEpochs[index] ? epoch + 1 : epoch;

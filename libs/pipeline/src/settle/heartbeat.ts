@@ -27,6 +27,8 @@ export interface HeartbeatDeps<T, D> {
   readonly connected: () => boolean;
   /** Slots turned out to be free. */
   readonly request: () => void;
+  /** Called at every tick. */
+  readonly ticked: () => void;
   /** Every slot is taken by a hung handler. */
   readonly allHung: () => void;
 }
@@ -121,6 +123,7 @@ export class Heartbeat<T, D> {
       if (after !== before) observe?.({ type: 'prefetch.changed', pipeline: spec.name, prefetch: after });
     }
     if (connected()) this.#watch(lateMs);
+    this.#deps.ticked();
   }
 
   /**
