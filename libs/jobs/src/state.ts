@@ -203,6 +203,8 @@ export function erasedJob(job: Job, mentions: (text: string) => boolean): Job {
   return {
     ...rest,
     notify: '',
+    metadata: {},
+    fileNames: [],
     // Who has the rest of the request could try addresses until the hash fits.
     requestHash: '',
     callbackUrl: mentions(job.callbackUrl) ? '' : job.callbackUrl,
