@@ -3,13 +3,15 @@ import { channels } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import { pack } from './packed-messages.ts';
-import { projectedStreams, type ProjectedStream, type ReadModel } from './read-model.ts';
+import { projectedStreams, type ProjectedStream, type ReadModel, type Standing } from './read-model.ts';
 import { lookAtStream, readStream } from './read-stream.ts';
 
 /** A list may be this far behind its jobs. */
 const POLL_MS = 50;
 /** How often a stream is compared with the one that was followed. */
 const LOOK_EVERY_MS = 5_000;
+/** How often a process that only follows asks whether it is to take the streams in now. */
+const STANDBY_MS = 1_000;
 /** How long a model that did not take a batch is left alone: a lock goes by, a disk is cleared. */
 const RETRY_MS = 1_000;
 
@@ -67,21 +69,23 @@ export function startProjection(settings: ProjectionSettings): Projection {
     let lookedAt = -Infinity;
     let goal: number | undefined;
 
-    const look = async (): Promise<number> => {
+    const look = async (): Promise<Standing> => {
       const found = await lookAtStream(bus, stream, subjects[stream]);
       clock = { brokerMs: found.brokerMs, at: performance.now() };
-      const after = await model.follow(stream, found);
-      if (found.lastMessage > 0 && after > 0 && found.firstSequence > after + 1) {
+      const standing = await model.follow(stream, found);
+      const { after, leads } = standing;
+      if (leads && after > 0 && found.lastMessage > 0 && found.firstSequence > after + 1) {
         log.error(
           { stream, from: after + 1, to: found.firstSequence - 1 },
           'the stream has forgotten messages that the read model never saw: jobs of that time may be missing in lists',
         );
       }
       goal ??= found.lastMessage;
-      if (reader.problem !== undefined || position === undefined)
+      if (!leads || reader.problem !== undefined || position === undefined) {
         reader.behind = Math.max(0, found.lastMessage - after);
+      }
       lookedAt = performance.now();
-      return after;
+      return standing;
     };
 
     const takeIn = async (after: number): Promise<number> => {
@@ -101,7 +105,17 @@ export function startProjection(settings: ProjectionSettings): Projection {
 
     while (!signal.aborted) {
       try {
-        const before = position === undefined || performance.now() - lookedAt > LOOK_EVERY_MS ? await look() : position;
+        if (position === undefined || performance.now() - lookedAt > LOOK_EVERY_MS) {
+          const { after, leads } = await look();
+          position = leads ? after : undefined;
+          if (position === undefined) {
+            reader.problem = undefined;
+            if (after >= (goal ?? 0)) isThrough();
+            await pause(STANDBY_MS);
+            continue;
+          }
+        }
+        const before = position;
         position = await takeIn(before);
         reader.problem = undefined;
         if (position === before || position >= (goal ?? 0)) isThrough();

@@ -12,6 +12,14 @@ export interface StreamIdentity {
   readonly lastSequence: number;
 }
 
+/** How a read model stands towards a stream. */
+export interface Standing {
+  /** The last sequence that it has taken in. */
+  readonly after: number;
+  /** Whether this process takes it in: one of those that share a read model does, another one once it has gone. */
+  readonly leads: boolean;
+}
+
 /** Messages of one stream in order, as the projection hands them in. */
 export interface Batch {
   readonly stream: ProjectedStream;
@@ -94,10 +102,10 @@ export interface Usage {
  */
 export interface ReadModel {
   /**
-   * Where to go on reading a stream: behind this sequence. A stream that was made again, or restored from an older state,
+   * Where to go on reading a stream, and whether this process is the one that does. A stream that was made again, or restored from an older state,
    * is read from its beginning; what is known of its jobs stays, and any event of the new stream is newer.
    */
-  follow(stream: ProjectedStream, identity: StreamIdentity): Promise<number>;
+  follow(stream: ProjectedStream, identity: StreamIdentity): Promise<Standing>;
   /**
    * Takes a batch in as one transaction, position included: a crash repeats it, and a repeat changes nothing.
    *

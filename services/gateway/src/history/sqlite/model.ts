@@ -144,10 +144,12 @@ export function openSqliteModel(path: string, onBroken: (aside: string, error: u
     follow: async (stream, { created, lastSequence }) =>
       transaction(() => {
         const before = read.position(stream);
-        if (before?.created === created && before.sequence <= lastSequence) return before.sequence;
+        if (before?.created === created && before.sequence <= lastSequence) {
+          return { after: before.sequence, leads: true };
+        }
         const generation = (before?.generation ?? 0) + 1;
         write.position({ stream, created, generation, sequence: 0 });
-        return 0;
+        return { after: 0, leads: true };
       }),
     apply: async ({ stream, after, messages }) =>
       transaction(() => {

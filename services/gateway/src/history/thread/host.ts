@@ -28,7 +28,7 @@ export interface ThreadedReadModel extends ReadModel {
  * Starts the thread and opens the read model in it. A thread that ends is started again, and what it had not answered is
  * rejected with {@link ReadModelUnavailableError}.
  *
- * @throws what opening it for the first time throws.
+ * @throws what opening a file for the first time throws. A database that does not answer is asked again until it does.
  */
 export async function startReadModel(
   place: ReadModelPlace,
@@ -123,7 +123,15 @@ export async function startReadModel(
     });
   }
 
-  await start();
+  try {
+    await start();
+  } catch (error) {
+    // A file that another process has is a mistake to be told at once. A database that does not answer may be starting.
+    if (place.kind !== 'postgres' || !(error instanceof ReadModelUnavailableError)) throw error;
+    problem = `the read model in ${placeName(place)} cannot be opened: ${error.message}`;
+    log.error({ err: error }, problem);
+    void restart();
+  }
   return {
     problem: () => problem,
     follow: (...args) => call('follow', args),

@@ -2,6 +2,7 @@
 // loop that answers clients.
 import { parentPort, workerData } from 'node:worker_threads';
 import type { ReadModel } from '../read-model.ts';
+import { openPostgresModel } from '../postgres/model.ts';
 import { openSqliteModel } from '../sqlite/model.ts';
 import { sent, type Call, type Said, type ThreadData } from './protocol.ts';
 
@@ -10,7 +11,11 @@ if (port === null) throw new Error('main.ts of the read model runs as a thread')
 const say = (said: Said): void => port.postMessage(said);
 
 function open({ place }: ThreadData): Promise<ReadModel> | ReadModel {
-  if (place.kind === 'postgres') throw new Error('not yet');
+  if (place.kind === 'postgres') {
+    return openPostgresModel(place.url, (error) =>
+      say({ kind: 'log', level: 'warn', text: 'a connection to PostgreSQL broke', error: sent(error) }),
+    );
+  }
   return openSqliteModel(place.path, (aside, error) =>
     say({
       kind: 'log',

@@ -1,0 +1,120 @@
+// What lists and single jobs take with a long history: pnpm bench history [--quick] [--only sqlite|postgres].
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findPostgres, startPostgres, startStack, type Stack } from '@sluice/dev';
+import { closedLoop } from './gateway/load.ts';
+import { fill, filters } from './history/fill.ts';
+import type { BenchResult, Row } from './run.ts';
+
+const READY_MS = 2_000;
+const LIST_P99_MS = 50;
+const COUNTS_P99_MS = 200;
+const FACTOR = 2;
+
+/** Measures, and says of each figure whether it holds. */
+export async function run({ quick, only }: { quick: boolean; only?: string }): Promise<BenchResult> {
+  const jobs = Number(process.env['HISTORY_JOBS'] ?? (quick ? 50_000 : 2_000_000));
+  const seconds = quick ? 2 : 5;
+  const rows: Row[] = [];
+  const notes = [`${jobs.toLocaleString('en')} jobs of one account; 10 requests at once for single jobs, 1 for lists.`];
+  if (only === undefined || only === 'sqlite') {
+    const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-history-'));
+    try {
+      rows.push(...(await measured('sqlite', `sqlite:${join(directory, 'history.sqlite')}`, jobs, seconds)));
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+  if (only === undefined || only === 'postgres') {
+    const bin = findPostgres();
+    if (bin === undefined) notes.push('PostgreSQL was not measured: initdb and postgres are not installed.');
+    else {
+      const server = await startPostgres(bin);
+      try {
+        rows.push(...(await measured('postgres', await server.newDatabase(), jobs, seconds)));
+      } finally {
+        await server.stop();
+      }
+    }
+  }
+  return { rows, notes };
+}
+
+async function measured(name: string, url: string, jobs: number, seconds: number): Promise<Row[]> {
+  const perSecond = await fill(url, jobs);
+  const dataDirectory = mkdtempSync(join(tmpdir(), 'sluice-bench-history-stack-'));
+  let beganMs = NaN;
+  let readyMs = NaN;
+  const stack = await startStack({
+    dataDirectory,
+    services: ['gateway'],
+    env: { gateway: { READ_MODEL_URL: url, ALLOWED_HOSTS: 'bench', LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' } },
+    onProgress(text) {
+      if (text === 'starting gateway') beganMs = performance.now();
+      // Said once the gateway is ready, and the other services are next.
+      else if (text.startsWith('starting ')) readyMs = performance.now() - beganMs;
+    },
+  });
+  try {
+    return [
+      { id: `${name}.filled`, value: perSecond, unit: 'jobs/s', pass: true },
+      { id: `${name}.ready`, value: readyMs, unit: `ms, at most ${READY_MS}`, pass: readyMs <= READY_MS },
+      ...(await underLoad(name, stack, seconds)),
+      { id: `${name}.gateway_rss`, value: residentMib(stack), unit: 'MiB', pass: true },
+    ];
+  } finally {
+    await stack.stop();
+    rmSync(dataDirectory, { recursive: true, force: true });
+  }
+}
+
+async function underLoad(name: string, stack: Stack, seconds: number): Promise<Row[]> {
+  const { gateway } = stack.urls;
+  const mail = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${gateway}/v1/emails`, { method: 'POST', headers, body: JSON.stringify(mail) });
+  const { id } = (await answer.json()) as { id: string };
+  const single = { method: 'GET', path: `/v1/jobs/${id}` };
+  const singles = () => closedLoop(gateway, single, { connections: 10, seconds });
+  const lists = (query: string) =>
+    closedLoop(gateway, { method: 'GET', path: `/v1/jobs?limit=50&${query}` }, { connections: 1, seconds });
+
+  await singles();
+  const idle = await singles();
+  const rows: Row[] = [{ id: `${name}.job_idle_p99`, value: idle.p99Ms, unit: 'ms', pass: isAll(idle.statuses) }];
+  for (const [filter, query] of Object.entries(filters)) {
+    const { p99Ms, statuses } = await lists(query);
+    rows.push(limited(`${name}.list_${filter}_p99`, p99Ms, LIST_P99_MS, isAll(statuses)));
+  }
+  const counts = await closedLoop(gateway, { method: 'GET', path: '/v1/jobs:counts' }, { connections: 1, seconds });
+  rows.push(limited(`${name}.counts_p99`, counts.p99Ms, COUNTS_P99_MS, isAll(counts.statuses)));
+  // The filter that once went through every job of the account.
+  const [busy, list] = await Promise.all([singles(), lists(filters['state'] ?? '')]);
+  return [
+    ...rows,
+    {
+      id: `${name}.job_p99_beside_lists`,
+      value: busy.p99Ms,
+      unit: `ms, at most ${FACTOR}x idle`,
+      ratio: busy.p99Ms / idle.p99Ms,
+      pass: busy.p99Ms <= FACTOR * idle.p99Ms && isAll(busy.statuses) && isAll(list.statuses),
+    },
+    { id: `${name}.list_p99_beside_jobs`, value: list.p99Ms, unit: 'ms', pass: isAll(list.statuses) },
+  ];
+}
+
+const limited = (id: string, value: number, limit: number, isRight: boolean): Row => ({
+  id,
+  value,
+  unit: `ms, at most ${limit}`,
+  pass: isRight && value <= limit,
+});
+
+const isAll = (statuses: Readonly<Record<string, number>>): boolean => Object.keys(statuses).join() === '200';
+
+function residentMib(stack: Stack): number {
+  const pid = stack.services[0]?.pid;
+  const kib = /VmRSS:\s+(\d+)/.exec(pid === undefined ? '' : readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kib) / 1024;
+}
