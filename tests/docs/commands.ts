@@ -36,6 +36,7 @@ export const OTHERS: readonly {
   { page: /debugging/, command: /./, why: 'a session of five minutes with Prometheus, to be read and typed' },
   { page: /console/, command: /--filter @sluice\/console dev/, why: "Vite's server for work on the console" },
   { page: /^docs\/(?:gateway|operations|retention)/, command: /replay/, why: 'dates and files stand for your own' },
+  { page: /^docs\/operations/, command: /^pnpm erase/, by: 'services/gateway/tests/erasure.test.ts' },
   { page: /./, command: /^npx pnpm test\b/, why: 'CI runs the whole' },
   { page: /./, command: /^npx pnpm bench\b/, why: 'takes minutes on a quiet machine; bench/README.md has results' },
   { page: /^docs\/email/, command: /v1\/emails:batch/, by: 'services/gateway/tests/email-batch.test.ts' },
