@@ -59,8 +59,9 @@ export class Outage<T, D> {
   }
 
   ended(): void {
-    const { clock, live, inFlight, settler, heartbeat } = this.#deps;
+    const { clock, live, inFlight, settler, heartbeat, settlements } = this.#deps;
     this.#connections++;
+    settlements.reconnected();
     // Either ack_wait starts again now, or it has run out and the server redelivers.
     if (clock.now() - this.#lostAt > live.ackWaitMs) {
       for (const { delivery } of inFlight.takeWaiting(clock.now())) settler.release(delivery, true);

@@ -55,6 +55,8 @@ export class Settlements {
   #awaitingEach = 0;
   /** Nothing that settles is sent: the connection broke, and the broker behind the new one has not been looked at. */
   #holding = false;
+  /** How much of what is kept was settled before the connection came back: later entries are of messages as they are now. */
+  #older: { ring: number; held: number; naks: number } | undefined;
   /** Sources whose acks the server refuses for want of permission: a round trip proves nothing for them. */
   readonly #denied = new Set<number>();
 
@@ -103,6 +105,14 @@ export class Settlements {
   /** Holds what settles from now on, until `resend`. */
   hold(): void {
     this.#holding = true;
+    this.#older = undefined;
+    // In one ring, in order: nothing is confirmed while it holds.
+    this.#mergeBack();
+  }
+
+  /** The connection is back. What is settled from here on is of messages of the broker behind it. */
+  reconnected(): void {
+    this.#older = { ring: this.#sent.replies.length, held: this.#held.length, naks: this.#heldNaks.length };
   }
 
   get #sending(): boolean {
@@ -153,9 +163,21 @@ export class Settlements {
   forget(source: number, ackPrefix: string, from = 0): void {
     const isReplaced = (reply: string): boolean => reply.startsWith(ackPrefix) && sequenceOf(reply) >= from;
     this.#mergeBack();
-    this.#sent = only(this.#sent, (one, sequence) => one !== source || sequence < from);
-    this.#held = this.#held.filter((reply) => !isReplaced(reply));
-    this.#heldNaks = this.#heldNaks.filter(({ reply }) => !isReplaced(reply));
+    const { ring, held, naks } = this.#older ?? {
+      ring: Number.POSITIVE_INFINITY,
+      held: Number.POSITIVE_INFINITY,
+      naks: Number.POSITIVE_INFINITY,
+    };
+    const before = { ring: this.#sent.replies.length, held: this.#held.length, naks: this.#heldNaks.length };
+    this.#sent = only(this.#sent, (one, sequence, at) => at >= ring || one !== source || sequence < from);
+    this.#held = this.#held.filter((reply, at) => at >= held || !isReplaced(reply));
+    this.#heldNaks = this.#heldNaks.filter(({ reply }, at) => at >= naks || !isReplaced(reply));
+    if (this.#older === undefined) return;
+    this.#older = {
+      ring: ring - (before.ring - this.#sent.replies.length),
+      held: held - (before.held - this.#held.length),
+      naks: naks - (before.naks - this.#heldNaks.length),
+    };
   }
 
   /**
@@ -164,6 +186,7 @@ export class Settlements {
    */
   resend(ackWaitMs: number): number {
     this.#holding = false;
+    this.#older = undefined;
     const from = this.#clock.now() - ackWaitMs;
     const naks = this.#heldNaks.filter(({ heldAt }) => heldAt >= from);
     const held = this.#held;
@@ -266,12 +289,15 @@ export class Settlements {
 }
 
 /** The part of a ring whose sources pass. */
-function only({ replies, sequences, sources }: Ring, pass: (source: number, sequence: number) => boolean): Ring {
+function only(
+  { replies, sequences, sources }: Ring,
+  pass: (source: number, sequence: number, at: number) => boolean,
+): Ring {
   const kept = newRing();
   for (const [index, reply] of replies.entries()) {
     const source = sources[index] ?? 0;
     const sequence = sequences[index] ?? 0;
-    if (!pass(source, sequence)) continue;
+    if (!pass(source, sequence, index)) continue;
     kept.replies.push(reply);
     kept.sequences.push(sequence);
     kept.sources.push(source);
