@@ -53,11 +53,13 @@ export {
   EmailResultSchema,
   EmailSentSchema,
   MailAttachmentSchema,
+  MailReportSchema,
   SendEmailSchema,
   type EmailRequest,
   type EmailResult,
   type EmailSent,
   type MailAttachment,
+  type MailReport,
   type SendEmail,
 } from './gen/sluice/v1/email_pb.ts';
 export {

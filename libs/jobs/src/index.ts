@@ -20,6 +20,7 @@ export {
   mayMove,
   refresh,
   reopen,
+  report,
   requestCancel,
   requeue,
   stateName,

@@ -9,7 +9,7 @@ export interface JobRecord {
   readonly job: Job;
   /** Position of the event in `JOBS`: grows with every event of every job. */
   readonly sequence: number;
-  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh` or `erase`. */
+  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh`, `erase` or `report`. */
   readonly cause: string;
 }
 

@@ -5,6 +5,7 @@ import {
   JobRequestSchema,
   JobResultSchema,
   JobState,
+  MailReportSchema,
   PlacementSchema,
   type Job,
 } from '@sluice/contracts';
@@ -22,6 +23,7 @@ import {
   moveEvent,
   refresh,
   reopen,
+  report,
   requestCancel,
   requeue,
   succeed,
@@ -47,6 +49,17 @@ describe('a job', () => {
     expect(cancel(done, { attempt: 1, replays: 0 })).toBeUndefined();
     expect(requestCancel(done)).toBeUndefined();
     expect(reopen(done)).toBeUndefined();
+  });
+
+  test('whose mail came back notes it once for each kind of report, and stays as it ended', () => {
+    const done = moveEvent(accepted(), succeed(accepted(), { result, attempt: 1, replays: 0 })!, 2_000).job!;
+    const bounce = create(MailReportSchema, { kind: 'bounce', status: '5.1.1' });
+    const bounced = moveEvent(done, report(done, bounce)!, 3_000).job!;
+    expect(bounced).toMatchObject({ state: JobState.SUCCEEDED, updatedAt: done.updatedAt });
+    expect(bounced.result?.work.value).toMatchObject({ messageId: '<a@b>', reports: [{ status: '5.1.1' }] });
+    expect(report(bounced, bounce)).toBeUndefined();
+    expect(report(bounced, create(MailReportSchema, { kind: 'complaint' }))).toBeDefined();
+    expect(report(accepted(), bounce)).toBeUndefined();
   });
 
   test('that a client asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {
@@ -117,7 +130,9 @@ describe('a job', () => {
 
   test('has exactly one way out of an end: an operator, from failed', () => {
     const ways = Object.entries(legalMoves).filter(([from]) => isTerminal(Number(from) as JobState));
-    expect(ways.flatMap(([from, to]) => to.map((state) => [Number(from), state]))).toEqual([
+    // An event in the same state is a note.
+    const leaving = ways.map(([from, to]) => [from, to.filter((state) => state !== Number(from))] as const);
+    expect(leaving.flatMap(([from, to]) => to.map((state) => [Number(from), state]))).toEqual([
       [JobState.FAILED, JobState.QUEUED],
     ]);
   });

@@ -3,6 +3,7 @@ import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import {
   JobEventSchema,
   JobRequestSchema,
+  JobResultSchema,
   JobSchema,
   JobState,
   type Failure,
@@ -10,6 +11,7 @@ import {
   type JobEvent,
   type JobRequest,
   type JobResult,
+  type MailReport,
   type Placement,
 } from '@sluice/contracts';
 
@@ -28,7 +30,7 @@ type KnownState = Exclude<JobState, UnknownEnum>;
  *     └──────────┴─▶ any end: results arrive whether or not the steps between were recorded
  * ```
  *
- * A request to cancel is an event in the state that the job has.
+ * A request to cancel is an event in the state that the job has, and so is a report about a mail that was sent.
  *
  * `running` is never appended by the system itself: workers report it to `EVENTS`, best effort, and it is merged in
  * when a job is read.
@@ -38,7 +40,7 @@ export const legalMoves: Readonly<Record<KnownState, readonly JobState[]>> = {
   [ACCEPTED]: [ACCEPTED, QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
   [QUEUED]: [QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED],
   [RUNNING]: [RUNNING, SUCCEEDED, FAILED, CANCELLED],
-  [SUCCEEDED]: [],
+  [SUCCEEDED]: [SUCCEEDED],
   [FAILED]: [QUEUED],
   [CANCELLED]: [],
 };
@@ -85,7 +87,8 @@ export type Cause =
   | 'replay'
   | 'reconcile'
   | 'refresh'
-  | 'erase';
+  | 'erase'
+  | 'report';
 
 /** A decision about a job: the state to move to and what changes with it. */
 export interface Move {
@@ -165,6 +168,20 @@ export function refresh(
   if (isTerminal(job.state)) return undefined;
   const { request, placement } = known;
   return { to: job.state, cause: 'refresh', change: { ...(request === undefined ? {} : { request }), placement } };
+}
+
+/** A mail that was sent came back, or its reader complained. No move for a job that sent none, or a second of its kind. */
+export function report(job: Job, said: MailReport): Move | undefined {
+  const work = job.result?.work;
+  if (job.state !== SUCCEEDED || work?.case !== 'email') return undefined;
+  const { reports } = work.value;
+  if (reports.some(({ kind }) => kind === said.kind)) return undefined;
+  const value = { ...work.value, reports: [...reports, said] };
+  return {
+    to: SUCCEEDED,
+    cause: 'report',
+    change: { result: create(JobResultSchema, { work: { case: 'email', value } }) },
+  };
 }
 
 /** The first event of a job. The state, the times and the counters are set here; those of `job` are ignored. */

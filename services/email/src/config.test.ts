@@ -135,6 +135,12 @@ describe('the configuration', () => {
     expect(problemsOf({ UNSUBSCRIBE_URL: url, UNSUBSCRIBE_SECRET: secret })).toMatch(problem);
   });
 
+  test('wants both of what returned mail needs', () => {
+    expect(problemsOf({ BOUNCE_DOMAIN: 'bounces.sluice.dev' })).toMatch(/both or neither/);
+    const secret = 'a secret of some length';
+    expect(problemsOf({ BOUNCE_DOMAIN: 'bounces.sluice.dev', BOUNCE_SECRET: secret })).toBe('');
+  });
+
   test('refuses a CA that is no certificate', () => {
     expect(problemsOf({ SMTP_CA: 'my ca' })).toMatch(/SMTP_CA: must be a certificate/);
   });

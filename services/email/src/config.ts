@@ -66,6 +66,10 @@ export const emailFields = {
     .optional(),
   /** Signs the token in UNSUBSCRIBE_URL; the gateway needs the same. */
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
+  /** The domain whose mail the gateway takes (BOUNCE_SMTP_PORT): mails are returned to an address of their own there. */
+  BOUNCE_DOMAIN: domain.optional(),
+  /** Signs the addresses of BOUNCE_DOMAIN; the gateway needs the same. */
+  BOUNCE_SECRET: z.string().min(16).optional(),
   /** The domain that signs mails, that of MAIL_FROM or one above it. All three DKIM variables or none. */
   DKIM_DOMAIN: domain.optional(),
   /** The name of the key in the DNS of DKIM_DOMAIN. */
@@ -135,6 +139,9 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   if (config.UNSUBSCRIBE_URL !== undefined && config.UNSUBSCRIBE_SECRET === undefined) {
     problems.push('UNSUBSCRIBE_SECRET: is needed to sign the links of UNSUBSCRIBE_URL');
   }
+  if ((config.BOUNCE_DOMAIN === undefined) !== (config.BOUNCE_SECRET === undefined)) {
+    problems.push('BOUNCE_DOMAIN, BOUNCE_SECRET: both or neither');
+  }
   const fromDomain = domainOf(config.MAIL_FROM);
   if (signs && !isAligned(domainName, fromDomain)) {
     problems.push(
@@ -146,7 +153,7 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   }
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const { UNSUBSCRIBE_ADDRESS, UNSUBSCRIBE_URL, UNSUBSCRIBE_SECRET } = config;
+  const { UNSUBSCRIBE_ADDRESS, UNSUBSCRIBE_URL, UNSUBSCRIBE_SECRET, BOUNCE_DOMAIN, BOUNCE_SECRET } = config;
   const unsubscribe = {
     ...(UNSUBSCRIBE_ADDRESS === undefined ? {} : { address: UNSUBSCRIBE_ADDRESS }),
     ...(UNSUBSCRIBE_URL === undefined ? {} : { url: UNSUBSCRIBE_URL.replace(TOKEN, '{token}') }),
@@ -159,6 +166,10 @@ export function emailSettings(config: EmailConfig): EmailSettings {
       name: config.MAIL_FROM_NAME,
       messageIdDomain: config.MESSAGE_ID_DOMAIN ?? fromDomain,
       unsubscribe,
+      bounces:
+        BOUNCE_DOMAIN === undefined || BOUNCE_SECRET === undefined
+          ? undefined
+          : { domain: BOUNCE_DOMAIN, secret: BOUNCE_SECRET },
       links: { allowHttp: dev, hosts: config.LINK_HOSTS },
       dkim: signs ? { domainName, keySelector, privateKey } : undefined,
     },

@@ -6,7 +6,8 @@ import { startS3, startScriptedSmtp, type S3Server, type ScriptedSmtp } from '@s
 import { createStore, type ObjectStore } from '@sluice/storage';
 import PostalMime from 'postal-mime';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { unsubscribeToken } from '@sluice/suppression';
+import { newJobId } from '@sluice/jobs';
+import { jobOfBounceToken, unsubscribeToken } from '@sluice/suppression';
 import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
 let broker: Broker;
@@ -37,6 +38,8 @@ beforeAll(async () => {
       UNSUBSCRIBE_ADDRESS: 'unsubscribe@sluice.example',
       UNSUBSCRIBE_URL: 'https://sluice.example/unsubscribe?t={token}',
       UNSUBSCRIBE_SECRET: 'a secret of some length',
+      BOUNCE_DOMAIN: 'bounces.sluice.example',
+      BOUNCE_SECRET: 'another secret of some length',
       QUOTA_PER_RECIPIENT_PER_HOUR: '5',
       QUOTA_PER_ACCOUNT_PER_DAY: '1000',
       ATTACH_MAX_BYTES: '50000',
@@ -329,6 +332,19 @@ describe('a mail about a finished PDF', () => {
     expect(mail.attachments.some(({ mimeType }) => mimeType === 'application/pdf')).toBe(false);
     expect(mail.text).not.toContain('attached');
   });
+});
+
+test('a mail is returned to an address of its own, which names its job and is signed', async () => {
+  const jobId = newJobId();
+  await broker.ask({ jobId, to: 'returned@example.com' });
+  await broker.ended(jobId);
+  const [mail] = mailsTo('returned@example.com');
+  expect(mail?.from).toMatch(/@bounces\.sluice\.example$/);
+  expect(jobOfBounceToken(mail?.from ?? '', 'another secret of some length')).toBe(jobId);
+  const read = await parsed('returned@example.com');
+  expect(read.from?.address).toBe('no-reply@sluice.example');
+  expect(jobOfBounceToken(header(read, 'x-sluice-report') ?? '', 'another secret of some length')).toBe(jobId);
+  expect(header(read, 'dkim-signature')?.toLowerCase()).toContain('x-sluice-report');
 });
 
 describe('a mail with files of its caller', () => {

@@ -105,6 +105,7 @@ test(`of ${MAILS} mails to a server with mutated replies none is lost, none doub
   smtp.play({ decide: (stage) => (random(4) === 0 ? mutated(stage, random) : undefined) });
   const jobs = Array.from({ length: MAILS }, (_, n) => `job_mutated_${n}`);
   const lost: string[] = [];
+  const figures = { once: 0, ambiguous: 0, deadLetters: 0, copiesOfAmbiguous: 0 };
   for (let from = 0; from < MAILS; from += BATCH) {
     const batch = jobs.slice(from, from + BATCH);
     await Promise.all(batch.map((jobId) => broker.ask({ jobId, to: `${jobId}@example.com` })));
@@ -118,10 +119,13 @@ test(`of ${MAILS} mails to a server with mutated replies none is lost, none doub
       const sent = result?.outcome.case === 'succeeded' ? result.outcome.value : undefined;
       // A dead letter says that the mail may have been delivered: three attempts had no answer.
       const ambiguous = sent?.ambiguous === true || /may have been delivered/.test(deadLetter ?? '');
+      figures[sent === undefined ? 'deadLetters' : ambiguous ? 'ambiguous' : 'once'] += 1;
+      if (ambiguous) figures.copiesOfAmbiguous += copies;
       if (!ambiguous && copies !== 1) lost.push(`${jobId}: ${copies} copies, ${JSON.stringify(result?.outcome)}`);
       if (sent === undefined && !ambiguous) lost.push(`${jobId}: ${result?.outcome.case} ${deadLetter}`);
     }
   }
+  console.info(`mutated replies, seed ${SEED}:`, figures);
   expect(lost).toEqual([]);
   const suppressed = [];
   for await (const entry of (await openSuppressions(broker.bus.nc)).list()) suppressed.push(entry);

@@ -21,6 +21,7 @@ import { defaultRetention, startRetention, type Retention } from './history/rete
 import type { ThreadedReadModel } from './history/thread/host.ts';
 import { watchPaused } from './system/paused.ts';
 import { createErasures } from './erasure/erasures.ts';
+import { startBounceServer } from './smtp/bounce-server.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
@@ -34,6 +35,8 @@ export interface Api {
   readonly app: App;
   /** The port that gRPC clients connect to, if there is one. */
   readonly rpcPort: number | undefined;
+  /** The port that mails come back to, if there is one. */
+  readonly bouncePort: number | undefined;
   /** Resolves once the read model has caught up with what was there at the start. */
   readonly caughtUp: Promise<void>;
   /** Bytes of request bodies that are held now. */
@@ -153,6 +156,8 @@ export async function startApi(
     log,
     now,
   });
+  const bounces =
+    settings.bounces === undefined ? undefined : { jobs, suppressions, now, secret: settings.bounces.secret };
   await addRoutes(app, {
     ...deps,
     reasons,
@@ -168,6 +173,7 @@ export async function startApi(
     pauseState: openPauseState(bus.nc, { replicas: settings.replicas ?? 1, storeBytes: settings.storeBytes ?? 0 }),
     suppressions,
     erasures,
+    bounces,
     webhookSecrets: webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now),
     credits: settings.credits === undefined ? undefined : credits,
     unsubscribeSecret: settings.unsubscribeSecret,
@@ -180,12 +186,17 @@ export async function startApi(
     settings.rpcPort === undefined
       ? undefined
       : await startRpcServer(rpc, { host: settings.host, port: settings.rpcPort, idleMs: settings.rpcIdleMs }, log);
+  const bounceServer =
+    bounces === undefined || settings.bounces?.smtpPort === undefined
+      ? undefined
+      : await startBounceServer(bounces, { host: settings.host, port: settings.bounces.smtpPort }, log);
   const { address, port } = app.server.address() as AddressInfo;
 
   return {
     url: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
     app,
     rpcPort: rpcServer?.port,
+    bouncePort: bounceServer?.port,
     caughtUp: projection.caughtUp,
     bodyBytes: () => bodies.budget.heldBytes,
     reasons,
@@ -195,8 +206,8 @@ export async function startApi(
         what: 'answering open requests',
         stop() {
           closing.abort();
-          return Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs)]).finally(() =>
-            bodies.watch.close(),
+          return Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs), bounceServer?.close()]).finally(
+            () => bodies.watch.close(),
           );
         },
       },

@@ -100,6 +100,10 @@ export const gatewayFields = {
   HISTORY_MAX_BYTES: fields.count.min(2 ** 20).default(defaultRetention.maxBytes),
   /** The e-mail service's UNSUBSCRIBE_SECRET. With it, `/v1/unsubscribe?token={token}` is the page for its UNSUBSCRIBE_URL. */
   UNSUBSCRIBE_SECRET: z.string().min(16).optional(),
+  /** The e-mail service's BOUNCE_SECRET. With it, `/v1/mail-reports` takes bounces and complaints. */
+  BOUNCE_SECRET: z.string().min(16).optional(),
+  /** Listens here for mails that come back to the addresses of BOUNCE_DOMAIN; absent, no port is opened. */
+  BOUNCE_SMTP_PORT: fields.port.optional(),
   /** Web origins whose pages may call the gateway and upload to presigned URLs, comma separated. */
   WEB_ORIGINS: list,
   /** Pages besides the API that `/` links: `Mail=http://localhost:8025, Traces=http://localhost:16686`. */

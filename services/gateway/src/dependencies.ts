@@ -65,6 +65,8 @@ export interface GatewaySettings {
   readonly credits?: CreditSettings | undefined;
   /** What unsubscribe links are signed with; undefined leaves the page out. */
   readonly unsubscribeSecret?: string | undefined;
+  /** What return addresses of mails are signed with; undefined takes no bounces. */
+  readonly bounces?: { readonly secret: string; readonly smtpPort?: number | undefined } | undefined;
   /** `DEFAULT_RESULT_TTL_MS` if absent. */
   readonly resultTtlMs?: number;
   /** `defaultReconciling` if absent. */

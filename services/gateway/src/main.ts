@@ -88,6 +88,10 @@ await runService({
         retention: { ttlMs: config.HISTORY_TTL_MS, maxBytes: config.HISTORY_MAX_BYTES },
         resultTtlMs: config.RESULT_TTL_MS,
         unsubscribeSecret: config.UNSUBSCRIBE_SECRET,
+        bounces:
+          config.BOUNCE_SECRET === undefined
+            ? undefined
+            : { secret: config.BOUNCE_SECRET, smtpPort: config.BOUNCE_SMTP_PORT },
         drainTimeoutMs: config.DRAIN_TIMEOUT_MS,
         ...room,
         auth: config.AUTH ?? (config.SLUICE_ENV === 'dev' ? 'off' : 'keys'),

@@ -810,6 +810,10 @@ export interface components {
                 ambiguous?: boolean;
                 /** @description email: how often it was tried */
                 attempts?: number;
+                /** @description email: it was taken and came back: the status code and words of the server */
+                bounce?: string;
+                /** @description email: true when its reader called it spam */
+                complaint?: boolean;
                 /** @description image: the same */
                 height?: number;
                 /** @description image: a 64-bit number, which JSON carries as a string */

@@ -1,4 +1,5 @@
 import type { MailTemplateName } from '@sluice/contracts';
+import { bounceToken } from '@sluice/suppression';
 import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
@@ -13,6 +14,8 @@ export interface Sender {
   /** Behind the @ of every Message-ID. */
   readonly messageIdDomain: string;
   readonly unsubscribe?: UnsubscribeSettings;
+  /** Where mails are returned to: an address per job of this domain. Undefined returns them to `address`. */
+  readonly bounces?: { readonly domain: string; readonly secret: string } | undefined;
   readonly links: LinkPolicy;
   readonly dkim?: DkimKey | undefined;
 }
@@ -47,6 +50,7 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
   const list = isRecurring(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
   const variables = list.url === undefined ? input.variables : { ...input.variables, unsubscribeUrl: list.url };
   const { subject, html, text } = renderEncoded(template, variables);
+  const token = sender.bounces === undefined ? undefined : bounceToken(input.jobId, sender.bounces.secret);
   const messageId = `<${input.jobId}.${input.replays}@${sender.messageIdDomain}>`;
   const raw = writeMime({
     headers: {
@@ -60,6 +64,8 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
       ...list.headers,
       'Auto-Submitted': 'auto-generated',
       'X-Auto-Response-Suppress': 'OOF, AutoReply',
+      // Complaints bring the mail back, and not the address that it was sent from on the wire.
+      ...(token === undefined ? {} : { 'X-Sluice-Report': token }),
     },
     text,
     html,
@@ -67,7 +73,8 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
     attachments,
   });
   const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);
-  return { messageId, from: sender.address, to, raw: signed };
+  const from = token === undefined ? sender.address : `${token}@${sender.bounces?.domain}`;
+  return { messageId, from, to, raw: signed };
 }
 
 const logoBase64 = base64Lines(logo.png);

@@ -29,6 +29,7 @@ const SIGNED_HEADERS = [
   'List-Unsubscribe',
   'List-Unsubscribe-Post',
   'Auto-Submitted',
+  'X-Sluice-Report',
 ].join(':');
 
 /** Signs a whole mail. */

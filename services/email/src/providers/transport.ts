@@ -1,4 +1,4 @@
-import { maskWords } from './mask.ts';
+import { maskWords } from '@sluice/suppression';
 import type { OutgoingMail } from './outgoing-mail.ts';
 import { createPacer } from './pacer.ts';
 import type { ProviderSettings } from './settings.ts';

@@ -1,5 +1,5 @@
 import type { NodemailerError } from 'nodemailer';
-import { refusalOf } from './refusal.ts';
+import { refusalOf } from '@sluice/suppression';
 import type { SessionFailure } from './session.ts';
 
 /** What an attempt says about the way to a recipient: the whole provider, or the provider for this domain. */

@@ -12,9 +12,13 @@ export const scopes = [
   'account:read',
   'webhooks:secrets',
   'erasures',
+  'mail:reports',
   'admin',
 ] as const;
 export type Scope = (typeof scopes)[number];
+
+/** Scopes that a key gets only when they are named. */
+export const namedScopes: ReadonlySet<Scope> = new Set(['admin', 'webhooks:secrets', 'erasures', 'mail:reports']);
 
 /** A key as it is stored: never the key itself, only its digest, which is the name of the entry. */
 export interface ApiKeyRecord {

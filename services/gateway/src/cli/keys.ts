@@ -6,16 +6,13 @@ import { UsageError } from '@sluice/cli';
 import { buckets, openBucket, type Bus } from '@sluice/messaging';
 import { runBusCommand } from '@sluice/worker/bus-command';
 import { audit } from '../audit/audit.ts';
-import { createKey, listKeys, revokeKey, scopes, type Scope } from '../accounts/api-keys.ts';
-
-/** What a key gets only when it is asked for by name. */
-const onlyByName: ReadonlySet<Scope> = new Set(['admin', 'webhooks:secrets', 'erasures']);
+import { createKey, listKeys, namedScopes, revokeKey, scopes } from '../accounts/api-keys.ts';
 
 const usage = `usage: pnpm keys create ACCOUNT [SCOPE...]   make a key and show it, once
        pnpm keys list                        every live key
        pnpm keys revoke PREFIX               take back the key that begins so
 
-  SCOPE             ${scopes.join(', ')}; all but ${[...onlyByName].join(', ')} when none is named`;
+  SCOPE             ${scopes.join(', ')}; all but ${[...namedScopes].join(', ')} when none is named`;
 
 const writeDown = (bus: Bus, action: string, target: string, detail: Record<string, unknown>): Promise<void> =>
   audit(bus.port, { action, by: 'operator', target, traceId: '', detail }, Date.now);
@@ -30,7 +27,7 @@ await runBusCommand({ name: 'pnpm keys', usage, options: {}, maxPositionals }, (
 });
 
 async function make(bus: Bus, account: string, asked: readonly string[]): Promise<void> {
-  const wanted = asked.length > 0 ? asked : scopes.filter((scope) => !onlyByName.has(scope));
+  const wanted = asked.length > 0 ? asked : scopes.filter((scope) => !namedScopes.has(scope));
   const kv = await openBucket(bus.nc, buckets.apiKeys);
   await writeDown(bus, 'key.create', account, { scopes: wanted });
   const { key, record } = await createKey(kv, account, wanted);

@@ -1,4 +1,5 @@
 import type { FlowStore } from '../lifecycle/flows.ts';
+import type { BounceDeps } from '../bounces/take-report.ts';
 import type { BrokerWatch } from '../admission/broker-watch.ts';
 import type { Credits } from '../credits/credits.ts';
 import type { Projection } from '../history/projection.ts';
@@ -11,6 +12,7 @@ import type { App } from './app.ts';
 import type { Console } from './console.ts';
 import type { RouteDeps } from './deps.ts';
 import type { HomeLink } from './home-page.ts';
+import { bounceRoutes } from './routes/bounces.ts';
 import { accountRoutes } from './routes/credits.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { emailBatchRoute } from './routes/email-batch.ts';
@@ -49,6 +51,8 @@ export interface ApiDeps extends RouteDeps {
   readonly pauseState: PauseState;
   readonly suppressions: Suppressions;
   readonly erasures: Erasures;
+  /** Undefined without a secret: then no bounces are taken. */
+  readonly bounces: BounceDeps | undefined;
   readonly webhookSecrets: WebhookSecrets;
   /** Undefined while credits are off. */
   readonly credits: Credits | undefined;
@@ -74,6 +78,7 @@ export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   erasureRoutes(app, deps.erasures);
   const { suppressions, unsubscribeSecret: secret } = deps;
   if (secret !== undefined) await unsubscribeRoutes(app, { suppressions, secret });
+  if (deps.bounces !== undefined) await bounceRoutes(app, deps.bounces);
   webhookRoutes(app, deps.webhookSecrets);
   accountRoutes(app, deps);
 }

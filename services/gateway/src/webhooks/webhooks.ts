@@ -1,9 +1,10 @@
 import { channels, type Job, type JobFinished } from '@sluice/contracts';
-import { decoder, stepId } from '@sluice/messaging';
+import { decoder } from '@sluice/messaging';
 import { refusalOf, TargetRefused, type Targets } from '@sluice/outbound';
 import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
 import { request, type Dispatcher } from 'undici';
 import { jobView } from '../jobs/job-view.ts';
+import { announcementId } from '../jobs/orchestrator/step.ts';
 import { defaultCallLimits, type CallLimiter } from './call-limiter.ts';
 import type { DeliveryEvent } from './delivery.ts';
 import type { WebhookSecrets } from './secrets.ts';
@@ -46,7 +47,7 @@ const ANSWER_BYTES = 16 * 1024;
 const DRAIN_MARGIN_MS = 5_000;
 
 /**
- * Calls the URLs of jobs that ended: a POST of the job as the API shows it, signed as Standard Webhooks has it. Any 2xx
+ * Calls the URLs of jobs that ended, and again when the mail of one came back: a POST of the job as the API shows it, signed as Standard Webhooks has it. Any 2xx
  * is a success; redirects are not followed, because they would lead around the checks of the target.
  *
  * At least once: a receiver tells a repeat by its `webhook-id`.
@@ -148,7 +149,7 @@ async function call(
   const secrets = await deps.secrets.of(job.account);
   const headers = signedHeaders(
     secrets.map(({ secret }) => secret),
-    { id: stepId(job.id, 'webhook', job.replays), timestampSeconds: Math.floor(deps.now() / 1000), body },
+    { id: announcementId(job, 'webhook'), timestampSeconds: Math.floor(deps.now() / 1000), body },
   );
   const until = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   let answer: Dispatcher.ResponseData;

@@ -24,8 +24,23 @@ export const emailKind: KindRules<'email'> = {
     ambiguous: Type.Optional(
       Type.Boolean({ description: 'email: true when an earlier attempt may have been delivered too' }),
     ),
+    bounce: Type.Optional(
+      Type.String({ description: 'email: it was taken and came back: the status code and words of the server' }),
+    ),
+    complaint: Type.Optional(Type.Boolean({ description: 'email: true when its reader called it spam' })),
   },
-  resultView: ({ messageId, provider, attempts, ambiguous }) => ({ messageId, provider, attempts, ambiguous }),
+  resultView({ messageId, provider, attempts, ambiguous, reports }) {
+    const bounce = reports.find(({ kind }) => kind === 'bounce');
+    const complained = reports.some(({ kind }) => kind === 'complaint');
+    return {
+      messageId,
+      provider,
+      attempts,
+      ambiguous,
+      ...(bounce === undefined ? {} : { bounce: `${bounce.status} ${bounce.detail}`.trim() }),
+      ...(complained ? { complaint: true } : {}),
+    };
+  },
   recipient: ({ to }) => to,
   uploads: () => [],
   hasPdf: false,

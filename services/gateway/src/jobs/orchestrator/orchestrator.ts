@@ -57,6 +57,7 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
     case JobState.FAILED:
     case JobState.CANCELLED:
       if (event.cause === 'erase') return { kind: 'skip', reason: 'the job had ended before it was erased' };
+      if (event.cause === 'report') return { kind: 'skip', reason: 'the job had ended before' };
       return conclude(job, event.cause, context);
     default:
       return { kind: 'skip', reason: 'nothing to do in this state' };

@@ -23,3 +23,12 @@ export function step<Desc extends DescMessage>(
 
 /** The id of a job's work: one per run. */
 export const workId = ({ id, replays }: Job): string => stepId(id, 'work', replays);
+
+/**
+ * The id by which a receiver is told of a job: one per end of a run, and one more per report about its mail, so that a
+ * repeat is recognised as one and news is not.
+ */
+export function announcementId(job: Job, what: 'callback' | 'webhook'): string {
+  const reports = job.result?.work.case === 'email' ? job.result.work.value.reports.length : 0;
+  return stepId(job.id, reports === 0 ? what : `${what}-report-${reports}`, job.replays);
+}

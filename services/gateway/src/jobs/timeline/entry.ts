@@ -37,6 +37,7 @@ const notes: Readonly<Record<string, string>> = {
   'cancel-request': 'cancel_requested',
   refresh: 'refreshed',
   erase: 'erased',
+  report: 'reported',
 };
 
 /** A transition of a job as an entry. */

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSKZAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIlgKC0VtYWlsUmVzdWx0EhIKCm1lc3NhZ2VfaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEAoIYXR0ZW1wdHMYAyABKA0SEQoJYW1iaWd1b3VzGAQgASgIIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSKZAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIoABCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCBImCgdyZXBvcnRzGAogAygLMhUuc2x1aWNlLnYxLk1haWxSZXBvcnQiYgoKTWFpbFJlcG9ydBIMCgRraW5kGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIOCgZkZXRhaWwYAyABKAkSJgoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -288,6 +288,13 @@ export type EmailResult = Message<"sluice.v1.EmailResult"> & {
    * @generated from field: bool ambiguous = 4;
    */
   ambiguous: boolean;
+
+  /**
+   * What came back after the mail was taken: one of each kind at most.
+   *
+   * @generated from field: repeated sluice.v1.MailReport reports = 10;
+   */
+  reports: MailReport[];
 };
 
 /**
@@ -319,6 +326,13 @@ export type EmailResultJson = {
    * @generated from field: bool ambiguous = 4;
    */
   ambiguous?: boolean;
+
+  /**
+   * What came back after the mail was taken: one of each kind at most.
+   *
+   * @generated from field: repeated sluice.v1.MailReport reports = 10;
+   */
+  reports?: MailReportJson[];
 };
 
 /**
@@ -327,6 +341,79 @@ export type EmailResultJson = {
  */
 export const EmailResultSchema: GenMessage<EmailResult, {jsonType: EmailResultJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_email, 3);
+
+/**
+ * A server or a reader says something about a mail that was delivered to a server.
+ *
+ * @generated from message sluice.v1.MailReport
+ */
+export type MailReport = Message<"sluice.v1.MailReport"> & {
+  /**
+   * "bounce" (RFC 3464) or "complaint" (RFC 5965).
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The enhanced status code of a bounce (RFC 3463); empty otherwise.
+   *
+   * @generated from field: string status = 2;
+   */
+  status: string;
+
+  /**
+   * The server's words, without addresses.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 4;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * A server or a reader says something about a mail that was delivered to a server.
+ *
+ * @generated from message sluice.v1.MailReport
+ */
+export type MailReportJson = {
+  /**
+   * "bounce" (RFC 3464) or "complaint" (RFC 5965).
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind?: string;
+
+  /**
+   * The enhanced status code of a bounce (RFC 3463); empty otherwise.
+   *
+   * @generated from field: string status = 2;
+   */
+  status?: string;
+
+  /**
+   * The server's words, without addresses.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 4;
+   */
+  at?: TimestampJson;
+};
+
+/**
+ * Describes the message sluice.v1.MailReport.
+ * Use `create(MailReportSchema)` to create a new message.
+ */
+export const MailReportSchema: GenMessage<MailReport, {jsonType: MailReportJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_email, 4);
 
 /**
  * user.email.sent
@@ -443,5 +530,5 @@ export type EmailSentJson = {
  * Use `create(EmailSentSchema)` to create a new message.
  */
 export const EmailSentSchema: GenMessage<EmailSent, {jsonType: EmailSentJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 4);
+  messageDesc(file_sluice_v1_email, 5);
 

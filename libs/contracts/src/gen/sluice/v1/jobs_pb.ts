@@ -509,7 +509,7 @@ export type JobEvent = Message<"sluice.v1.JobEvent"> & {
 
   /**
    * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
-   * "reconcile", "refresh", "erase".
+   * "reconcile", "refresh", "erase", "report".
    *
    * @generated from field: string cause = 3;
    */
@@ -532,7 +532,7 @@ export type JobEventJson = {
 
   /**
    * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
-   * "reconcile", "refresh", "erase".
+   * "reconcile", "refresh", "erase", "report".
    *
    * @generated from field: string cause = 3;
    */
