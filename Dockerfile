@@ -13,6 +13,7 @@ COPY libs/cli/package.json libs/cli/
 COPY libs/client/package.json libs/client/
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/jobs/package.json libs/jobs/
+COPY libs/mail-templates/package.json libs/mail-templates/
 COPY libs/messaging/package.json libs/messaging/
 COPY libs/outbound/package.json libs/outbound/
 COPY libs/pipeline/package.json libs/pipeline/

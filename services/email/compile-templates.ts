@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from 'mrml';
-import { parseParts, type CompiledTemplate } from './src/templates/parts.ts';
+import { parseParts, type CompiledTemplate } from '@sluice/mail-templates';
 
 const folder = join(import.meta.dirname, 'templates');
 

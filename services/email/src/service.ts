@@ -15,6 +15,7 @@ import { createQuota } from './quota/quota.ts';
 import { defaultBreaker, type BreakerSettings } from './providers/breaker.ts';
 import { createDispatcher } from './providers/dispatcher.ts';
 import { defaultTimeouts, openTransport, type SmtpTimeouts } from './providers/transport.ts';
+import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
 
 /** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
@@ -38,10 +39,11 @@ export async function startEmail(
   const { concurrency } = settings;
   const worker = await createWorker('email', context);
   const { nc } = worker.bus;
-  const [inbox, quotas, suppressions] = await Promise.all([
+  const [inbox, quotas, suppressions, templates] = await Promise.all([
     openBucket(nc, buckets.emailInbox),
     openBucket(nc, buckets.emailQuotas),
     openSuppressions(nc),
+    openTemplates(nc),
   ]);
 
   const attemptMs = config.SMTP_ATTEMPT_TIMEOUT_MS;
@@ -83,6 +85,7 @@ export async function startEmail(
     inbox: createInbox({ bucket: inbox, instance, leaseMs: attemptMs * providers.length + 5_000 }),
     quota: createQuota({ bucket: quotas, ...settings.quota, ...(tuning.now === undefined ? {} : { now: tuning.now }) }),
     suppressions,
+    templates,
     dispatcher,
     sender: settings.sender,
     attachments: createAttachments({

@@ -7,6 +7,8 @@ import { createStore, type ObjectStore } from '@sluice/storage';
 import PostalMime from 'postal-mime';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { newJobId } from '@sluice/jobs';
+import { openTemplates, type TemplateDefinition } from '@sluice/mail-templates';
+import { compileTemplate } from '@sluice/mail-templates/compile';
 import { jobOfBounceToken, unsubscribeToken } from '@sluice/suppression';
 import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
@@ -379,5 +381,58 @@ describe('a mail with files of its caller', () => {
     const { result } = await broker.ended(jobId);
     expect(result?.outcome).toMatchObject({ case: 'failed', value: { code: 'attachment_missing' } });
     expect(mailsTo('nofile@example.com')).toEqual([]);
+  });
+});
+
+describe('a mail of a template that its account wrote', () => {
+  const definition: TemplateDefinition = {
+    subject: 'Bestellung {{number}}',
+    html: '<p>Grüße, {{name}} = {{number}}</p><a href="{{link}}">Look</a><a href="{{unsubscribeUrl}}">No more</a>',
+    text: 'Grüße, {{name}}: {{link}}',
+    variables: {
+      name: { kind: 'line', required: true },
+      number: { kind: 'line' },
+      link: { kind: 'link', required: true },
+    },
+    recurring: true,
+    locales: { en: { subject: 'Order {{number}}', html: '<p>Hello {{name}}</p>', text: 'Hello {{name}}' } },
+  };
+  const variables = { name: '<b>Ada</b>', number: '7', link: 'https://example.com/?a=1&b=2' };
+  let version: number;
+  beforeAll(async () => {
+    const result = compileTemplate(definition);
+    if ('problems' in result) throw new Error(JSON.stringify(result.problems));
+    ({ version } = await (await openTemplates(broker.bus.nc)).add('acme', { name: 'order', definition, ...result }));
+  });
+  const ask = async (jobId: string, to: string, more: object = {}) => {
+    await broker.ask({ jobId, to, template: 'order', templateVersion: version, variables, ...more });
+    return (await broker.ended(jobId)).result?.outcome;
+  };
+
+  test('is filled, escaped and signed, and can be unsubscribed from', async () => {
+    expect((await ask('job_own_1', 'own@example.com'))?.case).toBe('succeeded');
+    const mail = await parsed('own@example.com');
+    expect(mail.subject).toBe('Bestellung 7');
+    expect(mail.html).toContain('<p>Grüße, &lt;b&gt;Ada&lt;/b&gt; = 7</p><a href="https://example.com/?a=1&amp;b=2">');
+    expect(mail.html).toMatch(/<a href="https:\/\/sluice\.example\/unsubscribe\?t=[^"]+">No more<\/a>/);
+    expect(mail.text?.trim()).toBe('Grüße, <b>Ada</b>: https://example.com/?a=1&b=2');
+    expect(mail.attachments).toEqual([]);
+    expect(header(mail, 'list-unsubscribe-post')).toBe('List-Unsubscribe=One-Click');
+  });
+
+  test('is written in the language that was asked for, where the template has it', async () => {
+    await ask('job_own_2', 'own2@example.com', { locale: 'en-GB' });
+    const mail = await parsed('own2@example.com');
+    expect(mail).toMatchObject({ subject: 'Order 7', html: expect.stringContaining('Hello &lt;b&gt;') as string });
+    expect(header(mail, 'content-language')).toBe('en');
+  });
+
+  test.each([
+    ['there is no such version', { templateVersion: 99 }, 'unknown_template'],
+    ['it is of another account', { account: 'other' }, 'unknown_template'],
+    ['a variable is missing', { variables: { name: 'Ada' } }, 'invalid_variables'],
+  ])('fails when %s', async (_, more, code) => {
+    const outcome = await ask(`job_own_${JSON.stringify(more).length}`, 'own3@example.com', more);
+    expect(outcome).toMatchObject({ case: 'failed', value: { code } });
   });
 });

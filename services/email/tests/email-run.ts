@@ -36,6 +36,8 @@ export interface Asked {
   readonly replays?: number;
   readonly attachmentKey?: string;
   readonly attachments?: MessageInitShape<typeof MailAttachmentSchema>[];
+  readonly locale?: string;
+  readonly templateVersion?: number;
   readonly replyTo?: string;
   readonly headers?: Record<string, string>;
   readonly express?: boolean;
@@ -155,6 +157,8 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
           variables: mail.variables ?? { name: 'Ada' },
           attachmentKey: mail.attachmentKey ?? '',
           attachments: mail.attachments ?? [],
+          locale: mail.locale ?? '',
+          templateVersion: mail.templateVersion ?? 0,
           replyTo: mail.replyTo ?? '',
           headers: mail.headers ?? {},
         },

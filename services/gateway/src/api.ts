@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
 import { buckets, createLifecycle, openBucket, openPauseState, watchReplicas } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
@@ -121,6 +122,7 @@ export async function startApi(
     jobs,
     accept,
     store,
+    templates: await openTemplates(bus.nc, now),
     live,
     keys: new KeysInProgress(),
     log,

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRig, type Rig } from './rig.ts';
 
@@ -14,7 +17,11 @@ interface Ended {
   readonly stderr: string;
 }
 /** A command as a person types it. Never a stack: what went wrong is a sentence. */
-function run(command: 'keys' | 'credits' | 'replay', args: readonly string[], url = rig.nats.url): Promise<Ended> {
+function run(
+  command: 'keys' | 'credits' | 'replay' | 'templates',
+  args: readonly string[],
+  url = rig.nats.url,
+): Promise<Ended> {
   const file = new URL(`../src/cli/${command}.ts`, import.meta.url).pathname;
   const env = { ...process.env, NATS_URL: url };
   return new Promise((resolve) => {
@@ -48,6 +55,9 @@ describe('a command', () => {
       ['keys', ['destroy', 'acme']],
       ['credits', ['grant', 'acme', '1.5']],
       ['credits', ['empty', 'acme']],
+      ['templates', ['list', 'a.b']],
+      ['templates', ['put', 'acme', 'receipt']],
+      ['templates', ['put', 'acme', 'welcome', 'x.json']],
       ['replay', []],
       ['replay', ['--backwards']],
       ['replay', ['--stream', 'EVENTS', '--from', 'soon']],
@@ -106,4 +116,29 @@ describe('a replay', () => {
     const copied = await run('replay', ['--stream', 'JOBS', '--from', '1', '--subject', 'events.copy.jobs']);
     expect(copied.stdout).toMatch(/^\d+ messages of JOBS were published again/);
   });
+});
+
+test('pnpm templates writes, shows and deletes what an account sends', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-templates-'));
+  try {
+    const file = join(folder, 'receipt.json');
+    const definition = {
+      subject: 'Receipt',
+      html: '<p>{{name}}</p>',
+      text: '{{name}}',
+      variables: { name: { kind: 'line' } },
+    };
+    await writeFile(file, JSON.stringify(definition));
+    expect(await run('templates', ['put', 'acme', 'receipt', file])).toMatchObject({ code: 0, stdout: 'version 1\n' });
+    expect(JSON.parse((await run('templates', ['show', 'acme', 'receipt'])).stdout)).toMatchObject(definition);
+    expect((await run('templates', ['list', 'acme'])).stdout).toMatch(/^\S+ +1 {2}receipt\n$/);
+    expect(await lastAudit('template_put')).toMatchObject({ target: 'acme/receipt' });
+    await writeFile(file, JSON.stringify({ ...definition, html: '<script>x</script>' }));
+    const refused = await run('templates', ['put', 'acme', 'receipt', file]);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('/html has <script>') as string });
+    expect((await run('templates', ['delete', 'acme', 'receipt'])).stdout).toBe('deleted\n');
+    expect((await run('templates', ['list', 'acme'])).stdout).toBe('');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

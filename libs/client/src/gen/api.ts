@@ -186,7 +186,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Send one mail of a shipped template */
+        /** Send one mail */
         post: operations["sendEmail"];
         delete?: never;
         options?: never;
@@ -617,6 +617,65 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The templates of the account */
+        get: operations["listTemplates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/templates/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A version of a template, as it was written */
+        get: operations["getTemplate"];
+        /**
+         * Write a template, or a new version of one
+         * @description MJML or HTML and text, with `{{name}}`, `{{lines name}}`, `{{#if name}}...{{/if}}` and `{{#unless name}}...{{/unless}}`. Refused with everything that is wrong: scripts, forms, frames, what loads something, values where they could become markup. Mails that are accepted keep the version of that moment. Writing the same again makes no new version.
+         */
+        put: operations["putTemplate"];
+        post?: never;
+        /**
+         * Delete a template with all its versions
+         * @description Mails that are accepted and not sent yet fail with `unknown_template`.
+         */
+        delete: operations["deleteTemplate"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/templates/{name}:preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A template filled with its examples, or with values of yours */
+        post: operations["previewTemplate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/unsubscribe": {
         parameters: {
             query?: never;
@@ -946,6 +1005,48 @@ export interface components {
                 /** @description What is wrong, and what to do. */
                 detail: string;
             }[];
+        };
+        /** @description A version of a template. It never changes. */
+        Template: {
+            /** Format: date-time */
+            createdAt: string;
+            html?: string;
+            /** @description The same in other languages, by BCP 47 tag. */
+            locales?: {
+                [key: string]: {
+                    html?: string;
+                    /** @description MJML, or `html`. 64 KiB at most. */
+                    mjml?: string;
+                    subject: string;
+                    /** @description For readers without HTML. */
+                    text: string;
+                };
+            };
+            /** @description MJML, or `html`. 64 KiB at most. */
+            mjml?: string;
+            name: string;
+            /** @description Comes again and again: mails get unsubscribe headers and `unsubscribeUrl`. */
+            recurring?: boolean;
+            subject: string;
+            /** @description For readers without HTML. */
+            text: string;
+            /** @description Every variable that the template uses. */
+            variables?: {
+                [key: string]: {
+                    /** @description What stands in its place when it is not given. */
+                    default?: string | boolean;
+                    /** @description What the preview shows. */
+                    example?: string | boolean;
+                    /**
+                     * @description `link` alone may stand in an `href`; `flag` is for `{{#if}}`.
+                     * @enum {string}
+                     */
+                    kind: "line" | "lines" | "link" | "flag";
+                    maxChars?: number;
+                    required?: boolean;
+                };
+            };
+            version: number;
         };
         TimelineEntry: {
             /** @description Who says so. */
@@ -1340,6 +1441,8 @@ export interface operations {
                     headers?: {
                         [key: string]: string;
                     };
+                    /** @description The language to write in, by BCP 47 tag, where the template has it. */
+                    locale?: string;
                     /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
                     metadata?: {
                         [key: string]: string;
@@ -1351,8 +1454,8 @@ export interface operations {
                     priority?: "normal" | "express";
                     /** @description Where answers go: one bare e-mail address. */
                     replyTo?: string;
-                    /** @enum {string} */
-                    template: "welcome" | "notification" | "image-ready";
+                    /** @description One that is shipped (welcome, notification, image-ready), or one of your own. */
+                    template: string;
                     /** @description One bare e-mail address. */
                     to: string;
                     /** @description What the template is filled with. welcome: name, actionUrl (optional). notification: message, title (optional), name (optional), actionUrl (optional), actionLabel (optional). image-ready: link, jobId, name (optional). */
@@ -1415,6 +1518,8 @@ export interface operations {
                     headers?: {
                         [key: string]: string;
                     };
+                    /** @description The language to write in, by BCP 47 tag, where the template has it. */
+                    locale?: string;
                     /** @description Pairs of your own, shown with the job and searched by: 16 at most, keys of 64 and values of 256 characters. They change nothing; who may read the job reads them. */
                     metadata?: {
                         [key: string]: string;
@@ -1435,8 +1540,8 @@ export interface operations {
                     }[];
                     /** @description Where answers go: one bare e-mail address. */
                     replyTo?: string;
-                    /** @enum {string} */
-                    template: "welcome" | "notification" | "image-ready";
+                    /** @description One that is shipped (welcome, notification, image-ready), or one of your own. */
+                    template: string;
                     /** @description What the template is filled with. welcome: name, actionUrl (optional). notification: message, title (optional), name (optional), actionUrl (optional), actionLabel (optional). image-ready: link, jobId, name (optional). */
                     variables?: {
                         [key: string]: unknown;
@@ -2563,6 +2668,196 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+        };
+    };
+    listTemplates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them, by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        templates: {
+                            /** @description The version that mails get. */
+                            latest: number;
+                            name: string;
+                            /** @description Those that are kept, oldest first: 20 at most. */
+                            versions: {
+                                /** Format: date-time */
+                                createdAt: string;
+                                version: number;
+                            }[];
+                        }[];
+                    };
+                };
+            };
+        };
+    };
+    getTemplate: {
+        parameters: {
+            query?: {
+                /** @description The latest, unless said otherwise. */
+                version?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+        };
+    };
+    putTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    html?: string;
+                    /** @description The same in other languages, by BCP 47 tag. */
+                    locales?: {
+                        [key: string]: {
+                            html?: string;
+                            /** @description MJML, or `html`. 64 KiB at most. */
+                            mjml?: string;
+                            subject: string;
+                            /** @description For readers without HTML. */
+                            text: string;
+                        };
+                    };
+                    /** @description MJML, or `html`. 64 KiB at most. */
+                    mjml?: string;
+                    /** @description Comes again and again: mails get unsubscribe headers and `unsubscribeUrl`. */
+                    recurring?: boolean;
+                    subject: string;
+                    /** @description For readers without HTML. */
+                    text: string;
+                    /** @description Every variable that the template uses. */
+                    variables?: {
+                        [key: string]: {
+                            /** @description What stands in its place when it is not given. */
+                            default?: string | boolean;
+                            /** @description What the preview shows. */
+                            example?: string | boolean;
+                            /**
+                             * @description `link` alone may stand in an `href`; `flag` is for `{{#if}}`.
+                             * @enum {string}
+                             */
+                            kind: "line" | "lines" | "link" | "flag";
+                            maxChars?: number;
+                            required?: boolean;
+                        };
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The latest version is the same. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            /** @description The new version. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+        };
+    };
+    deleteTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    previewTemplate: {
+        parameters: {
+            query?: {
+                /** @description The latest, unless said otherwise. */
+                version?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description BCP 47. */
+                    locale?: string;
+                    /** @description Over the examples, one by one. */
+                    variables?: {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The mail as it would be sent. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        html: string;
+                        /** @description The language that was found; absent for that of the template. */
+                        locale?: string;
+                        subject: string;
+                        text: string;
+                    };
                 };
             };
         };

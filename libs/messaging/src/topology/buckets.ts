@@ -64,6 +64,12 @@ export const buckets = {
     ttlMs: 0,
     storeShare: 0.01,
   },
+  mailTemplates: {
+    name: 'mail_templates',
+    about: 'templates that accounts wrote for their mails, each version of them',
+    ttlMs: 0,
+    storeShare: 0.02,
+  },
 } as const satisfies Readonly<Record<string, BucketSpec>>;
 
 /** All of them, for the topology. */

@@ -1,11 +1,11 @@
-import type { MailTemplateName } from '@sluice/contracts';
 import { bounceToken } from '@sluice/suppression';
 import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
 import { unsubscribeBy, type UnsubscribeSettings } from './unsubscribe.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
-import { logo, renderEncoded } from '../templates/catalogue.ts';
+import { logo } from '../templates/catalogue.ts';
+import type { MailTemplate } from '../templates/mail-template.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */
 export interface Sender {
@@ -25,7 +25,7 @@ export interface MailInput {
   readonly replays: number;
   /** Checked by `parseEmailAddress`. */
   readonly to: string;
-  readonly template: MailTemplateName;
+  readonly template: MailTemplate;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Checked by `parseEmailAddress`. */
   readonly replyTo?: string | undefined;
@@ -33,11 +33,6 @@ export interface MailInput {
   readonly headers?: Readonly<Record<string, string>>;
   readonly attachments?: readonly MimeAttachment[];
 }
-
-/** Templates of mails that come again and again without being asked for: those can be unsubscribed from. */
-const RECURRING: ReadonlySet<MailTemplateName> = new Set(['notification']);
-
-export const isRecurring = (template: MailTemplateName): boolean => RECURRING.has(template);
 
 /**
  * Makes the mail of a job. The same input gives the same `Message-ID` every time, so that copies of one mail are
@@ -47,9 +42,9 @@ export const isRecurring = (template: MailTemplateName): boolean => RECURRING.ha
  */
 export async function composeMail(input: MailInput, sender: Sender): Promise<OutgoingMail> {
   const { to, template, attachments = [] } = input;
-  const list = isRecurring(template) ? unsubscribeBy(to, sender.unsubscribe) : {};
+  const list = template.recurring ? unsubscribeBy(to, sender.unsubscribe) : {};
   const variables = list.url === undefined ? input.variables : { ...input.variables, unsubscribeUrl: list.url };
-  const { subject, html, text } = renderEncoded(template, variables);
+  const { subject, html, text, locale } = template.render(variables);
   const token = sender.bounces === undefined ? undefined : bounceToken(input.jobId, sender.bounces.secret);
   const messageId = `<${input.jobId}.${input.replays}@${sender.messageIdDomain}>`;
   const raw = writeMime({
@@ -62,6 +57,7 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
       ...(input.replyTo === undefined ? {} : { 'Reply-To': { name: '', address: input.replyTo } }),
       ...input.headers,
       ...list.headers,
+      ...(locale === undefined ? {} : { 'Content-Language': locale }),
       'Auto-Submitted': 'auto-generated',
       'X-Auto-Response-Suppress': 'OOF, AutoReply',
       // Complaints bring the mail back, and not the address that it was sent from on the wire.
@@ -69,7 +65,9 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
     },
     text,
     html,
-    inline: { cid: logo.cid, fileName: 'logo.png', contentType: 'image/png', base64: logoBase64 },
+    inline: template.hasLogo
+      ? { cid: logo.cid, fileName: 'logo.png', contentType: 'image/png', base64: logoBase64 }
+      : undefined,
     attachments,
   });
   const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);

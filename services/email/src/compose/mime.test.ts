@@ -3,6 +3,7 @@ import PostalMime from 'postal-mime';
 import { describe, expect, test } from 'vitest';
 import { composeMail, type MailInput } from './compose-mail.ts';
 import { renderTemplate } from '../templates/catalogue.ts';
+import { shippedTemplate } from '../templates/mail-template.ts';
 
 const sender = {
   name: 'Sluice',
@@ -14,7 +15,7 @@ const input = (variables: MailInput['variables'], more: Partial<MailInput> = {})
   jobId: 'job_1',
   replays: 0,
   to: 'ada@example.com',
-  template: 'notification',
+  template: shippedTemplate('notification'),
   variables,
   ...more,
 });

@@ -10,12 +10,14 @@ export interface MimeParts {
   /** Quoted-printable. */
   readonly html: string;
   /** Shown inside the HTML as `cid:<cid>`. */
-  readonly inline: {
-    readonly cid: string;
-    readonly fileName: string;
-    readonly contentType: string;
-    readonly base64: string;
-  };
+  readonly inline?:
+    | {
+        readonly cid: string;
+        readonly fileName: string;
+        readonly contentType: string;
+        readonly base64: string;
+      }
+    | undefined;
   readonly attachments?: readonly MimeAttachment[];
 }
 
@@ -35,21 +37,13 @@ export interface MimeAttachment {
  * boundaries need no randomness: `=_` occurs in no quoted-printable and no base64 text (RFC 2045 6.7).
  */
 export function writeMime({ headers, text, html, inline, attachments = [] }: MimeParts): Buffer {
-  const related = multipart('related', [
-    part({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' }, html),
-    part(
-      {
-        'Content-Type': `${inline.contentType}; name=${inline.fileName}`,
-        'Content-ID': `<${inline.cid}>`,
-        'Content-Disposition': `inline; filename=${inline.fileName}`,
-        'Content-Transfer-Encoding': 'base64',
-      },
-      inline.base64,
-    ),
-  ]);
+  const htmlPart = part(
+    { 'Content-Type': 'text/html; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' },
+    html,
+  );
   const alternative = multipart('alternative', [
     part({ 'Content-Type': 'text/plain; charset=utf-8', 'Content-Transfer-Encoding': 'quoted-printable' }, text),
-    part({ 'Content-Type': `multipart/related; type="text/html"; boundary="${boundaryOf('related')}"` }, related),
+    inline === undefined ? htmlPart : relatedPart(htmlPart, inline),
   ]);
   const head = Object.entries({ ...headers, Date: new Date() }).map(([name, value]) => header(name, value));
   if (attachments.length === 0) return whole(head, 'alternative', alternative);
@@ -71,6 +65,23 @@ export function writeMime({ headers, text, html, inline, attachments = [] }: Mim
     ),
   ]);
   return whole(head, 'mixed', mixed);
+}
+
+/** HTML with the picture that it shows. */
+function relatedPart(html: string, inline: NonNullable<MimeParts['inline']>): string {
+  const related = multipart('related', [
+    html,
+    part(
+      {
+        'Content-Type': `${inline.contentType}; name=${inline.fileName}`,
+        'Content-ID': `<${inline.cid}>`,
+        'Content-Disposition': `inline; filename=${inline.fileName}`,
+        'Content-Transfer-Encoding': 'base64',
+      },
+      inline.base64,
+    ),
+  ]);
+  return part({ 'Content-Type': `multipart/related; type="text/html"; boundary="${boundaryOf('related')}"` }, related);
 }
 
 function whole(head: readonly string[], kind: string, body: string): Buffer {

@@ -5,6 +5,7 @@ import type { EmailMetrics } from '../metrics.ts';
 import type { Attachments } from '../compose/attachments.ts';
 import type { Quota } from '../quota/quota.ts';
 import type { Dispatcher } from '../providers/dispatcher.ts';
+import type { TemplateStore } from '@sluice/mail-templates';
 import type { Suppressions } from '@sluice/suppression';
 import type { RetryPolicy } from './retry-policy.ts';
 import type { Cancellation } from './cancellation.ts';
@@ -17,6 +18,7 @@ export interface MailerDeps {
   readonly inbox: Inbox;
   readonly quota: Quota;
   readonly suppressions: Suppressions;
+  readonly templates: TemplateStore;
   readonly dispatcher: Dispatcher;
   readonly sender: Sender;
   readonly attachments: Attachments;

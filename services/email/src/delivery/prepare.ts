@@ -1,16 +1,10 @@
-import {
-  isMailTemplateName,
-  mailHeaderProblem,
-  MAX_MAIL_HEADERS,
-  parseEmailAddress,
-  type SendEmail,
-} from '@sluice/contracts';
+import { mailHeaderProblem, MAX_MAIL_HEADERS, parseEmailAddress, type SendEmail } from '@sluice/contracts';
 import type { Context } from '@sluice/pipeline';
 import type { SuppressionReason } from '@sluice/suppression';
-import { isRecurring, type MailInput } from '../compose/compose-mail.ts';
+import type { MailInput } from '../compose/compose-mail.ts';
 import { mayLink } from '../compose/links.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { callerVariables } from '../templates/catalogue.ts';
+import { findMailTemplate } from '../templates/mail-template.ts';
 
 /** Why a request cannot become a mail, in the words of a job's error. */
 export interface Refusal {
@@ -26,26 +20,21 @@ const SUPPRESSED: Readonly<Record<SuppressionReason, string>> = {
   manual: 'an operator has suppressed this address',
 };
 
-/** The variables in which a caller may link somewhere. */
-const LINKS = ['actionUrl', 'link'] as const;
-
 /** Checks what was asked for, and fetches what the mail needs. A failure here is about the request, and final. */
 export async function prepare(
   { jobId, replays, email, account }: SendEmail,
   fresh: boolean,
   { deps, signal }: Context<MailerDeps>,
 ): Promise<MailInput | Refusal> {
-  if (email === undefined || !isMailTemplateName(email.template)) {
+  const template = email === undefined ? undefined : await findMailTemplate(deps.templates, account, email);
+  if (email === undefined || template === undefined) {
     return { code: 'unknown_template', detail: 'there is no such template' };
   }
   const to = parseEmailAddress(email.to);
   if (to === undefined) return { code: 'invalid_address', detail: 'the recipient is not one bare address' };
-  const variables = callerVariables(email.template, email.variables ?? {});
-  const forbidden = LINKS.find((name) => {
-    const link = variables[name];
-    return typeof link === 'string' && !mayLink(link, deps.sender.links);
-  });
-  if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden}: may not be linked to` };
+  const variables = template.callerVariables(email.variables ?? {});
+  const forbidden = template.linksIn(variables).find(({ url }) => !mayLink(url, deps.sender.links));
+  if (forbidden !== undefined) return { code: 'invalid_variables', detail: `${forbidden.name}: may not be linked to` };
   const replyTo = email.replyTo === '' ? undefined : parseEmailAddress(email.replyTo);
   if (email.replyTo !== '' && replyTo === undefined) {
     return { code: 'invalid_address', detail: 'the reply address is not one bare address' };
@@ -55,7 +44,7 @@ export async function prepare(
   if (refused !== undefined || headers.length > MAX_MAIL_HEADERS) {
     return { code: 'invalid_headers', detail: 'a header is not on the list, or there are too many' };
   }
-  const suppressed = await deps.suppressions.reasonFor(to, isRecurring(email.template));
+  const suppressed = await deps.suppressions.reasonFor(to, template.recurring);
   if (suppressed !== undefined) return { code: 'recipient_suppressed', detail: SUPPRESSED[suppressed] };
   if (fresh) {
     const over = await deps.quota.charge(account, to);
@@ -65,7 +54,7 @@ export async function prepare(
       return { code: 'quota_exceeded', detail: `${detail} is used up` };
     }
   }
-  const input: MailInput = { jobId, replays, to, template: email.template, variables, replyTo, headers: email.headers };
+  const input: MailInput = { jobId, replays, to, template, variables, replyTo, headers: email.headers };
   const { attachmentKey } = email;
   const withPdf = attachmentKey === '' ? input : await deps.attachments.addPdf(input, attachmentKey, signal);
   return deps.attachments.addFiles(withPdf, email.attachments, signal);

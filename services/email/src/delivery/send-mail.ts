@@ -4,6 +4,7 @@ import { composeMail } from '../compose/compose-mail.ts';
 import { AttachmentError } from '../compose/attachments.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
 import { TemplateVariablesError } from '../templates/catalogue.ts';
+import { templateLabel } from '../templates/mail-template.ts';
 import type { MailClaim, MailOutcome, Progress } from './inbox.ts';
 import type { MailerDeps } from './mailer-deps.ts';
 import { prepare, type Refusal } from './prepare.ts';
@@ -52,7 +53,7 @@ async function sendClaimed(
 
   const complete = async (outcome: MailOutcome): Promise<Outcome> => {
     await claim.complete(outcome);
-    deps.metrics.result(email.template, outcome.kind === 'failed' ? outcome.code : outcome.kind);
+    deps.metrics.result(templateLabel(email), outcome.kind === 'failed' ? outcome.code : outcome.kind);
     return publishResult(message, context, outcome);
   };
 

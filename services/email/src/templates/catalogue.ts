@@ -6,7 +6,7 @@ import {
   type TemplateVariables,
 } from '@sluice/contracts';
 import compiled from './compiled.json' with { type: 'json' };
-import { encodeLiterals, fillHtml, fillText, type CompiledTemplate } from './parts.ts';
+import { encodeLiterals, fillHtml, fillText, type CompiledTemplate } from '@sluice/mail-templates';
 import { endEncoded, quotedPrintable } from './quoted-printable.ts';
 
 /** The variables of a caller, without those that are the service's to set. */

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { compileTemplates } from '../../compile-templates.ts';
 import { renderTemplate, TemplateVariablesError } from './catalogue.ts';
 import compiled from './compiled.json' with { type: 'json' };
-import { namesIn, parseParts, type CompiledTemplate, type Part } from './parts.ts';
+import { namesIn, parseParts, type CompiledTemplate, type Part } from '@sluice/mail-templates';
 
 /** The variables shown somewhere that no `{{#if}}` of the same variable leaves out. */
 function shownUnguarded(parts: readonly Part[], guards: readonly string[] = []): Set<string> {

@@ -12,6 +12,7 @@ export const scopes = [
   'account:read',
   'webhooks:secrets',
   'erasures',
+  'templates:write',
   'mail:reports',
   'admin',
 ] as const;

@@ -1,5 +1,6 @@
 import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
+import type { TemplateStore } from '@sluice/mail-templates';
 import type { ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
@@ -16,6 +17,8 @@ export interface RouteDeps {
   /** What `acceptJob` needs for a job that a client asked for. */
   readonly accept: AcceptDeps;
   readonly store: ObjectStore;
+  /** What accounts wrote for their mails. */
+  readonly templates: TemplateStore;
   readonly live: LiveJobs;
   readonly keys: KeysInProgress;
   readonly log: Logger;

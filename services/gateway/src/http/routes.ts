@@ -27,6 +27,7 @@ import { sessionRoutes } from './routes/session.ts';
 import { suppressionRoutes } from './routes/suppressions.ts';
 import { systemRoutes } from './routes/system.ts';
 import { systemViewRoutes } from './routes/system-view.ts';
+import { templateRoutes } from './routes/templates.ts';
 import { unsubscribeRoutes } from './routes/unsubscribe.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -74,6 +75,7 @@ export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   deadLetterRoutes(app, deps);
   pipelineRoutes(app, deps);
   historyRoutes(app, deps);
+  templateRoutes(app, deps);
   suppressionRoutes(app, deps);
   erasureRoutes(app, deps.erasures);
   const { suppressions, unsubscribeSecret: secret } = deps;

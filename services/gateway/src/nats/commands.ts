@@ -44,10 +44,10 @@ export function newJobOfCommand(
   const { priority, callbackUrl, metadata } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
-    const { to, template, variables, replyTo, headers, attachments } = command.email;
+    const { to, template, variables, replyTo, headers, attachments, locale } = command.email;
     // A key says nothing of whose object it is.
     if (attachments.length > 0) throw invalidField('/email/attachments', 'are taken over HTTP alone');
-    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers, metadata }, context);
+    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers, metadata, locale }, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
   if (command.sources.length > limits.maxFiles) {

@@ -5,6 +5,7 @@ import { countItems, noHeaders, recipientCounter } from '../../accounts/access.t
 import { GatewayError } from '../../errors.ts';
 import { acceptBatch, type BatchItem } from '../../jobs/accept/accept-batch.ts';
 import { newEmailJob } from '../../jobs/accept/email-request.ts';
+import { findTemplate } from '../../jobs/accept/find-template.ts';
 import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { traceOf, type App } from '../app.ts';
@@ -98,10 +99,18 @@ export function emailBatchRoute(app: App, deps: RouteDeps): void {
       const key = keyOf(request.headers['idempotency-key']);
       await countItems(deps.access, account, reply, recipients.length, 'mails');
       const context = { account: account.id, trace: traceOf(request) };
+      const own = await findTemplate(deps.templates, account.id, mail.template);
       const attachments = await findAttachments(deps, account.id, asked);
       const items = recipients.map((recipient): BatchItem => {
         const filled = { ...forAll, ...recipient.variables };
-        const input = { ...mail, attachments, to: recipient.to, variables: filled, priority: priorityOf(priority) };
+        const input = {
+          ...mail,
+          own,
+          attachments,
+          to: recipient.to,
+          variables: filled,
+          priority: priorityOf(priority),
+        };
         try {
           return newEmailJob(input, context);
         } catch (error) {

@@ -4,7 +4,6 @@ import {
   mailTemplateNames,
   mailTemplates,
   Priority,
-  type MailTemplateName,
   type TemplateVariable,
 } from '@sluice/contracts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -12,6 +11,7 @@ import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob, type NewJob } from '../../jobs/accept/accept-job.ts';
 import { newEmailJob, newUserJob } from '../../jobs/accept/email-request.ts';
+import { findTemplate } from '../../jobs/accept/find-template.ts';
 import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { recipientCounter } from '../../accounts/access.ts';
@@ -37,7 +37,10 @@ function variablesText(): string {
 export const EmailBody = Type.Object(
   {
     to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
-    template: Type.Unsafe<MailTemplateName>(Type.String({ enum: [...mailTemplateNames] })),
+    template: Type.String({
+      maxLength: 64,
+      description: `One that is shipped (${mailTemplateNames.join(', ')}), or one of your own.`,
+    }),
     variables: Type.Optional(
       Type.Unsafe<JsonObject>(Type.Object({}, { additionalProperties: true, description: variablesText() })),
     ),
@@ -70,6 +73,12 @@ export const EmailBody = Type.Object(
           description: `Files that go with the mail, ${mailAttachmentLimits.maxBytes / 1e6} MB altogether.`,
         },
       ),
+    ),
+    locale: Type.Optional(
+      Type.String({
+        maxLength: 35,
+        description: 'The language to write in, by BCP 47 tag, where the template has it.',
+      }),
     ),
     priority: Type.Optional(PrioritySchema),
     callbackUrl: Type.Optional(Type.String({ maxLength: 2_048, description: 'Called with the ended job.' })),
@@ -129,7 +138,7 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
       onRequest,
       schema: {
         operationId: 'sendEmail',
-        summary: 'Send one mail of a shipped template',
+        summary: 'Send one mail',
         tags: ['jobs'],
         headers: acceptHeaders,
         body: EmailBody,
@@ -139,8 +148,9 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
     (request, reply) => {
       const { priority, attachments: asked = [], ...email } = request.body;
       return answer(request, reply, async (context) => {
+        const own = await findTemplate(deps.templates, context.account, email.template);
         const attachments = await findAttachments(deps, context.account, asked);
-        return newEmailJob({ ...email, attachments, priority: priorityOf(priority) }, context);
+        return newEmailJob({ ...email, own, attachments, priority: priorityOf(priority) }, context);
       });
     },
   );

@@ -10,10 +10,12 @@ import {
   parseEmailAddress,
   Priority,
   type MailAttachment,
-  type MailTemplateName,
+  type TemplateVariables,
 } from '@sluice/contracts';
+import { canonicalLocale } from '@sluice/mail-templates';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { NewJob } from './accept-job.ts';
+import type { OwnTemplate } from './find-template.ts';
 import { callbackUrl } from './callback-url.ts';
 import { checkedMetadata } from './labels.ts';
 import { requestHash, type Canonical } from './request-hash.ts';
@@ -34,6 +36,10 @@ export interface EmailInput {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Found by `findAttachments`. */
   readonly attachments?: readonly MailAttachment[];
+  /** Found by `findTemplate`; undefined for a template that is shipped. */
+  readonly own?: OwnTemplate | undefined;
+  /** BCP 47. */
+  readonly locale?: string | undefined;
 }
 
 type Context = Pick<NewJob, 'account' | 'trace'>;
@@ -54,9 +60,8 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
   const to = parseEmailAddress(input.to);
   if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
   const { template } = input;
-  if (!isMailTemplateName(template)) {
-    throw invalidField('/template', `must be one of ${mailTemplateNames.join(', ')}`);
-  }
+  const declared = input.own?.variables ?? (isMailTemplateName(template) ? mailTemplates[template] : undefined);
+  if (declared === undefined) throw invalidField('/template', `must be one of ${mailTemplateNames.join(', ')}`);
   const variables = input.variables ?? {};
   // Before anything that walks all the way down: that takes the stack with it.
   if (isDeeper(variables, VARIABLES_MAX_DEPTH))
@@ -64,10 +69,13 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
   if (JSON.stringify(variables).length > VARIABLES_MAX_BYTES)
     throw invalidField('/variables', 'must be at most 16 KiB of JSON');
   const attachmentKey = input.attachmentKey ?? '';
-  checkTemplateVariables(template, variables, attachmentKey !== '');
+  checkTemplateVariables(template, declared, variables, attachmentKey !== '');
   const replyTo = input.replyTo ? parseEmailAddress(input.replyTo) : '';
   if (replyTo === undefined) throw invalidField('/replyTo', 'must be one bare e-mail address');
   const headers = checkedHeaders(input.headers ?? {});
+  const locale = input.locale ? canonicalLocale(input.locale) : '';
+  if (locale === undefined) throw invalidField('/locale', 'must be a language tag (BCP 47)');
+  const templateVersion = input.own?.version ?? 0;
   const callback = callbackUrl(input.callbackUrl);
   // Unspecified on the wire is normal: leaving it out and naming it are the same request.
   const priority = input.priority || Priority.NORMAL;
@@ -89,6 +97,8 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
         replyTo,
         headers,
         attachments,
+        locale,
+        templateVersion,
       }),
     },
     requestHash: requestHash({
@@ -103,6 +113,7 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       ...(replyTo === '' ? {} : { replyTo }),
       ...(Object.keys(headers).length === 0 ? {} : { headers }),
       ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+      ...(locale === '' ? {} : { locale }),
       ...(attachments.length === 0 ? {} : { attachments: attachments.map(({ key, fileName }) => [key, fileName]) }),
     }),
   };
@@ -113,8 +124,13 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
  *
  * @throws {GatewayError} `invalid_request`, with every variable that is missing or malformed.
  */
-function checkTemplateVariables(template: MailTemplateName, variables: JsonObject, withDocument: boolean): void {
-  const errors = callerProblems(mailTemplates[template], variables, withDocument).map(({ name, detail }) => ({
+function checkTemplateVariables(
+  template: string,
+  declared: TemplateVariables,
+  variables: JsonObject,
+  withDocument: boolean,
+): void {
+  const errors = callerProblems(declared, variables, withDocument).map(({ name, detail }) => ({
     pointer: `/variables/${name}`,
     detail: `${detail} (template ${template})`,
   }));

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSKZAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIoABCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCBImCgdyZXBvcnRzGAogAygLMhUuc2x1aWNlLnYxLk1haWxSZXBvcnQiYgoKTWFpbFJlcG9ydBIMCgRraW5kGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIOCgZkZXRhaWwYAyABKAkSJgoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLDAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Eg4KBmxvY2FsZRgNIAEoCRIYChB0ZW1wbGF0ZV92ZXJzaW9uGA8gASgNGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIoABCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCBImCgdyZXBvcnRzGAogAygLMhUuc2x1aWNlLnYxLk1haWxSZXBvcnQiYgoKTWFpbFJlcG9ydBIMCgRraW5kGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIOCgZkZXRhaWwYAyABKAkSJgoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -30,7 +30,7 @@ export type EmailRequest = Message<"sluice.v1.EmailRequest"> & {
   to: string;
 
   /**
-   * "welcome", "notification" or "image-ready".
+   * "welcome", "notification", "image-ready", or the name of a template of the account.
    *
    * @generated from field: string template = 2;
    */
@@ -68,6 +68,20 @@ export type EmailRequest = Message<"sluice.v1.EmailRequest"> & {
    * @generated from field: repeated sluice.v1.MailAttachment attachments = 10;
    */
   attachments: MailAttachment[];
+
+  /**
+   * The language to write in, by BCP 47 tag; empty for that of the template.
+   *
+   * @generated from field: string locale = 13;
+   */
+  locale: string;
+
+  /**
+   * The version of the account's own template that `template` names; 0 for one that is shipped.
+   *
+   * @generated from field: uint32 template_version = 15;
+   */
+  templateVersion: number;
 };
 
 /**
@@ -82,7 +96,7 @@ export type EmailRequestJson = {
   to?: string;
 
   /**
-   * "welcome", "notification" or "image-ready".
+   * "welcome", "notification", "image-ready", or the name of a template of the account.
    *
    * @generated from field: string template = 2;
    */
@@ -120,6 +134,20 @@ export type EmailRequestJson = {
    * @generated from field: repeated sluice.v1.MailAttachment attachments = 10;
    */
   attachments?: MailAttachmentJson[];
+
+  /**
+   * The language to write in, by BCP 47 tag; empty for that of the template.
+   *
+   * @generated from field: string locale = 13;
+   */
+  locale?: string;
+
+  /**
+   * The version of the account's own template that `template` names; 0 for one that is shipped.
+   *
+   * @generated from field: uint32 template_version = 15;
+   */
+  templateVersion?: number;
 };
 
 /**
