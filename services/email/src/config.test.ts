@@ -135,6 +135,29 @@ describe('the configuration', () => {
     expect(problemsOf({ UNSUBSCRIBE_URL: url, UNSUBSCRIBE_SECRET: secret })).toMatch(problem);
   });
 
+  test('reads senders of accounts, each with a key for its own domain', () => {
+    const dkim = { domain: 'acme.dev', selector: 's1', privateKey: pem };
+    const acme = { account: 'acme', address: 'Hello@Acme.dev', name: 'Acme', dkim };
+    const read = settings({ SENDERS: JSON.stringify([acme]) });
+    expect(read.senders.get('acme')).toMatchObject({
+      address: 'Hello@acme.dev',
+      name: 'Acme',
+      dkim: { domainName: 'acme.dev', keySelector: 's1' },
+      messageIdDomain: read.sender.messageIdDomain,
+    });
+    for (const [wrong, problem] of [
+      [[{ ...acme, dkim: { ...dkim, domain: 'other.dev' } }], /acme: dkim.domain is not acme.dev/],
+      [[acme, acme], /two senders/],
+      [[{ ...acme, address: 'a@acme.example' }], /reserved|not acme.example/],
+      [[{ ...acme, dkim: undefined }], /dkim/],
+      [[{ ...acme, dkim: { ...dkim, privateKey: 'x' } }], /0.dkim.privateKey: must be a private key/],
+      [[{ ...acme, address: 'a@b.dev, c@d.dev' }], /one bare address/],
+    ] as const) {
+      expect(problemsOf({ SENDERS: JSON.stringify(wrong) })).toMatch(problem);
+    }
+    expect(problemsOf({ SENDERS: 'x' })).toBe('SENDERS: must be JSON');
+  });
+
   test('wants both of what returned mail needs', () => {
     expect(problemsOf({ BOUNCE_DOMAIN: 'bounces.sluice.dev' })).toMatch(/both or neither/);
     const secret = 'a secret of some length';

@@ -1,8 +1,9 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { parseEmailAddress } from '@sluice/contracts';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import type { Sender } from './compose/compose-mail.ts';
+import { dkimKeyProblem, domainOf, isAligned, isReserved, readSenders } from './compose/senders.ts';
 import { parseProviders, type ProviderSettings } from './providers/settings.ts';
 
 const address = z
@@ -83,6 +84,9 @@ export const emailFields = {
     })
     .optional(),
 
+  /** Accounts with a sender of their own, as JSON; best given as SENDERS_FILE. docs/email.md has an example. */
+  SENDERS: z.string().optional(),
+
   /** What to do with a mail that may have been delivered: `resend` it under the same Message-ID, or `park` it. */
   AMBIGUITY_POLICY: z.enum(['resend', 'park']).default('resend'),
   /** How long a mail is kept in hand while no provider can be tried, before it counts as an attempt. */
@@ -117,6 +121,8 @@ export type EmailConfig = z.infer<z.ZodObject<typeof emailFields>> & { readonly 
 export interface EmailSettings {
   readonly providers: readonly ProviderSettings[];
   readonly sender: Sender;
+  /** Senders of accounts that have one of their own. */
+  readonly senders: ReadonlyMap<string, Sender>;
   readonly quota: { readonly perAccountPerDay: number; readonly perRecipientPerHour: number };
   /** Slots of each pipeline. */
   readonly concurrency: { readonly welcome_mailer: number; readonly notification_mailer: number };
@@ -151,6 +157,8 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   if (!dev && isReserved(fromDomain)) {
     problems.push(`MAIL_FROM: ${fromDomain} is a reserved domain that no server accepts; set an address of your own`);
   }
+  const own = readSenders(config.SENDERS ?? '[]', dev);
+  problems.push(...own.problems.map((problem) => `SENDERS: ${problem}`));
   if (problems.length > 0) throw new ConfigError(problems);
 
   const { UNSUBSCRIBE_ADDRESS, UNSUBSCRIBE_URL, UNSUBSCRIBE_SECRET, BOUNCE_DOMAIN, BOUNCE_SECRET } = config;
@@ -159,20 +167,23 @@ export function emailSettings(config: EmailConfig): EmailSettings {
     ...(UNSUBSCRIBE_URL === undefined ? {} : { url: UNSUBSCRIBE_URL.replace(TOKEN, '{token}') }),
     ...(UNSUBSCRIBE_SECRET === undefined ? {} : { secret: UNSUBSCRIBE_SECRET }),
   };
+  const sender: Sender = {
+    address: config.MAIL_FROM,
+    name: config.MAIL_FROM_NAME,
+    messageIdDomain: config.MESSAGE_ID_DOMAIN ?? fromDomain,
+    unsubscribe,
+    bounces:
+      BOUNCE_DOMAIN === undefined || BOUNCE_SECRET === undefined
+        ? undefined
+        : { domain: BOUNCE_DOMAIN, secret: BOUNCE_SECRET },
+    links: { allowHttp: dev, hosts: config.LINK_HOSTS },
+    dkim: signs ? { domainName, keySelector, privateKey } : undefined,
+  };
+  const senders = new Map(own.senders.map(({ account, ...from }) => [account, { ...sender, ...from }] as const));
   return {
     providers: parseProviders(config.SMTP_URLS, !dev),
-    sender: {
-      address: config.MAIL_FROM,
-      name: config.MAIL_FROM_NAME,
-      messageIdDomain: config.MESSAGE_ID_DOMAIN ?? fromDomain,
-      unsubscribe,
-      bounces:
-        BOUNCE_DOMAIN === undefined || BOUNCE_SECRET === undefined
-          ? undefined
-          : { domain: BOUNCE_DOMAIN, secret: BOUNCE_SECRET },
-      links: { allowHttp: dev, hosts: config.LINK_HOSTS },
-      dkim: signs ? { domainName, keySelector, privateKey } : undefined,
-    },
+    sender,
+    senders,
     concurrency: {
       welcome_mailer: config.CONCURRENCY_WELCOME ?? config.CONCURRENCY,
       notification_mailer: config.CONCURRENCY_NOTIFICATION ?? config.CONCURRENCY,
@@ -199,31 +210,6 @@ export function configWarnings(config: EmailConfig): string[] {
         ]
       : []),
   ];
-}
-
-const domainOf = (address: string): string => address.slice(address.lastIndexOf('@') + 1);
-
-/** RFC 7489 3.1.1, relaxed: the signing domain and the sender's belong together. */
-const isAligned = (signing: string, from: string): boolean =>
-  signing === from || from.endsWith(`.${signing}`) || signing.endsWith(`.${from}`);
-
-/** RFC 2606 and RFC 6761. */
-const isReserved = (name: string): boolean =>
-  /(?:^|\.)(?:example|invalid|test|localhost|local|internal)$|(?:^|\.)example\.(?:com|net|org)$/.test(name);
-
-/** RFC 8301 3.2: verifiers ignore RSA keys below this. */
-const MIN_RSA_BITS = 1024;
-
-/** Why mails cannot be signed with a key: signatures are RSA-SHA256, the one kind that every receiver verifies. */
-function dkimKeyProblem(pem: string): string | undefined {
-  try {
-    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem);
-    if (type !== 'rsa') return `must be an RSA key, not ${type}: make one with openssl genrsa 2048`;
-    const bits = details?.modulusLength ?? 0;
-    return bits < MIN_RSA_BITS ? `has ${bits} bits, at least ${MIN_RSA_BITS} are needed` : undefined;
-  } catch {
-    return 'must be a private key in PEM';
-  }
 }
 
 function isCertificate(pem: string): boolean {

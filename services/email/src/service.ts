@@ -88,6 +88,7 @@ export async function startEmail(
     templates,
     dispatcher,
     sender: settings.sender,
+    senders: settings.senders,
     attachments: createAttachments({
       store,
       linkTtlMs: config.PDF_LINK_TTL_MS,

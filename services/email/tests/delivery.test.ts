@@ -40,6 +40,18 @@ beforeAll(async () => {
       UNSUBSCRIBE_ADDRESS: 'unsubscribe@sluice.example',
       UNSUBSCRIBE_URL: 'https://sluice.example/unsubscribe?t={token}',
       UNSUBSCRIBE_SECRET: 'a secret of some length',
+      SENDERS: JSON.stringify([
+        {
+          account: 'own-sender',
+          address: 'hello@brand.example',
+          name: 'Brand & Co',
+          dkim: {
+            domain: 'brand.example',
+            selector: 'brand',
+            privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+          },
+        },
+      ]),
       BOUNCE_DOMAIN: 'bounces.sluice.example',
       BOUNCE_SECRET: 'another secret of some length',
       QUOTA_PER_RECIPIENT_PER_HOUR: '5',
@@ -347,6 +359,14 @@ test('a mail is returned to an address of its own, which names its job and is si
   expect(read.from?.address).toBe('no-reply@sluice.example');
   expect(jobOfBounceToken(header(read, 'x-sluice-report') ?? '', 'another secret of some length')).toBe(jobId);
   expect(header(read, 'dkim-signature')?.toLowerCase()).toContain('x-sluice-report');
+});
+
+test('a mail of an account with a sender of its own comes from it, signed for its domain', async () => {
+  await broker.ask({ jobId: 'job_brand', to: 'brand@example.com', account: 'own-sender' });
+  expect((await broker.ended('job_brand')).result?.outcome.case).toBe('succeeded');
+  const mail = await parsed('brand@example.com');
+  expect(mail.from).toMatchObject({ address: 'hello@brand.example', name: 'Brand & Co' });
+  expect(header(mail, 'dkim-signature')).toMatch(/d=brand\.example;.*s=brand;|s=brand;.*d=brand\.example;/s);
 });
 
 describe('a mail with files of its caller', () => {

@@ -21,6 +21,8 @@ export interface MailerDeps {
   readonly templates: TemplateStore;
   readonly dispatcher: Dispatcher;
   readonly sender: Sender;
+  /** Senders of accounts that have one of their own. */
+  readonly senders: ReadonlyMap<string, Sender>;
   readonly attachments: Attachments;
   readonly metrics: EmailMetrics;
   readonly lifecycle: Lifecycle;

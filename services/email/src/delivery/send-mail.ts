@@ -66,7 +66,7 @@ async function sendClaimed(
   try {
     const prepared = await prepare(message.data, claim.fresh, context);
     if ('code' in prepared) return await complete({ kind: 'failed', ...prepared });
-    mail = await composeMail(prepared, deps.sender);
+    mail = await composeMail(prepared, deps.senders.get(message.data.account) ?? deps.sender);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) return complete({ kind: 'failed', ...refusal });
