@@ -41,6 +41,7 @@ export const OTHERS: readonly {
   { page: /./, command: /^npx pnpm bench\b/, why: 'takes minutes on a quiet machine; bench/README.md has results' },
   { page: /^docs\/email/, command: /v1\/emails:batch/, by: 'services/gateway/tests/email-batch.test.ts' },
   { page: /^docs\/email/, command: /v1\/uploads/, by: 'services/gateway/tests/mail-attachments.test.ts' },
+  { page: /^docs\/email/, command: /v1\/templates/, by: 'services/gateway/tests/templates.test.ts' },
   { page: /^docs\/email/, command: /v1\/emails -H/, by: 'services/gateway/tests/jobs.test.ts' },
   { page: /^docs\/email/, command: /suppressions/, by: 'services/gateway/tests/suppressions.test.ts' },
   { page: /^docs\/operations/, command: /^pnpm erase/, by: 'services/gateway/tests/erasure.test.ts' },
