@@ -1,8 +1,14 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { AccountPage } from './account/account-page.tsx';
+import { MailPage } from './account/mail-page.tsx';
+import { DeadLettersPage } from './dead-letters/dead-letters-page.tsx';
 import icon from './icon.svg';
 import { JobPage } from './jobs/job-page.tsx';
 import { JobsPage } from './jobs/jobs-page.tsx';
+import { LinksContext, useLinks } from './links/links.tsx';
+import { LoadPage } from './load/load-page.tsx';
+import { MessagesPage } from './messages/messages-page.tsx';
 import { OverviewPage } from './overview/overview-page.tsx';
 import { placeUrl, usePlace, type Place } from './router.ts';
 import { SessionContext, useSession, type Session } from './session/session.ts';
@@ -29,6 +35,16 @@ const screens: readonly Screen[] = [
     draw: (place) =>
       place.path[1] === undefined ? <JobsPage place={place} /> : <JobPage id={place.path[1]} key={place.path[1]} />,
   },
+  {
+    path: 'messages',
+    name: 'Messages',
+    scope: 'events:read',
+    draw: (place) => <MessagesPage place={place} key={place.path.join('/')} />,
+  },
+  { path: 'dead-letters', name: 'Dead letters', scope: 'admin', draw: (place) => <DeadLettersPage place={place} /> },
+  { path: 'mail', name: 'Mail', scope: 'admin', draw: () => <MailPage /> },
+  { path: 'load', name: 'Load', scope: 'jobs:write', draw: () => <LoadPage /> },
+  { path: 'account', name: 'Account', scope: 'account:read', draw: () => <AccountPage /> },
 ];
 
 export function App() {
@@ -55,6 +71,7 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
   const offered = screens.filter(({ scope }) => may(scope));
   const named = place.path[0] ?? offered[0]?.path;
   const screen = screens.find(({ path }) => path === named);
+  const links = useLinks();
   const content = useRef<HTMLElement>(null);
   const where = place.path.join('/');
   useEffect(() => {
@@ -93,6 +110,13 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
             </a>
           ))}
         </nav>
+        <nav class="links" aria-label="Beside the console">
+          {links.map(({ name: title, url }) => (
+            <a key={url} href={url} target="_blank" rel="noreferrer">
+              {title} ↗
+            </a>
+          ))}
+        </nav>
         {session.csrfToken !== undefined && (
           <div class="who">
             <span class="quiet">{session.account}</span>
@@ -103,7 +127,9 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
         )}
       </header>
       <main id="content" ref={content} tabIndex={-1}>
-        <Content screen={screen} allowed={screen !== undefined && may(screen.scope)} place={place} />
+        <LinksContext.Provider value={links}>
+          <Content screen={screen} allowed={screen !== undefined && may(screen.scope)} place={place} />
+        </LinksContext.Provider>
       </main>
     </div>
   );

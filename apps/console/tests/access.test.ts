@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startStack, type Stack } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
+import { CHROMIUM, closeBrowser, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
 
 const KEYS = join(import.meta.dirname, '../../../services/gateway/src/cli/keys.ts');
 
@@ -21,6 +21,7 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `access, skippe
     stack = await startStack({ dataDirectory: directory, services: ['gateway'], env: { gateway: { AUTH: 'keys' } } });
   });
   afterAll(async () => {
+    await closeBrowser();
     await stack?.stop();
     await rm(directory, { recursive: true, force: true });
   });

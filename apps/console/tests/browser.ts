@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
-import { afterAll, expect } from 'vitest';
+import assert from 'node:assert/strict';
 
 /** Where Debian and others put the browser; nothing is downloaded. */
 export const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -10,7 +10,8 @@ export const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr
 export const NO_CHROMIUM = 'no Chromium at /usr/bin/chromium: apt-get install chromium';
 
 let browser: Browser | undefined;
-afterAll(() => browser?.close());
+/** Ends the browser of this process, if one was started. */
+export const closeBrowser = async (): Promise<void> => browser?.close();
 
 /** A page that fails its test when its scripts throw, or when the policy of the page refuses something. */
 export async function openPage(options: BrowserContextOptions = {}): Promise<{ page: Page; faults: string[] }> {
@@ -44,5 +45,5 @@ export async function expectAccessible(page: Page): Promise<void> {
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
   });
-  expect(findings).toEqual([]);
+  assert.deepEqual(findings, []);
 }

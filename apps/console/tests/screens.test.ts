@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
+import { connectNats } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
+import { CHROMIUM, closeBrowser, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
 
 /** What is promised is 2 s; the rest is for a machine that runs other tests beside. */
 const SHOWN_WITHIN_MS = 4_000;
@@ -18,6 +19,7 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     stack = await startStack({ dataDirectory: directory, imageReplicas: 2, restartAfterMs: 20_000 });
   });
   afterAll(async () => {
+    await closeBrowser();
     await stack?.stop();
     await rm(directory, { recursive: true, force: true });
   });
@@ -93,6 +95,107 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     expect(shownMs).toBeLessThan(SHOWN_WITHIN_MS);
     await page.getByText('Nothing was heard of this replica').waitFor();
     await replica.getByText('up', { exact: true }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  test('work that was given up is grouped, redriven and removed', { timeout: 120_000 }, async () => {
+    const nc = await connectNats({ url: stack.urls.nats, name: 'screens' });
+    for (let n = 0; n < 3; n += 1) nc.publish('image.convert.binary', new Uint8Array([255, 255, n]));
+    await nc.drain();
+    const { page, faults } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/dead-letters`);
+    const group = page.getByRole('region', { name: 'binary_to_pdf: decode' });
+    await group.getByRole('heading', { name: '3 × binary_to_pdf could not be read' }).waitFor();
+    await expectAccessible(page);
+    await group
+      .getByRole('checkbox', { name: /^Choose dead letter/ })
+      .first()
+      .check();
+    await page.getByRole('button', { name: 'Redrive the chosen' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Redrive' }).click();
+    await page.getByText('1 sent on their way again, and written down in the audit log.').waitFor();
+    // It could not be read before, so it is back; then all of them go.
+    await group.getByRole('heading', { name: '3 × binary_to_pdf could not be read' }).waitFor();
+    await group.getByRole('button', { name: 'Remove all of this reason' }).click();
+    await page.getByRole('dialog').getByRole('heading', { name: 'Remove for good: 3' }).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('3 removed, and written down in the audit log.').waitFor();
+    await page.getByRole('heading', { name: 'None' }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  test('a mail is sent again, changed first', { timeout: 120_000 }, async () => {
+    const answer = await fetch(`${stack.urls.gateway}/v1/emails`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', prefer: 'wait=30' },
+      body: JSON.stringify({ to: 'barbara@example.com', template: 'welcome', variables: { name: 'Barbara' } }),
+    });
+    const { id } = (await answer.json()) as { id: string };
+    const { page, faults } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/jobs/${id}`);
+    await page.getByRole('region', { name: 'Request' }).getByText('barbara@example.com').waitFor();
+    await page.getByRole('link', { name: 'Edit and rerun' }).click();
+    await page.getByLabel('Variables, as JSON').fill('{ "name": "Barbara Liskov" }');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.getByText('succeeded', { exact: true }).waitFor();
+    const mails = stack.mail.mailbox.all().filter(({ to }) => JSON.stringify(to).includes('barbara'));
+    expect(mails).toHaveLength(2);
+    expect(faults).toEqual([]);
+  });
+
+  test('the events that a message lacks are marked', { timeout: 120_000 }, async () => {
+    const { page, faults } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/messages/orders`);
+    await page.getByLabel('Events, in order, one a line').fill('received\npaid\nshipped');
+    await page.getByLabel('Complete within, seconds').fill('1');
+    await page.getByRole('button', { name: 'Declare' }).click();
+    await page.getByText('received → paid → shipped').waitFor();
+    const events = ['received', 'paid'].map((event) => ({
+      app_id: 'orders',
+      message_id: 'order-1',
+      event,
+      created_at: new Date().toISOString(),
+    }));
+    await fetch(`${stack.urls.gateway}/v1/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ events }),
+    });
+    await page.getByRole('link', { name: 'order-1' }).click();
+    await page.getByText('paid ✓').waitFor();
+    await page.getByText('shipped missing').waitFor();
+    await expectAccessible(page);
+    expect(faults).toEqual([]);
+  });
+
+  test('a run of 500 jobs is sent, followed to its end and told of', { timeout: 240_000 }, async () => {
+    const { page, faults } = await openPage();
+    page.setDefaultTimeout(200_000);
+    await page.goto(`${stack.urls.gateway}/#/load`);
+    await page.getByLabel('Jobs', { exact: true }).fill('500');
+    await page.getByLabel('A second, at full rate').fill('100');
+    await page.getByLabel('Mails of a hundred').fill('80');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await page.getByText('done', { exact: true }).waitFor();
+    const report = page.getByRole('region', { name: 'Report' });
+    await report.getByText('500 of 500').waitFor();
+    await expectAccessible(page);
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('link', { name: 'Keep the report' }).click(),
+    ]);
+    const kept = JSON.parse(await readFile(await download.path(), 'utf8')) as { accepted: number; ended: number };
+    expect(kept).toMatchObject({ accepted: 500, ended: 500, failed: 0 });
+    expect(faults).toEqual([]);
+  });
+
+  test.each(['mail', 'account'])('the screen %s has nothing serious for axe', { timeout: 60_000 }, async (screen) => {
+    const { page, faults } = await openPage({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
+    await page.goto(`${stack.urls.gateway}/#/${screen}`);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await expectAccessible(page);
+    // Nothing makes a phone scroll sideways.
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
     expect(faults).toEqual([]);
   });
 });

@@ -7,6 +7,8 @@ import { ProblemNote } from '../ui/problem-note.tsx';
 import { StateBadge } from '../ui/state-badge.tsx';
 import { VirtualList } from '../ui/virtual-list.tsx';
 import { adviceFor } from './advice.ts';
+import { JobRequestPanel } from './job-request-panel.tsx';
+import { useTraceLinks } from '../links/links.tsx';
 import { spansOf } from './spans.ts';
 import { useTimeline } from './use-timeline.ts';
 import { Waterfall } from './waterfall.tsx';
@@ -45,6 +47,7 @@ export function JobPage({ id }: { readonly id: string }) {
         <h2 id="stages">Stages</h2>
         <Waterfall spans={useMemo(() => spansOf(entries, Date.now(), ended), [entries, ended])} />
       </section>
+      {value !== undefined && <JobRequestPanel job={value} />}
       <Events entries={entries} />
     </>
   );
@@ -64,6 +67,7 @@ function ErrorPanel({ error }: { readonly error: NonNullable<Job['error']> }) {
 }
 
 function JobFacts({ job }: { readonly job: Job }) {
+  const links = useTraceLinks(job);
   const facts: [string, preact.ComponentChildren][] = [
     ['Kind', `${job.kind}${job.priority === 'express' ? ', express' : ''}`],
     ['Created', dateTimeText(job.createdAt)],
@@ -81,7 +85,17 @@ function JobFacts({ job }: { readonly job: Job }) {
       name,
       name.endsWith('Bytes') ? bytesText(Number(value)) : String(value),
     ]),
-    ['Trace', <code>{job.traceId}</code>],
+    [
+      'Trace',
+      <span class="row">
+        <code>{job.traceId}</code>
+        {links.map(({ name, url }) => (
+          <a key={name} href={url} target="_blank" rel="noreferrer">
+            {name} ↗
+          </a>
+        ))}
+      </span>,
+    ],
   ];
   return (
     <section class="panel" aria-label="Facts">

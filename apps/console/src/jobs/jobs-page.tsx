@@ -2,6 +2,7 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { hasEnded, jobStates, cancelJob, listJobs, type Job } from '../api/jobs.ts';
 import { toProblem, useAction, useLive } from '../api/live.ts';
 import type { ApiProblem } from '../api/problem.ts';
+import { rerun } from '../api/rerun.ts';
 import { placeUrl, replaceQuery, type Place } from '../router.ts';
 import { Confirm } from '../ui/confirm.tsx';
 import { agoText, countText, dateTimeText, durationText } from '../ui/format.ts';
@@ -15,7 +16,7 @@ const MOST_ROWS = 20_000;
 const EVERY_MS = 2_000;
 const ROW_PX = 58;
 
-const filters = ['q', 'state', 'kind', 'recipient', 'since', 'until'] as const;
+const filters = ['state', 'kind', 'recipient', 'since', 'until'] as const;
 
 export function JobsPage({ place }: { readonly place: Place }) {
   const query = Object.fromEntries(
@@ -27,12 +28,13 @@ export function JobsPage({ place }: { readonly place: Place }) {
   const first = useLive(key, () => listJobs({ ...query, limit: PAGE }), EVERY_MS);
   const { rows, more, loading, problem: moreProblem } = useOlder(key, query, first.value);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [asking, setAsking] = useState(false);
+  const [asking, setAsking] = useState<'cancel' | 'rerun'>();
   const action = useAction();
   const [said, setSaid] = useState('');
   useEffect(() => setChosen(new Set()), [key]);
 
   const cancellable = rows.filter((job) => chosen.has(job.id) && !hasEnded(job.state));
+  const rerunnable = rows.filter((job) => chosen.has(job.id) && hasEnded(job.state));
   const toggle = (id: string): void => {
     const next = new Set(chosen);
     if (!next.delete(id)) next.add(id);
@@ -50,7 +52,21 @@ export function JobsPage({ place }: { readonly place: Place }) {
       }
     });
     setSaid(`${done} asked to cancel`);
-    setAsking(false);
+    setAsking(undefined);
+    setChosen(new Set());
+    first.refresh();
+  };
+
+  const rerunAll = async (): Promise<void> => {
+    let done = 0;
+    await action.run(async () => {
+      for (const { id } of rerunnable) {
+        await rerun(id);
+        done += 1;
+      }
+    });
+    setSaid(`${done} of ${rerunnable.length} sent again`);
+    setAsking(undefined);
     setChosen(new Set());
     first.refresh();
   };
@@ -75,8 +91,15 @@ export function JobsPage({ place }: { readonly place: Place }) {
         {chosen.size > 0 && (
           <>
             <span>{chosen.size} chosen</span>
-            <button type="button" disabled={cancellable.length === 0 || action.busy} onClick={() => setAsking(true)}>
+            <button
+              type="button"
+              disabled={cancellable.length === 0 || action.busy}
+              onClick={() => setAsking('cancel')}
+            >
               Cancel {cancellable.length}
+            </button>
+            <button type="button" disabled={rerunnable.length === 0 || action.busy} onClick={() => setAsking('rerun')}>
+              Rerun {rerunnable.length}
             </button>
             <button type="button" class="plain" onClick={() => setChosen(new Set())}>
               Choose none
@@ -118,14 +141,25 @@ export function JobsPage({ place }: { readonly place: Place }) {
       {rows.length >= MOST_ROWS && (
         <p class="note">The list ends at {countText(MOST_ROWS)} rows. Narrow the search to see older ones.</p>
       )}
-      {asking && (
+      {asking === 'rerun' && (
+        <Confirm
+          title={`Rerun ${rerunnable.length} jobs?`}
+          action="Rerun them"
+          busy={action.busy}
+          onConfirm={() => void rerunAll()}
+          onCancel={() => setAsking(undefined)}
+        >
+          <p>Each is sent again as a new job, with the same options. A mail goes out once more.</p>
+        </Confirm>
+      )}
+      {asking === 'cancel' && (
         <Confirm
           title={`Cancel ${cancellable.length} jobs?`}
           action="Cancel them"
           danger
           busy={action.busy}
           onConfirm={() => void cancelAll()}
-          onCancel={() => setAsking(false)}
+          onCancel={() => setAsking(undefined)}
         >
           <p>A job whose work has begun may still succeed. A cancelled job is not charged.</p>
         </Confirm>

@@ -4,6 +4,7 @@ import { useAction } from '../api/live.ts';
 import { setPaused, type Consumer, type Replica, type Stream, type System } from '../api/system.ts';
 import { placeUrl } from '../router.ts';
 import { Chart } from '../ui/chart.tsx';
+import { Tile } from '../ui/tile.tsx';
 import { bytesText, countText, durationText, rateText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
@@ -90,15 +91,6 @@ export function OverviewPage() {
       </div>
       <Streams streams={system.streams} />
     </>
-  );
-}
-
-function Tile({ name, value }: { readonly name: string; readonly value: string }) {
-  return (
-    <div class="tile">
-      <span class="quiet">{name}</span>
-      <strong>{value}</strong>
-    </div>
   );
 }
 

@@ -50,5 +50,11 @@ export function useSession(): {
 const none: Session = { account: '', scopes: [] };
 export const SessionContext = createContext<Session>(none);
 
+/** Whether the reader may do what a scope names. The gateway decides again with every request. */
+export function useMay(): (scope: string) => boolean {
+  const { scopes } = useContext(SessionContext);
+  return (scope) => scopes.includes('*') || scopes.includes(scope);
+}
+
 /** Whether requests written down for elsewhere need a key. */
 export const useNeedsKey = (): boolean => useContext(SessionContext).csrfToken !== undefined;

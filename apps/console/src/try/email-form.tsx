@@ -1,7 +1,8 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { Job } from '../api/jobs.ts';
 import { useAction } from '../api/live.ts';
 import { request } from '../api/request.ts';
+import { getJobRequest, newIdempotencyKey } from '../api/rerun.ts';
 import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -18,13 +19,23 @@ const examples: Readonly<Record<string, object>> = {
 const pretty = (value: unknown): string => JSON.stringify(value, null, 2);
 
 /** A mail of a template, filled in. */
-export function EmailForm() {
+export function EmailForm({ from }: { readonly from: string | undefined }) {
   const [to, setTo] = useState('ada@example.com');
   const [template, setTemplate] = useState('welcome');
   const [variables, setVariables] = useState(pretty(examples['welcome']));
   const [sent, setSent] = useState<string>();
   const action = useAction();
   const needsKey = useNeedsKey();
+  useEffect(() => {
+    if (from === undefined) return;
+    void action.run(async () => {
+      const { json } = await getJobRequest(from);
+      if (json === undefined) return;
+      setTo(json.to);
+      setTemplate(json.template);
+      setVariables(pretty(json.variables ?? {}));
+    });
+  }, [from]);
   let filled: unknown;
   let wrong = '';
   try {
@@ -35,7 +46,7 @@ export function EmailForm() {
   const asked: Asked = { path: '/v1/emails', query: {}, json: { to, template, variables: filled } };
   const send = (): Promise<boolean> =>
     action.run(async () => {
-      const headers = { 'idempotency-key': crypto.randomUUID?.() ?? String(Math.random()) };
+      const headers = { 'idempotency-key': newIdempotencyKey() };
       setSent((await request<Job>('POST', '/v1/emails', { json: asked.json, headers })).id);
     });
   return (

@@ -1,7 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { useAction } from '../api/live.ts';
-import { request } from '../api/request.ts';
-import type { Job } from '../api/jobs.ts';
+import { convert, getJobRequest, getPictures } from '../api/rerun.ts';
 import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { bytesText } from '../ui/format.ts';
@@ -15,7 +14,7 @@ interface Picture {
 }
 
 /** Pictures to one PDF: dropped, chosen or pasted. */
-export function ImagesForm() {
+export function ImagesForm({ from }: { readonly from: string | undefined }) {
   const [pictures, setPictures] = useState<readonly Picture[]>([]);
   const [options, setOptions] = useState<Readonly<Record<string, string>>>({});
   const [over, setOver] = useState(false);
@@ -39,6 +38,16 @@ export function ImagesForm() {
     return () => removeEventListener('paste', paste);
   }, []);
 
+  // A job that is to be run again: its pictures and options, to be changed first.
+  useEffect(() => {
+    if (from === undefined) return;
+    void action.run(async () => {
+      const before = await getJobRequest(from);
+      setOptions(before.query);
+      add(await getPictures(from, before));
+    });
+  }, [from]);
+
   const query = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== ''));
   const asked: Asked = {
     path: '/v1/images',
@@ -47,17 +56,10 @@ export function ImagesForm() {
   };
   const send = (): Promise<boolean> =>
     action.run(async () => {
-      const form = new FormData();
-      for (const { file } of pictures) form.append('file', file, file.name);
-      const only = pictures.length === 1 ? pictures[0]?.file : undefined;
-      const job = await request<Job>('POST', '/v1/images', {
+      const job = await convert(
+        pictures.map(({ file }) => file),
         query,
-        body: only ?? form,
-        headers: {
-          'idempotency-key': crypto.randomUUID?.() ?? String(Math.random()),
-          ...(only === undefined ? {} : { 'content-type': 'application/octet-stream' }),
-        },
-      });
+      );
       setSent(job.id);
     });
   const set = (name: string) => (event: Event) => {
@@ -134,8 +136,11 @@ export function ImagesForm() {
             Page
             <select value={options['pageSize'] ?? ''} onChange={set('pageSize')}>
               <option value="">as the image</option>
+              <option>a3</option>
               <option>a4</option>
+              <option>a5</option>
               <option>letter</option>
+              <option>legal</option>
             </select>
           </label>
           <label class="field">

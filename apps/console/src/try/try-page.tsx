@@ -5,6 +5,7 @@ import { EmailForm } from './email-form.tsx';
 /** Send something through the system, and watch it. */
 export function TryPage({ place }: { readonly place: Place }) {
   const what = place.path[1] === 'mail' ? 'mail' : 'images';
+  const from = place.query.get('from') ?? undefined;
   return (
     <>
       <div class="title">
@@ -18,7 +19,7 @@ export function TryPage({ place }: { readonly place: Place }) {
           </a>
         </nav>
       </div>
-      {what === 'images' ? <ImagesForm /> : <EmailForm />}
+      {what === 'images' ? <ImagesForm key={from} from={from} /> : <EmailForm key={from} from={from} />}
     </>
   );
 }

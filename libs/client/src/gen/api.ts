@@ -420,6 +420,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{id}/request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the client asked for; sent again, it makes the same job */
+        get: operations["getJobRequest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{id}/sources/{index}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A picture that the job was sent with, counted from 0
+         * @description As long as the system keeps it: at least until the job has ended, and for an hour after it came.
+         */
+        get: operations["getJobSource"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{id}/stream": {
         parameters: {
             query?: never;
@@ -432,6 +469,23 @@ export interface paths {
          * @description Events named `state` and `lifecycle`, each a timeline entry. Ends after the state that ends the job.
          */
         get: operations["streamJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Pages beside the API: mail, traces, dashboards */
+        get: operations["listLinks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -907,6 +961,23 @@ export interface components {
                  */
                 state: "pending" | "delivered" | "retrying" | "failed" | "dropped";
             };
+        };
+        JobRequest: {
+            /** @description The body, of a mail. */
+            json?: unknown;
+            /** @description The route that takes it. */
+            path: string;
+            /** @description Options that are not the default. */
+            query: {
+                [key: string]: string;
+            };
+            /** @description The pictures, of a conversion. */
+            sources?: {
+                bytes: number;
+                mediaType: string;
+                /** @description Where the picture is fetched from; else it was sent. */
+                url?: string;
+            }[];
         };
         /** @description An error (RFC 9457). */
         Problem: {
@@ -2230,6 +2301,51 @@ export interface operations {
             };
         };
     };
+    getJobRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The request. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobRequest"];
+                };
+            };
+        };
+    };
+    getJobSource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+        };
+    };
     streamJob: {
         parameters: {
             query?: never;
@@ -2261,6 +2377,31 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    listLinks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As `HOME_LINKS` names them, and the description of the API. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        links: {
+                            name: string;
+                            url: string;
+                        }[];
+                    };
                 };
             };
         };

@@ -21,6 +21,7 @@ import { erasureRoutes } from './routes/erasures.ts';
 import { eventRoutes } from './routes/events.ts';
 import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
+import { jobRequestRoutes } from './routes/job-request.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { pipelineRoutes } from './routes/pipelines.ts';
 import { sessionRoutes } from './routes/session.ts';
@@ -70,6 +71,7 @@ export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   emailRoutes(app, deps);
   emailBatchRoute(app, deps);
   jobRoutes(app, deps);
+  jobRequestRoutes(app, deps);
   systemViewRoutes(app, deps);
   eventRoutes(app, deps, deps.flows);
   deadLetterRoutes(app, deps);

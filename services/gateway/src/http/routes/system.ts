@@ -91,5 +91,24 @@ export function systemRoutes(
       ? reply.type('text/html; charset=utf-8').send(homePage(deps.links))
       : reply.type('text/plain; charset=utf-8').send(homeText(deps.links));
   });
+  app.get(
+    '/v1/links',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'listLinks',
+        summary: 'Pages beside the API: mail, traces, dashboards',
+        tags,
+        response: {
+          200: Type.Object(
+            { links: Type.Array(Type.Object({ name: Type.String(), url: Type.String() })) },
+            { description: 'As `HOME_LINKS` names them, and the description of the API.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async () => ({ links: [{ name: 'API', url: '/docs' }, ...deps.links] }),
+  );
   app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }

@@ -57,7 +57,11 @@ export function jobEventStream(
   const readHistory = async (): Promise<void> => {
     const entries = await jobTimeline(deps.bus, jobId);
     // In stream order per stream, not by the clock: a cursor only ever moves forward.
-    for (const stored of entries) write(stored);
+    for (const stored of entries) {
+      write(stored);
+      // Thousands of events are more than may wait unread: at the speed of the reader, or its line would be cut.
+      if (out.writableNeedDrain) await drained(out);
+    }
     const last = entries.findLast((stored) => stored.stream === 'JOBS');
     if (last?.final === true) out.end();
   };
@@ -86,4 +90,15 @@ export function jobEventStream(
   });
   begin().catch((error: unknown) => out.destroy(error as Error));
   return out;
+}
+
+/** Resolves when the reader has taken what was written, or has gone. */
+function drained(out: PassThrough): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const done = (): void => {
+    out.off('drain', done).off('close', done);
+    resolve();
+  };
+  out.once('drain', done).once('close', done);
+  return promise;
 }

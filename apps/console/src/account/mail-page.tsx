@@ -1,0 +1,98 @@
+import { useState } from 'preact/hooks';
+import { useAction, useLive } from '../api/live.ts';
+import { request } from '../api/request.ts';
+import { dateTimeText } from '../ui/format.ts';
+import { ProblemNote } from '../ui/problem-note.tsx';
+
+interface Suppressions {
+  readonly suppressions: readonly { readonly hash: string; readonly reason: string; readonly since: string }[];
+  readonly more: boolean;
+}
+
+/** Addresses that get no mail: look one up, keep one out, let one back in. */
+export function MailPage() {
+  const found = useLive('suppressions', () => request<Suppressions>('GET', '/v1/suppressions'), 10_000);
+  const [address, setAddress] = useState('');
+  const [said, setSaid] = useState('');
+  const action = useAction();
+  const change = (what: 'add' | 'remove', of: string): Promise<boolean> =>
+    action.run(async () => {
+      if (what === 'add') await request('POST', '/v1/suppressions', { json: { address: of } });
+      else await request('DELETE', `/v1/suppressions/${encodeURIComponent(of)}`);
+      setSaid(what === 'add' ? `${of} gets no more mail.` : `${of} gets mail again.`);
+      found.refresh();
+    });
+  return (
+    <>
+      <h1>Mail</h1>
+      <form
+        class="panel stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void change('add', address.trim());
+        }}
+      >
+        <h2>Suppressions</h2>
+        <p class="quiet">
+          Addresses that bounced, complained or want no more. The list has no addresses, only what stands for them: type
+          one to find it.
+        </p>
+        <label class="field">
+          Address
+          <input type="email" required value={address} onInput={(event) => setAddress(event.currentTarget.value)} />
+        </label>
+        <div class="row">
+          <button type="submit" disabled={action.busy}>
+            Send it no more mail
+          </button>
+          <button
+            type="button"
+            disabled={action.busy || address.trim() === ''}
+            onClick={() => void change('remove', address.trim())}
+          >
+            Let it back in
+          </button>
+          <span role="status">{said}</span>
+        </div>
+        <ProblemNote problem={action.problem ?? found.problem} />
+      </form>
+      {found.value !== undefined && found.value.suppressions.length > 0 && (
+        <div class="panel flush">
+          <div class="scroll" tabIndex={0} role="group" aria-label="Suppressed addresses">
+            <table>
+              <thead>
+                <tr>
+                  <th>Stands for an address</th>
+                  <th>Reason</th>
+                  <th>Since</th>
+                  <th>
+                    <span class="visually-hidden">Action</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {found.value.suppressions.map(({ hash, reason, since }) => (
+                  <tr key={hash}>
+                    <td class="mono">{hash.slice(0, 16)}…</td>
+                    <td>{reason}</td>
+                    <td>{dateTimeText(since)}</td>
+                    <td class="fit">
+                      <button
+                        type="button"
+                        aria-label={`Let ${hash.slice(0, 16)} back in`}
+                        onClick={() => void change('remove', hash)}
+                      >
+                        Let back in
+                      </button>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </div>
+      )}
+      {found.value?.more === true && <p class="quiet">There are more than these.</p>}
+    </>
+  );
+}

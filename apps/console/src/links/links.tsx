@@ -1,0 +1,61 @@
+import { createContext } from 'preact';
+import { useContext, useEffect, useState } from 'preact/hooks';
+import { useLive } from '../api/live.ts';
+import { request } from '../api/request.ts';
+
+export interface Link {
+  readonly name: string;
+  readonly url: string;
+}
+
+/**
+ * Whether this browser gets an answer. Of another origin it learns no more than that; of its own it hears of a proxy that
+ * finds nothing behind it.
+ */
+async function answers(url: string): Promise<boolean> {
+  const isOwn = new URL(url, location.href).origin === location.origin;
+  try {
+    const signal = AbortSignal.timeout(3_000);
+    const answer = await fetch(url, { mode: isOwn ? 'same-origin' : 'no-cors', signal });
+    return !isOwn || answer.status < 400;
+  } catch {
+    return false;
+  }
+}
+
+const EVERY_MS = 30_000;
+
+/** The pages beside the console that answer: mail, traces, dashboards, the description of the API. */
+export function useLinks(): readonly Link[] {
+  const links = useLive('links', () => request<{ links: readonly Link[] }>('GET', '/v1/links'));
+  const [alive, setAlive] = useState<readonly Link[]>([]);
+  useEffect(() => {
+    let over = false;
+    const look = async (): Promise<void> => {
+      const all = links.value?.links ?? [];
+      const found = await Promise.all(all.map(({ url }) => answers(url)));
+      if (!over) setAlive(all.filter((_, index) => found[index]));
+    };
+    void look();
+    const timer = setInterval(() => void look(), EVERY_MS);
+    return () => {
+      over = true;
+      clearInterval(timer);
+    };
+  }, [links.value]);
+  return alive;
+}
+
+const none: readonly Link[] = [];
+export const LinksContext = createContext(none);
+
+/** Where the trace and the log of a job can be read, of what answers. Jaeger and `pnpm dev` name their pages alike. */
+export function useTraceLinks(job: { readonly id: string; readonly traceId: string }): readonly Link[] {
+  const traces = useContext(LinksContext).find(({ name }) => name.startsWith('Traces'));
+  if (traces === undefined) return none;
+  const base = traces.url.replace(/\/$/, '');
+  return [
+    { name: 'Trace', url: `${base}/trace/${job.traceId}` },
+    ...(traces.name.includes('logs') ? [{ name: 'Log', url: `${base}/logs?jobId=${job.id}` }] : []),
+  ];
+}
