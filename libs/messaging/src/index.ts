@@ -13,6 +13,7 @@ export {
   type TracePublish,
 } from './channels/bus.ts';
 export { connectNats, connectService, type ConnectionSettings } from './nats/connection.ts';
+export type { Stalled, Stalls } from './channels/stalls.ts';
 export { createPipelineHost, type PipelineHost, type PipelineHostSettings } from './pipelines/host.ts';
 export {
   announcePresence,

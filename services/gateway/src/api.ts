@@ -61,8 +61,11 @@ function historyWarnings(model: ThreadedReadModel, projection: Projection, reten
   ].filter((text) => text !== undefined);
 }
 
-/** A broker whose disk is full answers nothing of JetStream, and its connections stay. */
+/** A broker that has turned JetStream off answers nothing of it, and its connections stay. */
 const BROKER_SILENT_MS = 10_000;
+/** Without traffic no publish shows that a stream is well again: this long after the last one it is tried by requests. */
+const STALL_KNOWN_MS = 30_000;
+const LOOK = 'see the log and the disk of nats-server, make room if it is full, then restart it';
 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
@@ -100,11 +103,19 @@ export async function startApi(
     maxBytes,
   }));
   dependencies.metrics?.watchStorage(() => backpressure.storageUsed);
+  dependencies.metrics?.watchStalls(() => bus.stalls.now());
   const flows = await openFlowStore(bus.nc, { now, onError: watchFailed(log) });
+  /** Streams that confirm nothing, of those that were tried lately: JOBS takes everything along, the others their own. */
+  const stalled = (isJobs: boolean): readonly string[] =>
+    bus.stalls
+      .now()
+      .filter(({ stream, triedAgoMs }) => (stream === 'JOBS') === isJobs && triedAgoMs < STALL_KNOWN_MS)
+      .map(({ stream, forMs }) => `stream ${stream} has confirmed nothing for ${Math.round(forMs / 1000)} s: ${LOOK}`);
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
     ...(bus.port.connected ? [] : ['no connection to NATS']),
-    ...(watch.silentMs() < BROKER_SILENT_MS ? [] : ['JetStream has not answered for 10 s: see the log of nats-server']),
+    ...(watch.silentMs() < BROKER_SILENT_MS ? [] : [`JetStream has not answered for 10 s: ${LOOK}`]),
+    ...stalled(true),
     ...(backpressure.storageReason === undefined ? [] : [backpressure.storageReason]),
     ...alsoReady(),
   ];
@@ -163,7 +174,7 @@ export async function startApi(
   await addRoutes(app, {
     ...deps,
     reasons,
-    held: () => [...held(), ...backpressure.fullStreams],
+    held: () => [...held(), ...backpressure.fullStreams, ...stalled(false)],
     links: settings.links ?? [],
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
     watch,

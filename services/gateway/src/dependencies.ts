@@ -131,7 +131,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
   const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
   const watch = startBrokerWatch(bus, log, { now, replicas: settings.replicas ?? 1 });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
-  const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, ...settings.pressure });
+  const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, stalls: bus.stalls, ...settings.pressure });
   watch.onLook((state) => backpressure.update(state));
   const { instance } = dependencies;
   const presence = announcePresence(bus.port, { service: 'gateway', instance, version: settings.version });

@@ -1,6 +1,6 @@
 import { jobKindName, jobKindNames, JobState, Priority, type Job } from '@sluice/contracts';
 import { isTerminal, type JobLog } from '@sluice/jobs';
-import type { Difference } from '@sluice/messaging';
+import { topology, type Difference, type Stalled } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { reconcileActions, type ReconcileAction } from './jobs/reconciler/reconciler.ts';
 import { projectedStreams, type OpenJobs, type ProjectedStream, type Usage } from './history/read-model.ts';
@@ -17,6 +17,7 @@ export const gatewayMetricNames = {
   webhooks: 'gateway_webhooks_total',
   oldestOpen: 'gateway_oldest_open_job_age_seconds',
   brokerStorage: 'gateway_broker_storage_used_ratio',
+  unconfirmed: 'gateway_stream_unconfirmed_seconds',
   storeDuration: 'object_store_operation_duration_seconds',
   cleanedAt: 'storage_cleanup_last_success_timestamp_seconds',
   cleaned: 'storage_cleanup_deleted_total',
@@ -46,6 +47,8 @@ export interface GatewayMetrics {
   watchHistory(read: () => HistoryState): void;
   /** Exposes the share of the broker's storage that is in use. */
   watchStorage(read: () => number): void;
+  /** Exposes how long streams have confirmed nothing. */
+  watchStalls(read: () => readonly Stalled[]): void;
   /** Exposes how many settings of the server differ from the topology. */
   watchTopology(read: () => readonly Pick<Difference, 'owner'>[]): void;
 }
@@ -227,6 +230,18 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
     cleaned(prefix, deleted) {
       cleanedAt.setToCurrentTime({ prefix });
       cleaned.inc({ prefix }, deleted);
+    },
+    watchStalls(read) {
+      void new Gauge({
+        name: names.unconfirmed,
+        help: 'How long a stream has confirmed nothing of what was published to it; 0 while it does',
+        labelNames: ['stream'],
+        registers,
+        collect() {
+          for (const { name } of topology.streams) this.set({ stream: name }, 0);
+          for (const { stream, forMs } of read()) this.set({ stream }, forMs / 1000);
+        },
+      });
     },
     watchStorage(read) {
       void new Gauge({

@@ -5,7 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
 import { channels, EmailSentSchema, ImageConvertedSchema, type ConvertImage, type SendEmail } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
-import { startNats, startS3, type NatsProcess, type S3Server } from '@sluice/dev';
+import { startNats, startS3, type NatsProcess, type S3Server, type StartNatsOptions } from '@sluice/dev';
 import {
   connectNats,
   createBus,
@@ -86,13 +86,13 @@ export const testSettings: GatewaySettings = {
   drainTimeoutMs: 5_000,
 };
 
-export async function startRig(overrides: RigDependencies = {}): Promise<Rig> {
+export async function startRig(overrides: RigDependencies = {}, broker: StartNatsOptions = {}): Promise<Rig> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-gateway-'));
-  const [nats, s3] = await Promise.all([startNats(), startS3({ directory, buckets: ['sluice'] })]);
+  const [nats, s3] = await Promise.all([startNats(broker), startS3({ directory, buckets: ['sluice'] })]);
   const opened: { close(): unknown }[] = [];
   const openBus = async (name: string): Promise<Bus> => {
     const nc = await connectNats({ url: nats.url, name });
-    if (opened.length === 0) await provision(nc, topology);
+    if (opened.length === 0) await provision(nc, topology, { storeBytes: overrides.settings?.storeBytes ?? 0 });
     const bus = await createBus(nc);
     opened.push(bus);
     return bus;

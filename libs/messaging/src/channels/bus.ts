@@ -8,6 +8,7 @@ import { RequestError, type HeaderInput, type NatsPort, type PubAck } from '@slu
 import { natsPort } from '@sluice/pipeline/nats';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { createDirectRead, type DirectMessage } from '../nats/direct-read.ts';
+import { StallWatch, type Stalls } from './stalls.ts';
 import { decoder, encode } from './wire.ts';
 
 /**
@@ -58,6 +59,8 @@ export interface Bus {
   /** What the engine runs on. */
   readonly port: NatsPort;
   readonly jsm: JetStreamManager;
+  /** The streams that confirm nothing of what this bus publishes. */
+  readonly stalls: Stalls;
   /**
    * Publishes a message and waits until the stream has it.
    *
@@ -128,16 +131,24 @@ export async function createBus(
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const directRead = createDirectRead(port);
   const trace: TracePublish = options.tracePublish ?? ((_, send) => send({}));
+  const stalls = new StallWatch();
+  port.onConnection((event) => {
+    if (event.type === 'reconnected') stalls.forget();
+  });
 
   return {
     nc,
     port,
     jsm,
+    stalls,
     publish(channel, message, { values, id, headers, ...rest }) {
       const destination = fill(channel, values);
       const body = encode(channel, message);
       return trace({ destination, template: channel.template, id, bytes: body.length }, (traced) =>
-        port.publish(destination, body, { id, headers: { ...headers, ...traced }, ...rest }),
+        stalls.follow(
+          channel.stream,
+          port.publish(destination, body, { id, headers: { ...headers, ...traced }, ...rest }),
+        ),
       );
     },
     async publishBatch(messages, { timeoutMs } = {}) {
@@ -154,16 +165,13 @@ export async function createBus(
       }));
       const commit = parts.pop()!;
       const { destination, body } = commit;
-      const { template } = messages.at(-1)!.channel;
+      const { template, stream } = messages.at(-1)!.channel;
       return trace({ destination, template, id: batch, bytes: body.length }, async (traced) => {
         for (const part of parts) port.send(part.destination, part.body, { headers: { ...part.headers, ...traced } });
         // Only the commit is answered: it fails when a message before it was refused.
         const headers = { ...commit.headers, ...traced };
-        const ack = await port.publish(
-          destination,
-          body,
-          timeoutMs === undefined ? { headers } : { headers, timeoutMs },
-        );
+        const settings = timeoutMs === undefined ? { headers } : { headers, timeoutMs };
+        const ack = await stalls.follow(stream, port.publish(destination, body, settings));
         return ack.sequence;
       });
     },

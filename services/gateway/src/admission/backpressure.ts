@@ -1,5 +1,6 @@
 import { jobKinds, lanes, type JobKindName, type Lane, type StreamName } from '@sluice/contracts';
 import { GatewayError } from '../errors.ts';
+import type { Stalls } from '@sluice/messaging';
 import type { BrokerState } from './broker-watch.ts';
 
 /** The queue that work of a kind waits in. Express and normal work never share one. */
@@ -18,6 +19,8 @@ export interface BackpressureSettings {
    * limit is known. A broker whose disk is full stops until it is restarted, so jobs are refused before.
    */
   readonly storageBytes?: number;
+  /** Streams that confirm nothing: what would wait for them is refused at once, but for a try now and then. */
+  readonly stalls?: Stalls;
   /** 0..1, spreads the comeback of refused clients. */
   readonly random?: () => number;
 }
@@ -119,6 +122,11 @@ export class BackpressureLimiter {
    * @throws {GatewayError} `overloaded`.
    */
   checkRoom(stream: StreamName): void {
+    if (this.#settings.stalls?.admits(stream) === false) {
+      throw new GatewayError('overloaded', `Nothing was accepted: stream ${stream} confirms nothing at the moment.`, {
+        retryAfterSeconds: DEFAULT_RETRY_SECONDS,
+      });
+    }
     const reason = this.#noRoomFor(stream);
     if (reason === undefined) return;
     throw new GatewayError('overloaded', `Nothing was accepted: ${reason}.`, {
@@ -150,8 +158,8 @@ export class BackpressureLimiter {
    * @throws {GatewayError} `overloaded`, with the time after which the lane is expected to be open.
    */
   check(lane: Lane): void {
-    if (this.isOpen(lane)) return;
     this.checkRoom('JOBS');
+    if (this.isOpen(lane)) return;
     this.checkRoom(lane);
     if (this.#settings.isBehind?.() === true) {
       throw new GatewayError('overloaded', 'More arrives than can be taken in. Nothing was accepted.', {
