@@ -49,5 +49,6 @@ export { bucketStream } from './provision/settings.ts';
 export type { StreamInfo } from '@nats-io/jetstream';
 export type { BucketSpec, ConsumerSpec } from './provision/specs.ts';
 export { buckets } from './topology/buckets.ts';
-export { JOB_KEPT_MS, topology, type StreamSpec, type Topology } from './topology/topology.ts';
+export { lifetimes, scaledMs } from './topology/lifetimes.ts';
+export { topology, type StreamSpec, type Topology } from './topology/topology.ts';
 export { decoder, encode } from './channels/wire.ts';

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { parseEmailAddress } from '@sluice/contracts';
+import { lifetimes } from '@sluice/messaging';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import type { Sender } from './compose/compose-mail.ts';
@@ -11,7 +12,6 @@ const address = z
   .refine((value) => parseEmailAddress(value) !== undefined, 'must be one bare address')
   .transform((value) => parseEmailAddress(value) ?? '');
 const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
-const DAY_MS = 86_400_000;
 const TOKEN = /\{token\}|%7Btoken%7D/i;
 /** With a token of 400 characters the header line stays below the 998 of RFC 5322 2.1.1. */
 const MAX_UNSUBSCRIBE_CHARS = 500;
@@ -98,7 +98,9 @@ export const emailFields = {
   /** Deliveries that may end in a refusal for now (4xx) or an error, before a mail is given up. */
   RETRY_ATTEMPTS: fields.count.default(50),
   /** How long after its first attempt a mail is still tried; RFC 5321 4.5.4.1 speaks of 4 to 5 days. */
-  RETRY_FOR_MS: fields.ms.max(6 * DAY_MS, 'must stay below the 7 days that jobs are kept').default(DAY_MS),
+  RETRY_FOR_MS: fields.ms
+    .max(lifetimes.mailRetry, 'must stay below the 7 days that jobs are kept')
+    .default(lifetimes.day),
   /** Mails per account and UTC day. 0 for no limit; absent: 10000, and no limit in dev. */
   QUOTA_PER_ACCOUNT_PER_DAY: limit.optional(),
   /** Mails per recipient and UTC hour. 0 for no limit; absent: 20, and no limit in dev. */

@@ -70,7 +70,7 @@ const LOOK = 'see the log and the disk of nats-server, make room if it is full, 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
   dependencies: GatewayDependencies,
-  { jobs, credits, now, watch, backpressure, access }: SharedDependencies,
+  { jobs, credits, now, watch, backpressure, keyDays, access }: SharedDependencies,
   alsoReady: () => readonly string[] = () => [],
   held: () => readonly string[] = () => [],
 ): Promise<Api> {
@@ -121,7 +121,7 @@ export async function startApi(
   ];
 
   const { targets } = settings.webhooks ?? defaultWebhooks;
-  const accept: AcceptDeps = { log: jobs, now, backpressure, targets, credits };
+  const accept: AcceptDeps = { log: jobs, now, keyDays, backpressure, targets, credits };
   const { totalBytes, ...progress } = settings.bodies ?? defaultBodies;
   const bodies: Bodies = {
     // Without keys all requests are of one account, which then may use all there is.

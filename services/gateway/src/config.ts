@@ -4,7 +4,6 @@ import { z } from 'zod';
 import { READ_MODEL_URL_FORM, readModelPlace } from './history/read-model-url.ts';
 import { defaultRetention } from './history/retention.ts';
 import { kindRules } from './jobs/kinds/index.ts';
-import { JOB_KEPT_MS } from '@sluice/messaging';
 import { gatewayPipelineFields } from './pipeline-settings.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
@@ -69,10 +68,8 @@ export const gatewayFields = {
   MAX_BACKLOG: fields.count.default(50_000),
   /** How long a new job may be expected to wait before it is refused instead. */
   MAX_WAIT_MS: fields.ms.default(300_000),
-  /** How long the PDF of a job can be fetched after the job has ended; then it is deleted. A day. */
-  RESULT_TTL_MS: fields.ms
-    .default(DEFAULT_RESULT_TTL_MS)
-    .refine((ms) => ms <= JOB_KEPT_MS, 'must be at most 7 days: a PDF is found through its job'),
+  /** How long the PDF of a job can be fetched after the job has ended; then it is deleted. A day. At most as long as JOBS keeps jobs. */
+  RESULT_TTL_MS: fields.ms.default(DEFAULT_RESULT_TTL_MS),
   /** `on` charges accounts for their jobs: `pnpm credits grant` gives them what to pay with. */
   CREDITS: z.enum(['on', 'off']).default('off'),
   ...priceFields,

@@ -11,7 +11,9 @@ import {
 import type { Instrument, Observer, Runtime } from '@sluice/pipeline';
 import type { ObjectStore } from '@sluice/storage';
 import type { HttpTelemetry, Logger } from '@sluice/telemetry';
-import { checkKeysAreKept } from './jobs/accept/idempotency.ts';
+import { keyDays, type KeyDays } from './jobs/accept/key-days.ts';
+import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
+import { checkLifetimes } from './lifetimes-kept.ts';
 import type { AccessSettings } from './accounts/access.ts';
 import { openSessions } from './accounts/sessions.ts';
 import { openKeyRing } from './accounts/api-keys.ts';
@@ -111,6 +113,7 @@ export interface SharedDependencies {
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
   readonly backpressure: BackpressureLimiter;
+  readonly keyDays: KeyDays;
   /** Keys and rates, the same for HTTP, RPC and commands over NATS. */
   readonly access: AccessSettings;
   /** Tells every gateway that this replica is there. */
@@ -124,11 +127,11 @@ const MAX_LOOP_LAG_MS = 500;
 export async function openSharedDependencies(dependencies: GatewayDependencies): Promise<SharedDependencies> {
   const { bus, log, settings, metrics, now = Date.now } = dependencies;
   const access = await openAccess(dependencies, now);
-  await checkKeysAreKept(bus);
+  const { jobsKeptMs } = await checkLifetimes(bus.jsm, settings.resultTtlMs ?? DEFAULT_RESULT_TTL_MS);
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.
-  const credits = openCredits({ bus, jobs, now }, settings.credits ?? creditsOff);
+  const credits = openCredits({ bus, jobs, now, jobsKeptMs }, settings.credits ?? creditsOff);
   const watch = startBrokerWatch(bus, log, { now, replicas: settings.replicas ?? 1 });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
   const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, stalls: bus.stalls, ...settings.pressure });
@@ -141,6 +144,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
     now,
     watch,
     backpressure,
+    keyDays: keyDays(await openBucket(bus.nc, buckets.keyDays)),
     access,
     presence,
     async close() {

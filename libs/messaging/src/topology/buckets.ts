@@ -1,7 +1,5 @@
 import type { BucketSpec } from '../provision/specs.ts';
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
+import { lifetimes } from './lifetimes.ts';
 
 /** The key-value buckets of the system. The gateway makes them, as it makes the streams; services open theirs. */
 export const buckets = {
@@ -11,7 +9,7 @@ export const buckets = {
   sessions: {
     name: 'sessions',
     about: 'browsers that are signed in to the console',
-    ttlMs: 12 * HOUR_MS,
+    ttlMs: lifetimes.session,
     storeShare: 0.001,
   },
   flows: { name: 'flows', about: 'what apps declare their messages to go through', ttlMs: 0, storeShare: 0.005 },
@@ -21,40 +19,43 @@ export const buckets = {
     ttlMs: 0,
     storeShare: 0.004,
   },
-  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: 2 * HOUR_MS, storeShare: 0.01 },
+  keyDays: {
+    name: 'key_days',
+    about: 'on which day an Idempotency-Key was first used, around midnight',
+    ttlMs: lifetimes.rate,
+    storeShare: 0.005,
+  },
+  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: lifetimes.rate, storeShare: 0.01 },
   /** Holds no address: by hash, as long as the jobs are kept that a later run may have to erase. */
   erasures: {
     name: 'erasures',
     about: 'how far the erasure of a person is, by hash',
-    ttlMs: 7 * DAY_MS,
+    ttlMs: lifetimes.job,
     storeShare: 0.001,
   },
   /** Longer than any retry waits; a message that is settled takes its entry along. */
   attempts: {
     name: 'attempts',
     about: 'failed runs of messages that come again',
-    ttlMs: 7 * DAY_MS,
+    ttlMs: lifetimes.job,
     storeShare: 0.002,
   },
-  /** Kept longer than the longest retry and the time an operator may take to replay. */
   emailInbox: {
     name: 'email_inbox',
     about: 'which mail was sent, is being sent or may have been',
-    ttlMs: 14 * DAY_MS,
+    ttlMs: lifetimes.mailSent,
     storeShare: 0.06,
   },
-  /** The longest window is a day. */
   emailQuotas: {
     name: 'email_quotas',
     about: 'mails per account and day, per recipient and hour',
-    ttlMs: 25 * HOUR_MS,
+    ttlMs: lifetimes.mailQuota,
     storeShare: 0.02,
   },
-  /** A mailbox may come back, so no address is kept out for ever. */
   emailSuppressions: {
     name: 'email_suppressions',
     about: 'addresses that bounced for good, by hash',
-    ttlMs: 90 * DAY_MS,
+    ttlMs: lifetimes.suppression,
     storeShare: 0.02,
   },
   /** A reader's wish stands until it is taken back. */

@@ -1,17 +1,12 @@
 import { channels, jobKindEntries, type JobKindSpec, type StreamName } from '@sluice/contracts';
 import { bucketList } from './buckets.ts';
+import { lifetimes } from './lifetimes.ts';
 import type { ConsumerSpec, StreamSpec as AnyStreamSpec, Topology as AnyTopology } from '../provision/specs.ts';
 
 /** A stream of the catalogue. */
 export type StreamSpec = AnyStreamSpec<StreamName>;
 /** The streams of the catalogue and their consumers. */
 export type Topology = AnyTopology<StreamName>;
-
-const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
-
-/** How long an event of a job is kept. */
-export const JOB_KEPT_MS = 7 * DAY_MS;
 
 const consumer = (name: string, filterSubjects: readonly string[], maxAckPending = 1_000): ConsumerSpec => ({
   name,
@@ -34,7 +29,7 @@ const work = (
   storeShare,
   maxAgeMs: 0,
   maxMessages: 100_000,
-  duplicateWindowMs: 2 * MINUTE_MS,
+  duplicateWindowMs: lifetimes.duplicates,
   consumers,
 });
 
@@ -59,7 +54,7 @@ const log = (
   storeShare,
   maxAgeMs,
   maxMessages: -1,
-  duplicateWindowMs: 2 * MINUTE_MS,
+  duplicateWindowMs: lifetimes.duplicates,
   consumers,
 });
 
@@ -93,7 +88,7 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
  */
 export const topology: Topology = {
   streams: [
-    log('JOBS', 'every transition of every job', 0.3, ['jobs.*'], JOB_KEPT_MS, [
+    log('JOBS', 'every transition of every job', 0.3, ['jobs.*'], lifetimes.job, [
       consumer('orchestrator', ['jobs.*']),
       // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
       { ...consumer('client_callbacks', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
@@ -130,12 +125,12 @@ export const topology: Topology = {
       maxMessagesPerSubject: 10_000,
     },
     {
-      ...log('EVENTS', 'what happened to every message', 0.15, ['events.*.*'], 7 * DAY_MS),
+      ...log('EVENTS', 'what happened to every message', 0.145, ['events.*.*'], lifetimes.event),
       // A request of many events is stored whole, together with the marker of its Idempotency-Key, which expires.
       atomicBatches: true,
       messageTtl: true,
     },
-    log('DLQ', 'what no retry could help, for an operator', 0.04, ['dlq.*.*'], 30 * DAY_MS, [
+    log('DLQ', 'what no retry could help, for an operator', 0.04, ['dlq.*.*'], lifetimes.deadLetter, [
       consumer('dead_letters', ['dlq.*.*']),
     ]),
     { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', 0.01, ['audit.>'], 0), appendOnly: true },

@@ -62,10 +62,10 @@ const { CHARGE, REFUND, REVERSAL } = CreditEntryKind;
 
 /** The credits of this process. Reads nothing: how much there is in the ledger makes no difference to a start. */
 export function openCredits(
-  { bus, jobs, now }: { bus: Bus; jobs: JobLog; now: () => number },
+  { bus, jobs, now, jobsKeptMs }: { bus: Bus; jobs: JobLog; now: () => number; jobsKeptMs?: number },
   { prices, graceMs }: CreditSettings,
 ): Credits {
-  const ledger = openLedger(bus, now);
+  const ledger = openLedger(bus, now, jobsKeptMs);
   /**
    * Up to which age of a charge JOBS surely has every job that was accepted after it, so that one which is not there was
    * never made. Half of what the server keeps, which an operator may have changed: clocks differ.

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { channels, CreditEntryKind, CreditEntrySchema, type CreditEntry } from '@sluice/contracts';
-import { decoder, isWrongLastSequence, JOB_KEPT_MS, type Bus } from '@sluice/messaging';
+import { decoder, isWrongLastSequence, lifetimes, type Bus } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 import { GatewayError } from '../errors.ts';
 
@@ -64,7 +64,7 @@ export interface Ledger {
  * A day longer than the events of a job are kept: while an event can be delivered again, its step is known. Without an
  * end the broker would hold one subject in memory for every refund there ever was.
  */
-const MARKER_KEPT_MS = JOB_KEPT_MS + 24 * 3_600_000;
+const markerKeptMs = (jobsKeptMs: number): number => jobsKeptMs + lifetimes.day;
 /** nats-server's code for a batch that lost a message, which is how it refuses more batches at once than it allows. */
 const INCOMPLETE_BATCH = 10_176;
 const ROUNDS = 256;
@@ -74,8 +74,8 @@ const MAX_BACKOFF_MS = 50;
 /** Last entries kept; an account that is not among them costs one read. */
 const CACHED_ACCOUNTS = 10_000;
 
-/** The ledger over a bus. */
-export function openLedger(bus: Bus, now: () => number): Ledger {
+/** The ledger over a bus. `jobsKeptMs` is how long JOBS keeps an event, which an operator may have changed. */
+export function openLedger(bus: Bus, now: () => number, jobsKeptMs: number = lifetimes.job): Ledger {
   const standings = new Map<string, Standing>();
   const queues = new Map<string, Promise<unknown>>();
 
@@ -140,7 +140,7 @@ export function openLedger(bus: Bus, now: () => number): Ledger {
               message: entry,
               values: { account, jobId, step },
               expectLastSubjectSequence: 0,
-              ttlMs: MARKER_KEPT_MS,
+              ...(jobsKeptMs === Infinity ? {} : { ttlMs: markerKeptMs(jobsKeptMs) }),
             },
             {
               channel: channels.credits,

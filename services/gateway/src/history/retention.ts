@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { lifetimes, scaledMs } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import type { ReadModel, Usage } from './read-model.ts';
 
-const EVERY_MS = 60_000;
+const EVERY_MS = scaledMs(60_000, 2_000);
 /** Jobs that one transaction deletes, and the pause after it: questions are answered between them. */
 const STEP = 500;
 const STEP_PAUSE_MS = 50;
@@ -16,7 +17,7 @@ export interface RetentionSettings {
   readonly maxBytes: number;
 }
 
-export const defaultRetention: RetentionSettings = { ttlMs: 30 * 24 * 3_600_000, maxBytes: 4 * 2 ** 30 };
+export const defaultRetention: RetentionSettings = { ttlMs: lifetimes.history, maxBytes: 4 * 2 ** 30 };
 
 export interface Retention {
   /** What the read model held when it was last looked at. */

@@ -1,4 +1,13 @@
-import { buckets, changeEntry, openBucket, valueOf, watchBucket, writeEntry, type Bus } from '@sluice/messaging';
+import {
+  buckets,
+  type Bus,
+  changeEntry,
+  lifetimes,
+  openBucket,
+  valueOf,
+  watchBucket,
+  writeEntry,
+} from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
 
 /** What an app says its messages go through, in order. */
@@ -16,9 +25,9 @@ const isFlow = (value: object): value is Flow => 'account' in value && 'events' 
 
 /** Apps of one account. Each is an entry in the bucket and in the memory of every replica. */
 export const MAX_APPS = 1_000;
-const DAY_MS = 86_400_000;
+const DAY_MS = lifetimes.day;
 /** Longer than `EVENTS` keeps: then nothing is left that the next owner of the app could read. */
-const UNUSED_MS = 8 * DAY_MS;
+const UNUSED_MS = lifetimes.event + DAY_MS;
 const DEFAULT_WITHIN_MS = 60_000;
 
 /** What our own services tell of every message they work on. */

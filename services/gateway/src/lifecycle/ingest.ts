@@ -2,7 +2,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { createHash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { channels, isSubjectToken, LifecycleEventSchema } from '@sluice/contracts';
-import { isWrongLastSequence, type BatchMessage, type Bus } from '@sluice/messaging';
+import { type BatchMessage, type Bus, isWrongLastSequence, lifetimes } from '@sluice/messaging';
 import { Type, type Static } from 'typebox';
 import { GatewayError, invalidField } from '../errors.ts';
 import { ownApps } from '../jobs/timeline/timeline.ts';
@@ -107,8 +107,6 @@ export function checkedNames(
   return { appId, messageId, event };
 }
 
-/** How long a request is recognised by its key: as long as the key of a job is. */
-const KEY_LIFE_MS = 24 * 60 * 60_000;
 /** Messages of a batch that the server takes as one. */
 const MAX_BATCH = 1_000;
 
@@ -156,7 +154,13 @@ export async function storeEvents(
   const marker = create(LifecycleEventSchema, { ...values, event: 'events_recorded', detail: requestHash });
   try {
     await bus.publishBatch([
-      { channel: channels.event, values, message: marker, expectLastSubjectSequence: 0, ttlMs: KEY_LIFE_MS },
+      {
+        channel: channels.event,
+        values,
+        message: marker,
+        expectLastSubjectSequence: 0,
+        ttlMs: lifetimes.idempotencyKey,
+      },
       first,
       ...rest,
     ]);

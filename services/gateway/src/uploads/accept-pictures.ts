@@ -27,7 +27,7 @@ export async function acceptPictures(
   { account, key }: { readonly account: string; readonly key: string | undefined },
   take: (intake: Intake) => Promise<NewJob>,
 ): Promise<Acceptance> {
-  const admission = await admit(jobs, account, key, now());
+  const admission = await admit(jobs, account, key, now(), accept.keyDays);
   // Two uploads for one job must not share objects: the loser's would replace what the winner's job converts.
   const nonce = randomBytes(6).toString('hex');
   const keyOfUpload = (index: number): string => `uploads/${admission.jobId}/${nonce}-${index}`;

@@ -1,14 +1,14 @@
 import { isJobId, isTerminal, type JobLog } from '@sluice/jobs';
+import { lifetimes, scaledMs } from '@sluice/messaging';
 import { startCleanup, type CleanupReport, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
-import { ATTACHMENT_KEPT_MS } from '../jobs/accept/mail-attachments.ts';
 import { resultExpiresMs } from '../jobs/result-expiry.ts';
 
 /** What is cleaned up: what clients uploaded, what their jobs made of it, and files for mails. */
 export const cleanedPrefixes = ['uploads/', 'pdf/', 'attachments/'] as const;
 type Prefix = (typeof cleanedPrefixes)[number];
 
-const HOUR_MS = 3_600_000;
+const CLEAN_EVERY_MS = scaledMs(15 * 60_000, 2_000);
 
 export interface ObjectCleanupSettings {
   readonly store: ObjectStore;
@@ -27,7 +27,7 @@ export interface ObjectCleanupSettings {
  * of those that are old enough: a job is asked about a few times in its life at most.
  */
 export function startObjectCleanup(settings: ObjectCleanupSettings): { stop(): Promise<void> } {
-  const { store, jobs, log, now, resultTtlMs, onCleaned, everyMs } = settings;
+  const { store, jobs, log, now, resultTtlMs, onCleaned, everyMs = CLEAN_EVERY_MS } = settings;
 
   const isLive: Readonly<Record<Prefix, (key: string) => Promise<boolean>>> = {
     async 'uploads/'(key) {
@@ -49,10 +49,10 @@ export function startObjectCleanup(settings: ObjectCleanupSettings): { stop(): P
   };
 
   const olderThanMs: Readonly<Record<Prefix, number>> = {
-    'uploads/': HOUR_MS,
+    'uploads/': lifetimes.upload,
     // No job ends before its PDF is there, so what is younger than that is not worth a look.
     'pdf/': resultTtlMs,
-    'attachments/': ATTACHMENT_KEPT_MS,
+    'attachments/': lifetimes.attachment,
   };
 
   const running = cleanedPrefixes.map((prefix) =>
@@ -62,7 +62,7 @@ export function startObjectCleanup(settings: ObjectCleanupSettings): { stop(): P
       now,
       isLive: ({ key }) => isLive[prefix](key),
       olderThanMs: olderThanMs[prefix],
-      ...(everyMs === undefined ? {} : { everyMs }),
+      everyMs,
       onCleaned: (report) => {
         onCleaned(prefix, report);
         if (report.deleted + report.unfinished > 0) log.info({ prefix, ...report }, 'objects cleaned up');

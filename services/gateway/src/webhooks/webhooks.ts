@@ -1,5 +1,5 @@
 import { channels, type Job, type JobFinished } from '@sluice/contracts';
-import { decoder } from '@sluice/messaging';
+import { decoder, scaledMs } from '@sluice/messaging';
 import { refusalOf, TargetRefused, type Targets } from '@sluice/outbound';
 import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
 import { request, type Dispatcher } from 'undici';
@@ -29,8 +29,8 @@ export const defaultWebhooks: WebhookSettings = {
   concurrency: 1_024,
   timeoutMs: 10_000,
   firstRetryMs: 5_000,
-  maxRetryMs: 3_600_000,
-  giveUpAfterMs: 4 * 3_600_000,
+  maxRetryMs: scaledMs(3_600_000, 5_000),
+  giveUpAfterMs: scaledMs(4 * 3_600_000, 20_000),
 };
 
 export interface WebhookDeps {

@@ -34,7 +34,13 @@ export async function acceptBatch(
   );
   const admissions = await inParallel(jobs, async (job, index) => {
     if (isRefusal(job)) return job;
-    const admission = await admit(deps.log, account, key === undefined ? undefined : `${key}\n${index}`, deps.now());
+    const admission = await admit(
+      deps.log,
+      account,
+      key === undefined ? undefined : `${key}\n${index}`,
+      deps.now(),
+      deps.keyDays,
+    );
     if (admission.existing !== undefined) assertSameRequest(admission.existing, job.requestHash);
     return { job, admission };
   });

@@ -7,6 +7,7 @@ import type { Credits } from '../../credits/credits.ts';
 import { laneOf, type BackpressureLimiter } from '../../admission/backpressure.ts';
 import { recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
+import type { KeyDays } from './key-days.ts';
 
 /** A validated request for work, its uploads stored. */
 export interface NewJob {
@@ -37,6 +38,8 @@ export interface Acceptance {
 export interface AcceptDeps {
   readonly log: JobLog;
   readonly now: () => number;
+  /** Around midnight, two requests with one key agree on its day through this. */
+  readonly keyDays?: KeyDays;
   /** Back-pressure. */
   readonly backpressure?: BackpressureLimiter;
   /** Charged before the job is accepted. */
@@ -97,7 +100,8 @@ export async function acceptJob(
   newJob: NewJob,
   key: Admission | string | undefined,
 ): Promise<Acceptance> {
-  const admission = typeof key === 'object' ? key : await admit(deps.log, newJob.account, key, deps.now());
+  const admission =
+    typeof key === 'object' ? key : await admit(deps.log, newJob.account, key, deps.now(), deps.keyDays);
   if (admission.existing !== undefined) {
     assertSameRequest(admission.existing, newJob.requestHash);
     return { ...admission.existing, repeated: true };

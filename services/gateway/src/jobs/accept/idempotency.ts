@@ -1,11 +1,12 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { jobIdFor, newJobId, type JobLog, type JobRecord } from '@sluice/jobs';
-import type { Bus } from '@sluice/messaging';
+import { lifetimes } from '@sluice/messaging';
 import { GatewayError, invalidField } from '../../errors.ts';
+import { isAroundMidnight, type KeyDays } from './key-days.ts';
 
-const DAY_MS = 24 * 60 * 60_000;
+const DAY_MS = lifetimes.day;
 /** How long a key is honoured, from the acceptance of its job. After that it is as new. */
-export const KEY_LIFE_MS = DAY_MS;
+export const KEY_LIFE_MS = lifetimes.idempotencyKey;
 /**
  * How many days before today a key that is still honoured can have been used first: its life, and another day for a
  * request that was admitted before midnight and accepted after.
@@ -14,22 +15,6 @@ const DAYS_BACK = KEY_LIFE_MS / DAY_MS + 1;
 
 /** A key has one id per day of its first use, so an id never comes back, however long everything keyed by it is kept. */
 export const keyGeneration = (nowMs: number): number => Math.floor(nowMs / DAY_MS);
-
-/**
- * Refuses to start on a `JOBS` stream that forgets jobs before their keys are over: the repeat of a request would then
- * make a second job.
- *
- * @throws {Error}
- */
-export async function checkKeysAreKept(bus: Bus): Promise<void> {
-  const { max_age } = (await bus.jsm.streams.info('JOBS')).config;
-  const keptMs = max_age / 1e6;
-  if (max_age > 0 && keptMs < KEY_LIFE_MS) {
-    throw new Error(
-      `JOBS keeps jobs for ${keptMs} ms, and an Idempotency-Key is honoured for ${KEY_LIFE_MS} ms: raise its max_age`,
-    );
-  }
-}
 
 /** Where a request with a key stands before it is carried out. */
 export interface Admission {
@@ -40,9 +25,16 @@ export interface Admission {
 
 /**
  * The id of the job a request is to make, and the job that is there already when its key was used within the last day.
- * Without a key the id is random and nothing is looked up.
+ * Without a key the id is random and nothing is looked up. Around midnight UTC `days` makes two requests with one key agree on
+ * its day, which is part of the id.
  */
-export async function admit(log: JobLog, account: string, key: string | undefined, nowMs: number): Promise<Admission> {
+export async function admit(
+  log: JobLog,
+  account: string,
+  key: string | undefined,
+  nowMs: number,
+  days?: KeyDays,
+): Promise<Admission> {
   if (key === undefined) return { jobId: newJobId(), existing: undefined };
   const today = keyGeneration(nowMs);
   // Generation 0 is the first use of a key in versions that counted uses.
@@ -51,7 +43,11 @@ export async function admit(log: JobLog, account: string, key: string | undefine
   // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
   const found = await Promise.all(ids.map((jobId) => log.read(jobId)));
   const existing = found.find((record) => record !== undefined && isFresh(record, nowMs)) ?? found[0];
-  return { jobId: existing?.job.id ?? ids[0]!, existing };
+  if (existing !== undefined) return { jobId: existing.job.id, existing };
+  const day = days === undefined || !isAroundMidnight(nowMs) ? today : await days.agree(account, key, today);
+  const jobId = jobIdFor(account, key, day);
+  // The request that said another day may have made its job since this one looked.
+  return { jobId, existing: day === today ? undefined : await log.read(jobId, 'leader') };
 }
 
 const isFresh = ({ job }: JobRecord, nowMs: number): boolean =>

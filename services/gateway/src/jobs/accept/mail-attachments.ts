@@ -8,6 +8,7 @@ import {
   type MailAttachment,
 } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
+import { lifetimes } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { ownJob } from '../own-job.ts';
@@ -27,12 +28,6 @@ export interface AttachmentDeps {
   readonly now: () => number;
   readonly resultTtlMs: number;
 }
-
-const DAY_MS = 24 * 3_600_000;
-/** How long after its upload a file can be named. Longer than a day, so that a repeat with the same key still finds it. */
-const NAMED_FOR_MS = 2 * DAY_MS;
-/** A mail named last on the last of those days is tried for 6 days at most (`RETRY_FOR_MS`). */
-export const ATTACHMENT_KEPT_MS = NAMED_FOR_MS + 7 * DAY_MS;
 
 export const isUploadId = (text: string): boolean => /^upl_[a-z2-7]{26}$/.test(text);
 
@@ -77,7 +72,10 @@ async function find(
   const key =
     uploadId === undefined ? await keyOfPdf(deps, account, jobId ?? '') : keyOfUpload(account, uploadId, pointer);
   const object = await deps.store.head(key);
-  if (object === undefined || (uploadId !== undefined && deps.now() - object.modifiedAt.getTime() > NAMED_FOR_MS)) {
+  if (
+    object === undefined ||
+    (uploadId !== undefined && deps.now() - object.modifiedAt.getTime() > lifetimes.attachmentNamed)
+  ) {
     throw new GatewayError('not_found', `${pointer}: nothing was uploaded there within the last two days.`);
   }
   const contentType = uploadId === undefined ? 'application/pdf' : object.contentType;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { channels, FailureSchema, PlacementSchema, type Job } from '@sluice/contracts';
 import { fail, refresh, requeue, type JobLog } from '@sluice/jobs';
-import { isBrokerFault, type Bus, type Lifecycle } from '@sluice/messaging';
+import { isBrokerFault, lifetimes, scaledMs, type Bus, type Lifecycle } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import type { ReadModel } from '../../history/read-model.ts';
 import { workOf } from '../kinds/index.ts';
@@ -37,7 +37,11 @@ export interface ReconcilingSettings {
   readonly pageMs: number;
 }
 
-export const defaultReconciling: ReconcilingSettings = { graceMs: 150_000, everyMs: 60_000, pageMs: 500 };
+export const defaultReconciling: ReconcilingSettings = {
+  graceMs: 1.25 * lifetimes.duplicates,
+  everyMs: scaledMs(60_000, 5_000),
+  pageMs: 500,
+};
 
 const PAGE = 100;
 /** A look reads up to three messages whole, and each can carry 256 KiB of images. */

@@ -1,0 +1,298 @@
+/**
+ * Every Map and Set that outlives a call in the services and libraries, with what bounds it and what ends an entry.
+ * `tests/collections.test.ts` finds those that are not listed. A collection of one call goes to `ofOneCall`.
+ */
+export interface Collection {
+  /** `FILE NAME`. */
+  readonly where: string;
+  readonly holds: string;
+  readonly bound: string;
+  readonly ends: string;
+}
+
+const row = (where: string, holds: string, bound: string, ends: string): Collection => ({ where, holds, bound, ends });
+
+const MESSAGES = 'messages in hand: `max_ack_pending` of the consumer';
+const REQUESTS = 'open requests';
+
+export const collections: readonly Collection[] = [
+  row('libs/contracts/src/catalogue.ts fixed', 'subjects without placeholders', 'channels of the catalogue', 'never'),
+  row('libs/jobs/src/cancellations.ts running', 'jobs that are worked on', MESSAGES, 'the end of the handler'),
+  row('libs/jobs/src/log.ts ended', 'last events of ended jobs', '2,000', 'all go when it is full'),
+  row('libs/messaging/src/channels/stalls.ts #stalls', 'streams that confirm nothing', 'streams', 'a confirmation'),
+  row(
+    'libs/messaging/src/kv/watch-bucket.ts known',
+    'keys of a bucket that is watched',
+    'keys of the bucket, by `max_bytes`',
+    'the end of the key',
+  ),
+  row(
+    'libs/messaging/src/nats/direct-read.ts waiting',
+    'reads without an answer',
+    'open requests and messages in hand',
+    'the answer, or 5 s',
+  ),
+  row('libs/messaging/src/pipelines/presence.ts handled', 'messages handled', 'pipelines', 'never'),
+  row(
+    'libs/messaging/src/pipelines/presence.ts heard',
+    'replicas of services',
+    '`MOST_REPLICAS`',
+    'a minute of silence',
+  ),
+  row('libs/messaging/src/pipelines/pause-state.ts entries', 'pauses', 'pipelines', 'the end of the key'),
+  row(
+    'libs/pipeline/src/attempts/attempts.ts #known',
+    'attempts of messages that failed',
+    '10,000',
+    'the message is settled; the oldest goes',
+  ),
+  row('libs/pipeline/src/condition-events.ts #known', 'conditions that were told', 'sources and kinds of conditions', 'the condition ends'),
+  row(
+    'libs/pipeline/src/dead-letter/dead-letters.ts #unstored',
+    'dead letters that could not be stored',
+    MESSAGES,
+    'the message is settled',
+  ),
+  row(
+    'libs/pipeline/src/idempotency/kv-store.ts mine',
+    'claims of this process',
+    MESSAGES,
+    'the claim is completed or given back',
+  ),
+  row(
+    'libs/pipeline/src/idempotency/memory-store.ts entries',
+    'processed keys, in tests and on one machine',
+    'keys within `ttlMs`',
+    '`ttlMs`',
+  ),
+  row('libs/pipeline/src/memory/consumer.ts #pending', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/consumer.ts #exhausted', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/index.ts #streams', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/index.ts #consumers', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/index.ts swallow', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/router.ts #listeners', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/stream.ts messages', 'the broker in memory, for tests', 'the test', 'the test'),
+  row('libs/pipeline/src/memory/stream.ts #ids', 'the broker in memory, for tests', 'the test', 'the test'),
+  row(
+    'libs/pipeline/src/nats/nats-port.ts listeners',
+    'who is told of the connection',
+    'pipelines and buses',
+    'their close',
+  ),
+  row(
+    'libs/pipeline/src/nats/publisher.ts waiting',
+    'publishes without a confirmation',
+    'open requests and messages in hand',
+    'the confirmation, or its timeout',
+  ),
+  row('libs/pipeline/src/pull/live-consumers.ts #asking', 'consumers that are asked about', 'consumers', 'the answer'),
+  row('libs/pipeline/src/pull/puller.ts #pulls', 'pull requests', 'sources of the pipeline', 'the pull ends'),
+  row('libs/pipeline/src/replay.ts open', 'messages of a replay in hand', 'its concurrency', 'the message is handled'),
+  row('libs/pipeline/src/replay.ts #above', 'handled messages above a gap', 'its concurrency', 'the gap closes'),
+  row(
+    'libs/pipeline/src/schedule/batcher.ts #open',
+    'batches that are being filled',
+    'keys of messages in hand',
+    'the batch is full or its time is over',
+  ),
+  row('libs/pipeline/src/schedule/in-flight.ts runs', 'handlers at work', 'concurrency', 'the handler ends'),
+  row(
+    'libs/pipeline/src/schedule/in-flight.ts waitingHere',
+    'messages that wait for a retry',
+    MESSAGES,
+    'the retry, or the message is given back',
+  ),
+  row(
+    'libs/pipeline/src/schedule/key-order.ts #queues',
+    'keys with messages in order',
+    MESSAGES,
+    'the last message of the key',
+  ),
+  row(
+    'libs/pipeline/src/settle/settlements.ts #denied',
+    'sources whose acks are refused',
+    'sources of the pipeline',
+    'the permission is granted',
+  ),
+  row(
+    'libs/suppression/src/suppressions.ts suspected',
+    'hashes of addresses that bounced once',
+    '10,000',
+    'all go when it is full',
+  ),
+  row('libs/telemetry/src/pipeline-metrics.ts watched', 'pipelines', 'pipelines', 'the process'),
+  row('libs/telemetry/src/pipeline.ts open', 'spans of messages', MESSAGES, 'the message is settled'),
+  row('services/client/src/callbacks.ts byJob', 'callbacks that were shown last', '200', 'the oldest goes'),
+  row(
+    'services/email/src/delivery/inbox.ts inFlight',
+    'mails that are being sent',
+    'concurrency',
+    'the mail is sent or given up',
+  ),
+  row(
+    'services/email/src/delivery/inbox.ts unwritten',
+    'outcomes that the bucket did not take',
+    '10,000',
+    'it is written; the oldest goes',
+  ),
+  row(
+    'services/email/src/providers/dispatcher.ts waiting',
+    'mails that wait for a provider',
+    'concurrency',
+    'the mail is sent or refused',
+  ),
+  row(
+    'services/email/src/providers/domain-breakers.ts #failing',
+    'domains in trouble',
+    '10,000',
+    'a mail goes through; the oldest goes',
+  ),
+  row(
+    'services/email/src/providers/transport.ts running',
+    'mails on the wire',
+    'connections of the pool',
+    'the answer, or the timeout',
+  ),
+  row(
+    'services/email/src/quota/quota.ts drawn',
+    'allowances of accounts of today',
+    'accounts that send, one day',
+    'the next day',
+  ),
+  row(
+    'services/gateway/src/accounts/api-keys.ts ring',
+    'API keys',
+    'keys of the bucket, by `max_bytes`',
+    'the key is revoked',
+  ),
+  row('services/gateway/src/accounts/rate-limiter.ts #leases', 'leased tokens', '50,000', 'all go when it is full'),
+  row(
+    'services/gateway/src/accounts/sessions.ts known',
+    'browsers that are signed in',
+    '20 of a key',
+    '12 hours, or signing out',
+  ),
+  row('services/gateway/src/system/paused.ts paused', 'pauses', 'pipelines', 'the pipeline goes on'),
+  row('services/gateway/src/admission/backpressure.ts #closed', 'lanes', 'lanes', 'the lane opens'),
+  row('services/gateway/src/admission/backpressure.ts #backlog', 'lanes', 'lanes', 'never'),
+  row('services/gateway/src/admission/backpressure.ts #waitMs', 'lanes', 'lanes', 'never'),
+  row('services/gateway/src/admission/backpressure.ts #busy', 'lanes', 'lanes', 'never'),
+  row('services/gateway/src/admission/backpressure.ts #since', 'lanes', 'lanes', 'never'),
+  row('services/gateway/src/admission/backpressure.ts #before', 'lanes', 'lanes', 'never'),
+  row(
+    'services/gateway/src/admission/backpressure.ts #full',
+    'streams that are nearly full',
+    'streams',
+    'there is room again',
+  ),
+  row(
+    'services/gateway/src/admission/body-budget.ts #heldBy',
+    'accounts with bodies in memory',
+    REQUESTS,
+    'its last lease',
+  ),
+  row(
+    'services/gateway/src/admission/body-watch.ts #open',
+    'bodies that arrive',
+    REQUESTS,
+    'the body is whole, or stands still',
+  ),
+  row(
+    'services/gateway/src/admission/broker-watch.ts listeners',
+    'who is told of the broker',
+    'parts of the process',
+    'the process',
+  ),
+  row('services/gateway/src/credits/ledger.ts standings', 'balances of accounts', '10,000', 'all go when it is full'),
+  row(
+    'services/gateway/src/credits/ledger.ts queues',
+    'accounts that are being charged',
+    'open requests and messages in hand',
+    'its last entry is stored',
+  ),
+  row('services/gateway/src/grpc/reflection.ts files', 'descriptions of messages', 'files of the contract', 'never'),
+  row(
+    'services/gateway/src/grpc/server.ts sessions',
+    'HTTP/2 connections',
+    'open files of the process',
+    'its close, or two minutes without a call',
+  ),
+  row('services/gateway/src/history/postgres/model.ts made', 'partitions that are there', 'months', 'the partition is dropped'),
+  row('services/gateway/src/history/sqlite/model.ts prepared', 'statements', 'statements of the code', 'never'),
+  row(
+    'services/gateway/src/history/thread/host.ts waiting',
+    'questions to the thread of the read model',
+    'open requests, and a batch of each stream',
+    'the answer',
+  ),
+  row('services/gateway/src/history/rows/terms.ts remembered', 'digests of terms', '10,000', 'all go when it is full'),
+  row('services/gateway/src/http/app.ts bodies', 'descriptions of routes', 'routes', 'never'),
+  row(
+    'services/gateway/src/jobs/accept/idempotency.ts #keys',
+    'keys of requests that are answered',
+    REQUESTS,
+    'the answer',
+  ),
+  row('services/gateway/src/jobs/orchestrator/holdups.ts failures', 'pipelines', 'pipelines', 'never'),
+  row(
+    'services/gateway/src/jobs/orchestrator/holdups.ts open',
+    'pipelines that stand still',
+    'pipelines',
+    'its breaker closes',
+  ),
+  row(
+    'services/gateway/src/jobs/timeline/live.ts listeners',
+    'jobs that a client watches',
+    REQUESTS,
+    'the client goes',
+  ),
+  row(
+    'services/gateway/src/lifecycle/flows.ts known',
+    'apps',
+    '1,000 of an account',
+    '8 days without use, when another needs room',
+  ),
+  row('services/gateway/src/lifecycle/flows.ts appsOf', 'the same by account', '1,000 of an account', 'as above'),
+  row(
+    'services/gateway/src/webhooks/call-limiter.ts accounts',
+    'accounts with calls',
+    'calls in hand',
+    'its last call ends',
+  ),
+  row('services/gateway/src/webhooks/call-limiter.ts hosts', 'hosts that are called', 'calls in hand', 'the call ends'),
+  row(
+    'services/gateway/src/webhooks/call-limiter.ts shares',
+    'how many calls a host may have',
+    '10,000',
+    'the oldest goes',
+  ),
+  row('services/gateway/src/webhooks/call-limiter.ts queue', 'calls that wait', MESSAGES, 'its turn'),
+  row('services/image/src/convert/decode/decoder-pool.ts #all', 'decoder processes', 'slots', 'the process ends'),
+];
+
+/** Of one call, one picture or one message: gone with it. Constants that stay empty are here too. */
+export const ofOneCall: readonly string[] = [
+  'libs/messaging/src/channels/bus.ts headers',
+  'libs/outbound/src/resolve.ts found',
+  'libs/pipeline/src/config/resolve-spec.ts seen',
+  'libs/pipeline/src/nats/stored-message.ts values',
+  'libs/pipeline/src/process/delivery.ts NO_HEADERS',
+  'libs/pipeline/src/schedule/in-flight.ts NONE',
+  'services/email/src/delivery/send-with-failover.ts refusals',
+  'services/gateway/src/history/postgres/partitions.ts months',
+  'services/gateway/src/history/postgres/statements.ts found',
+  'services/gateway/src/history/rows/changes.ts counts',
+  'services/gateway/src/history/rows/decode.ts jobs',
+  'services/gateway/src/history/rows/decode.ts messages',
+  'services/gateway/src/history/rows/decode.ts progress',
+  'services/gateway/src/lifetimes-kept.ts kept',
+  'services/gateway/src/system/view.ts services',
+  'services/gateway/src/uploads/dimensions.ts found',
+  'services/image/src/convert/jpeg/jpeg-tables.ts #huffman',
+  'services/image/src/convert/jpeg/jpeg-tables.ts #quantisation',
+  'services/image/src/convert/jpeg/jpeg-tables.ts #scanned',
+  'services/image/src/convert/jpeg/jpeg-tables.ts #missingBits',
+  'services/image/src/convert/png/png-metadata.ts kept',
+  'services/image/src/convert/tiff/tiff-directory.ts visited',
+  'services/image/src/convert/tiff/tiff-directory.ts tags',
+];
