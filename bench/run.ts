@@ -28,7 +28,7 @@ const { values, positionals } = parseCommand({
   name: 'pnpm bench',
   usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
 
-  NAME          pipeline, image, email, gateway, grpc, history, backlog or telemetry
+  NAME          pipeline, image, email, gateway, grpc, history, backlog, telemetry or longevity
   --quick       fewer and shorter runs
   --only PART   one part of a bench that has several
   --json FILE   the rows as JSON, too

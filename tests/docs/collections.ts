@@ -46,7 +46,12 @@ export const collections: readonly Collection[] = [
     '10,000',
     'the message is settled; the oldest goes',
   ),
-  row('libs/pipeline/src/condition-events.ts #known', 'conditions that were told', 'sources and kinds of conditions', 'the condition ends'),
+  row(
+    'libs/pipeline/src/condition-events.ts #known',
+    'conditions that were told',
+    'sources and kinds of conditions',
+    'the condition ends',
+  ),
   row(
     'libs/pipeline/src/dead-letter/dead-letters.ts #unstored',
     'dead letters that could not be stored',
@@ -217,7 +222,12 @@ export const collections: readonly Collection[] = [
     'open files of the process',
     'its close, or two minutes without a call',
   ),
-  row('services/gateway/src/history/postgres/model.ts made', 'partitions that are there', 'months', 'the partition is dropped'),
+  row(
+    'services/gateway/src/history/postgres/model.ts made',
+    'partitions that are there',
+    'months',
+    'the partition is dropped',
+  ),
   row('services/gateway/src/history/sqlite/model.ts prepared', 'statements', 'statements of the code', 'never'),
   row(
     'services/gateway/src/history/thread/host.ts waiting',

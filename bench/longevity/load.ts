@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Stack } from '@sluice/dev';
+import type { Bus } from '@sluice/messaging';
+import sharp from 'sharp';
+
+const WORKERS = 32;
+/** One job in so many is a picture; one request in so many is for events; one message in so many can be read by no consumer. */
+const PICTURE_EVERY = 10;
+const EVENTS_EVERY = 25;
+const UNREADABLE_EVERY = 200;
+
+/** Asks for jobs of every kind at a steady rate, with a key each, until it is answered 202. */
+export function startLoad(urls: Stack['urls'], bus: Bus, perSecond: number): { stop(): Promise<ReadonlySet<string>> } {
+  const accepted = new Set<string>();
+  const beganMs = performance.now();
+  let next = 0;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const picture = sharp({ create: { width: 16, height: 16, channels: 3, background: '#357' } })
+    .png()
+    .toBuffer();
+
+  const ask = async (
+    path: string,
+    headers: Record<string, string>,
+    body: string | Uint8Array<ArrayBuffer>,
+  ): Promise<void> => {
+    const key = randomUUID();
+    for (;;) {
+      try {
+        const answer = await fetch(`${urls.gateway}${path}`, {
+          method: 'POST',
+          headers: { ...headers, 'idempotency-key': key },
+          body,
+          signal: AbortSignal.timeout(15_000),
+        });
+        const { id } = (await answer.json()) as { id?: string };
+        if (answer.status === 202) {
+          if (id !== undefined) accepted.add(id);
+          return;
+        }
+        if (answer.status < 500 && answer.status !== 429) throw new RefusedError(path, answer.status);
+      } catch (error) {
+        // A gateway that is being restarted takes no connection, or ends it.
+        if (error instanceof RefusedError) throw error;
+      }
+      await sleep(200);
+    }
+  };
+  const json = { 'content-type': 'application/json' };
+  const one = async (n: number): Promise<void> => {
+    if (n % UNREADABLE_EVERY === 1) {
+      // Best effort: what counts is that DLQ is in use.
+      await bus.port.publish('user.create', 'no protobuf', { id: `unreadable-${n}` }).catch(() => undefined);
+    }
+    if (n % EVENTS_EVERY === 2) {
+      const events = Array.from({ length: 5 }, (_, i) => ({ app_id: 'shop', message_id: `m${n}-${i}`, event: 'sold' }));
+      return ask('/v1/events', json, JSON.stringify({ events }));
+    }
+    if (n % PICTURE_EVERY === 0)
+      return ask('/v1/images', { 'content-type': 'image/png' }, new Uint8Array(await picture));
+    const to = `user${n}@example.com`;
+    return ask('/v1/emails', json, JSON.stringify({ to, template: 'welcome', variables: { name: 'Ada' } }));
+  };
+  const worker = async (): Promise<void> => {
+    while (!signal.aborted) {
+      const mine = (next += 1);
+      const dueMs = beganMs + (mine / perSecond) * 1_000;
+      while (performance.now() < dueMs && !signal.aborted)
+        await sleep(Math.min(250, Math.max(1, dueMs - performance.now())));
+      if (!signal.aborted) await one(mine);
+    }
+  };
+  const running = Promise.all(Array.from({ length: WORKERS }, worker));
+  return {
+    async stop() {
+      stopping.abort();
+      await running;
+      return accepted;
+    },
+  };
+}
+
+/** The gateway refused a request of the bench for good. */
+class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  constructor(path: string, status: number) {
+    super(`${path} was answered ${status}`);
+  }
+}
