@@ -4,7 +4,12 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
 /** What writes them. Each takes `--check`, and says then what to do. The later ones may read what the earlier ones write. */
-const generators = ['libs/contracts/generate.ts', 'libs/client/generate.ts', 'apps/command-line/generate.ts'];
+const generators = [
+  'libs/contracts/generate.ts',
+  'libs/messaging/generate.ts',
+  'libs/client/generate.ts',
+  'apps/command-line/generate.ts',
+];
 
 const { values } = parseCommand({
   name: 'pnpm gen',

@@ -1,3 +1,4 @@
+export { asyncApiDocument, type AsyncApiDocument } from './asyncapi/document.ts';
 export { apiErrorCode, isFull, isWrongLastSequence, JS_ERROR } from './nats/api-error.ts';
 export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
 export { followStream, type Follower, type FollowOptions, type StartAt } from './nats/follow-stream.ts';

@@ -176,6 +176,7 @@ export async function startApi(
     reasons,
     held: () => [...held(), ...backpressure.fullStreams, ...stalled(false)],
     links: settings.links ?? [],
+    version: settings.version,
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),
     watch,
     replicas,

@@ -1,3 +1,4 @@
+import type { AsyncApiDocument } from '@sluice/messaging';
 import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { problems } from '../src/http/problem.ts';
@@ -46,6 +47,19 @@ describe('the description of the API', () => {
     }
     const shown = (await (await fetch(`${rig.gateway.url}/docs/json`)).json()) as { openapi: string };
     expect(shown.openapi).toBe('3.1.0');
+  });
+
+  test('comes with a page and a document of every subject on NATS, which load nothing from elsewhere', async () => {
+    const document = (await (await fetch(`${rig.gateway.url}/asyncapi.json`)).json()) as AsyncApiDocument;
+    expect(document.asyncapi).toBe('3.0.0');
+    const answer = await fetch(`${rig.gateway.url}/asyncapi`);
+    expect(answer.headers.get('content-security-policy')).toContain("default-src 'none'");
+    const page = await answer.text();
+    for (const { address } of Object.values(document.channels)) expect(page).toContain(`<code>${address}</code>`);
+    const anchors = new Set([...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
+    for (const [, id] of page.matchAll(/href="#([^"]+)"/g)) expect(anchors).toContain(id);
+    expect(page).not.toMatch(/(?:src|href)="https?:/);
+    expect(await (await fetch(`${rig.gateway.url}/docs/json`)).text()).toContain('/asyncapi');
   });
 
   test('asks for a key only where keys are on', async () => {

@@ -93,7 +93,8 @@ export async function createApp(settings: AppSettings): Promise<App> {
       info: {
         title: 'Sluice',
         version: settings.version,
-        description: 'Images to PDF and e-mails, as jobs that are accepted once and end once.',
+        description:
+          'Images to PDF and e-mails, as jobs that are accepted once and end once. What travels on NATS: [/asyncapi](/asyncapi).',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/' }],

@@ -10,7 +10,7 @@ import { addRoutes, type ApiDeps } from './routes.ts';
  */
 export async function describeApi(version: string): Promise<object> {
   const app = await createApp({ log: silentLogger as unknown as Logger, version, keys: true });
-  const always = { limits: defaultLimits, unsubscribeSecret: 'signs nothing' };
+  const always = { version, limits: defaultLimits, unsubscribeSecret: 'signs nothing' };
   // The rest is for handlers, and none of them runs.
   await addRoutes(app, always as unknown as ApiDeps);
   await app.ready();

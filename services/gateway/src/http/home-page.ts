@@ -7,6 +7,7 @@ export interface HomeLink {
 const own: readonly HomeLink[] = [
   { name: 'API, to read and to try', url: '/docs' },
   { name: 'API, as OpenAPI', url: '/openapi.json' },
+  { name: 'Subjects on NATS', url: '/asyncapi' },
   { name: 'Ready, or why not', url: '/readyz' },
 ];
 

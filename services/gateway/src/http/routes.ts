@@ -13,6 +13,7 @@ import type { Console } from './console.ts';
 import type { RouteDeps } from './deps.ts';
 import type { HomeLink } from './home-page.ts';
 import { bounceRoutes } from './routes/bounces.ts';
+import { asyncApiRoutes } from './routes/asyncapi.ts';
 import { accountRoutes } from './routes/credits.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { emailBatchRoute } from './routes/email-batch.ts';
@@ -40,6 +41,7 @@ export interface ApiDeps extends RouteDeps {
   /** Which steps of jobs wait, and why. */
   readonly held: () => readonly string[];
   readonly links: readonly HomeLink[];
+  readonly version: string;
   /** Shown to browsers at `/`; undefined for a page of links. */
   readonly console: Console | undefined;
   readonly watch: BrokerWatch;
@@ -65,6 +67,7 @@ export interface ApiDeps extends RouteDeps {
 /** Every route of the API. */
 export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   systemRoutes(app, deps);
+  asyncApiRoutes(app, deps.version);
   sessionRoutes(app, deps);
   await imageRoutes(app, deps);
   uploadRoutes(app, deps);
