@@ -19,6 +19,12 @@ export const collections: readonly Collection[] = [
   row('libs/contracts/src/catalogue.ts fixed', 'subjects without placeholders', 'channels of the catalogue', 'never'),
   row('libs/jobs/src/cancellations.ts running', 'jobs that are worked on', MESSAGES, 'the end of the handler'),
   row('libs/jobs/src/log.ts ended', 'last events of ended jobs', '2,000', 'all go when it is full'),
+  row(
+    'libs/mail-templates/src/store.ts cache',
+    'templates of accounts',
+    'see there',
+    'a newer version, or room for others',
+  ),
   row('libs/messaging/src/channels/stalls.ts #stalls', 'streams that confirm nothing', 'streams', 'a confirmation'),
   row(
     'libs/messaging/src/kv/watch-bucket.ts known',
@@ -282,13 +288,17 @@ export const collections: readonly Collection[] = [
 
 /** Of one call, one picture or one message: gone with it. Constants that stay empty are here too. */
 export const ofOneCall: readonly string[] = [
+  'libs/mail-templates/src/compile.ts seen',
+  'libs/mail-templates/src/html-rules.ts problems',
   'libs/messaging/src/channels/bus.ts headers',
   'libs/outbound/src/resolve.ts found',
   'libs/pipeline/src/config/resolve-spec.ts seen',
   'libs/pipeline/src/nats/stored-message.ts values',
   'libs/pipeline/src/process/delivery.ts NO_HEADERS',
   'libs/pipeline/src/schedule/in-flight.ts NONE',
+  'services/email/src/compose/senders.ts seen',
   'services/email/src/delivery/send-with-failover.ts refusals',
+  'services/gateway/src/bounces/read-report.ts fields',
   'services/gateway/src/history/postgres/partitions.ts months',
   'services/gateway/src/history/postgres/statements.ts found',
   'services/gateway/src/history/rows/changes.ts counts',

@@ -125,7 +125,7 @@ export const topology: Topology = {
       maxMessagesPerSubject: 10_000,
     },
     {
-      ...log('EVENTS', 'what happened to every message', 0.145, ['events.*.*'], lifetimes.event),
+      ...log('EVENTS', 'what happened to every message', 0.12, ['events.*.*'], lifetimes.event),
       // A request of many events is stored whole, together with the marker of its Idempotency-Key, which expires.
       atomicBatches: true,
       messageTtl: true,
