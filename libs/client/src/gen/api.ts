@@ -951,6 +951,22 @@ export interface components {
             traceId: string;
             /** Format: date-time */
             updatedAt: string;
+            /** @description Why a job that is open does not run. Of one job alone, not in lists. */
+            waitingFor?: {
+                /** @description How many may go before it, at most. */
+                ahead?: number;
+                /** @description In words. */
+                detail: string;
+                /**
+                 * @description `dispatch`: to be put into its queue. `queue_full`: for room there. `paused`: an operator paused its pipeline. `no_worker`: no worker asks for work. `queue`: for its turn. `worker`: for a slot of the worker that has it. `retry`: for its next attempt. `provider`: for a mail provider that takes mail.
+                 * @enum {string}
+                 */
+                reason: "dispatch" | "queue_full" | "paused" | "no_worker" | "queue" | "worker" | "retry" | "provider";
+                /** Format: date-time */
+                since?: string;
+                /** Format: date-time */
+                until?: string;
+            };
             /** @description Once a job with a `callbackUrl` has ended. Of one job alone, not in lists. */
             webhook?: {
                 /** Format: date-time */

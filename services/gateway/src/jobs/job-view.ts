@@ -21,6 +21,22 @@ const ResultSchema = Type.Object(Object.assign({}, ...jobKindNames.map((name) =>
   additionalProperties: false,
 });
 
+/** Why an open job does not run. */
+const WaitingForSchema = Type.Object(
+  {
+    reason: literals(
+      ['dispatch', 'queue_full', 'paused', 'no_worker', 'queue', 'worker', 'retry', 'provider'],
+      '`dispatch`: to be put into its queue. `queue_full`: for room there. `paused`: an operator paused its pipeline. `no_worker`: no worker asks for work. `queue`: for its turn. `worker`: for a slot of the worker that has it. `retry`: for its next attempt. `provider`: for a mail provider that takes mail.',
+    ),
+    detail: Type.String({ description: 'In words.' }),
+    since: Type.Optional(DateTime),
+    until: Type.Optional(DateTime),
+    ahead: Type.Optional(Type.Integer({ description: 'How many may go before it, at most.' })),
+  },
+  { description: 'Why a job that is open does not run. Of one job alone, not in lists.', additionalProperties: false },
+);
+export type WaitingFor = Static<typeof WaitingForSchema>;
+
 /** A job as the API shows it. */
 export const JobViewSchema = Type.Object(
   {
@@ -36,6 +52,7 @@ export const JobViewSchema = Type.Object(
         description: 'True once a client asked to cancel it. It ends as `cancelled` only if nothing was done by then.',
       }),
     ),
+    waitingFor: Type.Optional(WaitingForSchema),
     traceId: Type.String(),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'The pairs that its request carried.' }),

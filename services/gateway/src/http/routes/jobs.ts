@@ -3,11 +3,12 @@ import { JobState, type Job } from '@sluice/contracts';
 import { isTerminal, requestCancel } from '@sluice/jobs';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { ownJob, progressOfJob } from '../../jobs/own-job.ts';
+import { lastSaid, ownJob, progressOfJob } from '../../jobs/own-job.ts';
+import { waitingFor, type WaitingDeps } from '../../jobs/waiting-for.ts';
 import type { App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
 import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
-import { jobView } from '../../jobs/job-view.ts';
+import { jobView, progressOf } from '../../jobs/job-view.ts';
 import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
 import { TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
@@ -39,7 +40,7 @@ const PdfQuery = Type.Object(
 const pdfName = (name: string): string => (/\.pdf$/i.test(name) ? name : `${name}.pdf`);
 
 /** Everything about one job: state, timeline, live stream, result, cancellation. */
-export function jobRoutes(app: App, deps: RouteDeps): void {
+export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
   app.addSchema(TimelineEntrySchema);
   const { jobs, bus, store, now, resultTtlMs } = deps;
 
@@ -65,11 +66,13 @@ export function jobRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const job = await own(request);
-      const [progress, delivery] = await Promise.all([
-        progressOfJob(bus, job),
-        isTerminal(job.state) ? deliveryOf(bus, job) : undefined,
-      ]);
-      return unlessKnown(request, reply, jobView(job, progress, delivery));
+      if (isTerminal(job.state)) {
+        return unlessKnown(request, reply, jobView(job, undefined, await deliveryOf(bus, job)));
+      }
+      const said = await lastSaid(bus, job);
+      const waiting = await waitingFor(deps, job, said);
+      const view = jobView(job, said === undefined ? undefined : progressOf(said.data, said.storedAt.getTime()));
+      return unlessKnown(request, reply, waiting === undefined ? view : { ...view, waitingFor: waiting });
     },
   );
 
