@@ -173,6 +173,13 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
     });
   });
 
+  it('keeps the history of both gateways in one database', () => {
+    const { environment = {} } = configured['gateway'] ?? {};
+    const password = configured['postgres']?.environment?.['POSTGRES_PASSWORD'];
+    expect(password).toBe(env['HISTORY_PASSWORD']);
+    expect(environment['READ_MODEL_URL']).toBe(`postgres://sluice:${password}@postgres:5432/sluice`);
+  });
+
   it('does not start without its secrets', async () => {
     const kept = readFileSync(join(folder, '.env'), 'utf8');
     const without = kept.replace(/^NATS_GATEWAY_PASSWORD=.*$/m, '');

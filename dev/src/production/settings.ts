@@ -62,6 +62,7 @@ export async function productionFiles({ domain, email }: Site, services: readonl
       'Sign-in of the pages of operators: the user is `operator`, this is the hash of the password.',
       ['OPERATOR_PASSWORD_HASH', `'${await hash(operatorPassword, 12)}'`],
     ],
+    ['The database of the history of jobs.', ['HISTORY_PASSWORD', newSecret()]],
     ["Grafana's user `admin`.", ['GRAFANA_ADMIN_PASSWORD', newSecret()]],
     [
       'Signs links to unsubscribe, and hashes mail addresses in logs.',
