@@ -191,6 +191,10 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       case 'connection.restored':
       case 'connection.closed':
       case 'breaker.probing':
+      // What holds a pipeline up is in its health, which is a gauge.
+      case 'source.denied':
+      case 'condition.began':
+      case 'condition.ended':
       case 'drain.finished':
         return;
     }
