@@ -140,7 +140,9 @@ export async function openLine(url: string): Promise<Line> {
       return new Promise((resolve, reject) => {
         waiting = { resolve, reject };
         if (socket.destroyed) reject(new Error('the server closed the connection'));
-        socket.write(`${method} ${path} HTTP/1.1\r\nhost: bench\r\n${more.join('')}${size}\r\n${payload}`);
+        socket.write(
+          `${method} ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\n${more.join('')}${size}\r\n${payload}`,
+        );
       });
     },
     isOpen: () => socket.readyState === 'open',
