@@ -44,7 +44,6 @@ export const OTHERS: readonly {
   { page: /^docs\/email/, command: /v1\/templates/, by: 'services/gateway/tests/templates.test.ts' },
   { page: /^docs\/email/, command: /v1\/emails -H/, by: 'services/gateway/tests/jobs.test.ts' },
   { page: /^docs\/email/, command: /suppressions/, by: 'services/gateway/tests/suppressions.test.ts' },
-  { page: /^docs\/operations/, command: /^pnpm erase/, by: 'services/gateway/tests/erasure.test.ts' },
   { page: /client/, command: /--help$/, by: 'tests/root-scripts.test.ts' },
   { page: /email/, command: /email (?:faults|templates|screenshots)/, why: 'prints or draws what the suites hold' },
   { page: /image/, command: /pngsuite/, why: 'fetches 160 kB from the Debian archive; CI does it' },

@@ -41,6 +41,18 @@ export const accountCommands: readonly Command[] = [
     examples: ['suppressions list', 'suppressions add ada@example.com', 'suppressions --help'],
     program: 'services/gateway/src/cli/suppressions.ts',
   },
+  {
+    name: 'erase',
+    summary: 'Take a person out of every store, and show how far it is',
+    examples: ['erase ada@example.com', 'erase ada@example.com --suppress', 'erase --help'],
+    program: 'services/gateway/src/cli/erase.ts',
+  },
+  {
+    name: 'templates',
+    summary: 'Write, show and delete the mail templates of an account (over the broker)',
+    examples: ['templates list acme', 'templates put acme receipt receipt.json', 'templates --help'],
+    program: 'services/gateway/src/cli/templates.ts',
+  },
 ];
 
 const describeSecret = ({
