@@ -137,9 +137,11 @@ describe('every problem', () => {
   });
 
   test('that a repeat can fix is one that client libraries repeat', () => {
+    // A conflict with what is under way now, and is over soon.
+    const passing = new Set(['request_in_progress', 'erasure_running']);
     const retried = [Code.Unavailable, Code.Aborted, Code.ResourceExhausted, Code.DeadlineExceeded];
     for (const [code, { status }] of Object.entries(problems)) {
-      const isRetried = [408, 413, 429, 431, 503].includes(status) || code === 'request_in_progress';
+      const isRetried = [408, 413, 429, 431, 503].includes(status) || passing.has(code);
       expect([code, retried.includes(rpcCodes[code as ErrorCode])]).toEqual([code, isRetried]);
     }
   });
