@@ -57,7 +57,7 @@ const refusals = new Map<string, number>();
 /** A mail with a body of so many bytes; what was answered is noted. */
 async function mail(bytes = 4_000): Promise<number> {
   const answer = await rig.call<{ id: string; code?: string }>('/v1/emails', {
-    json: { to: 'ada@example.com', template: 'notification', variables: { subject: 's', body: 'x'.repeat(bytes) } },
+    json: { to: 'ada@example.com', template: 'notification', variables: { message: 'x'.repeat(bytes) } },
   });
   if (answer.status === 202) accepted.push(answer.body.id);
   else {

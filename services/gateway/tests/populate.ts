@@ -17,6 +17,14 @@ const HOPELESS = 12;
 const OPEN = 3;
 const hopeless = 'hopeless@example.com';
 
+/** A template of an account's own. */
+const receipt = {
+  subject: 'Receipt',
+  html: '<p>Thank you, {{name}}.</p>',
+  text: 'Thank you, {{name}}.',
+  variables: { name: { kind: 'line', required: true, example: 'Ada' } },
+};
+
 /**
  * Jobs that succeeded, failed and were cancelled, dead letters, an upload that waits, a declared flow with a message,
  * credits and what was charged. No worker runs any more when this resolves.
@@ -56,9 +64,17 @@ export async function populate(rig: Rig): Promise<World> {
       }),
     );
 
+  const waiting = await post(rig, '/v1/images', { body: png() });
+
   await rig.call('/v1/flows/shop', { method: 'PUT', json: { events: ['ordered', 'paid'] } });
   const event = { app_id: 'shop', message_id: 'order-1', event: 'ordered', created_at: '2026-01-01T00:00:00Z' };
   await rig.call('/v1/events', { json: event });
+  await rig.call('/v1/templates/receipt', { method: 'PUT', json: receipt });
+  for (const name of ['first', 'second', 'third'])
+    await rig.call(`/v1/templates/${name}`, { method: 'PUT', json: receipt });
+  const { body: erasure } = await rig.call<{ id: string }>('/v1/erasures', {
+    json: { recipient: 'erased@example.com' },
+  });
   const { body: letters } = await rig.call<{ deadLetters: { id: string }[] }>('/v1/dead-letters');
   const suppressed = ['bounced@example.com', 'gone@example.com', 'left@example.com'];
   for (const address of suppressed) await rig.call('/v1/suppressions', { json: { address } });
@@ -74,6 +90,14 @@ export async function populate(rig: Rig): Promise<World> {
     'id of delete /v1/dead-letters/{id}': ids.slice(0, 3),
     'id of get /v1/dead-letters/{id}': ids.slice(3),
     'id of post /v1/dead-letters/{id}:replay': ids.slice(3),
+    'id of get /v1/erasures/{id}': [erasure.id],
+    index: ['0'],
+    'id of get /v1/jobs/{id}/sources/{index}': [waiting],
+    // Some are deleted, the others stay.
+    'name of delete /v1/templates/{name}': ['first', 'second', 'third'],
+    'name of put /v1/templates/{name}': ['invoice'],
+    'name of get /v1/templates/{name}': ['receipt'],
+    'name of post /v1/templates/{name}:preview': ['receipt'],
     code: ['overloaded', 'not_found'],
     name: ['email_sent', 'callbacks'],
     appId: ['shop'],
@@ -93,10 +117,12 @@ export async function populate(rig: Rig): Promise<World> {
   const bodies = {
     'post /v1/events': [event, { events: [event, { ...event, event: 'paid' }] }],
     'post /v1/emails': [{ ...welcome, to: 'ada@example.com' }],
+    'put /v1/templates/{name}': [receipt, { ...receipt, subject: 'Your receipt' }],
+    'post /v1/templates/{name}:preview': [{ variables: { name: 'Ada' } }, {}],
     'post /v1/emails:batch': [{ ...welcome, recipients: [{ to: 'ada@example.com' }] }],
   };
   const words = new Set(Object.values(byName).flat());
-  for (const id of [...open, ...ids]) words.delete(id);
+  for (const id of [waiting, ...open, ...ids]) words.delete(id);
   return { words: [...words, '2026-01-01T00:00:00Z'], byName, bodies };
 }
 

@@ -33,6 +33,7 @@ interface Operation {
     readonly required?: boolean;
     readonly schema: Schema;
   }[];
+  readonly responses?: Readonly<Record<string, { readonly content?: Readonly<Record<string, unknown>> }>>;
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: Schema }>> };
 }
 
@@ -150,6 +151,9 @@ function bodyOf(operation: string, schema: Schema): fc.Arbitrary<unknown> {
   return fc.oneof(generated(schema), fc.constantFrom(...examples), spoilt);
 }
 
+/** No client signs in where keys are off: `sessions.test.ts`. */
+const needsKeys = new Set(['post /v1/session']);
+
 /** Bodies of `POST /v1/images` that are no JSON. */
 const pictures = fc.oneof(
   fc.uint8Array({ maxLength: 400 }).map((tail): Call => ({ body: Buffer.concat([png(), tail]) })),
@@ -164,6 +168,7 @@ const pictures = fc.oneof(
 
 function requestOf(method: string, template: string, operation: Operation): fc.Arbitrary<{ path: string; call: Call }> {
   const parameters = operation.parameters ?? [];
+  const firstPart = operation.responses?.['200']?.content?.['text/event-stream'] !== undefined;
   const of = (place: string) => parameters.filter((parameter) => parameter.in === place);
   const path = fc.record(
     Object.fromEntries(
@@ -198,7 +203,7 @@ function requestOf(method: string, template: string, operation: Operation): fc.A
     );
     return {
       path: `${filled}?${search.toString()}`,
-      call: { ...call, method: method.toUpperCase(), headers: { ...sent, ...call.headers } },
+      call: { ...call, method: method.toUpperCase(), headers: { ...sent, ...call.headers }, firstPart },
     };
   });
 }
@@ -226,6 +231,7 @@ describe('every route, for any input', () => {
           }),
         );
       }
+      if (needsKeys.has(`${method} ${template}`)) continue;
       if (!Object.keys(statuses).some((status) => Number(status) < 400)) unreached.push(`${method} ${template}`);
       answered.push(
         `${method} ${template}: ${Object.entries(statuses)
