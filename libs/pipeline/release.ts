@@ -47,7 +47,10 @@ const [main] = entries;
 const remote = spawnSync('git', ['remote', 'get-url', 'origin'], { cwd: here, encoding: 'utf8' }).stdout.trim();
 const published = {
   ...manifest,
-  ...(remote === '' ? {} : { repository: { type: 'git', url: remote, directory: 'libs/pipeline' } }),
+  // A clone of a folder has no address that others could follow.
+  ...(!/^(?:https:|ssh:|git@)/.test(remote)
+    ? {}
+    : { repository: { type: 'git', url: remote, directory: 'libs/pipeline' } }),
   main: main?.default,
   types: main?.types,
   exports: {
