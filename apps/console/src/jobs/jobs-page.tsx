@@ -11,7 +11,7 @@ import { StateBadge } from '../ui/state-badge.tsx';
 import { VirtualList } from '../ui/virtual-list.tsx';
 
 const PAGE = 100;
-/** More rows are in nobody's eye; a search narrows them down. */
+/** Rows in the page at most: a search narrows a longer list down. */
 const MOST_ROWS = 20_000;
 const EVERY_MS = 2_000;
 const ROW_PX = 58;

@@ -108,7 +108,7 @@ describe.skipIf(bin === undefined)('the read model in PostgreSQL (skipped where 
 });
 
 test('a database that cannot be reached at the start is asked again, and lists say so', async () => {
-  const model = await openReadModel('postgres://nobody@127.0.0.1:1/none', log);
+  const model = await openReadModel('postgres://absent@127.0.0.1:1/none', log);
   try {
     expect(model.problem()).toContain('postgres://127.0.0.1:1/none cannot be opened');
     await expect(model.jobs({ account: 'acme', limit: 9 })).rejects.toMatchObject({ code: 'read_model_unavailable' });
