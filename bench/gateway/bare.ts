@@ -9,6 +9,7 @@ import { KeysInProgress } from '../../services/gateway/src/jobs/accept/idempoten
 import { useAccess } from '../../services/gateway/src/http/access.ts';
 import { type AccessSettings } from '../../services/gateway/src/accounts/access.ts';
 import { createApp } from '../../services/gateway/src/http/app.ts';
+import { BackpressureLimiter } from '../../services/gateway/src/admission/backpressure.ts';
 import type { RouteDeps } from '../../services/gateway/src/http/deps.ts';
 import type { FlowStore } from '../../services/gateway/src/lifecycle/flows.ts';
 import { RateLimiter } from '../../services/gateway/src/accounts/rate-limiter.ts';
@@ -38,7 +39,8 @@ const nothingBehind = {
   now: Date.now,
   accept: { log: jobs, now: Date.now },
   keys: new KeysInProgress(),
-  backpressure: { isOpen: () => true, checkStorage: () => undefined },
+  // The gateway's own, which nothing has filled: a stand-in would lack what routes come to ask it.
+  backpressure: new BackpressureLimiter({ maxBacklog: 50_000, maxWaitMs: 300_000, isBehind: () => false }),
   access,
 } as unknown as RouteDeps;
 const known: FlowStore = {

@@ -1,4 +1,5 @@
 // The gateway's own RPC server without what is behind it, in a process of its own: what gRPC on Node costs by itself.
+import { BackpressureLimiter } from '../../services/gateway/src/admission/backpressure.ts';
 import type { PubAck } from '@sluice/pipeline';
 import { startTelemetry } from '@sluice/telemetry';
 import { defaultBodies } from '../../services/gateway/src/http/bodies.ts';
@@ -14,7 +15,8 @@ const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
 const nothingBehind = {
   bus: { port: { publish: async () => stored } },
   flows: { claim: () => undefined },
-  backpressure: { checkStorage: () => undefined },
+  // The gateway's own, which nothing has filled: a stand-in would lack what routes come to ask it.
+  backpressure: new BackpressureLimiter({ maxBacklog: 50_000, maxWaitMs: 300_000, isBehind: () => false }),
   access: {
     keys: undefined,
     limiter: new RateLimiter(undefined as never),
