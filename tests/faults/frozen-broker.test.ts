@@ -50,8 +50,11 @@ test(
     for (const service of stack.services) service.kill('SIGTERM');
     for (const name of services) {
       await until(`${name} has ended`, () => ends.some((text) => text.startsWith(`${name} ended`)), 60_000);
-      expect(ends.find((text) => text.startsWith(`${name} ended`))).toContain(`${name} ended (exit code 0)`);
       const said = lines.get(name)?.join('\n') ?? '';
+      const end = ends.find((text) => text.startsWith(`${name} ended`));
+      // Where it is not, what it said of a fault is in the failure's text.
+      const faults = said.split('\n').filter((line) => /"level":"(error|fatal)"/.test(line));
+      expect(end, faults.join('\n')).toContain(`${name} ended (exit code 0)`);
       expect(said).not.toContain('stopping took too long');
       expect(said).toMatch(/"notDone":\[[^\]]*sending what is buffered to NATS/);
     }

@@ -33,3 +33,24 @@ export const systemClock: Clock = {
     setImmediate(run);
   },
 };
+
+/**
+ * A clock whose calls cannot end the process: nothing catches what a timer throws, and a connection that is being drained
+ * throws from every call. What was thrown goes to `failed`; a repeated call is made again at its next time.
+ */
+export function guardClock(clock: Clock, failed: (error: unknown) => void): Clock {
+  const guarded = (run: () => void) => () => {
+    try {
+      run();
+    } catch (error) {
+      failed(error);
+    }
+  };
+  return {
+    now: () => clock.now(),
+    wall: () => clock.wall(),
+    after: (ms, run) => clock.after(ms, guarded(run)),
+    every: (ms, run) => clock.every(ms, guarded(run)),
+    soon: (run) => clock.soon(guarded(run)),
+  };
+}

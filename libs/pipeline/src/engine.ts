@@ -1,7 +1,7 @@
 import { Scheduler } from './schedule/scheduler.ts';
 import { Batcher } from './schedule/batcher.ts';
 import { Breaker } from './schedule/breaker.ts';
-import type { Clock } from './clock.ts';
+import { guardClock, type Clock } from './clock.ts';
 import type { LiveConsumer } from './pull/consumer-check.ts';
 import { LiveConsumers } from './pull/live-consumers.ts';
 import { Settler } from './settle/settler.ts';
@@ -73,15 +73,18 @@ export class Engine<T, D> implements RunningPipeline {
   constructor(
     spec: ResolvedSpec<T, D>,
     runtime: Runtime<D>,
-    clock: Clock,
+    systemClock: Clock,
     log: Logger,
     live: readonly LiveConsumer[],
     effects: EngineEffects = {},
   ) {
     this.#spec = spec;
     this.#port = runtime.nats;
-    this.#clock = clock;
     const guardedLog = guardLogger(log);
+    const clock = guardClock(systemClock, (error) =>
+      guardedLog.error({ pipeline: spec.name, err: error }, 'a timer failed'),
+    );
+    this.#clock = clock;
     this.#log = guardedLog;
     const observe = guardObserver(runtime.observe, guardedLog);
     this.#observe = observe;

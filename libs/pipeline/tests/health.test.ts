@@ -86,3 +86,55 @@ test('a backlog of a minute is told of, and is no reason to take the process out
   expect(codes()).toEqual([]);
   expect(told()).toEqual(['+notCaughtUp', '-notCaughtUp']);
 });
+
+test('a connection that throws from every call of a timer, as one that is being drained does, costs nothing but time', async () => {
+  const clock = fakeClock();
+  const server = new MemoryJetStream(clock);
+  server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
+  server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });
+  server.addConsumer('W', 'worker');
+  const nats = server.connect();
+  let draining = false;
+  let thrown = 0;
+  const refuse = (): void => {
+    if (!draining) return;
+    thrown++;
+    throw new Error('connection draining');
+  };
+  const subscribe = nats.subscribe.bind(nats);
+  nats.subscribe = (...args) => {
+    refuse();
+    return subscribe(...args);
+  };
+  const send = nats.send.bind(nats);
+  nats.send = (subject, data, options) => {
+    // Pulls get no answer, so the watch for a stall acts.
+    if (!draining) send(subject, data, options);
+  };
+  const errors: string[] = [];
+  const log = {
+    debug() {},
+    info() {},
+    warn() {},
+    error: (_fields: object, message: string) => void errors.push(message),
+  };
+  let handled = 0;
+  const starting = definePipeline<Job>({
+    name: 'w',
+    sources: [{ stream: 'W', consumer: 'worker' }],
+    decode: decodeJson,
+    handle: async () => void handled++,
+  }).start({ nats, deps: undefined, clock, log });
+  await clock.settle();
+  const running = await starting;
+  draining = true;
+  // Nothing that a timer throws is caught further out: it would reject this.
+  await clock.advance(120_000);
+  expect(thrown).toBeGreaterThan(1);
+  expect(errors).toContain('a timer failed');
+  draining = false;
+  server.store('w.a', JSON.stringify({ n: 7 }));
+  await clock.advance(60_000);
+  expect(handled).toBe(1);
+  expect(running.health().ok).toBe(true);
+});

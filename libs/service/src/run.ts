@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeMetrics, startTelemetry, type Logger, type Telemetry } from '@sluice/telemetry';
 import type { z } from 'zod';
 import { ConfigError, loadConfig, serviceFields } from './config.ts';
+import { STOP_GRACE_MS } from './stop-in-order.ts';
 import { startOpsServer, type OpsServerSettings, type Readiness } from './ops-server.ts';
 
 /** What every service takes, and the fields of its own. */
@@ -50,7 +51,7 @@ export interface ServiceDefinition<Shape extends z.ZodRawShape> {
  * - **starting**: configuration is read (a bad one exits 78 with everything that is wrong), telemetry and the ops
  *   server are up, `/readyz` says 503 "starting". A `start` that throws exits 1.
  * - **running**: entered when `start` resolves. Left by SIGTERM, SIGINT, SIGHUP or a fault.
- * - **stopping**: `/readyz` says 503 at once; `stop()` runs, at most DRAIN_TIMEOUT_MS and 5 s more; the last spans and
+ * - **stopping**: `/readyz` says 503 at once; `stop()` runs, at most DRAIN_TIMEOUT_MS and 3 s more; the last spans and
  *   logs are sent; then exit 0, or 1 after a fault or a second signal.
  */
 export async function runService<Shape extends z.ZodRawShape>(definition: ServiceDefinition<Shape>): Promise<void> {
@@ -91,10 +92,13 @@ export async function runService<Shape extends z.ZodRawShape>(definition: Servic
     if (state === 'stopping') return;
     state = 'stopping';
     log.info({ why }, 'stopping');
-    const deadline = setTimeout(() => {
-      log.error('stopping took too long');
-      process.exit(1);
-    }, config.DRAIN_TIMEOUT_MS + 5_000);
+    const deadline = setTimeout(
+      () => {
+        log.error('stopping took too long');
+        process.exit(1);
+      },
+      config.DRAIN_TIMEOUT_MS + STOP_GRACE_MS + FLUSH_MS,
+    );
     // A start that waits for a broker that is not there has nothing to finish.
     await Promise.race([started.promise, sleep(STARTING_GRACE_MS)]);
     const notDone = await service?.stop().catch((error: unknown) => {
@@ -144,6 +148,9 @@ let firstSignalMs = Infinity;
 
 /** How long a stop waits for a start that is still going on. */
 const STARTING_GRACE_MS = 2_000;
+
+/** Closing the ops server and sending the last spans and logs, which telemetry bounds at 3 s, with a second to spare. */
+const FLUSH_MS = 4_000;
 
 /** The exit code of a configuration error, as in sysexits.h. */
 const EX_CONFIG = 78;

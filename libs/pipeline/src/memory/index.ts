@@ -191,16 +191,16 @@ export class MemoryJetStream {
       request: (subject, data, options) =>
         new Promise((resolve, reject) => {
           const reply = port.inbox();
-          const timer = clock.after(options?.timeoutMs ?? 5000, () => {
-            subscription.unsubscribe();
-            reject(new RequestError('TIMEOUT', `no answer from ${subject}`));
-          });
           const subscription = port.subscribe(reply, (message) => {
             timer.cancel();
             subscription.unsubscribe();
             if (message.headers?.code === 503)
               reject(new RequestError('NO_RESPONDERS', `no responders for ${subject}`));
             else resolve(message);
+          });
+          const timer = clock.after(options?.timeoutMs ?? 5000, () => {
+            subscription.unsubscribe();
+            reject(new RequestError('TIMEOUT', `no answer from ${subject}`));
           });
           port.send(subject, data, { reply });
         }),

@@ -91,17 +91,7 @@ export class Puller {
   /** Listens on a fresh inbox. What was asked on an older one is forgotten. */
   open(): void {
     this.close();
-    const inbox = this.#port.inbox();
-    this.#inbox = inbox;
-    this.heardAt = this.#clock.now();
-    this.#subscription = this.#port.subscribe(`${inbox}.*`, (raw) => {
-      // A throw in the callback of a subscription would make the client close the connection of every pipeline.
-      try {
-        this.#receive(raw, inbox);
-      } catch (error) {
-        this.#events.failed(error);
-      }
-    });
+    this.#listen();
   }
 
   /** Stops listening at once. */
@@ -117,10 +107,10 @@ export class Puller {
    */
   renew(): void {
     const old = this.#subscription;
-    this.#subscription = undefined;
     const oldInboxEndsMs = Math.max(0, this.#openUntil - this.#clock.now());
+    // It throws where the connection is being drained: the old inbox is then listened on as before.
+    this.#listen();
     this.#forget();
-    this.open();
     if (old !== undefined) this.#clock.after(oldInboxEndsMs, () => old.unsubscribe());
   }
 
@@ -173,6 +163,20 @@ export class Puller {
     const subscription = this.#subscription;
     this.#subscription = undefined;
     await subscription?.drain();
+  }
+
+  #listen(): void {
+    const inbox = this.#port.inbox();
+    this.#subscription = this.#port.subscribe(`${inbox}.*`, (raw) => {
+      // A throw in the callback of a subscription would make the client close the connection of every pipeline.
+      try {
+        this.#receive(raw, inbox);
+      } catch (error) {
+        this.#events.failed(error);
+      }
+    });
+    this.#inbox = inbox;
+    this.heardAt = this.#clock.now();
   }
 
   #receive(raw: NatsMessage, inbox: string): void {
