@@ -21,7 +21,9 @@ const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'sluice-test-'));
 const reportFile = join(folder, 'report.json');
 const args = ['run', '--reporter=default', '--reporter=json', `--outputFile=${reportFile}`, ...process.argv.slice(2)];
-const { status } = spawnSync('vitest', args, { cwd: root, stdio: 'inherit' });
+// Some hundred processes load the same modules: compiled once, each starts with half the CPU.
+const env = { NODE_COMPILE_CACHE: join(root, '.data/compile-cache'), ...process.env };
+const { status } = spawnSync('vitest', args, { cwd: root, stdio: 'inherit', env });
 
 let report: Report;
 try {
