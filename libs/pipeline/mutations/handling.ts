@@ -19,8 +19,8 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/retry-decision',
     rule: 'an asked-for delay is clamped',
-    from: 'Math.min(policy.maxAfterMs, asked)',
-    to: 'asked',
+    from: 'Math.min(policy.maxAfterMs, Math.max(1, Math.round(asked)))',
+    to: 'Math.max(1, Math.round(asked))',
   },
   {
     file: 'process/retry-decision',
@@ -70,7 +70,7 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/publish-emits',
     rule: 'an emit that fails fails the attempt',
-    from: 'return results.map((result) => (result.ok ? { ok: false, error } : result));',
+    from: "return results.map((result) => (isSuccess(result) ? { kind: 'failed', error } : result));",
     to: 'return results;',
   },
   {
@@ -112,8 +112,8 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a lost lease is not acknowledged',
-    from: "abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT'",
-    to: "abortReason !== undefined && abortReason.code === 'DRAIN_FORCED'",
+    from: "abortReason?.code === 'CLAIM_LOST' || ",
+    to: '',
   },
   {
     file: 'idempotency/claims',
@@ -130,7 +130,31 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'the breaker hears of failures',
-    from: 'this.#host.sample(true, result.error, startedAt)',
-    to: 'this.#host.sample(false, result.error)',
+    from: 'this.#host.sample(true, error, startedAt)',
+    to: 'this.#host.sample(false, error, startedAt)',
+  },
+  {
+    file: 'process/retry-decision',
+    rule: 'a cancelled message is given up, not retried',
+    from: "error.code === 'CANCELLED'",
+    to: 'false',
+  },
+  {
+    file: 'process/processor',
+    rule: 'a snoozed message uses up no attempt',
+    from: "this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, false));",
+    to: "this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, true));",
+  },
+  {
+    file: 'process/processor',
+    rule: 'onDeadLetter is awaited before the ack',
+    from: 'await this.#tellDeadLetter(',
+    to: 'void this.#tellDeadLetter(',
+  },
+  {
+    file: 'process/processor',
+    rule: 'onDeadLetter can read the data of a message given up at an earlier delivery',
+    from: 'delivery.decode(decode);\n    } catch',
+    to: '} catch',
   },
 ];

@@ -66,7 +66,7 @@ export const pulling: readonly Mutation[] = [
     file: 'schedule/scheduler',
     rule: 'a probe is one message',
     from: "return breaker.phase === 'probing' ? 1 : 0;",
-    to: 'return spec.flow.concurrency;',
+    to: 'return inFlight.concurrency;',
     survives: 'the demand asks for one message while probing, so a second slot has nothing to start',
   },
   {
@@ -99,7 +99,7 @@ export const pulling: readonly Mutation[] = [
     from: 'batch.bytes + item.bytes > maxBytes',
     to: 'false',
   },
-  { file: 'schedule/batcher', rule: 'keys are not mixed', from: "by?.(item) ?? ''", to: "''" },
+  { file: 'schedule/batcher', rule: 'keys are not mixed', from: "by?.(item.message) ?? ''", to: "''" },
   { file: 'pull/prefetch', rule: 'slow handlers get none', from: 'averageMs < SLOW_MS && ', to: '' },
   {
     file: 'pull/prefetch',
@@ -131,7 +131,7 @@ export const pulling: readonly Mutation[] = [
   {
     file: 'settle/heartbeat',
     rule: 'all slots stuck is a fault',
-    from: 'if (inFlight.hungHandlers >= spec.flow.concurrency) this.#deps.allHung();',
+    from: 'if (inFlight.hungHandlers >= inFlight.concurrency) this.#deps.allHung();',
     to: '',
   },
   { file: 'settle/heartbeat', rule: 'silence is watched', from: 'sources[index]?.watch();', to: '{}' },
@@ -140,7 +140,7 @@ export const pulling: readonly Mutation[] = [
   {
     file: 'pull/source-health',
     rule: 'the second stall is a state',
-    from: "if (this.#stalls >= 2) this.#enter('stalled');",
+    from: "if (this.#stalls >= 2 && this.trouble !== 'denied') this.#enter('stalled');",
     to: '',
   },
   {
@@ -162,9 +162,9 @@ export const pulling: readonly Mutation[] = [
     to: '',
   },
   {
-    file: 'engine',
+    file: 'settle/outage',
     rule: 'a reconnect replays settlements',
-    from: 'const resent = this.#settlements.resend(this.#live.ackWaitMs);',
+    from: 'const resent = settlements.resend(live.ackWaitMs);',
     to: 'const resent = 0;',
   },
   {

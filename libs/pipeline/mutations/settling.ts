@@ -36,8 +36,8 @@ export const settling: readonly Mutation[] = [
   {
     file: 'settle/settlements',
     rule: 'a round trip empties the ring',
-    from: 'if (this.#confirming === ring) this.#confirming = undefined;',
-    to: '',
+    from: 'this.#confirming = this.#denied.size === 0 ? undefined : ',
+    to: 'this.#confirming = ',
   },
   {
     file: 'settle/settlements',

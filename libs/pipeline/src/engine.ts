@@ -17,7 +17,7 @@ import { guardObserver } from './events.ts';
 import type { Observer } from './events.ts';
 import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
-import { rateFields } from './config/options.ts';
+import { flowFields, rateFields } from './config/options.ts';
 import type { ConnectionEvent, NatsPort } from './nats/port.ts';
 import { Prefetch } from './pull/prefetch.ts';
 import { Processor } from './process/processor.ts';
@@ -40,6 +40,9 @@ const PULLS_PER_RECHECK = 5;
 /** Half of what the consumer hands out at most is prefetched: the rest is for other replicas and parked retries. */
 const MAX_PREFETCH = 1024;
 
+const mostPrefetched = (maxAckPending: number, concurrency: number): number =>
+  Math.min(MAX_PREFETCH, Math.floor(maxAckPending / 2) - concurrency);
+
 /** A pipeline at work: wires pulling, scheduling, handling and settling together and keeps the state in `State`. */
 export class Engine<T, D> implements RunningPipeline {
   readonly done: Promise<void>;
@@ -53,6 +56,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #conditions: ConditionEvents;
   readonly #inFlight: InFlight<T, D>;
   readonly #settlements: Settlements;
+  readonly #settler: Settler<T, D>;
   readonly #denials: Denials;
   readonly #scheduler: Scheduler<T, D>;
   readonly #heartbeat: Heartbeat<T, D>;
@@ -62,6 +66,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #demand: Demand;
   readonly #status: StatusSources<T, D>;
   readonly #breaker: Breaker | undefined;
+  readonly #prefetch: Prefetch | undefined;
   readonly #stopListening: () => void;
   #resolveDone: () => void = () => undefined;
   #rejectDone: (fault: PipelineFault) => void = () => undefined;
@@ -92,14 +97,14 @@ export class Engine<T, D> implements RunningPipeline {
       this.#seen(index, now, before, since),
     );
     const weights = spec.sources.map((source) => source.weight);
-    const inFlight = new InFlight<T, D>(weights);
+    const inFlight = new InFlight<T, D>(weights, spec.flow.concurrency);
     this.#inFlight = inFlight;
     this.#settlements = new Settlements(this.#port, clock, spec.ack.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
     const { deps, instrument, inject, random = Math.random } = runtime;
     const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject };
     let prefetch: Prefetch | undefined;
-    const settler: Settler<T, D> = new Settler({
+    const settler = new Settler<T, D>({
       name: spec.name,
       effects,
       port: this.#port,
@@ -115,6 +120,7 @@ export class Engine<T, D> implements RunningPipeline {
       stopped: () => this.#final !== undefined,
       breakerChanged: (reason) => this.#refresh(reason),
     });
+    this.#settler = settler;
     const processor: Processor<T, D> = new Processor(spec, processing, settler, this.#live.ackWaitMs);
     const { pullers, sources } = makeSources({
       spec,
@@ -142,8 +148,11 @@ export class Engine<T, D> implements RunningPipeline {
         this.#scheduler.startBatches();
       });
     } else if (spec.flow.prefetch === undefined) {
-      const most = Math.floor(this.#live.maxAckPending / 2) - spec.flow.concurrency;
-      prefetch = new Prefetch(spec.flow.concurrency, this.#live.ackWaitMs, Math.min(MAX_PREFETCH, most));
+      prefetch = new Prefetch(
+        spec.flow.concurrency,
+        this.#live.ackWaitMs,
+        mostPrefetched(this.#live.maxAckPending, spec.flow.concurrency),
+      );
     }
     const shared = {
       spec,
@@ -155,6 +164,7 @@ export class Engine<T, D> implements RunningPipeline {
       settlements: this.#settlements,
       prefetch,
     };
+    this.#prefetch = prefetch;
     this.#conditions = new ConditionEvents(spec.name, clock, observe);
     this.#outage = new Outage<T, D>({
       ...shared,
@@ -224,6 +234,41 @@ export class Engine<T, D> implements RunningPipeline {
     if (problems[0] !== undefined) throw new RangeError(`${problems[0].path} ${problems[0].message}`);
     this.#demand.setRate(resolved);
     this.#scheduler.advance();
+  }
+
+  setConcurrency(concurrency: number): void {
+    const { sources, flow, work } = this.#spec;
+    const problems: { path: string; message: string }[] = [];
+    resolve({ concurrency: flowFields.concurrency }, { concurrency }, '', problems);
+    if (problems[0] !== undefined) throw new RangeError(`${problems[0].path} ${problems[0].message}`);
+    if (concurrency < sources.length) {
+      throw new RangeError(`concurrency must be at least the number of sources (${sources.length})`);
+    }
+    const { maxAckPending } = this.#live;
+    const held = work.kind === 'batch' ? concurrency * work.batch.maxSize : concurrency + (flow.prefetch ?? 0);
+    if (held > maxAckPending) {
+      throw new RangeError(
+        `with concurrency ${concurrency} it may hold ${held} messages, and max_ack_pending is ${maxAckPending}`,
+      );
+    }
+    this.#inFlight.concurrency = concurrency;
+    this.#prefetch?.resize(concurrency, mostPrefetched(maxAckPending, concurrency));
+    this.#scheduler.advance();
+  }
+
+  cancel(sequence: number, options: { readonly source?: number; readonly reason?: string } = {}): boolean {
+    const delivery = this.#inFlight.buffer.find(options.source ?? 0, sequence);
+    if (delivery === undefined || this.#spec.work.kind === 'batch') return false;
+    const error = new HandlerAborted('CANCELLED', options.reason ?? 'cancelled');
+    if (delivery.phase === 'waiting') {
+      delivery.fault = { error };
+      this.#settler.endWait(delivery);
+      return true;
+    }
+    const run = this.#inFlight.runOf(delivery);
+    if (run?.phase !== 'running') return false;
+    run.abort(error, this.#clock.now());
+    return true;
   }
 
   async pause(reason: string): Promise<void> {

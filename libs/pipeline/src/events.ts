@@ -1,13 +1,18 @@
 import type { Logger } from './log.ts';
 import { errorMessage } from './process/describe-error.ts';
 import type { DeliveryInfo } from './process/message.ts';
+import type { Outcome, Settlement } from './process/outcome.ts';
 import type { Condition, ConditionCode, DrainReport, State } from './running.ts';
 
-/** How a delivery ended. The first four are the handler's outcome; the rest never ran it (to the end). */
-export type SettledAs = 'ack' | 'skip' | 'retry' | 'deadLetter' | 'duplicate' | 'busy' | 'released';
-
 /** Why a message went to the dead letters. */
-export type DeadLetterReason = 'rejected' | 'permanent' | 'exhausted' | 'decode' | 'crashLoop' | 'stranded';
+export type DeadLetterReason =
+  | 'rejected'
+  | 'permanent'
+  | 'exhausted'
+  | 'decode'
+  | 'crashLoop'
+  | 'cancelled'
+  | 'stranded';
 
 interface ByMessage {
   readonly message: DeliveryInfo;
@@ -27,7 +32,7 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'message.started'; readonly waitedMs: number } & ByMessage)
   | ({
       readonly type: 'message.handled';
-      readonly outcome: 'ack' | 'skip' | 'retry' | 'deadLetter';
+      readonly outcome: Outcome['kind'];
       readonly durationMs: number;
       readonly error: unknown;
     } & ByMessage)
@@ -38,6 +43,7 @@ export type PipelineEvent = { readonly pipeline: string } & (
       readonly reason: string;
       readonly error: unknown;
     } & ByMessage)
+  | ({ readonly type: 'message.snoozed'; readonly delayMs: number; readonly reason: string } & ByMessage)
   | ({
       readonly type: 'message.deadLettered';
       readonly subject: string;
@@ -46,7 +52,7 @@ export type PipelineEvent = { readonly pipeline: string } & (
       readonly duplicate: boolean;
     } & ByMessage)
   | ({ readonly type: 'message.deadLetterFailed'; readonly delayMs: number; readonly error: unknown } & ByMessage)
-  | ({ readonly type: 'message.settled'; readonly as: SettledAs; readonly heldMs: number } & ByMessage)
+  | ({ readonly type: 'message.settled'; readonly as: Settlement; readonly heldMs: number } & ByMessage)
   | ({ readonly type: 'emit.published'; readonly count: number } & ByMessage)
   | ({ readonly type: 'emit.failed'; readonly error: unknown } & ByMessage)
   | ({

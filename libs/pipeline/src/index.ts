@@ -1,13 +1,15 @@
 export { definePipeline } from './define-pipeline.ts';
 export type { Pipeline } from './define-pipeline.ts';
 export type { EnsureOptions, EnsureReport } from './ensure.ts';
-export type { Harness, HarnessDelivery } from './testing/harness.ts';
+export type { Harness, HarnessDelivery, HarnessResult } from './testing/harness.ts';
 export type {
   AttemptOptions,
   BatchHandler,
+  BatchMiddleware,
   BatchOptions,
   BreakerOptions,
   DeadLetterPolicy,
+  DeadLettered,
   FlowOptions,
   Handler,
   IdempotencyOptions,
@@ -23,6 +25,7 @@ export type { Instrument, Runtime } from './runtime.ts';
 export type { DeliveryInfo, Message } from './process/message.ts';
 export type { Context, EmitOptions } from './process/context.ts';
 export type { Outcome, Settlement } from './process/outcome.ts';
+export { bySubject } from './process/by-subject.ts';
 export type {
   Condition,
   ConditionCode,
@@ -33,7 +36,7 @@ export type {
   Snapshot,
   State,
 } from './running.ts';
-export type { DeadLetterReason, Observer, PipelineEvent, SettledAs } from './events.ts';
+export type { DeadLetterReason, Observer, PipelineEvent } from './events.ts';
 export type { Claim, IdempotencyStore } from './idempotency/store.ts';
 export type { AttemptRecord, AttemptStore } from './attempts/store.ts';
 export { kvAttemptStore } from './attempts/kv-store.ts';

@@ -104,6 +104,7 @@ export async function startReplay<T, D>(
     {
       ...spec,
       idempotency: undefined,
+      onDeadLetter: undefined,
       sources: [{ stream, consumer, weight: 1, reserve: 0, body: 'full' }],
     },
     { ...runtime, observe: count },

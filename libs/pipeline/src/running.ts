@@ -112,6 +112,17 @@ export interface RunningPipeline extends AsyncDisposable {
   resume(): void;
   /** Changes the token bucket while running; `undefined` lifts the limit. */
   setRate(rate: { limit: number; perMs: number; burst?: number } | undefined): void;
+  /**
+   * Changes how many handlers (or batches) run at once. Fewer: running ones finish, no new one starts until there is a
+   * free slot. Throws a `RangeError` for a number that the spec could not have, or that max_ack_pending cannot hold.
+   */
+  setConcurrency(concurrency: number): void;
+  /**
+   * Gives up one message that is held here: its handler's signal is aborted (`CANCELLED`), or it is not started, and it
+   * becomes a dead letter with the reason `cancelled`, also when its handler returns normally. False: it is not held here, is being
+   * settled, or is in a batch. `source` is its place in the list of sources.
+   */
+  cancel(sequence: number, options?: { readonly source?: number; readonly reason?: string }): boolean;
   /** Ends in order: see the drain diagram in the README. Repeated calls share one drain. */
   drain(options?: { timeoutMs?: number }): Promise<DrainReport>;
   snapshot(): Snapshot;

@@ -129,7 +129,7 @@ export class Shutdown<T, D> {
     release(delivery, delayMs);
     void processor.claims.release(delivery);
     const heldMs = clock.now() - delivery.receivedAt;
-    observe?.({ type: 'message.settled', pipeline: spec.name, message: delivery, as: 'released', heldMs });
+    observe?.({ type: 'message.settled', pipeline: spec.name, message: delivery.message, as: 'released', heldMs });
   }
 
   #sleep(ms: number): Promise<void> {

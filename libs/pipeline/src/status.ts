@@ -69,7 +69,7 @@ function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly C
     const detail = `max_ack_pending (${live.maxAckPending}) is taken by messages that wait for their retry`;
     found.push({ code: 'retriesParked', detail, serious: true });
   }
-  if (inFlight.hungHandlers >= spec.flow.concurrency) {
+  if (inFlight.hungHandlers >= inFlight.concurrency) {
     const detail = 'every slot is taken by a handler that does not return';
     found.push({ code: 'handlersHung', detail, serious: true });
   }
@@ -118,9 +118,8 @@ export function explain<T, D>(from: StatusSources<T, D>, state: State, sequence:
   const delivery = inFlight.buffer.find(source, sequence);
   if (delivery === undefined) return { state: 'notHeld' };
   const now = clock.now();
-  for (const run of inFlight.runs) {
-    if (run.deliveries.includes(delivery)) return { state: 'running', forMs: now - run.startedAt };
-  }
+  const run = inFlight.runOf(delivery);
+  if (run !== undefined) return { state: 'running', forMs: now - run.startedAt };
   const waiting = inFlight.waitingHere.get(delivery);
   if (waiting !== undefined) return { state: 'backingOff', forMs: Math.max(0, waiting.dueAt - now) };
   const { key } = delivery;

@@ -5,6 +5,7 @@ import { definePipeline, memoryIdempotencyStore } from '../src/index.ts';
 import type {
   AttemptRecord,
   AttemptStore,
+  Handler,
   IdempotencyStore,
   Logger,
   Message,
@@ -222,7 +223,7 @@ async function story(shape: Shape, probe: Probe): Promise<{ handled: Set<number>
         }
       : {
           ...base,
-          use: [(next) => probe.wrap('middleware', next, anyPoison)],
+          use: [(next: Handler<Job, undefined>) => probe.wrap('middleware', next, anyPoison)],
           handle: async ({ data, attempt }, context) => {
             handle(data, attempt);
             if (shape === 'emits') context.emit('out.x', { n: data.n });

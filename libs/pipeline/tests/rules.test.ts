@@ -219,25 +219,26 @@ describe('a batcher', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(item, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), async (items, maxSize) => {
         const clock = fakeClock();
-        type Item = Message<undefined> & { readonly key: string };
+        type Item = { readonly message: Message<undefined>; readonly bytes: number; readonly attempt: number };
         const batches: (readonly Item[])[] = [];
         const batcher = new Batcher<undefined, Item>(
           { maxSize, maxBytes: 100, maxWaitMs: 10, by: ({ key }) => key ?? '' },
           clock,
           (batch) => batches.push(batch),
         );
-        for (const [index, one] of items.entries()) batcher.add({ ...one, sequence: index } as Item);
+        for (const [index, { key, bytes, attempt }] of items.entries())
+          batcher.add({ bytes, attempt, message: { key, sequence: index } as Message<undefined> });
         await clock.advance(10);
         expect(batcher.waiting).toBe(0);
         expect(
           batches
             .flat()
-            .map(({ sequence }) => sequence)
+            .map(({ message }) => message.sequence)
             .toSorted((a, b) => a - b),
         ).toEqual(items.map((_, index) => index));
         for (const batch of batches) {
           expect(batch.length).toBeLessThanOrEqual(maxSize);
-          expect(new Set(batch.map(({ key }) => key)).size).toBe(1);
+          expect(new Set(batch.map(({ message }) => message.key)).size).toBe(1);
           if (batch.length > 1) {
             expect(batch.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(100);
             expect(batch.every(({ attempt }) => attempt === 1)).toBe(true);

@@ -79,7 +79,6 @@ describe('the spec is checked when it is defined', () => {
     const batched = { ...rest, handleBatch, batch: { maxSize: 5, maxWaitMs: 40_000 } };
     expect(pathsOf({ ...batched, ack: { waitMs: 30_000 } })).toEqual(['batch.maxWaitMs']);
     expect(pathsOf({ ...batched, flow: { prefetch: 5, orderBy: () => 'a' }, use: [] })).toEqual([
-      'use',
       'flow.orderBy',
       'flow.prefetch',
     ]);

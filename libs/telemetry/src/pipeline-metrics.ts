@@ -184,6 +184,8 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       case 'breaker.closed':
         breaker.set({ pipeline }, 0);
         return;
+      // Counted when it is settled.
+      case 'message.snoozed':
       case 'state.changed':
       case 'message.alreadyHeld':
       case 'heartbeats.sent':
@@ -218,10 +220,10 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         each.inc({ pipeline }, 0);
       }
       for (const each of [hungHandlers, breaker]) each.inc({ pipeline }, 0);
-      for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'stranded']) {
+      for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'cancelled', 'stranded']) {
         deadLettered.inc({ pipeline, reason }, 0);
       }
-      for (const as of ['ack', 'skip', 'retry', 'deadLetter', 'duplicate', 'busy', 'released']) {
+      for (const as of ['ack', 'skip', 'retry', 'snooze', 'deadLetter', 'duplicate', 'busy', 'released']) {
         settled.inc({ pipeline, as }, 0);
       }
     },

@@ -209,6 +209,9 @@ function noteOnSpan(span: Span, event: PipelineEvent & { readonly message: Deliv
       span.addEvent('retry scheduled', { 'sluice.delay_ms': event.delayMs });
       if (event.error !== undefined) failSpan(span, event.error);
       return;
+    case 'message.snoozed':
+      span.addEvent('snoozed', { 'sluice.delay_ms': event.delayMs });
+      return;
     case 'message.deadLettered':
       span.addEvent('dead lettered', { 'sluice.reason': event.reason, 'error.type': errorType(event.error) });
       failSpan(span, event.error ?? new Error(`dead lettered: ${event.reason}`));

@@ -23,7 +23,7 @@ import { defaultTunings } from './pipeline-settings.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { createCallLimiter } from './webhooks/call-limiter.ts';
 import { WEBHOOKS_APP } from './webhooks/delivery.ts';
-import { defaultWebhooks, PUT_BACK, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
+import { defaultWebhooks, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
 
 /** The half of a gateway that no client waits for: what drives jobs from one state to the next. */
 export interface GatewayPipelines {
@@ -108,7 +108,6 @@ export async function startPipelines(
 function errorEventObserver(report: Lifecycle): Observer {
   const told = lifecycleObserver(report);
   return (event) => {
-    if (event.type === 'message.retryScheduled' && event.reason === PUT_BACK) return;
     if (event.type === 'message.retryScheduled' || event.type === 'message.deadLettered') told(event);
   };
 }

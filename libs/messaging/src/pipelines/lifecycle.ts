@@ -65,6 +65,7 @@ function factOf(event: MessageEvent): LifecycleFact | undefined {
     case 'message.handled':
       return { event: 'effect_done', durationMs: event.durationMs, detail: event.outcome };
     case 'message.retryScheduled':
+    case 'message.snoozed':
       return { event: 'retry_scheduled', durationMs: event.delayMs, detail: event.reason };
     case 'message.deadLettered':
       return { event: 'dead_lettered', detail: event.reason };

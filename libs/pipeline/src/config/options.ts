@@ -17,6 +17,9 @@ export const topFields = {
   decode: call<unknown>(
     'Turns the body into `data`. A throw dead-letters the message at once: the same bytes fail again.',
   ),
+  onDeadLetter: maybeCall<unknown>(
+    'Awaited when the record of a message is stored, before the message is acknowledged. A throw, or more than `timeout.handlerMs`: record and call are repeated later, so it may be called more than once.',
+  ),
   drainTimeoutMs: numberOr(30_000, 'How long a drain waits for running handlers before it aborts them.', { min: 0 }),
 } as const;
 

@@ -27,6 +27,7 @@ export interface ResolvedSpec<T, D> {
     | undefined;
   readonly attempts: (Resolved<typeof options.attemptFields> & Pick<AttemptOptions, 'store'>) | undefined;
   readonly breaker: Resolved<typeof options.breakerFields> | undefined;
+  readonly onDeadLetter: PipelineSpec<T, D>['onDeadLetter'];
   readonly drainTimeoutMs: number;
   readonly work:
     | { readonly kind: 'single'; readonly handle: Handler<T, D> }
@@ -98,6 +99,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     idempotency,
     attempts,
     breaker,
+    onDeadLetter: top.onDeadLetter as PipelineSpec<T, D>['onDeadLetter'],
     drainTimeoutMs: top.drainTimeoutMs,
     work,
   };
@@ -178,22 +180,19 @@ function resolveWork<T, D>(
   if ((handle === undefined) === (handleBatch === undefined)) say('handle', 'give either handle or handleBatch');
   if (handle !== undefined && typeof handle !== 'function') say('handle', 'must be a function');
   if (handleBatch !== undefined && typeof handleBatch !== 'function') say('handleBatch', 'must be a function');
+  const layers: readonly unknown[] = Array.isArray(use) ? use : [];
+  const usable = use === undefined || (Array.isArray(use) && layers.every((layer) => typeof layer === 'function'));
+  if (!usable) say('use', 'must be a list of functions');
+  // The first in the list is the outermost.
+  const wrap = (handler: unknown): unknown =>
+    usable
+      ? (layers as readonly ((next: unknown) => unknown)[]).reduceRight((next, layer) => layer(next), handler)
+      : handler;
   if (handleBatch !== undefined) {
-    if (use !== undefined) say('use', 'wraps single handlers; a batch handler has none');
     if (batch === undefined) say('batch', 'is required with handleBatch');
     const batchOptions = resolve(options.batchFields, batch ?? { maxSize: 1, maxWaitMs: 0 }, 'batch', problems);
-    return { kind: 'batch', handle: handleBatch, batch: batchOptions } as ResolvedSpec<T, D>['work'];
+    return { kind: 'batch', handle: wrap(handleBatch), batch: batchOptions } as ResolvedSpec<T, D>['work'];
   }
   if (batch !== undefined) say('batch', 'needs handleBatch');
-  const layers: readonly unknown[] = Array.isArray(use) ? use : [];
-  if (use !== undefined && (!Array.isArray(use) || layers.some((layer) => typeof layer !== 'function'))) {
-    say('use', 'must be a list of functions');
-    return { kind: 'single', handle: handle as Handler<T, D> };
-  }
-  // The first in the list is the outermost.
-  const wrapped = (layers as readonly ((next: Handler<T, D>) => Handler<T, D>)[]).reduceRight(
-    (next, layer) => layer(next),
-    handle as Handler<T, D>,
-  );
-  return { kind: 'single', handle: wrapped };
+  return { kind: 'single', handle: wrap(handle) as Handler<T, D> };
 }

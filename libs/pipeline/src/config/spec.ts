@@ -1,5 +1,6 @@
 import type { Context } from '../process/context.ts';
 import type { AttemptStore } from '../attempts/store.ts';
+import type { DeadLetterReason } from '../events.ts';
 import type { IdempotencyStore } from '../idempotency/store.ts';
 import type { Message } from '../process/message.ts';
 import type * as options from './options.ts';
@@ -15,8 +16,19 @@ export type BatchHandler<T, D> = (
   context: Context<D>,
 ) => Promise<readonly (Outcome | void)[] | void>;
 
+/** A message that was given up, its record stored under `subject`. `message.data` throws when the body was not decoded. */
+export interface DeadLettered<T> {
+  readonly message: Message<T>;
+  readonly body: Uint8Array;
+  readonly subject: string;
+  readonly reason: DeadLetterReason;
+  readonly detail: string;
+  readonly error: unknown;
+}
+
 /** Wraps handlers, for logging, transactions and the like. Retry and dead letters are policy, not middleware. */
 export type Middleware<T, D> = (next: Handler<T, D>) => Handler<T, D>;
+export type BatchMiddleware<T, D> = (next: BatchHandler<T, D>) => BatchHandler<T, D>;
 
 /** A durable pull consumer to read from. */
 export type Source = Input<typeof options.sourceFields>;
@@ -39,7 +51,7 @@ export type BatchOptions<T> = Omit<Input<typeof options.batchFields>, 'by'> & {
   readonly by?: (message: Message<T>) => string;
 };
 
-interface Base<T> {
+interface Base<T, D> {
   readonly name: string;
   /** One durable consumer, or several with weights. */
   readonly sources: readonly [Source, ...Source[]];
@@ -53,12 +65,18 @@ interface Base<T> {
   /** Counts failed and crashed runs over replicas and restarts; without it each process counts its own. */
   readonly attempts?: AttemptOptions;
   readonly breaker?: BreakerOptions;
+  readonly onDeadLetter?: (letter: DeadLettered<T>, deps: D) => Promise<void>;
   readonly drainTimeoutMs?: number;
 }
 
 /** A pipeline as data. Every option, its default and its limits: `OPTIONS.md`. */
-export type PipelineSpec<T, D> = Base<T> &
+export type PipelineSpec<T, D> = Base<T, D> &
   (
-    | { readonly handle: Handler<T, D>; readonly use?: readonly Middleware<T, D>[] }
-    | { readonly handleBatch: BatchHandler<T, D>; readonly batch: BatchOptions<T> }
+    | { readonly handle: Handler<T, D>; readonly handleBatch?: never; readonly use?: readonly Middleware<T, D>[] }
+    | {
+        readonly handle?: never;
+        readonly handleBatch: BatchHandler<T, D>;
+        readonly batch: BatchOptions<T>;
+        readonly use?: readonly BatchMiddleware<T, D>[];
+      }
   );

@@ -34,7 +34,7 @@ export class IdempotencyClaims<T, D> {
   async claim(delivery: Delivery<T>): Promise<ClaimResult> {
     const { idempotency } = this.#spec;
     if (idempotency === undefined) return 'new';
-    const key = idempotency.key(delivery);
+    const key = idempotency.key(delivery.message);
     let claim: Claim;
     try {
       claim = await this.#call(idempotency.store.begin(key, this.#claimMs));
@@ -123,12 +123,18 @@ export class IdempotencyClaims<T, D> {
   }
 
   #lost(delivery: Delivery<T>): void {
-    this.#runtime.observe?.({ type: 'claim.lost', pipeline: this.#spec.name, message: delivery });
+    this.#runtime.observe?.({ type: 'claim.lost', pipeline: this.#spec.name, message: delivery.message });
   }
 
   #failed(delivery: Delivery<T>, step: 'begin' | 'renew' | 'complete' | 'release', error: unknown): void {
     if (step === 'begin') this.failing = errorMessage(error);
-    this.#runtime.observe?.({ type: 'idempotency.failed', pipeline: this.#spec.name, message: delivery, step, error });
+    this.#runtime.observe?.({
+      type: 'idempotency.failed',
+      pipeline: this.#spec.name,
+      message: delivery.message,
+      step,
+      error,
+    });
     this.#runtime.log.warn({ pipeline: this.#spec.name, step, error: errorMessage(error) }, 'idempotency store failed');
   }
 }

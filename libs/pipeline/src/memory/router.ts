@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { matches } from '../nats/subject.ts';
 import type { HeaderInput, NatsHeaders, NatsMessage } from '../nats/port.ts';
 
 /** Who listens where. */
@@ -42,15 +43,6 @@ export class Router {
       });
     }
   }
-}
-
-/** Whether a subject, as tokens, falls under a pattern with `*` and `>`. */
-export function matches(pattern: readonly string[], tokens: readonly string[]): boolean {
-  for (const [index, part] of pattern.entries()) {
-    if (part === '>') return tokens.length > index;
-    if (index >= tokens.length || (part !== '*' && part !== tokens[index])) return false;
-  }
-  return pattern.length === tokens.length;
 }
 
 /** Headers as a received message has them. Throws for a name that nats.js would refuse to parse. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { HeaderInput } from '../nats/port.ts';
-import { matches } from './router.ts';
+import { matches } from '../nats/subject.ts';
 
 /** A stream to keep in memory. */
 export interface MemoryStreamConfig {

@@ -1,5 +1,6 @@
 import type { AttemptRecord } from '../attempts/store.ts';
 import type { Message } from './message.ts';
+import { MessageView } from './message-view.ts';
 import type { NatsMessage } from '../nats/port.ts';
 
 /** On a redriven message: the id it had before it became a dead letter. */
@@ -89,13 +90,15 @@ export interface HeldClaim {
 const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
 
 /**
- * One message of the stream while this process holds it. It is also the `Message` a handler sees.
+ * One message of the stream while this process holds it. What others see of it is `message`.
  *
  * - `waiting`: received, not started (in the buffer, behind its key or in an open batch).
  * - `running`: a handler has it, or its outcome is being carried out.
  * - `settled`: this process is through with it.
  */
-export class Delivery<T> implements Message<T> {
+export class Delivery<T> {
+  /** What handlers and observers get: the same object for as long as the delivery is held. */
+  readonly message: Message<T>;
   readonly sequence: number;
   readonly receivedAt: number;
   /** Where to settle: the newest delivery's reply subject. */
@@ -141,6 +144,7 @@ export class Delivery<T> implements Message<T> {
     this.sequence = meta.sequence;
     this.receivedAt = receivedAt;
     this.heartbeatAt = receivedAt;
+    this.message = new MessageView(this);
   }
 
   get stream(): string {

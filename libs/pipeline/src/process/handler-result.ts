@@ -1,9 +1,12 @@
 import type { Logger } from '../log.ts';
 import { readOutcome } from './outcome.ts';
-import type { HandlerResult } from './retry-decision.ts';
+import type { Failure, Outcome } from './outcome.ts';
 
-/** How a handler call ended, its value not looked at yet. */
-export type Returned = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown };
+/** What a handler returned, not looked at yet. */
+export interface Returned {
+  readonly kind: 'returned';
+  readonly value: unknown;
+}
 
 /** Makes results of what handlers return, and warns once of values that are no outcome. */
 export class ResultReader {
@@ -20,7 +23,7 @@ export class ResultReader {
    * A value that is no outcome counts as success: the handler did its work and returned what its last call returned. A
    * retry would do the work again.
    */
-  read(value: unknown): HandlerResult {
+  read(value: unknown): Outcome | Failure {
     try {
       const { outcome, known } = readOutcome(value);
       if (!known && !this.#warned) {
@@ -28,22 +31,22 @@ export class ResultReader {
         const hint = 'the handler returned a value that is no outcome: counted as success; return nothing instead';
         this.#log.warn({ pipeline: this.#pipeline, type: typeof value }, hint);
       }
-      return { ok: true, outcome };
+      return outcome;
     } catch (error) {
-      return { ok: false, error };
+      return { kind: 'failed', error };
     }
   }
 
   /** One result for each of `count` messages. A batch handler that throws, or answers with the wrong number, fails them all. */
-  spread(returned: Returned, count: number, isBatch: boolean): readonly HandlerResult[] {
-    const all = (result: HandlerResult): HandlerResult[] => Array.from({ length: count }, () => result);
-    if (!returned.ok) return all(returned);
+  spread(returned: Returned | Failure, count: number, isBatch: boolean): readonly (Outcome | Failure)[] {
+    const all = (result: Outcome | Failure): (Outcome | Failure)[] => Array.from({ length: count }, () => result);
+    if (returned.kind === 'failed') return all(returned);
     const { value } = returned;
     if (!Array.isArray(value) || !isBatch) return all(this.read(value));
     const list: readonly unknown[] = value;
     if (list.length !== count) {
       const error = new TypeError(`the batch handler returned ${list.length} outcomes for ${count} messages`);
-      return all({ ok: false, error });
+      return all({ kind: 'failed', error });
     }
     return list.map((one) => this.read(one));
   }

@@ -11,19 +11,33 @@ export type Outcome =
   | { readonly kind: 'skip'; readonly reason: string }
   /** Try again, after the retry policy's delay or after `afterMs` (at most the policy's `maxAfterMs`). */
   | { readonly kind: 'retry'; readonly afterMs?: number; readonly reason?: string }
+  /** Come back after `forMs` (at most the policy's `maxAfterMs`) as if this run had not been: no attempt is used. */
+  | { readonly kind: 'snooze'; readonly forMs: number; readonly reason?: string }
   /** Give up now: the message goes to the dead letters. */
   | { readonly kind: 'deadLetter'; readonly reason: string };
 
-const KINDS: ReadonlySet<unknown> = new Set<Outcome['kind']>(['ack', 'skip', 'retry', 'deadLetter']);
+/**
+ * How a delivery ended: as its handler wanted, or `duplicate` (done before, acknowledged), `busy` (another worker has the
+ * work), `released` (given back unrun or stopped).
+ */
+export type Settlement = Outcome['kind'] | 'duplicate' | 'busy' | 'released';
+
+/** A handler that threw, or was stopped. */
+export interface Failure {
+  readonly kind: 'failed';
+  readonly error: unknown;
+}
+
+const KINDS: ReadonlySet<unknown> = new Set<Outcome['kind']>(['ack', 'skip', 'retry', 'snooze', 'deadLetter']);
 
 /**
- * What a handler returned, as an outcome with every field of its type. Undefined: nothing was returned, or a value that
- * is no outcome (the row its last call returned). Throws what reading the value throws.
+ * What a handler returned, as an outcome with every field of its type. Nothing is an ack, and so is a value that is no
+ * outcome (the row its last call returned), which is not `known`. Throws what reading the value throws.
  */
-export function readOutcome(value: unknown): { readonly outcome: Outcome | undefined; readonly known: boolean } {
+export function readOutcome(value: unknown): { readonly outcome: Outcome; readonly known: boolean } {
   if (value === undefined || value === null) return NOTHING;
   if (typeof value !== 'object' || !('kind' in value) || !KINDS.has(value.kind)) return UNKNOWN;
-  const { kind, reason, afterMs } = value as { kind: Outcome['kind']; reason?: unknown; afterMs?: unknown };
+  const { kind, reason, afterMs, forMs } = value as Readonly<Record<string, unknown>> & { kind: Outcome['kind'] };
   const why = reason === undefined || reason === null ? undefined : errorMessage(reason);
   switch (kind) {
     case 'skip':
@@ -39,27 +53,17 @@ export function readOutcome(value: unknown): { readonly outcome: Outcome | undef
         },
         known: true,
       };
+    case 'snooze':
+      return {
+        outcome: { kind, forMs: typeof forMs === 'number' ? forMs : 0, ...(why === undefined ? {} : { reason: why }) },
+        known: true,
+      };
     case 'ack':
     default:
-      return { outcome: { kind: 'ack' }, known: true };
+      return { outcome: ACK, known: true };
   }
 }
 
-const NOTHING = { outcome: undefined, known: true } as const;
-const UNKNOWN = { outcome: undefined, known: false } as const;
-
-/** What the engine did with one delivery, as the harness reports it. */
-export interface Settlement {
-  readonly outcome: Outcome['kind'];
-  /** For `retry`: how long the message stays away. */
-  readonly delayMs?: number;
-  /** For `skip`, `retry` and `deadLetter`: why. */
-  readonly reason?: string;
-  /** What the handler emitted, in order; empty unless the outcome is `ack` or `skip`. */
-  readonly emitted: readonly { readonly subject: string; readonly id: string; readonly data: unknown }[];
-  /** For `deadLetter`: the record as it would be published. */
-  readonly deadLetter?: {
-    readonly subject: string;
-    readonly headers: Readonly<Record<string, string | readonly string[]>>;
-  };
-}
+const ACK: Outcome = { kind: 'ack' };
+const NOTHING = { outcome: ACK, known: true } as const;
+const UNKNOWN = { outcome: ACK, known: false } as const;

@@ -6,9 +6,11 @@ import { DeadLetters } from '../dead-letter/dead-letters.ts';
 import type { DeadLetterDecision } from '../dead-letter/dead-letters.ts';
 import type { Delivery } from './delivery.ts';
 import { errorMessage, isInstance } from './describe-error.ts';
-import { PermanentError } from '../errors.ts';
-import type { Observer, SettledAs } from '../events.ts';
+import { HandlerAborted, PermanentError } from '../errors.ts';
+import type { Observer } from '../events.ts';
 import type { Logger } from '../log.ts';
+import type { Message } from './message.ts';
+import { withTimeout } from '../settle/with-timeout.ts';
 import { ResultReader } from './handler-result.ts';
 import type { Returned } from './handler-result.ts';
 import type { HeaderInput, NatsPort, PubAck, PublishOptions } from '../nats/port.ts';
@@ -18,8 +20,9 @@ import { publishEmits } from './publish-emits.ts';
 import { Run } from './run.ts';
 import type { RunOwner } from './run.ts';
 import type { Instrument } from '../runtime.ts';
+import type { Failure, Outcome, Settlement } from './outcome.ts';
 import { decide } from './retry-decision.ts';
-import type { HandlerResult, Decision } from './retry-decision.ts';
+import type { Decision } from './retry-decision.ts';
 
 /** What the processor needs to act: the engine settles on the server, the test harness records. */
 export interface ProcessorHost<T, D> {
@@ -27,7 +30,7 @@ export interface ProcessorHost<T, D> {
   publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
   /** Acknowledges; a promise when that has to be waited for. */
   ack(delivery: Delivery<T>): Promise<void> | undefined;
-  /** Naks the message with a delay; `failed`: its handler ran and failed. */
+  /** Naks the message with a delay; `failed`: this run counts as an attempt. */
   retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void;
   /** Keeps the message here and admits it again after the delay: no delivery is used up. */
   wait(delivery: Delivery<T>, delayMs: number): void;
@@ -124,22 +127,25 @@ export class Processor<T, D> {
       observe?.({
         type: 'message.started',
         pipeline: this.#spec.name,
-        message: delivery,
+        message: delivery.message,
         waitedMs: run.startedAt - delivery.receivedAt,
       });
     }
     this.#host.runStarted(run);
     let returned: Promise<unknown>;
     try {
-      returned = instrument === undefined ? this.#invoke(run) : instrument(deliveries, () => this.#invokeInside(run));
+      returned =
+        instrument === undefined
+          ? this.#invoke(run)
+          : instrument(messagesOf(deliveries), () => this.#invokeInside(run));
     } catch (error) {
       returned = Promise.reject(error);
     }
     if (!(returned instanceof Promise)) returned = Promise.resolve(returned);
     returned
       .then(
-        (value) => this.#returned(run, { ok: true, value }),
-        (error: unknown) => this.#returned(run, { ok: false, error }),
+        (value) => this.#returned(run, { kind: 'returned', value }),
+        (error: unknown) => this.#returned(run, { kind: 'failed', error }),
       )
       .catch((error: unknown) => this.#containFault(run, error));
   }
@@ -149,14 +155,16 @@ export class Processor<T, D> {
     if (run.phase !== 'aborting') return;
     run.phase = 'hung';
     run.endedAt = this.#runtime.clock.now();
-    this.#conclude(run, { ok: false, error: run.abortReason })?.catch((error: unknown) =>
+    this.#conclude(run, { kind: 'failed', error: run.abortReason })?.catch((error: unknown) =>
       this.#retryUnsettled(run, error),
     );
   }
 
   #invoke(run: Run<T, D>): Promise<unknown> {
     const { work } = this.#spec;
-    return work.kind === 'single' ? work.handle(run.deliveries[0], run) : work.handle(run.deliveries, run);
+    return work.kind === 'single'
+      ? work.handle(run.deliveries[0].message, run.context)
+      : work.handle(messagesOf(run.deliveries), run.context);
   }
 
   /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
@@ -181,14 +189,14 @@ export class Processor<T, D> {
     }
   }
 
-  #returned(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
+  #returned(run: Run<T, D>, returned: Returned | Failure): Promise<void> | undefined {
     if (run.phase === 'hung') {
       run.phase = 'ended';
       this.#host.runEnded(run);
       return undefined;
     }
     // Returning normally after being told to stop proves nothing: `if (signal.aborted) return` looks the same as success.
-    const result = run.abortReason === undefined ? returned : ({ ok: false, error: run.abortReason } as const);
+    const result = run.abortReason === undefined ? returned : ({ kind: 'failed', error: run.abortReason } as const);
     run.phase = 'ended';
     run.endedAt = this.#runtime.clock.now();
     const concluded = this.#conclude(run, result);
@@ -233,9 +241,9 @@ export class Processor<T, D> {
   }
 
   /** Undefined when everything could be done at once: the common case pays for no promise. */
-  #conclude(run: Run<T, D>, returned: Returned): Promise<void> | undefined {
+  #conclude(run: Run<T, D>, returned: Returned | Failure): Promise<void> | undefined {
     const { abortReason } = run;
-    if (abortReason !== undefined && abortReason.code !== 'HANDLER_TIMEOUT') {
+    if (abortReason?.code === 'CLAIM_LOST' || abortReason?.code === 'DRAIN_FORCED') {
       return this.#releaseRun(run);
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
@@ -244,7 +252,7 @@ export class Processor<T, D> {
       return this.#settleAll(run, results);
     }
     const [delivery] = run.deliveries;
-    const result = returned.ok ? this.#results.read(returned.value) : returned;
+    const result = returned.kind === 'returned' ? this.#results.read(returned.value) : returned;
     this.#sample(result, run.startedAt);
     const decision = this.#decision(delivery, result);
     this.#reportHandled(run, delivery, decision);
@@ -252,20 +260,20 @@ export class Processor<T, D> {
     return this.#settle(run, delivery, decision);
   }
 
-  async #settleAll(run: Run<T, D>, results: readonly HandlerResult[]): Promise<void> {
+  async #settleAll(run: Run<T, D>, results: readonly (Outcome | Failure)[]): Promise<void> {
     const { observe } = this.#runtime;
     const publish: NatsPort['publish'] = (subject, data, given = {}) => this.#host.publish(subject, data, given);
     const final = await publishEmits(run, results, publish, this.#spec.name, observe);
     await Promise.all(
       run.deliveries.map((delivery, index) => {
-        const decision = this.#decision(delivery, final[index] as HandlerResult);
+        const decision = this.#decision(delivery, final[index] as Outcome | Failure);
         this.#reportHandled(run, delivery, decision);
         return this.#settle(run, delivery, decision);
       }),
     );
   }
 
-  #decision(delivery: Delivery<T>, result: HandlerResult): Decision {
+  #decision(delivery: Delivery<T>, result: Outcome | Failure): Decision {
     return decide(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
   }
 
@@ -279,6 +287,10 @@ export class Processor<T, D> {
       case 'retry':
         await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, true)]);
         this.#retry(delivery, decision.delayMs, decision.reason, decision.error);
+        return;
+      case 'snooze':
+        await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, false)]);
+        this.#snooze(delivery, decision);
         return;
       case 'deadLetter':
         await this.#deadLetter(delivery, decision, run.failureHeaders);
@@ -302,9 +314,10 @@ export class Processor<T, D> {
   ): Promise<false> {
     const { observe, log, random } = this.#runtime;
     const { name, retry } = this.#spec;
-    const base = { pipeline: name, message: delivery, error: decision.error };
+    const base = { pipeline: name, message: delivery.message, error: decision.error };
     try {
       const { record, duplicate } = await this.#deadLetters.store(delivery, decision, extra);
+      await this.#tellDeadLetter(delivery, decision, record.subject);
       await this.claims.release(delivery);
       observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: decision.why, duplicate });
       log.warn(
@@ -326,11 +339,37 @@ export class Processor<T, D> {
     return false;
   }
 
+  /** Waits for the pipeline's own `onDeadLetter`: the message is acknowledged after it, or tried again. */
+  async #tellDeadLetter(
+    delivery: Delivery<T>,
+    { why, reason, error }: DeadLetterDecision,
+    subject: string,
+  ): Promise<void> {
+    const { decode, onDeadLetter, timeout } = this.#spec;
+    if (onDeadLetter === undefined) return;
+    const { clock, deps } = this.#runtime;
+    const { message, body } = delivery;
+    try {
+      // Not yet when it was given up at an earlier delivery, or before its turn.
+      delivery.decode(decode);
+    } catch {
+      // Then `message.data` throws, as it says.
+    }
+    const told = onDeadLetter({ message, body, subject, reason: why, detail: reason, error }, deps);
+    await withTimeout(Promise.resolve(told), timeout.handlerMs, clock, 'onDeadLetter');
+  }
+
+  #snooze(delivery: Delivery<T>, { delayMs, reason }: Extract<Decision, { kind: 'snooze' }>): void {
+    const { observe } = this.#runtime;
+    observe?.({ type: 'message.snoozed', pipeline: this.#spec.name, message: delivery.message, delayMs, reason });
+    this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, false));
+  }
+
   #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
     this.#runtime.observe?.({
       type: 'message.retryScheduled',
       pipeline: this.#spec.name,
-      message: delivery,
+      message: delivery.message,
       delayMs,
       reason,
       error,
@@ -340,13 +379,13 @@ export class Processor<T, D> {
 
   /** A failure before the handler: decided as if the handler had thrown it. */
   async #fail(delivery: Delivery<T>, error: unknown): Promise<false> {
-    const decision = this.#decision(delivery, { ok: false, error });
+    const decision = this.#decision(delivery, { kind: 'failed', error });
     if (decision.kind === 'deadLetter') return this.#deadLetter(delivery, decision, undefined);
     if (decision.kind === 'retry') this.#retry(delivery, decision.delayMs, decision.reason, error);
     return false;
   }
 
-  #ack(delivery: Delivery<T>, as: SettledAs): Promise<void> | undefined {
+  #ack(delivery: Delivery<T>, as: Settlement): Promise<void> | undefined {
     this.attempts.gone(delivery);
     const confirmed = this.#host.ack(delivery);
     if (confirmed === undefined) {
@@ -356,17 +395,17 @@ export class Processor<T, D> {
     return confirmed.then(() => this.#reportSettled(delivery, as));
   }
 
-  #settled(delivery: Delivery<T>, as: SettledAs, carryOut: () => void): void {
+  #settled(delivery: Delivery<T>, as: Settlement, carryOut: () => void): void {
     carryOut();
     this.#reportSettled(delivery, as);
   }
 
-  #reportSettled(delivery: Delivery<T>, as: SettledAs): void {
+  #reportSettled(delivery: Delivery<T>, as: Settlement): void {
     const { observe, clock } = this.#runtime;
     observe?.({
       type: 'message.settled',
       pipeline: this.#spec.name,
-      message: delivery,
+      message: delivery.message,
       as,
       heldMs: clock.now() - delivery.receivedAt,
     });
@@ -377,19 +416,36 @@ export class Processor<T, D> {
     observe?.({
       type: 'message.handled',
       pipeline: this.#spec.name,
-      message: delivery,
+      message: delivery.message,
       outcome: decision.kind,
       durationMs: run.endedAt - run.startedAt,
       error: decision.kind === 'retry' || decision.kind === 'deadLetter' ? decision.error : undefined,
     });
   }
 
-  #sample(result: HandlerResult, startedAt: number): void {
+  #sample(result: Outcome | Failure, startedAt: number): void {
     if (this.#spec.breaker === undefined) return;
-    if (result.ok) {
-      // A rejected message is the message's fault, it says nothing about the dependency.
-      if (result.outcome?.kind !== 'deadLetter')
-        this.#host.sample(result.outcome?.kind === 'retry', undefined, startedAt);
-    } else if (!isInstance(result.error, PermanentError)) this.#host.sample(true, result.error, startedAt);
+    switch (result.kind) {
+      case 'ack':
+      case 'skip':
+      case 'retry':
+        this.#host.sample(result.kind === 'retry', undefined, startedAt);
+        return;
+      case 'failed': {
+        const { error } = result;
+        const cancelled = isInstance(error, HandlerAborted) && error.code === 'CANCELLED';
+        if (!cancelled && !isInstance(error, PermanentError)) this.#host.sample(true, error, startedAt);
+        return;
+      }
+      // A rejected message is the message's fault, and one that is not due yet says nothing: neither is of the dependency.
+      case 'deadLetter':
+      case 'snooze':
+      default:
+    }
   }
 }
+
+const messagesOf = <T>(deliveries: Deliveries<T>): readonly [Message<T>, ...Message<T>[]] => {
+  const [first, ...rest] = deliveries;
+  return [first.message, ...rest.map(({ message }) => message)];
+};

@@ -1,6 +1,6 @@
 import type { Observer } from '../events.ts';
 import type { NatsPort } from '../nats/port.ts';
-import type { HandlerResult } from './retry-decision.ts';
+import type { Failure, Outcome } from './outcome.ts';
 import type { Run } from './run.ts';
 
 /**
@@ -9,15 +9,13 @@ import type { Run } from './run.ts';
  */
 export async function publishEmits<T, D>(
   run: Run<T, D>,
-  results: readonly HandlerResult[],
+  results: readonly (Outcome | Failure)[],
   publish: NatsPort['publish'],
   pipeline: string,
   observe: Observer | undefined,
-): Promise<readonly HandlerResult[]> {
-  const [message] = run.deliveries;
-  const succeeded = results.some(
-    (result) => result.ok && result.outcome?.kind !== 'retry' && result.outcome?.kind !== 'deadLetter',
-  );
+): Promise<readonly (Outcome | Failure)[]> {
+  const [{ message }] = run.deliveries;
+  const succeeded = results.some(isSuccess);
   if (run.emits === undefined || !succeeded) return results;
   try {
     await Promise.all(
@@ -29,6 +27,8 @@ export async function publishEmits<T, D>(
     return results;
   } catch (error) {
     observe?.({ type: 'emit.failed', pipeline, message, error });
-    return results.map((result) => (result.ok ? { ok: false, error } : result));
+    return results.map((result) => (isSuccess(result) ? { kind: 'failed', error } : result));
   }
 }
+
+const isSuccess = ({ kind }: Outcome | Failure): boolean => kind === 'ack' || kind === 'skip';

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Context, EmitOptions } from './context.ts';
+import { ContextView } from './context-view.ts';
 import type { Delivery } from './delivery.ts';
 import type { HandlerAborted } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -24,14 +25,15 @@ export interface BufferedEmit {
 }
 
 /**
- * One call of a handler: a message, or a batch of them. It is also the `Context` the handler gets.
+ * One call of a handler: a message, or a batch of them. What the handler gets of it is `context`.
  *
  * - `running`: the handler has not returned.
  * - `aborting`: told to stop; what it returns within the grace counts as a failure.
  * - `hung`: it did not return within the grace. Its messages are settled without it, its slot stays taken.
  * - `ended`: it returned.
  */
-export class Run<T, D> implements Context<D> {
+export class Run<T, D> {
+  readonly context: Context<D>;
   readonly deliveries: readonly [Delivery<T>, ...Delivery<T>[]];
   readonly deps: D;
   readonly startedAt: number;
@@ -53,6 +55,7 @@ export class Run<T, D> implements Context<D> {
     this.deps = deps;
     this.startedAt = startedAt;
     this.#owner = owner;
+    this.context = new ContextView(this);
   }
 
   get signal(): AbortSignal {

@@ -13,14 +13,20 @@ const MOST_PER_SLOT = 4;
  */
 export class Prefetch {
   current = 0;
-  readonly #concurrency: number;
+  #concurrency: number;
   readonly #ackWaitMs: number;
-  readonly #most: number;
+  #most: number;
   #averageMs: number | undefined;
 
   constructor(concurrency: number, ackWaitMs: number, most: number) {
     this.#concurrency = concurrency;
     this.#ackWaitMs = ackWaitMs;
+    this.#most = Math.max(0, most);
+  }
+
+  /** Other slots, and another bound: the next `retune` follows them. */
+  resize(concurrency: number, most: number): void {
+    this.#concurrency = concurrency;
     this.#most = Math.max(0, most);
   }
 

@@ -3,8 +3,10 @@ import type { BatchOptions } from '../config/spec.ts';
 import type { Message } from '../process/message.ts';
 
 /** What a batch is made of. */
-export interface Batchable<T> extends Message<T> {
+export interface Batchable<T> {
+  readonly message: Message<T>;
   readonly attempt: number;
+  readonly bytes: number;
 }
 
 export type ClosedBy = 'size' | 'bytes' | 'time' | 'demand' | 'drain';
@@ -49,7 +51,7 @@ export class Batcher<T, I extends Batchable<T>> {
       return;
     }
     const { maxSize, maxBytes, maxWaitMs, by } = this.#options;
-    const key = by?.(item) ?? '';
+    const key = by?.(item.message) ?? '';
     let batch = this.#open.get(key);
     if (batch !== undefined && batch.bytes + item.bytes > maxBytes) {
       this.#finish(key, 'bytes');

@@ -39,9 +39,12 @@ export class InFlight<T, D> {
   admitting = 0;
   /** When messages that were nak'ed with a delay are due again. */
   readonly naked = new DueTimes();
+  /** Slots there are. */
+  concurrency: number;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(weights: readonly number[]) {
+  constructor(weights: readonly number[], concurrency: number) {
+    this.concurrency = concurrency;
     this.buffer = new MessageBuffer<T>(weights);
   }
 
@@ -68,6 +71,12 @@ export class InFlight<T, D> {
     let count = 0;
     for (const run of this.runs) if (run.phase !== 'hung') count += run.deliveries.length;
     return count;
+  }
+
+  /** The run that has the message. */
+  runOf(delivery: Delivery<T>): Run<T, D> | undefined {
+    for (const run of this.runs) if (run.deliveries.includes(delivery)) return run;
+    return undefined;
   }
 
   /** Messages that wait for their retry. */

@@ -85,14 +85,14 @@ export class Scheduler<T, D> {
       running.reply = reply;
       running.deliveries = Math.max(running.deliveries, meta.deliveries);
       running.heartbeatAt = clock.now();
-      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: running });
+      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: running.message });
       return;
     }
     const delivery = new Delivery<T>(raw, reply, meta, from, clock.now());
     delivery.epoch = this.#deps.epoch(source);
     if (meta.deliveries > 1 && settlements.ackedHere(source, meta.sequence, storedAtMs(reply))) {
       void settlements.ack(delivery);
-      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery });
+      observe?.({ type: 'message.alreadyHeld', pipeline: spec.name, message: delivery.message });
       return;
     }
     attempts.arrived(delivery);
@@ -104,7 +104,7 @@ export class Scheduler<T, D> {
       inFlight.buffer.remove(delivery);
       throw error;
     }
-    observe?.({ type: 'message.received', pipeline: spec.name, message: delivery });
+    observe?.({ type: 'message.received', pipeline: spec.name, message: delivery.message });
     this.startReady();
   }
 
@@ -223,15 +223,15 @@ export class Scheduler<T, D> {
 
   /** Slots there are: one while the breaker probes, none while it is open. */
   get #slots(): number {
-    const { breaker, spec } = this.#deps;
-    if (breaker === undefined || breaker.phase === 'closed') return spec.flow.concurrency;
+    const { breaker, inFlight } = this.#deps;
+    if (breaker === undefined || breaker.phase === 'closed') return inFlight.concurrency;
     return breaker.phase === 'probing' ? 1 : 0;
   }
 
   #capacity(): number {
     const { spec, inFlight, prefetch, breaker } = this.#deps;
     if (breaker?.phase === 'probing') return 1;
-    const slots = spec.flow.concurrency;
+    const slots = inFlight.concurrency;
     if (spec.work.kind === 'batch') return slots * spec.work.batch.maxSize;
     const behind =
       spec.orderBy === undefined ? 0 : Math.min(inFlight.buffer.keyOrder.waiting, KEY_ROOM_PER_SLOT * slots);
@@ -248,7 +248,7 @@ export class Scheduler<T, D> {
       return;
     }
     try {
-      delivery.key = orderBy(delivery);
+      delivery.key = orderBy(delivery.message);
     } catch (error) {
       delivery.fault = { error };
     }

@@ -95,11 +95,11 @@ export class Heartbeat<T, D> {
     observe?.({
       type: 'handler.hung',
       pipeline: spec.name,
-      message: run.deliveries[0],
+      message: run.deliveries[0].message,
       hungHandlers: inFlight.hungHandlers,
     });
     processor.settleHung(run);
-    if (inFlight.hungHandlers >= spec.flow.concurrency) this.#deps.allHung();
+    if (inFlight.hungHandlers >= inFlight.concurrency) this.#deps.allHung();
   }
 
   #tick(): void {
@@ -143,7 +143,7 @@ export class Heartbeat<T, D> {
     const { observe, spec } = this.#deps;
     const timeoutMs = spec.timeout.handlerMs;
     run.abort(new HandlerAborted('HANDLER_TIMEOUT', `the handler did not finish within ${timeoutMs} ms`), now);
-    for (const message of run.deliveries)
+    for (const { message } of run.deliveries)
       observe?.({ type: 'message.timedOut', pipeline: spec.name, message, timeoutMs });
   }
 

@@ -89,6 +89,14 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     inFlight.waitingHere.set(delivery, { timer, dueAt: clock.now() + delayMs });
   }
 
+  /** It need not wait any longer. */
+  endWait(delivery: Delivery<T>): void {
+    const waiting = this.#deps.inFlight.waitingHere.get(delivery);
+    if (waiting === undefined || delivery.hung) return;
+    waiting.timer?.cancel();
+    this.#waitEnded(delivery);
+  }
+
   release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
     const { inFlight, settlements, tally, processor } = this.#deps;
     if (delivery.outdated) return;
@@ -112,7 +120,7 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
       inFlight.hungHandlers--;
       inFlight.hungMessages -= run.deliveries.length;
       const { hungHandlers } = inFlight;
-      const [message] = run.deliveries;
+      const [{ message }] = run.deliveries;
       observe?.({ type: 'handler.hungReturned', pipeline: name, message, hungHandlers });
     }
     prefetch()?.learn(run.endedAt - run.startedAt);

@@ -4,7 +4,7 @@ import { Delivery } from '../process/delivery.ts';
 import { HandlerAborted } from '../errors.ts';
 import type { PipelineEvent } from '../events.ts';
 import { silentLogger } from '../log.ts';
-import type { Outcome, Settlement } from '../process/outcome.ts';
+import type { Outcome } from '../process/outcome.ts';
 import type { HeaderInput, NatsHeaders, NatsMessage } from '../nats/port.ts';
 import { Processor } from '../process/processor.ts';
 import type { ProcessorHost } from '../process/processor.ts';
@@ -17,7 +17,23 @@ export interface Harness<T> {
    * Delivers bytes as they would come from the stream, or data that takes the place of a decoded body. Resolves with
    * what the pipeline would have done.
    */
-  deliver(data: T | Uint8Array, options?: HarnessDelivery): Promise<Settlement>;
+  deliver(data: T | Uint8Array, options?: HarnessDelivery): Promise<HarnessResult>;
+}
+
+/** What the engine would have done with one delivery. */
+export interface HarnessResult {
+  readonly outcome: Outcome['kind'];
+  /** For `retry` and `snooze`: how long the message stays away. */
+  readonly delayMs?: number;
+  /** For `retry`, `snooze` and `deadLetter`: why. */
+  readonly reason?: string;
+  /** What the handler emitted, in order; empty unless the outcome is `ack` or `skip`. */
+  readonly emitted: readonly { readonly subject: string; readonly id: string; readonly data: unknown }[];
+  /** For `deadLetter`: the record as it would be published. */
+  readonly deadLetter?: {
+    readonly subject: string;
+    readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  };
 }
 
 export interface HarnessDelivery {
@@ -41,7 +57,7 @@ async function deliverOnce<T, D>(
   data: T | Uint8Array,
   options: HarnessDelivery,
   sequence: number,
-): Promise<Settlement> {
+): Promise<HarnessResult> {
   const [source] = spec.sources;
   const events: PipelineEvent[] = [];
   const published: { subject: string; id: string; data: unknown; headers: HeaderInput }[] = [];
@@ -125,15 +141,23 @@ function summarize<T, D>(
   published: readonly { subject: string; id: string; data: unknown; headers: HeaderInput }[],
   delayMs: number | undefined,
   run: Run<T, D> | undefined,
-): Settlement {
+): HarnessResult {
   const record = published.find(({ headers }) => DEAD_LETTER.reason in headers);
   const settled = events.find((event) => event.type === 'message.settled');
-  const retry = events.find((event) => event.type === 'message.retryScheduled');
+  const later = events.find((event) => event.type === 'message.retryScheduled' || event.type === 'message.snoozed');
   const outcome: Outcome['kind'] =
-    record !== undefined ? 'deadLetter' : delayMs !== undefined ? 'retry' : settled?.as === 'skip' ? 'skip' : 'ack';
+    record !== undefined
+      ? 'deadLetter'
+      : later?.type === 'message.snoozed'
+        ? 'snooze'
+        : delayMs !== undefined
+          ? 'retry'
+          : settled?.as === 'skip'
+            ? 'skip'
+            : 'ack';
   const emits = outcome === 'ack' || outcome === 'skip' ? (run?.emits ?? []) : [];
   const detail = record?.headers[DEAD_LETTER.detail];
-  const reason = typeof detail === 'string' ? detail : retry?.reason;
+  const reason = typeof detail === 'string' ? detail : later?.reason;
   return {
     outcome,
     emitted: emits.map(({ subject, id, data }) => ({ subject, id, data })),

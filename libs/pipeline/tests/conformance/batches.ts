@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
 import { memoryIdempotencyStore } from '../../src/index.ts';
-import type { IdempotencyStore, PipelineSpec } from '../../src/index.ts';
+import type { BatchMiddleware, IdempotencyStore, PipelineSpec } from '../../src/index.ts';
 import { base, gate, recordEvents } from '../source.ts';
 import type { Job, Row } from '../source.ts';
 
@@ -66,6 +66,44 @@ export function batchRows(row: Row): void {
         await expect.poll(() => events.of('batch.started').map(({ closedBy }) => closedBy)).toContain('demand');
       },
     );
+
+    row('is wrapped by middleware, the first in the list outermost', async ({ place, start, expect }) => {
+      const calls: string[] = [];
+      const layer =
+        (name: string): BatchMiddleware<Job, undefined> =>
+        (next) =>
+        async (messages, context) => {
+          calls.push(`${name} ${messages.length}`);
+          return next(messages, context);
+        };
+      await place.send({ n: 0 }, { n: 1 });
+      await start({
+        ...base(place),
+        flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+        batch: { maxSize: 2, maxWaitMs: 5_000 },
+        use: [layer('outer'), layer('inner')],
+        handleBatch: async () => void calls.push('handler'),
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toEqual(['outer 2', 'inner 2', 'handler']);
+    });
+
+    row('may snooze one of its items', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      await place.send({ n: 0 }, { n: 1 });
+      await start(
+        {
+          ...base(place),
+          flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
+          batch: { maxSize: 2, maxWaitMs: 5_000 },
+          handleBatch: async (messages) =>
+            messages.length === 2 ? [undefined, { kind: 'snooze', forMs: 20 }] : undefined,
+        },
+        events.observe,
+      );
+      await expect.poll(() => events.of('message.snoozed')).toHaveLength(1);
+      await expect.poll(() => place.left()).toBe(1);
+    });
 
     row('has an outcome per item', async ({ place, start, expect }) => {
       await place.send({ n: 0 }, { n: 1 }, { n: 2 }, { n: 3 });

@@ -52,4 +52,37 @@ export function deadLetterRows(row: Row): void {
       },
     );
   });
+
+  describe('onDeadLetter', () => {
+    row(
+      'is awaited between the record and the ack, and called again until it succeeds',
+      async ({ place, start, expect }) => {
+        const told: unknown[] = [];
+        await place.send({ n: 1 });
+        await start({
+          ...base(place),
+          handle: async () => {
+            throw new PermanentError('bad');
+          },
+          onDeadLetter: async ({ message, body, subject, reason, detail }) => {
+            const state = { left: await place.left(), stored: (await place.deadLetters()).length };
+            const text = new TextDecoder().decode(body);
+            told.push({ n: message.data.n, text, subject, reason, detail, ...state });
+            if (told.length === 1) throw new Error('the ledger is away');
+          },
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        const once = {
+          n: 1,
+          text: '{"n":1}',
+          subject: `dlq.${place.stream}.${place.consumer}`,
+          reason: 'permanent',
+          detail: 'bad',
+          left: 1,
+          stored: 1,
+        };
+        expect(told).toEqual([once, once]);
+      },
+    );
+  });
 }

@@ -309,6 +309,33 @@ export function flowRows(row: Row): void {
     );
   });
 
+  describe('the concurrency', () => {
+    row('can be changed while handlers run', async ({ place, start, expect }) => {
+      const gates = Array.from({ length: 6 }, gate);
+      const started: number[] = [];
+      await place.send(...gates.map((_, n) => ({ n })));
+      const running = await start({
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 1 },
+        handle: async ({ data }) => {
+          started.push(data.n);
+          await gates[data.n]?.opened;
+        },
+      });
+      await expect.poll(() => started).toHaveLength(1);
+      running.setConcurrency(3);
+      await expect.poll(() => started).toHaveLength(3);
+      running.setConcurrency(1);
+      for (const n of started.slice(0, 2)) gates[n]?.open();
+      await expect.poll(() => running.snapshot()).toMatchObject({ inFlight: 1, buffered: 0 });
+      expect(started).toHaveLength(3);
+      for (const one of gates) one.open();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(() => running.setConcurrency(0)).toThrow('concurrency must be at least 1');
+      expect(() => running.setConcurrency(2000)).toThrow('max_ack_pending is 1000');
+    });
+  });
+
   describe('the rate limit, left alone', () => {
     row('goes on by itself when the next token is there', async ({ place, start, expect }) => {
       await place.send({ n: 1 }, { n: 2 }, { n: 3 });

@@ -1,5 +1,5 @@
 import { describe } from 'vitest';
-import { memoryIdempotencyStore } from '../../src/index.ts';
+import { bySubject, memoryIdempotencyStore } from '../../src/index.ts';
 import type { IdempotencyStore, NatsPort } from '../../src/index.ts';
 import { base, gate, recordEvents } from '../source.ts';
 import type { Row } from '../source.ts';
@@ -80,6 +80,138 @@ export function handlerRows(row: Row): void {
         expect(await place.deadLetters()).toEqual([]);
       });
     }
+  });
+
+  describe('the handler snoozes', () => {
+    row(
+      'its message comes back after that time, and no attempt is used, however often',
+      async ({ place, start, expect }) => {
+        const attempts: number[] = [];
+        const events = recordEvents();
+        await place.send({ n: 1 });
+        await start(
+          {
+            ...base(place),
+            retry: { maxAttempts: 2, baseMs: 20, maxMs: 100 },
+            handle: async ({ attempt }, context) => {
+              attempts.push(attempt);
+              context.emit(`out.${place.stream}.run`, `${attempts.length}`);
+              return attempts.length < 5 ? { kind: 'snooze', forMs: 20, reason: 'not open yet' } : undefined;
+            },
+          },
+          events.observe,
+        );
+        await expect.poll(() => place.left()).toBe(0);
+        expect(attempts).toEqual([1, 1, 1, 1, 1]);
+        expect(events.of('message.snoozed').map(({ delayMs, reason }) => [delayMs, reason])[0]).toEqual([
+          20,
+          'not open yet',
+        ]);
+        expect(events.of('message.settled').map(({ as }) => as)).toEqual([
+          'snooze',
+          'snooze',
+          'snooze',
+          'snooze',
+          'ack',
+        ]);
+        // What a run emitted that was put off is dropped with it.
+        expect((await place.emitted()).map(({ body }) => body)).toEqual(['5']);
+        expect(await place.deadLetters()).toEqual([]);
+      },
+    );
+
+    row('an ordered message: the others of its key wait for it', async ({ place, start, expect }) => {
+      const handled: number[] = [];
+      let snoozed = false;
+      await place.send({ n: 1, key: 'a' }, { n: 2, key: 'a' });
+      await start({
+        ...base(place),
+        flow: { ...base(place).flow, orderBy: ({ data }) => data.key },
+        handle: async ({ data }) => {
+          if (!snoozed) {
+            snoozed = true;
+            return { kind: 'snooze', forMs: 50 };
+          }
+          handled.push(data.n);
+          return undefined;
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(handled).toEqual([1, 2]);
+    });
+  });
+
+  describe('a message is cancelled', () => {
+    row(
+      'while its handler runs: its signal is aborted, and it is a dead letter, also when the handler returns normally',
+      async ({ place, start, expect }) => {
+        const reasons: unknown[] = [];
+        const [sequence = 0] = await place.send({ n: 1 });
+        const running = await start({
+          ...base(place),
+          handle: async (_, { signal }) => {
+            await new Promise((resolve) => {
+              signal.addEventListener('abort', resolve);
+            });
+            reasons.push(signal.reason);
+          },
+        });
+        await expect.poll(() => running.snapshot().inFlight).toBe(1);
+        expect(running.cancel(sequence, { reason: 'the customer withdrew it' })).toBe(true);
+        await expect.poll(() => place.left()).toBe(0);
+        expect(reasons).toMatchObject([{ name: 'HandlerAborted', code: 'CANCELLED' }]);
+        const [record] = await place.deadLetters();
+        expect(record?.headers.get('Dlq-Reason')).toBe('cancelled');
+        expect(record?.headers.get('Dlq-Detail')).toBe('the customer withdrew it');
+        expect(running.cancel(sequence)).toBe(false);
+      },
+    );
+
+    row('while it waits for its retry: it is not run again', async ({ place, start, expect }) => {
+      let runs = 0;
+      const [sequence = 0] = await place.send({ n: 1, key: 'a' });
+      const running = await start({
+        ...base(place),
+        retry: { maxAttempts: 3, baseMs: 60_000, maxMs: 60_000, jitter: 'none' },
+        flow: { ...base(place).flow, orderBy: ({ data }) => data.key },
+        handle: async () => {
+          runs++;
+          throw new Error('down');
+        },
+      });
+      await expect.poll(() => running.snapshot().parked).toBe(1);
+      expect(running.cancel(sequence)).toBe(true);
+      await expect.poll(() => place.left()).toBe(0);
+      expect(runs).toBe(1);
+      expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'))).toEqual(['cancelled']);
+    });
+
+    row('that is not held here: nothing happens', async ({ place, start, expect }) => {
+      const running = await start({ ...base(place), handle: async () => undefined });
+      expect(running.cancel(4711)).toBe(false);
+    });
+  });
+
+  describe('handlers by subject', () => {
+    row(
+      'an equal name comes before a pattern, and what fits none is a dead letter',
+      async ({ place, start, expect }) => {
+        const handled: string[] = [];
+        await place.store('{"n":1}', { lane: 'made' });
+        await place.store('{"n":2}', { lane: 'other.deep' });
+        await place.store('{"n":3}', { lane: 'none' });
+        await start({
+          ...base(place),
+          handle: bySubject({
+            [`${place.stream}.*.*`]: async () => void handled.push('pattern'),
+            [`${place.stream}.made`]: async () => void handled.push('name'),
+          }),
+        });
+        await expect.poll(() => place.left()).toBe(0);
+        expect(handled.toSorted()).toEqual(['name', 'pattern']);
+        expect((await place.deadLetters()).map(({ body }) => body)).toEqual(['{"n":3}']);
+      },
+    );
   });
 
   describe('what the handler emits', () => {

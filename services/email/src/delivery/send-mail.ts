@@ -22,8 +22,7 @@ export async function sendMail(message: Message<SendEmail>, context: Context<Mai
   if (email === undefined) return { kind: 'deadLetter', reason: 'the message asks for no mail' };
 
   const claimed = await deps.inbox.claim(`${jobId}.${replays}`);
-  if (claimed.kind === 'busy')
-    return { kind: 'retry', afterMs: claimed.forMs, reason: 'another process is sending it' };
+  if (claimed.kind === 'busy') return { kind: 'snooze', forMs: claimed.forMs, reason: 'another process is sending it' };
   if (claimed.kind === 'done') {
     deps.metrics.repeatAvoided();
     return publishResult(message, context, claimed.outcome);

@@ -60,7 +60,7 @@ export function webhooksPipeline(settings: WebhookSettings): Pipeline<JobFinishe
     // Most of what is in hand waits for its turn: the limiter says how many calls are made.
     flow: { concurrency: settings.concurrency },
     timeout: { handlerMs: defaultCallLimits.maxWaitMs + settings.timeoutMs + DRAIN_MARGIN_MS },
-    // Age ends a webhook, not a count: being put back because the receiver is busy is no attempt.
+    // Age ends a webhook, not a count.
     retry: { maxAttempts: 1_000_000, baseMs: settings.firstRetryMs, maxMs: settings.maxRetryMs },
     handle: async (message, context) => {
       const { job } = message.data;
@@ -95,7 +95,7 @@ async function deliver(
   const first = attempt === 1 || ageMs < settings.firstRetryMs;
   const release = await limiter.acquire({ account: job.account, host: url.host, retry: !first });
   if (release === undefined) {
-    return { kind: 'retry', reason: PUT_BACK, afterMs: spread(between(ageMs / 2, PUT_BACK_MIN_MS, PUT_BACK_MAX_MS)) };
+    return { kind: 'snooze', reason: PUT_BACK, forMs: spread(between(ageMs / 2, PUT_BACK_MIN_MS, PUT_BACK_MAX_MS)) };
   }
   const answer = await call(job, url, attempt, settings, context).catch((error: unknown) => {
     release('failed');
@@ -122,7 +122,7 @@ async function deliver(
 }
 
 /** Why a webhook went back to the queue uncalled; told to no client, because nothing happened. */
-export const PUT_BACK = 'too many webhooks of this account or host are being called';
+const PUT_BACK = 'too many webhooks of this account or host are being called';
 const PUT_BACK_MIN_MS = 1_000;
 const PUT_BACK_MAX_MS = 60_000;
 
