@@ -11,6 +11,7 @@ import { useReadableJson } from './readable-json.ts';
 import { JobViewSchema } from '../jobs/job-view.ts';
 import { GatewayError } from '../errors.ts';
 import { ProblemSchema } from './problem.ts';
+import { buildSerializer } from './serialization.ts';
 import { acceptSnakeCase, buildValidator } from './validation.ts';
 
 export type { App };
@@ -44,7 +45,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
     return503OnClosing: false,
     routerOptions: { maxParamLength: 256 },
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 },
-    schemaController: { compilersFactory: { buildValidator: buildValidator() } },
+    schemaController: { compilersFactory: { buildValidator: buildValidator(), buildSerializer: buildSerializer() } },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => {
       // No hook has run for an address that cannot be read.

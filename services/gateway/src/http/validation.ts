@@ -1,5 +1,5 @@
 import type { FastifySchemaCompiler, FastifySchemaValidationError, FastifyServerOptions } from 'fastify';
-import { Ajv } from 'ajv';
+import { Ajv, type ValidateFunction } from 'ajv';
 import formats from 'ajv-formats';
 import { GatewayError } from '../errors.ts';
 
@@ -20,8 +20,18 @@ export function buildValidator(): ValidatorFactory {
   const options = { useDefaults: true, removeAdditional: false, allErrors: true, strict: false } as const;
   const strict = formats.default(new Ajv({ ...options, coerceTypes: false }));
   const lenient = formats.default(new Ajv({ ...options, coerceTypes: 'array' }));
-  const compile: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
-    (httpPart === 'body' ? strict : lenient).compile(schema);
+  const compile: FastifySchemaCompiler<object> = ({ schema, httpPart }) => {
+    const ajv = httpPart === 'body' ? strict : lenient;
+    let compiled: ValidateFunction | undefined;
+    // Compiled with the first request: a start would compile some hundred, and few processes are asked for all.
+    const validate: ReturnType<FastifySchemaCompiler<object>> = (data: unknown) => {
+      compiled ??= ajv.compile(schema);
+      const isValid = compiled(data);
+      validate.errors = compiled.errors ?? null;
+      return isValid;
+    };
+    return validate;
+  };
   // Fastify's own type speaks of the overloads of the compiler package it brings along.
   return (() => compile) as unknown as ValidatorFactory;
 }
