@@ -115,7 +115,13 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
     const { HOME, PATH } = process.env;
     return run(program, [...args, '-f', 'docker-compose.prod.yml', 'config', ...flags], {
       cwd: folder,
-      env: { HOME, PATH, SMTP_URLS: 'smtps://user:password@mail.example.com', MAIL_FROM: 'sluice@example.com' },
+      env: {
+        HOME,
+        PATH,
+        COMPOSE_PROFILES: 'operator',
+        SMTP_URLS: 'smtps://user:password@mail.example.com',
+        MAIL_FROM: 'sluice@example.com',
+      },
       maxBuffer: 4 * 1024 * 1024,
     });
   };
@@ -166,6 +172,22 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
     expect(configured['s3']?.environment).not.toHaveProperty('AWS_ACCESS_KEY_ID');
   });
 
+  it('lets each key reach the objects that its service works with', () => {
+    const { identities } = JSON.parse(readFileSync(join(folder, 'deploy/secrets/s3.json'), 'utf8')) as {
+      identities: { name: string; actions: string[] }[];
+    };
+    const source = readFileSync(join(root, 'services/gateway/src/uploads/cleanup.ts'), 'utf8');
+    const [, list = ''] = /cleanedPrefixes = \[([^\]]+)\]/.exec(source) ?? [];
+    const prefixes = [...list.matchAll(/'([a-z]+)\/'/g)].map(([, prefix]) => prefix);
+    expect(prefixes.length).toBeGreaterThan(2);
+    const actionsOf = (name: string) => identities.find((each) => each.name === name)?.actions;
+    const all = prefixes.map((prefix) => `Write:sluice/${prefix}/*`);
+    // Presigned uploads are signed with the gateway's key, and its cleanup deletes.
+    expect(actionsOf('gateway')).toEqual(expect.arrayContaining(all));
+    expect(actionsOf('operator')).toEqual(expect.arrayContaining(all));
+    expect(actionsOf('email')).toEqual(['Read:sluice/pdf/*', 'Read:sluice/attachments/*']);
+  });
+
   it('asks for a password before Grafana', () => {
     expect(configured['grafana']?.environment).toMatchObject({
       GF_AUTH_ANONYMOUS_ENABLED: 'false',
@@ -211,28 +233,32 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
 });
 
 describe('the broker', () => {
-  let server: ChildProcess;
+  const servers: ChildProcess[] = [];
   let url: string;
-  beforeAll(async () => {
+  const start = async (name: string): Promise<string> => {
     const program = await findNatsProgram();
     if (program.kind !== 'binary') throw new Error('no nats-server binary to run the configuration with');
     const port = await freePort();
     const conf = readFileSync(join(folder, 'deploy/nats/prod.conf'), 'utf8')
       .replaceAll('/etc/nats/tls/tls.', `${folder}/deploy/secrets/nats.`)
       .replace('0.0.0.0:4222', `127.0.0.1:${port}`)
-      .replace('/data', join(folder, 'jetstream'));
-    const file = join(folder, 'deploy/nats/here.conf');
+      .replace('/data', join(folder, name));
+    const file = join(folder, `deploy/nats/${name}.conf`);
     await writeFile(file, conf);
     const variables = { SERVER_NAME: 'sluice', MONITORING: '127.0.0.1:-1', ...env };
-    server = spawn(program.path, ['-c', file], {
+    const server = spawn(program.path, ['-c', file], {
       env: { ...process.env, ...variables },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    servers.push(server);
     await said(server, 'Server is ready');
-    url = `tls://localhost:${port}`;
+    return `tls://localhost:${port}`;
+  };
+  beforeAll(async () => {
+    url = await start('jetstream');
   });
   afterAll(async () => {
-    await stop(server);
+    for (const server of servers) await stop(server);
   });
 
   const open = (user: string, settings: { NATS_PASSWORD?: string | undefined; NATS_CA?: string | undefined } = {}) => {
@@ -266,6 +292,36 @@ describe('the broker', () => {
     };
     await expect(make('image')).rejects.toThrow();
     expect(await make('gateway')).toContain('JOBS');
+  }, 60_000);
+
+  it('lets the operator copy everything and bring it back into an empty broker, and the gateway neither', async () => {
+    const command = (name: string, user: string, broker: string) => {
+      const script = join(root, 'services/gateway/src/cli', `${name}.ts`);
+      const parts = [join(folder, 'backup', user), '--without', 'objects', '--without', 'history'];
+      const own = { NATS_URL: broker, NATS_USER: user, NATS_CA: join(folder, 'deploy/secrets/ca.crt') };
+      const password = { NATS_PASSWORD: env[`NATS_${user.toUpperCase()}_PASSWORD`] };
+      return run(process.execPath, [script, ...parts], { env: { ...process.env, ...own, ...password } });
+    };
+    await expect(command('backup', 'gateway', url)).rejects.toThrow(/permissions violation/i);
+    expect((await command('backup', 'operator', url)).stdout).toMatch(/^stream {3}KV_api_keys, 0 messages$/m);
+    const other = await start('restored');
+    expect((await command('restore', 'operator', other)).stdout).toContain('start the gateways');
+    // Nothing is left to make or to set.
+    const connection = await connectService(
+      {
+        NATS_URL: other,
+        NATS_USER: 'gateway',
+        NATS_PASSWORD: env['NATS_GATEWAY_PASSWORD'],
+        NATS_CA: join(folder, 'deploy/secrets/ca.crt'),
+      },
+      'gateway',
+      'test',
+    );
+    try {
+      expect(await provision(connection, topology, { replicas: 1 })).toMatchObject({ created: [], updated: [] });
+    } finally {
+      await connection.close();
+    }
   }, 60_000);
 });
 

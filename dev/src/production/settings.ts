@@ -15,11 +15,15 @@ export interface Site {
  */
 export const newSecret = (): string => `s${randomBytes(24).toString('base64url')}`;
 
-/** The services that store objects, and what each may do with them. */
+const writes = (...prefixes: readonly string[]): readonly string[] =>
+  prefixes.map((prefix) => `Write:sluice/${prefix}/*`);
+
+/** Who stores objects, and what each may do with them. The operator copies all of them and brings them back. */
 const objectRights: Readonly<Record<string, readonly string[]>> = {
-  gateway: ['Read:sluice', 'List:sluice', 'Write:sluice/uploads/*', 'Write:sluice/pdf/*'],
-  image: ['Read:sluice', 'List:sluice', 'Write:sluice/uploads/*', 'Write:sluice/pdf/*'],
-  email: ['Read:sluice/pdf/*'],
+  gateway: ['Read:sluice', 'List:sluice', ...writes('uploads', 'pdf', 'attachments')],
+  image: ['Read:sluice', 'List:sluice', ...writes('uploads', 'pdf')],
+  email: ['Read:sluice/pdf/*', 'Read:sluice/attachments/*'],
+  operator: ['Read:sluice', 'List:sluice', ...writes('uploads', 'pdf', 'attachments')],
 };
 
 export interface ProductionFiles {

@@ -45,6 +45,7 @@ export {
   type PauseFollower,
   type PauseState,
 } from './pipelines/pause-state.ts';
+export { restoreStream, SnapshotError, snapshotStream, type StreamSnapshot } from './nats/stream-snapshot.ts';
 export { tail, type Tailed } from './channels/tail.ts';
 export { bucketStream } from './provision/settings.ts';
 export type { StreamInfo } from '@nats-io/jetstream';

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { findPostgres, startPostgres, type PostgresProcess } from '@sluice/dev';
 import { JobState } from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
@@ -5,6 +8,7 @@ import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { copyHistory, hasHistory, restoreHistory } from '../../src/backup/history-copy.ts';
 import { openReadModel } from '../../src/history/open-read-model.ts';
 import { pack } from '../../src/history/packed-messages.ts';
 import type { ThreadedReadModel } from '../../src/history/thread/host.ts';
@@ -41,6 +45,33 @@ describe.skipIf(bin === undefined)('the read model in PostgreSQL (skipped where 
 
   describe('by the suite of all read models', () => {
     readModelConformance(async () => openReadModel(await server.newDatabase(), log));
+  });
+
+  test('is copied while a gateway has it open, and brought back into an empty database', async () => {
+    const [url, other] = [await server.newDatabase(), await server.newDatabase()];
+    const [from, to] = [
+      { kind: 'postgres', url },
+      { kind: 'postgres', url: other },
+    ] as const;
+    const model = await open(url);
+    const id = newJobId();
+    await model.follow('JOBS', { created: 'first', lastSequence: 1 });
+    await model.apply({ stream: 'JOBS', after: 0, messages: pack([jobEvent(1, { id })]) });
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-dump-'));
+    try {
+      const file = join(folder, 'history.dump');
+      await copyHistory(from, file);
+      expect([await hasHistory(from), await hasHistory(to)]).toEqual([true, false]);
+      await restoreHistory(to, file);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+    const restored = await open(other);
+    expect(await restored.follow('JOBS', { created: 'first', lastSequence: 1 })).toEqual({ after: 1, leads: true });
+    expect((await restored.jobs({ account: 'acme', limit: 9 })).jobs).toMatchObject([{ id }]);
+    await expect(copyHistory({ kind: 'postgres', url: `${url}_not_there` }, '/dev/null')).rejects.toThrow(
+      /pg_dump failed: .*does not exist/,
+    );
   });
 
   test('one of two gateways takes the streams in, the other one when it has gone', async () => {
