@@ -9,6 +9,13 @@ export {
 } from './mail-attachments.ts';
 export { mailHeaderProblem, MAX_MAIL_HEADERS } from './mail-headers.ts';
 export {
+  mailCopies,
+  MAX_MAIL_COPIES,
+  readRecipients,
+  type MailRecipients,
+  type RecipientProblem,
+} from './mail-recipients.ts';
+export {
   detectFileType,
   FILE_TYPE_BYTES,
   imageMediaTypes,
@@ -53,11 +60,13 @@ export {
   EmailResultSchema,
   EmailSentSchema,
   MailAttachmentSchema,
+  MailCopySchema,
   MailReportSchema,
   SendEmailSchema,
   type EmailRequest,
   type EmailResult,
   type EmailSent,
+  type MailCopy,
   type MailAttachment,
   type MailReport,
   type SendEmail,

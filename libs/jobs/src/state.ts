@@ -170,12 +170,15 @@ export function refresh(
   return { to: job.state, cause: 'refresh', change: { ...(request === undefined ? {} : { request }), placement } };
 }
 
-/** A mail that was sent came back, or its reader complained. No move for a job that sent none, or a second of its kind. */
+/**
+ * A mail that was sent came back, or its reader complained. No move for a job that sent none, or for a second report of
+ * its kind about the same recipient.
+ */
 export function report(job: Job, said: MailReport): Move | undefined {
   const work = job.result?.work;
   if (job.state !== SUCCEEDED || work?.case !== 'email') return undefined;
   const { reports } = work.value;
-  if (reports.some(({ kind }) => kind === said.kind)) return undefined;
+  if (reports.some(({ kind, recipient }) => kind === said.kind && recipient === said.recipient)) return undefined;
   const value = { ...work.value, reports: [...reports, said] };
   return {
     to: SUCCEEDED,

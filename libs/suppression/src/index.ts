@@ -1,4 +1,4 @@
-export { bounceToken, jobOfBounceToken } from './bounce-address.ts';
+export { bounceToken, readBounceToken } from './bounce-address.ts';
 export { hashAddress } from './address-hash.ts';
 export { maskWords } from './mask.ts';
 export { refusalOf, type RefusalOf } from './refusal.ts';

@@ -1,3 +1,4 @@
+import { MAX_MAIL_COPIES } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
 import { buckets, openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
@@ -111,7 +112,8 @@ export async function startEmail(
   const pipelines = mailerPipelines({
     concurrency,
     retry: { baseMs: config.RETRY_BASE_MS, maxMs: config.RETRY_MAX_MS },
-    handlerTimeoutMs: config.HOLD_MS + 2 * attemptMs * providers.length + 10_000,
+    // Held, tried twice, and once for each copy.
+    handlerTimeoutMs: config.HOLD_MS + (2 + MAX_MAIL_COPIES) * attemptMs * providers.length + 10_000,
     pullExpiresMs: tuning.pullExpiresMs,
   });
   for (const pipeline of pipelines) await worker.host.start(pipeline, deps);

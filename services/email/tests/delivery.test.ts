@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { newJobId } from '@sluice/jobs';
 import { openTemplates, type TemplateDefinition } from '@sluice/mail-templates';
 import { compileTemplate } from '@sluice/mail-templates/compile';
-import { jobOfBounceToken, unsubscribeToken } from '@sluice/suppression';
+import { readBounceToken, unsubscribeToken } from '@sluice/suppression';
 import { fastBreaker, startBroker, type Broker, type EmailProcess } from './email-run.ts';
 
 let broker: Broker;
@@ -354,10 +354,13 @@ test('a mail is returned to an address of its own, which names its job and is si
   await broker.ended(jobId);
   const [mail] = mailsTo('returned@example.com');
   expect(mail?.from).toMatch(/@bounces\.sluice\.example$/);
-  expect(jobOfBounceToken(mail?.from ?? '', 'another secret of some length')).toBe(jobId);
+  expect(readBounceToken(mail?.from ?? '', 'another secret of some length')).toEqual({ jobId, copy: 0 });
   const read = await parsed('returned@example.com');
   expect(read.from?.address).toBe('no-reply@sluice.example');
-  expect(jobOfBounceToken(header(read, 'x-sluice-report') ?? '', 'another secret of some length')).toBe(jobId);
+  expect(readBounceToken(header(read, 'x-sluice-report') ?? '', 'another secret of some length')).toEqual({
+    jobId,
+    copy: 0,
+  });
   expect(header(read, 'dkim-signature')?.toLowerCase()).toContain('x-sluice-report');
 });
 

@@ -39,6 +39,8 @@ export interface Asked {
   readonly locale?: string;
   readonly templateVersion?: number;
   readonly replyTo?: string;
+  readonly cc?: string[];
+  readonly bcc?: string[];
   readonly headers?: Record<string, string>;
   readonly express?: boolean;
   /** The message id; one derived from the job when absent, so that a repeat is recognised as one. */
@@ -160,6 +162,8 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
           locale: mail.locale ?? '',
           templateVersion: mail.templateVersion ?? 0,
           replyTo: mail.replyTo ?? '',
+          cc: mail.cc ?? [],
+          bcc: mail.bcc ?? [],
           headers: mail.headers ?? {},
         },
       });

@@ -927,6 +927,19 @@ export interface components {
                 bounce?: string;
                 /** @description email: true when its reader called it spam */
                 complaint?: boolean;
+                /** @description email: what became of each copy, `cc` first */
+                copies?: {
+                    ambiguous?: boolean;
+                    bounce?: string;
+                    /** @description Why it was not sent, as in `error`. */
+                    code?: string;
+                    complaint?: boolean;
+                    detail?: string;
+                    provider?: string;
+                    /** @description Its place in the request, as `/cc/0`. */
+                    recipient: string;
+                    sent: boolean;
+                }[];
                 /** @description image: the same */
                 height?: number;
                 /** @description image: a 64-bit number, which JSON carries as a string */
@@ -1522,8 +1535,12 @@ export interface operations {
                         /** @description Of `POST /v1/uploads` with `use: attachment`. */
                         uploadId?: string;
                     }[];
+                    /** @description Who gets a copy and is named in none: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                    bcc?: string[];
                     /** @description Called with the ended job. */
                     callbackUrl?: string;
+                    /** @description Who gets a copy and is named in it: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                    cc?: string[];
                     /** @description Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most. */
                     headers?: {
                         [key: string]: string;
@@ -1599,8 +1616,12 @@ export interface operations {
                         /** @description Of `POST /v1/uploads` with `use: attachment`. */
                         uploadId?: string;
                     }[];
+                    /** @description Who gets a copy and is named in none: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                    bcc?: string[];
                     /** @description Called with the ended job. */
                     callbackUrl?: string;
+                    /** @description Who gets a copy and is named in it: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                    cc?: string[];
                     /** @description Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most. */
                     headers?: {
                         [key: string]: string;
@@ -1618,6 +1639,10 @@ export interface operations {
                     priority?: "normal" | "express";
                     /** @description Each gets a mail and a job of its own. */
                     recipients: {
+                        /** @description Who gets a copy and is named in none: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                        bcc?: string[];
+                        /** @description Who gets a copy and is named in it: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
+                        cc?: string[];
                         /** @description One bare e-mail address. */
                         to: string;
                         /** @description Over those of all, one by one. */

@@ -1,3 +1,4 @@
+import { mailCopies, type MailRecipients } from '@sluice/contracts';
 import { bounceToken } from '@sluice/suppression';
 import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
@@ -23,8 +24,8 @@ export interface Sender {
 export interface MailInput {
   readonly jobId: string;
   readonly replays: number;
-  /** Checked by `parseEmailAddress`. */
-  readonly to: string;
+  /** Checked by `readRecipients`. */
+  readonly recipients: MailRecipients;
   readonly template: MailTemplate;
   readonly variables: Readonly<Record<string, unknown>>;
   /** Checked by `parseEmailAddress`. */
@@ -35,17 +36,22 @@ export interface MailInput {
 }
 
 /**
- * Makes the mail of a job. The same input gives the same `Message-ID` every time, so that copies of one mail are
+ * Makes the mail of a job for one of its recipients. Every recipient gets a mail of its own: links that unsubscribe, and
+ * addresses that mails are returned to, speak of one reader and must reach no other. The same input gives the same `Message-ID` every time, so that copies of one mail are
  * recognised as one by their readers.
  *
+ * @param copy 0 for the mail itself, 1 for the first copy of `mailCopies`.
  * @throws {TemplateVariablesError}
  */
-export async function composeMail(input: MailInput, sender: Sender): Promise<OutgoingMail> {
-  const { to, template, attachments = [] } = input;
-  const list = template.recurring ? unsubscribeBy(to, sender.unsubscribe) : {};
+export async function composeMail(input: MailInput, sender: Sender, copy = 0): Promise<OutgoingMail> {
+  const { recipients, template, attachments = [] } = input;
+  const { to, cc } = recipients;
+  const reader = copy === 0 ? to : mailCopies(recipients)[copy - 1]?.address;
+  if (reader === undefined) throw new RangeError(`the mail has no copy ${copy}`);
+  const list = template.recurring ? unsubscribeBy(reader, sender.unsubscribe) : {};
   const variables = list.url === undefined ? input.variables : { ...input.variables, unsubscribeUrl: list.url };
   const { subject, html, text, locale } = template.render(variables);
-  const token = sender.bounces === undefined ? undefined : bounceToken(input.jobId, sender.bounces.secret);
+  const token = sender.bounces === undefined ? undefined : bounceToken(input.jobId, sender.bounces.secret, copy);
   const messageId = `<${input.jobId}.${input.replays}@${sender.messageIdDomain}>`;
   const raw = writeMime({
     headers: {
@@ -53,6 +59,8 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
       // Objects, never strings: a string would be read as a list of addresses.
       From: { name: sender.name, address: sender.address },
       To: { name: '', address: to },
+      // Who is in bcc stands in no header of any copy.
+      ...(cc.length === 0 ? {} : { Cc: cc.map((address) => ({ name: '', address })) }),
       Subject: subject,
       ...(input.replyTo === undefined ? {} : { 'Reply-To': { name: '', address: input.replyTo } }),
       ...input.headers,
@@ -72,7 +80,7 @@ export async function composeMail(input: MailInput, sender: Sender): Promise<Out
   });
   const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);
   const from = token === undefined ? sender.address : `${token}@${sender.bounces?.domain}`;
-  return { messageId, from, to, raw: signed };
+  return { messageId, from, to: reader, raw: signed };
 }
 
 const logoBase64 = base64Lines(logo.png);

@@ -14,7 +14,7 @@ const sender = {
 const input = (variables: MailInput['variables'], more: Partial<MailInput> = {}): MailInput => ({
   jobId: 'job_1',
   replays: 0,
-  to: 'ada@example.com',
+  recipients: { to: 'ada@example.com', cc: [], bcc: [] },
   template: shippedTemplate('notification'),
   variables,
   ...more,

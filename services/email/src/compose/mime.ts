@@ -1,10 +1,16 @@
 import { buildHeaderValue, foldLines } from 'nodemailer/lib/mime-funcs';
 import MimeNode from 'nodemailer/lib/mime-node';
 
+/** An address in a header. */
+interface MailName {
+  readonly name: string;
+  readonly address: string;
+}
+
 /** The parts of a mail, in the shape all our mails have. */
 export interface MimeParts {
   /** Headers by name; the library encodes and folds their values. Addresses as objects. */
-  readonly headers: Readonly<Record<string, string | { readonly name: string; readonly address: string }>>;
+  readonly headers: Readonly<Record<string, string | MailName | MailName[]>>;
   /** Quoted-printable. */
   readonly text: string;
   /** Quoted-printable. */

@@ -2,16 +2,46 @@ import { readEntry, writeEntry, type Bucket } from '../bucket.ts';
 
 /** How a mail ended: what its result says, whichever delivery of the message publishes it. */
 export type MailOutcome =
-  | {
+  | (SentMail & {
       readonly kind: 'sent';
-      readonly messageId: string;
-      readonly provider: string;
-      readonly attempts: number;
-      readonly ambiguous: boolean;
-    }
+      /** In the order of `mailCopies`; absent when the mail has none. */
+      readonly copies?: readonly CopyOutcome[];
+    })
   | { readonly kind: 'failed'; readonly code: string; readonly detail: string }
   /** Its job was cancelled before anything was sent. */
   | { readonly kind: 'cancelled' };
+
+/** A mail that a provider took. */
+export interface SentMail {
+  readonly messageId: string;
+  readonly provider: string;
+  readonly attempts: number;
+  readonly ambiguous: boolean;
+}
+
+/** What became of one copy. */
+export type CopyOutcome =
+  | { readonly kind: 'sent'; readonly provider: string; readonly ambiguous: boolean }
+  | { readonly kind: 'failed'; readonly code: string; readonly detail: string };
+
+/** One copy of a mail that was taken. */
+export interface CopyProgress {
+  /** Set once nothing more is done for it. */
+  readonly outcome?: CopyOutcome;
+  /** Its account's and its recipient's quota are charged. */
+  readonly charged: boolean;
+  /** Attempts that may have been delivered. */
+  readonly unanswered: number;
+}
+
+/** The copies of a mail, which are sent once the mail itself was taken. */
+export interface CopiesProgress {
+  readonly mail: SentMail;
+  /** In the order of `mailCopies`. */
+  readonly each: readonly CopyProgress[];
+  /** The copy that is being sent: what a crash leaves unanswered. */
+  readonly current: number;
+}
 
 /**
  * What the bucket knows of one mail. The key is the job and its replay, so an operator's replay is a new mail.
@@ -37,6 +67,8 @@ export interface Progress {
   readonly failures: number;
   /** Attempts that may have been delivered: their server, or our process, was silent after the mail's end. */
   readonly unanswered: number;
+  /** Set once the mail was taken, while copies of it are left to send. The counts above then speak of these. */
+  readonly copies?: CopiesProgress;
 }
 
 /** The right to send one mail, until it is released or completed. */
@@ -49,6 +81,12 @@ export interface MailClaim {
   readonly abandoned: boolean;
   /** Records the end. From here on every redelivery repeats this outcome and sends nothing. */
   complete(outcome: MailOutcome): Promise<void>;
+  /**
+   * Records how far the copies of a mail are, and keeps the claim.
+   *
+   * @throws {Error} when another process has taken the mail over.
+   */
+  advance(progress: Progress): Promise<void>;
   /** Releases the mail for the next delivery. */
   release(progress: Progress): Promise<void>;
   /** Drops the claim without writing, as a crash would: the entry counts as abandoned once its lease is over. */
@@ -87,10 +125,11 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
 
   const hold = (
     key: string,
-    revision: number,
-    before: Omit<MailClaim, 'complete' | 'release' | 'abandon'>,
+    claimed: number,
+    before: Omit<MailClaim, 'advance' | 'complete' | 'release' | 'abandon'>,
   ): Claimed => {
     inFlight.add(key);
+    let revision = claimed;
     const write = async (state: State): Promise<void> => {
       try {
         // A lost compare-and-set means that another process took the mail over. Its outcome is the one that counts, so
@@ -102,6 +141,12 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
     };
     const claim: MailClaim = {
       ...before,
+      async advance(progress) {
+        const state: State = { state: 'sending', by: instance, ...progress };
+        const next = await writeEntry(bucket, key, state, revision);
+        if (next === undefined) throw new Error('another process has taken the mail over');
+        revision = next;
+      },
       async complete(outcome) {
         unwritten.set(key, outcome);
         // The message may be redelivered to another process, and then nothing here would ask for it again.
@@ -135,7 +180,7 @@ export function createInbox({ bucket, instance, leaseMs, now = Date.now }: Inbox
       if (leftMs > 0) return { kind: 'busy', forMs: leftMs };
       const abandoned = value.state === 'sending';
       const before = progressOf(value, writtenAt);
-      const progress = { ...before, unanswered: before.unanswered + (abandoned ? 1 : 0) };
+      const progress = abandoned ? afterCrash(before) : before;
       const next: State = { state: 'sending', by: instance, ...progress };
       const taken = await writeEntry(bucket, key, next, revision);
       if (taken === undefined) return { kind: 'busy', forMs: BETWEEN_STATES_MS };
@@ -148,8 +193,19 @@ const MAX_UNWRITTEN = 10_000;
 
 /** Entries of older versions say `doubtful` and no more; an upgrade must not forget that a mail may have gone out. */
 function progressOf(entry: Partial<Progress> & { readonly doubtful?: boolean }, writtenAt: Date): Progress {
-  const { since = writtenAt.toISOString(), attempts = 0, failures = 0, unanswered, doubtful = false } = entry;
-  return { since, attempts, failures, unanswered: unanswered ?? (doubtful ? 1 : 0) };
+  const { since = writtenAt.toISOString(), attempts = 0, failures = 0, unanswered, doubtful = false, copies } = entry;
+  const counts = { since, attempts, failures, unanswered: unanswered ?? (doubtful ? 1 : 0) };
+  return copies === undefined ? counts : { ...counts, copies };
+}
+
+/** A process died while it was sending the mail, or one copy of it. */
+function afterCrash(progress: Progress): Progress {
+  const { copies } = progress;
+  if (copies === undefined) return { ...progress, unanswered: progress.unanswered + 1 };
+  const each = copies.each.map((copy, index) =>
+    index === copies.current ? { ...copy, unanswered: copy.unanswered + 1 } : copy,
+  );
+  return { ...progress, copies: { ...copies, each } };
 }
 
 /** Another process wrote between the create and the read: its entry can be read a moment later. */

@@ -1,6 +1,13 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { channels, EmailSentSchema, type EmailSent, type SendEmail } from '@sluice/contracts';
+import {
+  channels,
+  EmailSentSchema,
+  mailCopies,
+  type EmailResultSchema,
+  type EmailSent,
+  type SendEmail,
+} from '@sluice/contracts';
 import { encode, stepId } from '@sluice/messaging';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
 import { currentSpan, workTraceparent } from '@sluice/telemetry';
@@ -8,13 +15,13 @@ import type { MailOutcome } from './inbox.ts';
 
 /** Publishes the result, before the ack and under an id of its own: a repeat is recognised as one. */
 export function publishResult(message: Message<SendEmail>, context: Context<unknown>, outcome: MailOutcome): Outcome {
-  const { jobId, replays } = message.data;
+  const { jobId, replays, email } = message.data;
   const result: EmailSent = create(EmailSentSchema, {
     jobId,
     replays,
     outcome:
       outcome.kind === 'sent'
-        ? { case: 'succeeded', value: sentFields(outcome) }
+        ? { case: 'succeeded', value: sentFields(outcome, mailCopies(email ?? { cc: [], bcc: [] })) }
         : outcome.kind === 'failed'
           ? { case: 'failed', value: { code: outcome.code, detail: outcome.detail } }
           : { case: 'cancelled', value: {} },
@@ -27,7 +34,20 @@ export function publishResult(message: Message<SendEmail>, context: Context<unkn
   return { kind: 'ack' };
 }
 
-/** What the result says of a mail that went out. */
-function sentFields({ messageId, provider, attempts, ambiguous }: Extract<MailOutcome, { readonly kind: 'sent' }>) {
-  return { messageId, provider, attempts, ambiguous };
+/** What the result says of a mail that went out. `copies` stand in the order of those of the request. */
+function sentFields(
+  { messageId, provider, attempts, ambiguous, copies = [] }: Extract<MailOutcome, { readonly kind: 'sent' }>,
+  places: readonly { readonly place: string }[],
+): MessageInitShape<typeof EmailResultSchema> {
+  return {
+    messageId,
+    provider,
+    attempts,
+    ambiguous,
+    copies: copies.map((copy, n) =>
+      copy.kind === 'sent'
+        ? { recipient: places[n]?.place ?? '', provider: copy.provider, ambiguous: copy.ambiguous }
+        : { recipient: places[n]?.place ?? '', failed: { code: copy.code, detail: copy.detail } },
+    ),
+  };
 }

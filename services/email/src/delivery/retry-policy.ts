@@ -11,7 +11,7 @@ export interface RetryPolicy {
 }
 
 /** Copies under one Message-ID that a server which never answers may get. Each attempt more may be one more. */
-const MAX_UNANSWERED = 3;
+export const MAX_UNANSWERED = 3;
 
 /** What to do with a mail that was not taken: try again after a delay, or give it up and why. */
 export type RetryDecision =

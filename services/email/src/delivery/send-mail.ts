@@ -1,15 +1,15 @@
-import type { EmailRequest, SendEmail } from '@sluice/contracts';
+import { mailCopies, type EmailRequest, type SendEmail } from '@sluice/contracts';
 import type { Context, Message, Outcome } from '@sluice/pipeline';
-import { composeMail } from '../compose/compose-mail.ts';
-import { AttachmentError } from '../compose/attachments.ts';
+import { composeMail, type MailInput } from '../compose/compose-mail.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
-import { TemplateVariablesError } from '../templates/catalogue.ts';
 import { templateLabel } from '../templates/mail-template.ts';
 import type { MailClaim, MailOutcome, Progress } from './inbox.ts';
 import type { MailerDeps } from './mailer-deps.ts';
-import { prepare, type Refusal } from './prepare.ts';
+import { learn } from './learn.ts';
+import { prepare, refusalOf, refusalOfRecipient, withFiles, type Refusal } from './prepare.ts';
 import { publishResult } from './result.ts';
 import { decideRetry } from './retry-policy.ts';
+import { sendCopies } from './send-copies.ts';
 import { sendWithFailover, type Decided } from './send-with-failover.ts';
 
 /**
@@ -45,27 +45,36 @@ async function sendClaimed(
   const { deps } = context;
   const { progress } = claim;
   if (claim.abandoned) deps.metrics.ambiguous('crash');
-  if (progress.unanswered > 0 && deps.policy === 'park') {
-    await claim.release(progress);
-    return { kind: 'deadLetter', reason: 'the mail may have been delivered; replay it to send it again' };
-  }
-
   const complete = async (outcome: MailOutcome): Promise<Outcome> => {
     await claim.complete(outcome);
     deps.metrics.result(templateLabel(email), outcome.kind === 'failed' ? outcome.code : outcome.kind);
     return publishResult(message, context, outcome);
   };
+  if (progress.copies !== undefined) {
+    return sendCopies({ message, context, email, claim, progress, copies: progress.copies, complete });
+  }
+  if (progress.unanswered > 0 && deps.policy === 'park') {
+    await claim.release(progress);
+    return { kind: 'deadLetter', reason: 'the mail may have been delivered; replay it to send it again' };
+  }
 
   // What an earlier attempt may have sent cannot be called off, and must not be sent again to find out.
   const completeCancelled = (): Promise<Outcome> =>
     complete(progress.unanswered > 0 ? { kind: 'failed', ...possiblySent } : { kind: 'cancelled' });
   if (await deps.cancelled.has(message)) return completeCancelled();
 
+  const { account } = message.data;
+  let input: MailInput;
   let mail: OutgoingMail;
   try {
-    const prepared = await prepare(message.data, claim.fresh, context);
+    const prepared = await prepare(message.data, context);
     if ('code' in prepared) return await complete({ kind: 'failed', ...prepared });
-    mail = await composeMail(prepared, deps.senders.get(message.data.account) ?? deps.sender);
+    const { recurring } = prepared.template;
+    const asked = { account, recurring, charge: claim.fresh };
+    const refused = await refusalOfRecipient(prepared.recipients.to, asked, deps);
+    if (refused !== undefined) return await complete({ kind: 'failed', ...refused });
+    input = await withFiles(prepared, email, context);
+    mail = await composeMail(input, deps.senders.get(account) ?? deps.sender);
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal !== undefined) return complete({ kind: 'failed', ...refusal });
@@ -81,6 +90,16 @@ async function sendClaimed(
   const { decided, lastWords, retryAfterMs } = sent;
   if (decided === undefined) return retryOrGiveUp(message, context, claim, tried, lastWords, retryAfterMs);
   const outcome = outcomeOf(decided, mail, tried);
+  if (outcome?.kind === 'sent' && mailCopies(email).length > 0) {
+    // From here on the mail itself is never sent again.
+    const { kind: _, ...sentMail } = outcome;
+    const each = mailCopies(email).map(() => ({ charged: false, unanswered: 0 }));
+    const copies = { mail: sentMail, each, current: 0 };
+    const begun: Progress = { since: tried.since, attempts: tried.attempts, failures: 0, unanswered: 0, copies };
+    await claim.advance(begun);
+    await learn(mail.to, decided.verdict, context);
+    return sendCopies({ message, context, email, claim, progress: begun, copies, input, complete });
+  }
   if (outcome !== undefined) {
     const ended = await complete(outcome);
     await learn(mail.to, decided.verdict, context);
@@ -122,20 +141,6 @@ function outcomeOf({ verdict, provider }: Decided, mail: OutgoingMail, tried: Pr
 }
 
 /**
- * Remembers what a verdict says about the mailbox. A mail's result does not wait on it: without the note the next mail
- * would bounce once more, no worse.
- */
-async function learn(address: string, verdict: Decided['verdict'], { deps, log }: Context<MailerDeps>): Promise<void> {
-  try {
-    if (verdict.kind === 'delivered') return await deps.suppressions.delivered(address);
-    if (verdict.kind !== 'rejected' || verdict.deadMailbox === undefined) return;
-    if (await deps.suppressions.bounced(address, verdict.deadMailbox)) deps.metrics.suppressed();
-  } catch (error) {
-    log.warn({ err: error }, 'what a server said about a mailbox could not be remembered');
-  }
-}
-
-/**
  * Releases a mail that was not taken, for another delivery or to the dead letters.
  *
  * @param lastWords what the provider said last, masked: the job and the dead letter repeat it.
@@ -157,11 +162,4 @@ async function retryOrGiveUp(
   const line = { jobId: message.data.jobId, attempts, failures, unanswered, why: decision.why, lastWords };
   log.warn(line, 'gave up on a mail');
   return { kind: 'deadLetter', reason: `${decision.why}; ${lastWords}` };
-}
-
-/** Failures that are about the request and not about the moment. */
-function refusalOf(error: unknown): Refusal | undefined {
-  if (error instanceof TemplateVariablesError) return { code: error.code, detail: error.message };
-  if (error instanceof AttachmentError) return { code: error.code, detail: error.message };
-  return undefined;
 }

@@ -25,13 +25,17 @@ export interface Sent {
  * Sends a mail. While no provider can be tried the mail is held here, in its slot: nothing else could be sent either,
  * and full slots are what stops the pulling. A mail whose domain alone is in trouble goes back to the queue, because its
  * slot is needed for mail to others.
+ *
+ * @param hold how long it is held, and what calls it off meanwhile; as for every mail if absent.
  */
 export async function sendWithFailover(
   mail: OutgoingMail,
   message: Message<SendEmail>,
   context: Context<MailerDeps>,
+  hold: Pick<MailerDeps, 'holdMs' | 'cancelled'> = context.deps,
 ): Promise<Sent> {
-  const { dispatcher, metrics, lifecycle, cancelled, holdMs, stopping } = context.deps;
+  const { dispatcher, metrics, lifecycle, stopping } = context.deps;
+  const { holdMs, cancelled } = hold;
   const { jobId } = message.data;
   const where = { attempt: message.attempt, pipeline: message.consumer, traceId: currentTraceId() ?? '' };
   const refusals: Refusals = new Map();

@@ -44,13 +44,13 @@ export function admitAccount(
   reply: HeaderTarget,
 ): Account {
   const account = keys === undefined ? localAccount : accountOf(authorization, keys, reply);
-  checkScope(account, scope);
+  checkScope(account.scopes, scope);
   return account;
 }
 
-/** @throws {GatewayError} `forbidden` when the account may not do what the scope names. */
-export function checkScope(account: Account, scope: Scope): void {
-  if (!account.scopes.has('*') && !account.scopes.has(scope)) {
+/** @throws {GatewayError} `forbidden` when what a key may do does not include what the scope names. */
+export function checkScope(scopes: Account['scopes'], scope: Scope): void {
+  if (!scopes.has('*') && !scopes.has(scope)) {
     throw new GatewayError('forbidden', `This needs a key with the scope ${scope}.`);
   }
 }

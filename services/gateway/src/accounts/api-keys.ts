@@ -14,12 +14,19 @@ export const scopes = [
   'erasures',
   'templates:write',
   'mail:reports',
+  'emails:copies',
   'admin',
 ] as const;
 export type Scope = (typeof scopes)[number];
 
 /** Scopes that a key gets only when they are named. */
-export const namedScopes: ReadonlySet<Scope> = new Set(['admin', 'webhooks:secrets', 'erasures', 'mail:reports']);
+export const namedScopes: ReadonlySet<Scope> = new Set([
+  'admin',
+  'webhooks:secrets',
+  'erasures',
+  'mail:reports',
+  'emails:copies',
+]);
 
 /** A key as it is stored: never the key itself, only its digest, which is the name of the entry. */
 export interface ApiKeyRecord {

@@ -1,8 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { MailReportSchema } from '@sluice/contracts';
+import { mailCopies, MailReportSchema } from '@sluice/contracts';
 import { isTerminal, report as noteReport, type JobLog } from '@sluice/jobs';
-import { jobOfBounceToken, type Suppressions } from '@sluice/suppression';
+import { readBounceToken, type Suppressions } from '@sluice/suppression';
 import { GatewayError } from '../errors.ts';
 import { readReport } from './read-report.ts';
 
@@ -30,8 +30,9 @@ export const MAX_REPORT_BYTES = 1024 * 1024;
  * @throws {GatewayError} `job_not_finished` when it came before the result of its job: the same report counts later.
  */
 export async function takeReport(deps: BounceDeps, raw: Uint8Array, envelopeTo?: string): Promise<Taken> {
-  const jobId = jobOfBounceToken(envelopeTo ?? Buffer.from(raw).toString('latin1'), deps.secret);
-  if (jobId === undefined) return 'ignored';
+  const token = readBounceToken(envelopeTo ?? Buffer.from(raw).toString('latin1'), deps.secret);
+  if (token === undefined) return 'ignored';
+  const { jobId, copy } = token;
   const found = await readReport(raw);
   const record = found === undefined ? undefined : await deps.jobs.read(jobId, 'leader');
   const work = record?.job.request?.work;
@@ -40,17 +41,20 @@ export async function takeReport(deps: BounceDeps, raw: Uint8Array, envelopeTo?:
     const detail = 'The mail of this report is not recorded as sent yet. Send the report again.';
     throw new GatewayError('job_not_finished', detail, { jobId, retryAfterSeconds: 60 });
   }
+  const recipient = copy === 0 ? { place: '', address: work.value.to } : mailCopies(work.value)[copy - 1];
+  if (recipient === undefined) return 'ignored';
   const said = create(MailReportSchema, {
     kind: found.kind,
     status: found.kind === 'bounce' ? found.status : '',
     detail: found.detail,
     at: timestampFromMs(deps.now()),
+    recipient: recipient.place,
   });
   // A server may send a report twice. In words alone it counts once per mail: the second time would suppress.
   if (noteReport(record.job, said) === undefined) return 'ignored';
-  const { to } = work.value;
-  if (found.kind === 'complaint') await deps.suppressions.add(to, 'complaint');
-  else if (found.deadMailbox !== undefined) await deps.suppressions.bounced(to, found.deadMailbox);
+  const { address } = recipient;
+  if (found.kind === 'complaint') await deps.suppressions.add(address, 'complaint');
+  else if (found.deadMailbox !== undefined) await deps.suppressions.bounced(address, found.deadMailbox);
   await deps.jobs.transition(jobId, (job) => noteReport(job, said));
   return found.kind;
 }

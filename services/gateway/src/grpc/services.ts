@@ -15,7 +15,9 @@ import { acceptJob, type Acceptance, type NewJob } from '../jobs/accept/accept-j
 import { keyOf } from '../jobs/accept/idempotency.ts';
 import { fileNameOf } from '../jobs/accept/labels.ts';
 import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
+import { copiesOf } from '../jobs/kinds/index.ts';
 import { ownJob, progressOfJob } from '../jobs/own-job.ts';
+import type { EmailContext } from '../jobs/accept/email-request.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
 import { countItems, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
@@ -35,10 +37,11 @@ export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
 export function rpcServices(deps: RpcDeps) {
   const { access, accept, bus, flows, jobs, keys, now } = deps;
 
-  async function mail(makeJob: (context: Context) => NewJob, key: string, context: HandlerContext) {
+  async function mail(makeJob: (context: EmailContext) => NewJob, key: string, context: HandlerContext) {
     const { account, trace, headers } = callerOf(context);
     const known = keyFrom(key);
-    const asked = makeJob({ account: account.id, trace });
+    const asked = makeJob({ account: account.id, trace, scopes: account.scopes });
+    await countItems(access, account, headers, 1 + copiesOf(asked.work).length, 'mails');
     const counted = { ...accept, countRecipient: recipientCounter(access, headers) };
     return answer(await keys.hold(account.id, known, () => acceptJob(counted, asked, known)));
   }

@@ -93,6 +93,6 @@ async function admitSession(sessions: Sessions, request: FastifyRequest, token: 
     );
   }
   const account: Account = { id: session.key.account, scopes: new Set(session.key.scopes) };
-  checkScope(account, scope);
+  checkScope(account.scopes, scope);
   request.account = account;
 }

@@ -42,12 +42,14 @@ export function requestView(job: Job): JobRequestView | undefined {
     };
   }
   if (work?.case === 'email') {
-    const { to, template, variables, replyTo, headers } = work.value;
+    const { to, cc, bcc, template, variables, replyTo, headers } = work.value;
     return {
       path: '/v1/emails',
       query: {},
       json: {
         to,
+        ...(cc.length === 0 ? {} : { cc }),
+        ...(bcc.length === 0 ? {} : { bcc }),
         template,
         ...(variables === undefined ? {} : { variables }),
         ...(replyTo === '' ? {} : { replyTo }),

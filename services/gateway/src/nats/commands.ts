@@ -15,12 +15,20 @@ import {
 import { isBrokerFault } from '@sluice/messaging';
 import { definePipeline, PermanentError, type Message, type Pipeline } from '@sluice/pipeline';
 import { engineOptions, type PipelineTuning } from '@sluice/service';
-import { admitAccount, countRequest, noHeaders, recipientCounter, type AccessSettings } from '../accounts/access.ts';
+import {
+  admitAccount,
+  countItems,
+  countRequest,
+  noHeaders,
+  recipientCounter,
+  type AccessSettings,
+} from '../accounts/access.ts';
 import type { Account } from '../accounts/account.ts';
 import { GatewayError, invalidField } from '../errors.ts';
 import { acceptJob, type AcceptDeps, type NewJob } from '../jobs/accept/accept-job.ts';
-import { newEmailJob, newUserJob } from '../jobs/accept/email-request.ts';
+import { newEmailJob, newUserJob, type EmailContext } from '../jobs/accept/email-request.ts';
 import { fileNameOf } from '../jobs/accept/labels.ts';
+import { copiesOf } from '../jobs/kinds/index.ts';
 import { imageOptions, newImageJob, type TakenSource } from '../jobs/accept/image-request.ts';
 import { dimensions } from '../uploads/dimensions.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
@@ -35,19 +43,16 @@ export interface CommandDeps {
 }
 
 /** The job that a protobuf command asks for: for NATS commands and for RPCs. */
-export function newJobOfCommand(
-  command: Command,
-  context: Pick<NewJob, 'account' | 'trace'>,
-  limits: IntakeLimits,
-): NewJob {
+export function newJobOfCommand(command: Command, context: EmailContext, limits: IntakeLimits): NewJob {
   if (command.$typeName === 'sluice.v1.CreateUserRequest') return newUserJob(command, context);
   const { priority, callbackUrl, metadata } = command;
   if (command.$typeName === 'sluice.v1.SendEmailRequest') {
     if (command.email === undefined) throw invalidField('/email', 'is missing');
-    const { to, template, variables, replyTo, headers, attachments, locale } = command.email;
+    const { to, cc, bcc, template, variables, replyTo, headers, attachments, locale } = command.email;
     // A key says nothing of whose object it is.
     if (attachments.length > 0) throw invalidField('/email/attachments', 'are taken over HTTP alone');
-    return newEmailJob({ to, template, variables, priority, callbackUrl, replyTo, headers, metadata, locale }, context);
+    const email = { to, cc, bcc, template, variables, priority, callbackUrl, replyTo, headers, metadata, locale };
+    return newEmailJob(email, context);
   }
   if (command.sources.length === 0) throw invalidField('/sources', 'is empty');
   if (command.sources.length > limits.maxFiles) {
@@ -107,7 +112,12 @@ export const commands = (tuning: PipelineTuning): Pipeline<Command, CommandDeps>
     handle: async (message, { deps }) => {
       try {
         const account = await admit(message, deps.access);
-        const newJob = newJobOfCommand(message.data, { account: account.id, trace: traceOf(message) }, deps.limits);
+        const newJob = newJobOfCommand(
+          message.data,
+          { account: account.id, trace: traceOf(message), scopes: account.scopes },
+          deps.limits,
+        );
+        await countItems(deps.access, account, noHeaders, 1 + copiesOf(newJob.work).length, 'mails');
         const accept = { ...deps.accept, countRecipient: recipientCounter(deps.access, noHeaders) };
         await acceptJob(accept, newJob, message.data.idempotencyKey || `nats:${message.id}`);
       } catch (error) {

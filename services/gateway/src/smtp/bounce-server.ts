@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { jobOfBounceToken } from '@sluice/suppression';
+import { readBounceToken } from '@sluice/suppression';
 import type { Logger } from '@sluice/telemetry';
 import { SMTPServer, type SMTPServerDataStream } from 'smtp-server';
 import { MAX_REPORT_BYTES, takeReport, type BounceDeps } from '../bounces/take-report.ts';
@@ -38,7 +38,7 @@ export async function startBounceServer(
     closeTimeout: 1_000,
     disableReverseLookup: true,
     onRcptTo({ address }, session, done) {
-      if (jobOfBounceToken(address, deps.secret) === undefined) return done(refusal(550, '5.1.1 no such mailbox'));
+      if (readBounceToken(address, deps.secret) === undefined) return done(refusal(550, '5.1.1 no such mailbox'));
       if (session.envelope.rcptTo.length > 0) return done(refusal(452, '4.5.3 one recipient at a time'));
       done();
     },

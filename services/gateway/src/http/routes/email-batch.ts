@@ -18,15 +18,19 @@ const MAX_RECIPIENTS = 1_000;
 /** Some 2 KiB of variables a recipient. */
 const BODY_BYTES = 2 * 1024 * 1024;
 
-const { to, variables, ...shared } = EmailBody.properties;
+const { to, cc, bcc, variables, ...shared } = EmailBody.properties;
 const BatchBody = Type.Object(
   {
     ...shared,
+    cc,
+    bcc,
     variables,
     recipients: Type.Array(
       Type.Object(
         {
           to,
+          cc,
+          bcc,
           variables: Type.Optional(
             Type.Unsafe<JsonObject>(
               Type.Object({}, { additionalProperties: true, description: 'Over those of all, one by one.' }),
@@ -95,19 +99,36 @@ export function emailBatchRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { account } = request;
-      const { recipients, variables: forAll, priority, attachments: asked = [], ...mail } = request.body;
+      const {
+        recipients,
+        cc = [],
+        bcc = [],
+        variables: forAll,
+        priority,
+        attachments: asked = [],
+        ...mail
+      } = request.body;
       const key = keyOf(request.headers['idempotency-key']);
-      await countItems(deps.access, account, reply, recipients.length, 'mails');
-      const context = { account: account.id, trace: traceOf(request) };
+      // Each with its own copies, or those of all.
+      const mails = recipients.map((recipient) => ({
+        ...recipient,
+        cc: recipient.cc ?? cc,
+        bcc: recipient.bcc ?? bcc,
+      }));
+      const count = mails.reduce((sum, each) => sum + 1 + each.cc.length + each.bcc.length, 0);
+      await countItems(deps.access, account, reply, count, 'mails');
+      const context = { account: account.id, trace: traceOf(request), scopes: account.scopes };
       const own = await findTemplate(deps.templates, account.id, mail.template);
       const attachments = await findAttachments(deps, account.id, asked);
-      const items = recipients.map((recipient): BatchItem => {
+      const items = mails.map((recipient): BatchItem => {
         const filled = { ...forAll, ...recipient.variables };
         const input = {
           ...mail,
           own,
           attachments,
           to: recipient.to,
+          cc: recipient.cc,
+          bcc: recipient.bcc,
           variables: filled,
           priority: priorityOf(priority),
         };

@@ -3,6 +3,7 @@ import {
   mailAttachmentLimits,
   mailTemplateNames,
   mailTemplates,
+  MAX_MAIL_COPIES,
   Priority,
   type TemplateVariable,
 } from '@sluice/contracts';
@@ -10,11 +11,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptJob, type NewJob } from '../../jobs/accept/accept-job.ts';
-import { newEmailJob, newUserJob } from '../../jobs/accept/email-request.ts';
+import { newEmailJob, newUserJob, type EmailContext } from '../../jobs/accept/email-request.ts';
 import { findTemplate } from '../../jobs/accept/find-template.ts';
 import { findAttachments } from '../../jobs/accept/mail-attachments.ts';
+import { copiesOf } from '../../jobs/kinds/index.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
-import { recipientCounter } from '../../accounts/access.ts';
+import { countItems, recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
 import { traceOf, type App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
@@ -34,9 +36,17 @@ function variablesText(): string {
   return `What the template is filled with. ${templates.join('. ')}.`;
 }
 
+const copies = (who: string) =>
+  Type.Array(Type.String({ minLength: 3, maxLength: 320 }), {
+    maxItems: MAX_MAIL_COPIES,
+    description: `${who}: bare addresses, ${MAX_MAIL_COPIES} in cc and bcc together. Needs a key with the scope emails:copies.`,
+  });
+
 export const EmailBody = Type.Object(
   {
     to: Type.String({ minLength: 3, maxLength: 320, description: 'One bare e-mail address.' }),
+    cc: Type.Optional(copies('Who gets a copy and is named in it')),
+    bcc: Type.Optional(copies('Who gets a copy and is named in none')),
     template: Type.String({
       maxLength: 64,
       description: `One that is shipped (${mailTemplateNames.join(', ')}), or one of your own.`,
@@ -122,11 +132,12 @@ export function emailRoutes(app: App, deps: RouteDeps): void {
   const answer = async (
     request: FastifyRequest,
     reply: FastifyReply,
-    makeJob: (context: Pick<NewJob, 'account' | 'trace'>) => NewJob | Promise<NewJob>,
+    makeJob: (context: EmailContext) => NewJob | Promise<NewJob>,
   ): Promise<JobView> => {
     const { account } = request;
     const key = keyOf(request.headers['idempotency-key']);
-    const newJob = await makeJob({ account: account.id, trace: traceOf(request) });
+    const newJob = await makeJob({ account: account.id, trace: traceOf(request), scopes: account.scopes });
+    await countItems(deps.access, account, reply, 1 + copiesOf(newJob.work).length, 'mails');
     const counted = { ...accept, countRecipient: recipientCounter(deps.access, reply) };
     const acceptance = await keys.hold(account.id, key, () => acceptJob(counted, newJob, key));
     return answerAccepted(deps, request, reply, acceptance);

@@ -5,7 +5,7 @@ import { refusalOf, type Targets } from '@sluice/outbound';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { laneOf, type BackpressureLimiter } from '../../admission/backpressure.ts';
-import { recipientOf } from '../kinds/index.ts';
+import { copiesOf, recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 import type { KeyDays } from './key-days.ts';
 
@@ -110,8 +110,10 @@ export async function acceptJob(
     newJob.callbackUrl === undefined ? undefined : refusalOf(new URL(newJob.callbackUrl), deps.targets ?? 'any');
   if (refusal !== undefined) throw invalidField('/callbackUrl', refusal);
   const recipient = recipientOf(newJob.work) ?? newJob.notify;
-  if (recipient !== undefined) await deps.countRecipient?.(recipient);
-  const price = deps.credits?.prices[newJob.work.case] ?? 0;
+  const copies = copiesOf(newJob.work);
+  for (const address of [recipient ?? [], ...copies].flat()) await deps.countRecipient?.(address);
+  // A copy is a mail like the one it is a copy of.
+  const price = (deps.credits?.prices[newJob.work.case] ?? 0) * (1 + copies.length);
   if (price > 0) deps.backpressure?.checkRoom('CREDITS');
   const express = newJob.priority === Priority.EXPRESS;
   const release = deps.backpressure?.acquire(laneOf(newJob.work.case, express));

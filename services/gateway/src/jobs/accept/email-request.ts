@@ -3,17 +3,21 @@ import {
   callerProblems,
   EmailRequestSchema,
   isMailTemplateName,
+  mailCopies,
   mailHeaderProblem,
   mailTemplateNames,
   mailTemplates,
   MAX_MAIL_HEADERS,
   parseEmailAddress,
   Priority,
+  readRecipients,
   type MailAttachment,
   type TemplateVariables,
 } from '@sluice/contracts';
 import { canonicalLocale } from '@sluice/mail-templates';
 import { GatewayError, invalidField } from '../../errors.ts';
+import { checkScope } from '../../accounts/access.ts';
+import type { Account } from '../../accounts/account.ts';
 import type { NewJob } from './accept-job.ts';
 import type { OwnTemplate } from './find-template.ts';
 import { callbackUrl } from './callback-url.ts';
@@ -23,6 +27,10 @@ import { requestHash, type Canonical } from './request-hash.ts';
 /** The fields of a request for a mail, not yet validated. */
 export interface EmailInput {
   readonly to: string;
+  /** Who gets a copy and is named in the mail. */
+  readonly cc?: readonly string[] | undefined;
+  /** Who gets a copy and is not. */
+  readonly bcc?: readonly string[] | undefined;
   readonly template: string;
   readonly variables?: JsonObject | undefined;
   readonly priority?: Priority | undefined;
@@ -42,7 +50,15 @@ export interface EmailInput {
   readonly locale?: string | undefined;
 }
 
-type Context = Pick<NewJob, 'account' | 'trace'>;
+/** For whom a mail is asked. */
+export interface EmailContext extends Pick<NewJob, 'account' | 'trace'> {
+  /** What its key may do; nothing that needs a scope of its own if absent. */
+  readonly scopes?: Account['scopes'] | undefined;
+}
+
+/** What a key needs to send copies: whose key leaks can otherwise make one request into many mails to strangers. */
+const COPIES_SCOPE = 'emails:copies';
+const noScopes: Account['scopes'] = new Set();
 
 const VARIABLES_MAX_BYTES = 16 * 1024;
 /**
@@ -54,11 +70,14 @@ const VARIABLES_MAX_DEPTH = 16;
 /**
  * Validates a request for a mail.
  *
- * @throws {GatewayError} `invalid_request`.
+ * @throws {GatewayError} `invalid_request`, or `forbidden` for copies that the key may not send.
  */
-export function newEmailJob(input: EmailInput, { account, trace }: Context): NewJob {
-  const to = parseEmailAddress(input.to);
-  if (to === undefined) throw invalidField('/to', 'must be one bare e-mail address');
+export function newEmailJob(input: EmailInput, { account, trace, scopes = noScopes }: EmailContext): NewJob {
+  const recipients = readRecipients(input);
+  if ('place' in recipients) throw invalidField(recipients.place, recipients.problem);
+  const { to } = recipients;
+  const [cc, bcc] = [[...recipients.cc], [...recipients.bcc]];
+  if (mailCopies(recipients).length > 0) checkScope(scopes, COPIES_SCOPE);
   const { template } = input;
   const declared = input.own?.variables ?? (isMailTemplateName(template) ? mailTemplates[template] : undefined);
   if (declared === undefined) throw invalidField('/template', `must be one of ${mailTemplateNames.join(', ')}`);
@@ -91,6 +110,8 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       case: 'email',
       value: create(EmailRequestSchema, {
         to,
+        cc,
+        bcc,
         template,
         variables,
         attachmentKey,
@@ -110,6 +131,8 @@ export function newEmailJob(input: EmailInput, { account, trace }: Context): New
       callback,
       attachmentKey,
       // Only where they are given: a request without them has the hash that older versions gave it.
+      ...(cc.length === 0 ? {} : { cc }),
+      ...(bcc.length === 0 ? {} : { bcc }),
       ...(replyTo === '' ? {} : { replyTo }),
       ...(Object.keys(headers).length === 0 ? {} : { headers }),
       ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
@@ -168,7 +191,7 @@ export function newUserJob(
     readonly priority?: Priority | undefined;
     readonly metadata?: Readonly<Record<string, string>> | undefined;
   },
-  context: Context,
+  context: EmailContext,
 ): NewJob {
   const name = input.name.trim();
   // Control characters in a name become header lines in a mail.

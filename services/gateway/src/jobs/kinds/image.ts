@@ -41,6 +41,7 @@ export const imageKind: KindRules<'image'> = {
     path,
   }),
   recipient: () => undefined,
+  copies: () => [],
   uploads: ({ sources }) =>
     sources.flatMap(({ from }) => (from.case === 'key' && from.value.startsWith('uploads/') ? [from.value] : [])),
   hasPdf: true,

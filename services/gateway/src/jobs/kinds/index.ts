@@ -2,7 +2,7 @@ import { jobKindNames, type Job, type JobKindName, type JobRequest } from '@slui
 import type { Step } from '../orchestrator/step.ts';
 import { emailKind } from './email.ts';
 import { imageKind } from './image.ts';
-import type { KindRules } from './kind.ts';
+import type { KindRules, ResultView } from './kind.ts';
 
 /** The rules of every kind. The compiler asks for an entry per kind of `@sluice/contracts`. */
 export const kindRules: { readonly [Name in JobKindName]: KindRules<Name> } = {
@@ -21,6 +21,10 @@ export const pricesFrom = (priceOf: (name: JobKindName) => number): Prices =>
 export const recipientOf = (work: JobRequest['work'] | undefined): string | undefined =>
   work?.case === undefined ? undefined : rulesOf(work.case).recipient(work.value);
 
+/** The addresses that get a copy of a mail that is asked for. */
+export const copiesOf = (work: JobRequest['work'] | undefined): readonly string[] =>
+  work?.case === undefined ? [] : rulesOf(work.case).copies(work.value);
+
 /** The objects that a job's request put into the store. */
 export function uploadsOf(job: Job): readonly string[] {
   const work = job.request?.work;
@@ -34,7 +38,7 @@ export function workOf(job: Job): Step | undefined {
 }
 
 /** A job's result as the API shows it. */
-export function resultView(job: Job): Readonly<Record<string, string | number | boolean>> | undefined {
+export function resultView(job: Job): ResultView | undefined {
   const work = job.result?.work;
   return work?.case === undefined ? undefined : rulesOf(work.case).resultView(work.value);
 }

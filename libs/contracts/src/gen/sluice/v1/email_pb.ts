@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLDAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Eg4KBmxvY2FsZRgNIAEoCRIYChB0ZW1wbGF0ZV92ZXJzaW9uGA8gASgNGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKDk1haWxBdHRhY2htZW50EgsKA2tleRgBIAEoCRIRCglmaWxlX25hbWUYAiABKAkSFAoMY29udGVudF90eXBlGAMgASgJEhIKCnNpemVfYnl0ZXMYBCABKAQiZQoJU2VuZEVtYWlsEg4KBmpvYl9pZBgBIAEoCRImCgVlbWFpbBgCIAEoCzIXLnNsdWljZS52MS5FbWFpbFJlcXVlc3QSDwoHYWNjb3VudBgDIAEoCRIPCgdyZXBsYXlzGAQgASgNIoABCgtFbWFpbFJlc3VsdBISCgptZXNzYWdlX2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEhAKCGF0dGVtcHRzGAMgASgNEhEKCWFtYmlndW91cxgEIAEoCBImCgdyZXBvcnRzGAogAygLMhUuc2x1aWNlLnYxLk1haWxSZXBvcnQiYgoKTWFpbFJlcG9ydBIMCgRraW5kGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIOCgZkZXRhaWwYAyABKAkSJgoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIowCCglFbWFpbFNlbnQSDgoGam9iX2lkGAEgASgJEisKCXN1Y2NlZWRlZBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAEiQKBmZhaWxlZBgDIAEoCzISLnNsdWljZS52MS5GYWlsdXJlSAASKQoJY2FuY2VsbGVkGAggASgLMhQuc2x1aWNlLnYxLkNhbmNlbGxlZEgAEi8KC2ZpbmlzaGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAUgASgNEhMKC3RyYWNlcGFyZW50GAYgASgJEg8KB3JlcGxheXMYByABKA1CCQoHb3V0Y29tZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLcAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Eg4KBmxvY2FsZRgNIAEoCRIYChB0ZW1wbGF0ZV92ZXJzaW9uGA8gASgNEgoKAmNjGBAgAygJEgsKA2JjYxgRIAMoCRouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCg5NYWlsQXR0YWNobWVudBILCgNrZXkYASABKAkSEQoJZmlsZV9uYW1lGAIgASgJEhQKDGNvbnRlbnRfdHlwZRgDIAEoCRISCgpzaXplX2J5dGVzGAQgASgEImUKCVNlbmRFbWFpbBIOCgZqb2JfaWQYASABKAkSJgoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0Eg8KB2FjY291bnQYAyABKAkSDwoHcmVwbGF5cxgEIAEoDSKlAQoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgSJgoHcmVwb3J0cxgKIAMoCzIVLnNsdWljZS52MS5NYWlsUmVwb3J0EiMKBmNvcGllcxgLIAMoCzITLnNsdWljZS52MS5NYWlsQ29weSJmCghNYWlsQ29weRIRCglyZWNpcGllbnQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEiIKBmZhaWxlZBgEIAEoCzISLnNsdWljZS52MS5GYWlsdXJlInUKCk1haWxSZXBvcnQSDAoEa2luZBgBIAEoCRIOCgZzdGF0dXMYAiABKAkSDgoGZGV0YWlsGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglyZWNpcGllbnQYBSABKAkijAIKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIpCgljYW5jZWxsZWQYCCABKAsyFC5zbHVpY2UudjEuQ2FuY2VsbGVkSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -82,6 +82,20 @@ export type EmailRequest = Message<"sluice.v1.EmailRequest"> & {
    * @generated from field: uint32 template_version = 15;
    */
   templateVersion: number;
+
+  /**
+   * Who gets a copy and is named in it: bare addr-specs.
+   *
+   * @generated from field: repeated string cc = 16;
+   */
+  cc: string[];
+
+  /**
+   * Who gets a copy and is named in none.
+   *
+   * @generated from field: repeated string bcc = 17;
+   */
+  bcc: string[];
 };
 
 /**
@@ -148,6 +162,20 @@ export type EmailRequestJson = {
    * @generated from field: uint32 template_version = 15;
    */
   templateVersion?: number;
+
+  /**
+   * Who gets a copy and is named in it: bare addr-specs.
+   *
+   * @generated from field: repeated string cc = 16;
+   */
+  cc?: string[];
+
+  /**
+   * Who gets a copy and is named in none.
+   *
+   * @generated from field: repeated string bcc = 17;
+   */
+  bcc?: string[];
 };
 
 /**
@@ -318,11 +346,18 @@ export type EmailResult = Message<"sluice.v1.EmailResult"> & {
   ambiguous: boolean;
 
   /**
-   * What came back after the mail was taken: one of each kind at most.
+   * What came back after the mail was taken: one of each kind and recipient at most.
    *
    * @generated from field: repeated sluice.v1.MailReport reports = 10;
    */
   reports: MailReport[];
+
+  /**
+   * What became of each copy, in the order of cc and then bcc.
+   *
+   * @generated from field: repeated sluice.v1.MailCopy copies = 11;
+   */
+  copies: MailCopy[];
 };
 
 /**
@@ -356,11 +391,18 @@ export type EmailResultJson = {
   ambiguous?: boolean;
 
   /**
-   * What came back after the mail was taken: one of each kind at most.
+   * What came back after the mail was taken: one of each kind and recipient at most.
    *
    * @generated from field: repeated sluice.v1.MailReport reports = 10;
    */
   reports?: MailReportJson[];
+
+  /**
+   * What became of each copy, in the order of cc and then bcc.
+   *
+   * @generated from field: repeated sluice.v1.MailCopy copies = 11;
+   */
+  copies?: MailCopyJson[];
 };
 
 /**
@@ -369,6 +411,83 @@ export type EmailResultJson = {
  */
 export const EmailResultSchema: GenMessage<EmailResult, {jsonType: EmailResultJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_email, 3);
+
+/**
+ * What became of the copy of one recipient in cc or bcc.
+ *
+ * @generated from message sluice.v1.MailCopy
+ */
+export type MailCopy = Message<"sluice.v1.MailCopy"> & {
+  /**
+   * The place of the recipient in the request: "/cc/0", "/bcc/2".
+   *
+   * @generated from field: string recipient = 1;
+   */
+  recipient: string;
+
+  /**
+   * The name of the provider that took it; empty when none did.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider: string;
+
+  /**
+   * True when an earlier attempt may have been delivered too.
+   *
+   * @generated from field: bool ambiguous = 3;
+   */
+  ambiguous: boolean;
+
+  /**
+   * Why it was not sent; absent when it was.
+   *
+   * @generated from field: sluice.v1.Failure failed = 4;
+   */
+  failed?: Failure | undefined;
+};
+
+/**
+ * What became of the copy of one recipient in cc or bcc.
+ *
+ * @generated from message sluice.v1.MailCopy
+ */
+export type MailCopyJson = {
+  /**
+   * The place of the recipient in the request: "/cc/0", "/bcc/2".
+   *
+   * @generated from field: string recipient = 1;
+   */
+  recipient?: string;
+
+  /**
+   * The name of the provider that took it; empty when none did.
+   *
+   * @generated from field: string provider = 2;
+   */
+  provider?: string;
+
+  /**
+   * True when an earlier attempt may have been delivered too.
+   *
+   * @generated from field: bool ambiguous = 3;
+   */
+  ambiguous?: boolean;
+
+  /**
+   * Why it was not sent; absent when it was.
+   *
+   * @generated from field: sluice.v1.Failure failed = 4;
+   */
+  failed?: FailureJson;
+};
+
+/**
+ * Describes the message sluice.v1.MailCopy.
+ * Use `create(MailCopySchema)` to create a new message.
+ */
+export const MailCopySchema: GenMessage<MailCopy, {jsonType: MailCopyJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_email, 4);
 
 /**
  * A server or a reader says something about a mail that was delivered to a server.
@@ -401,6 +520,13 @@ export type MailReport = Message<"sluice.v1.MailReport"> & {
    * @generated from field: google.protobuf.Timestamp at = 4;
    */
   at?: Timestamp | undefined;
+
+  /**
+   * The place of the recipient in the request as in MailCopy; empty for the one in `to`.
+   *
+   * @generated from field: string recipient = 5;
+   */
+  recipient: string;
 };
 
 /**
@@ -434,6 +560,13 @@ export type MailReportJson = {
    * @generated from field: google.protobuf.Timestamp at = 4;
    */
   at?: TimestampJson;
+
+  /**
+   * The place of the recipient in the request as in MailCopy; empty for the one in `to`.
+   *
+   * @generated from field: string recipient = 5;
+   */
+  recipient?: string;
 };
 
 /**
@@ -441,7 +574,7 @@ export type MailReportJson = {
  * Use `create(MailReportSchema)` to create a new message.
  */
 export const MailReportSchema: GenMessage<MailReport, {jsonType: MailReportJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 4);
+  messageDesc(file_sluice_v1_email, 5);
 
 /**
  * user.email.sent
@@ -558,5 +691,5 @@ export type EmailSentJson = {
  * Use `create(EmailSentSchema)` to create a new message.
  */
 export const EmailSentSchema: GenMessage<EmailSent, {jsonType: EmailSentJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 5);
+  messageDesc(file_sluice_v1_email, 6);
 
