@@ -96,6 +96,8 @@ export const collections: readonly Collection[] = [
     'open requests and messages in hand',
     'the confirmation, or its timeout',
   ),
+  row('libs/pipeline/src/otel/tracing.ts open', 'spans of messages', MESSAGES, 'the message is settled'),
+  row('libs/pipeline/src/prometheus/metrics.ts watched', 'pipelines', 'pipelines', 'the process'),
   row('libs/pipeline/src/pull/live-consumers.ts #asking', 'consumers that are asked about', 'consumers', 'the answer'),
   row('libs/pipeline/src/pull/puller.ts #pulls', 'pull requests', 'sources of the pipeline', 'the pull ends'),
   row('libs/pipeline/src/replay.ts open', 'messages of a replay in hand', 'its concurrency', 'the message is handled'),
@@ -131,8 +133,7 @@ export const collections: readonly Collection[] = [
     '10,000',
     'all go when it is full',
   ),
-  row('libs/telemetry/src/pipeline-metrics.ts watched', 'pipelines', 'pipelines', 'the process'),
-  row('libs/telemetry/src/pipeline.ts open', 'spans of messages', MESSAGES, 'the message is settled'),
+  row('libs/pipeline/src/testing/manual-clock.ts timers', 'timers of a test', 'the test', 'the test'),
   row('services/client/src/callbacks.ts byJob', 'callbacks that were shown last', '200', 'the oldest goes'),
   row(
     'services/email/src/delivery/inbox.ts inFlight',

@@ -1,6 +1,7 @@
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { connectNats, createBus, provision, topology, type Bus } from '@sluice/messaging';
 import { definePipeline } from '@sluice/pipeline';
+import { createHarness } from '@sluice/pipeline/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { announceCancellation, unlessCancelled, watchCancellations, type Cancellations } from './cancellations.ts';
 import { newJobId } from './id.ts';
@@ -32,18 +33,21 @@ const done = new Set<string>();
 
 /** A pipeline whose handler runs until its signal is aborted, unless told to finish. */
 const pipeline = (handle: (signal: AbortSignal) => Promise<void>) =>
-  definePipeline<{ jobId: string }>({
-    name: 'worker',
-    sources: [{ stream: 'IMAGES', consumer: 'url_to_pdf' }],
-    decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()) as { jobId: string },
-    use: [
-      unlessCancelled(jobs, cancellations, {
-        report: () => ({ kind: 'skip', reason: 'nothing was done' }),
-        wasDone: async (message) => done.has(message.data.jobId),
-      }),
-    ],
-    handle: (_message, { signal }) => handle(signal),
-  }).harness(undefined);
+  createHarness(
+    definePipeline<{ jobId: string }>({
+      name: 'worker',
+      sources: [{ stream: 'IMAGES', consumer: 'url_to_pdf' }],
+      decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()) as { jobId: string },
+      use: [
+        unlessCancelled(jobs, cancellations, {
+          report: () => ({ kind: 'skip', reason: 'nothing was done' }),
+          wasDone: async (message) => done.has(message.data.jobId),
+        }),
+      ],
+      handle: (_message, { signal }) => handle(signal),
+    }),
+    undefined,
+  );
 
 describe('work on a job that is cancelled', () => {
   test('is not begun when it was cancelled before', async () => {

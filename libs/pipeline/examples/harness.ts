@@ -1,6 +1,7 @@
 import { decodeOrder } from './setup.ts';
 // #region shown
 import { definePipeline } from '@sluice/pipeline';
+import { createHarness } from '@sluice/pipeline/testing';
 
 const pipeline = definePipeline({
   name: 'check',
@@ -13,7 +14,7 @@ const pipeline = definePipeline({
   },
 });
 
-const test = pipeline.harness(undefined);
+const test = createHarness(pipeline, undefined);
 console.log(await test.deliver({ id: 'a', customer: 'ann' }).then(({ outcome, emitted }) => [outcome, emitted.length]));
 console.log(await test.deliver({ id: 'b', customer: '' }).then(({ outcome, delayMs }) => [outcome, delayMs]));
 console.log(

@@ -7,8 +7,6 @@ import type { EnsureOptions, EnsureReport } from './ensure.ts';
 import type { NatsPort } from './nats/port.ts';
 import { PipelineConfigError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
-import { makeHarness } from './testing/harness.ts';
-import type { Harness } from './testing/harness.ts';
 import { silentLogger } from './log.ts';
 import { startReplay } from './replay.ts';
 import type { Replay, ReplayOptions } from './replay.ts';
@@ -35,8 +33,6 @@ export interface Pipeline<T, D> {
    * that owns its streams. What is there is compared, never changed; every difference is in one `PipelineConfigError`.
    */
   ensure(nats: NatsPort, options: EnsureOptions): Promise<EnsureReport>;
-  /** For unit tests of handlers. */
-  harness(deps: D): Harness<T>;
 }
 
 /** Checks the spec, all of it at once. Throws a `PipelineConfigError` that lists every problem with its path. */
@@ -47,7 +43,6 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
     start: (runtime) => start(resolved, runtime),
     replay: (runtime, options) => startReplay(resolved, runtime, options),
     ensure: (nats, options) => ensure(nats, resolved, options),
-    harness: (deps) => makeHarness(resolved, deps),
   };
 }
 

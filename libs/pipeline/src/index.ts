@@ -1,7 +1,6 @@
 export { definePipeline } from './define-pipeline.ts';
 export type { Pipeline } from './define-pipeline.ts';
 export type { EnsureOptions, EnsureReport } from './ensure.ts';
-export type { Harness, HarnessDelivery, HarnessResult } from './testing/harness.ts';
 export type {
   AttemptOptions,
   BatchHandler,

@@ -3,8 +3,8 @@ import { definePipeline, kvAttemptStore } from '../src/index.ts';
 import type { AttemptRecord, AttemptStore } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { base, wasteDeliveries } from './source.ts';
-import type { Job } from './source.ts';
+import { base, wasteDeliveries } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 let source: NatsSource;
 beforeAll(async () => {

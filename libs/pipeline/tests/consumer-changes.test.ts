@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { base, recordEvents } from './source.ts';
-import type { Job } from './source.ts';
+import { base, recordEvents } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 let source: NatsSource;
 beforeAll(async () => {

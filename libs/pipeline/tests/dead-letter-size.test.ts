@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import { dial } from './nats-source.ts';
-import { recordEvents } from './source.ts';
+import { recordEvents } from '../src/conformance/source.ts';
 
 /** Dead-letters one message on a server with this limit; returns what is stored of it. */
 async function deadLetterOf(options: {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError } from '../src/index.ts';
 import type { Middleware } from '../src/index.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { createHarness } from '../src/testing/index.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 const order: string[] = [];
 const layer =
@@ -30,7 +31,7 @@ const pipeline = definePipeline<Job, { rate: number }>({
     return undefined;
   },
 });
-const harness = pipeline.harness({ rate: 2 });
+const harness = createHarness(pipeline, { rate: 2 });
 
 describe('the harness runs a delivery through the whole pipeline without a broker', () => {
   test('success: what was emitted, under which id', async () => {
@@ -71,5 +72,36 @@ describe('the harness runs a delivery through the whole pipeline without a broke
       outcome: 'skip',
     });
     expect(order).toEqual(['outer in', 'inner in', 'inner out', 'outer out']);
+  });
+
+  test('a batch: one result for each message', async () => {
+    const sizes: number[] = [];
+    const batched = createHarness(
+      definePipeline<Job>({
+        name: 'batched',
+        sources: [{ stream: 'ORDERS', consumer: 'price' }],
+        decode: decodeJson,
+        retry: { jitter: 'none', baseMs: 100 },
+        batch: { maxSize: 10, maxWaitMs: 10 },
+        handleBatch: async (messages) => {
+          sizes.push(messages.length);
+          return messages.map(({ data }) => {
+            if (data.n === 1) return { kind: 'retry', reason: 'later' };
+            if (data.n === 2) return { kind: 'deadLetter', reason: 'bad' };
+            return data.n === 3 ? { kind: 'snooze', forMs: 5 } : undefined;
+          });
+        },
+      }),
+      undefined,
+    );
+    const items = [{ n: 0 }, { n: 1 }, { n: 2 }, { n: 3 }, new TextEncoder().encode('{')];
+    expect(await batched.deliverBatch(items)).toMatchObject([
+      { outcome: 'ack' },
+      { outcome: 'retry', delayMs: 100, reason: 'later' },
+      { outcome: 'deadLetter', reason: 'bad' },
+      { outcome: 'snooze', delayMs: 5 },
+      { outcome: 'deadLetter', deadLetter: { headers: { 'Dlq-Reason': 'decode' } } },
+    ]);
+    expect(sizes).toEqual([4]);
   });
 });

@@ -2,14 +2,14 @@ import { expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import type { PipelineSpec } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
-import { fakeClock } from './fake-clock.ts';
-import { decodeJson, gate, recordEvents } from './source.ts';
-import type { Job } from './source.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
+import { decodeJson, gate, recordEvents } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 type SingleSpec = Extract<PipelineSpec<Job, undefined>, { handle: unknown }>;
 
 async function started(maxAckPending: number, spec: Partial<Pick<SingleSpec, 'handle' | 'retry'>>) {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });
@@ -88,7 +88,7 @@ test('a backlog of a minute is told of, and is no reason to take the process out
 });
 
 test('a connection that throws from every call of a timer, as one that is being drained does, costs nothing but time', async () => {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });

@@ -3,7 +3,7 @@ import { headers } from '@nats-io/transport-node';
 import { kvIdempotencyStore, memoryIdempotencyStore } from '../src/index.ts';
 import type { Clock, IdempotencyStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
-import { fakeClock } from './fake-clock.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
 
@@ -32,7 +32,7 @@ describe.each([
   /** A clock of which only the reading is moved: the store's own requests run in real time. */
   const makeClock = (): Clock & { move(ms: number): void } => {
     let offset = 0;
-    const fake = fakeClock();
+    const fake = manualClock();
     return { ...fake, now: () => offset, wall: () => 1_800_000_000_000 + offset, move: (ms) => void (offset += ms) };
   };
 

@@ -21,9 +21,9 @@ import { Run } from '../src/process/run.ts';
 import { MessageBuffer } from '../src/schedule/buffer.ts';
 import { KeyOrder } from '../src/schedule/key-order.ts';
 import { Settlements } from '../src/settle/settlements.ts';
-import { fakeClock } from './fake-clock.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 /**
  * Every place where the engine calls something for a message is found by running it, then made to throw once for one
@@ -131,7 +131,7 @@ const shapes: readonly Shape[] = ['emits', 'fails', 'rejects', 'batch', 'ordered
 
 /** One story on a server in memory: four messages, the first of them poisoned. */
 async function story(shape: Shape, probe: Probe): Promise<{ handled: Set<number>; dead: number[]; left: number }> {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'OUT', subjects: ['out.>'] });

@@ -2,7 +2,7 @@
 import { connect, headers } from '@nats-io/transport-node';
 import { definePipeline, kvAttemptStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
-import { decodeJson } from './source.ts';
+import { decodeJson } from '../src/conformance/source.ts';
 
 const connection = await connect({ servers: process.argv[2] ?? '' });
 const port = natsPort(connection, { headers });

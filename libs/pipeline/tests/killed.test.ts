@@ -7,8 +7,8 @@ import { definePipeline, kvAttemptStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 let source: NatsSource;
 beforeAll(async () => {

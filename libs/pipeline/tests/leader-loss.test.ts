@@ -5,8 +5,8 @@ import type { NatsCluster } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
-import { decodeJson, recordEvents } from './source.ts';
-import type { Job } from './source.ts';
+import { decodeJson, recordEvents } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 let cluster: NatsCluster;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { MemoryJetStream } from '../src/memory/index.ts';
 import type { MemoryMessage } from '../src/memory/index.ts';
-import type { Place, PlaceOptions, Source, Stored } from './source.ts';
+import type { Place, PlaceOptions, Source, Stored } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
 

@@ -2,9 +2,9 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
-import { fakeClock } from './fake-clock.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 const ACK_WAIT_MS = 1000;
 const SLOTS = 3;
@@ -42,7 +42,7 @@ const steps = (more: fc.Arbitrary<Step>): fc.Arbitrary<Step[]> =>
 
 /** One pipeline on a server in memory, both on a clock that stands still until it is moved. */
 async function world(ordered: boolean) {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });

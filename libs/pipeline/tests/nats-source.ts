@@ -7,7 +7,7 @@ import { startFaultProxy, startNats } from '@sluice/dev';
 import type { FaultProxy, NatsProcess } from '@sluice/dev';
 import { natsPort } from '../src/nats/index.ts';
 import type { ClosableNatsPort } from '../src/nats/index.ts';
-import type { Place, PlaceOptions, Source, Stored } from './source.ts';
+import type { Place, PlaceOptions, Source, Stored } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
 

@@ -17,6 +17,37 @@ const [quickStart = ''] = [...readFileSync(join(root, 'README.md'), 'utf8').matc
   ([, code = '']) => code,
 );
 
+/** A program that uses the entries which the quick start does not. */
+const entries = `
+import { definePipeline } from '@sluice/pipeline';
+import type { Source } from '@sluice/pipeline/conformance';
+import { pipelineTracing } from '@sluice/pipeline/otel';
+import { pipelineMetrics } from '@sluice/pipeline/prometheus';
+import { createHarness, startInMemory } from '@sluice/pipeline/testing';
+import { Registry } from 'prom-client';
+
+const pipeline = definePipeline<string>({
+  name: 'greeter',
+  sources: [{ stream: 'greetings', consumer: 'greeter' }],
+  decode: (bytes) => new TextDecoder().decode(bytes),
+  handle: async (message) => console.log('hello, ' + message.data),
+});
+const registry = new Registry();
+const metrics = pipelineMetrics({ registry });
+const tracing = pipelineTracing();
+console.log((await createHarness(pipeline, undefined).deliver('harness')).outcome);
+const started = await startInMemory(pipeline, {
+  deps: undefined,
+  observe: metrics.observe,
+  instrument: tracing.instrument,
+});
+metrics.watch('greeter', started.running);
+await started.send(['memory']);
+await started.close();
+console.log(/settled_total.*as="ack".* 1$/m.test(await registry.metrics()));
+export const places = (source: Source): Source['place'] => source.place;
+`;
+
 let folder: string;
 let tarball: string;
 let app: string;
@@ -36,6 +67,13 @@ beforeAll(async () => {
   }
   symlinkSync(join(root, '../../node_modules/@types'), join(app, 'node_modules/@types'));
   writeFileSync(join(app, 'package.json'), '{"type":"module"}');
+  // The optional peers, for the entries that are made for them.
+  mkdirSync(join(app, 'node_modules/@opentelemetry'));
+  for (const name of ['@opentelemetry/api', 'prom-client', 'vitest']) {
+    symlinkSync(join(root, 'node_modules', name), join(app, 'node_modules', name));
+  }
+  writeFileSync(join(app, 'entries.ts'), entries);
+  writeFileSync(join(app, 'entries.js'), stripTypeScriptTypes(entries));
   writeFileSync(join(app, 'index.ts'), quickStart);
   writeFileSync(join(app, 'plain.js'), stripTypeScriptTypes(quickStart));
 }, 120_000);
@@ -49,7 +87,16 @@ test('the tarball has what it needs, source maps included, and depends on nothin
   );
   const manifest = JSON.parse(readFileSync(join(installed(), 'package.json'), 'utf8')) as Record<string, object>;
   expect(manifest['dependencies']).toBeUndefined();
-  expect(Object.keys(manifest['exports'] ?? {})).toEqual(['.', './nats', './memory', './package.json']);
+  expect(Object.keys(manifest['exports'] ?? {})).toEqual([
+    '.',
+    './nats',
+    './memory',
+    './testing',
+    './conformance',
+    './otel',
+    './prometheus',
+    './package.json',
+  ]);
   const files = readdirSync(join(installed(), 'dist'));
   expect(files).toContain('index.js.map');
   expect(readFileSync(join(installed(), 'dist/index.d.ts'), 'utf8')).not.toMatch(/\.ts'/);
@@ -73,11 +120,12 @@ test.each([
   ['node16', 'node16'],
   ['esnext', 'bundler'],
 ])(
-  'the quick start, pasted into an empty folder, type-checks with module %s and resolution %s',
+  'the quick start and the other entries, pasted into an empty folder, type-check with module %s and resolution %s',
   async (module, resolution) => {
     const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', '--types', 'node'];
     const target = ['--target', 'es2024', '--lib', 'es2024,esnext.disposable'];
-    await run(tsc, [...strict, ...target, '--module', module, '--moduleResolution', resolution, 'index.ts'], {
+    const files = ['index.ts', 'entries.ts'];
+    await run(tsc, [...strict, ...target, '--module', module, '--moduleResolution', resolution, ...files], {
       cwd: app,
     });
   },
@@ -100,3 +148,8 @@ test.each(['index.ts', 'plain.js'])(
   },
   60_000,
 );
+
+test.each(['entries.ts', 'entries.js'])('the other entries run: %s', async (file) => {
+  const { stdout } = await run(process.execPath, [file], { cwd: app });
+  expect(stdout).toBe('hello, harness\nack\nhello, memory\ntrue\n');
+});

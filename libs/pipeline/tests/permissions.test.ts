@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
 import { natsPort } from '../src/nats/index.ts';
-import { fakeClock } from './fake-clock.ts';
-import { decodeJson, recordEvents } from './source.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
+import { decodeJson, recordEvents } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
 const isAck = (subject: string): boolean => subject.startsWith('$JS.ACK.');
@@ -14,7 +14,7 @@ const flow = { concurrency: 4, prefetch: 0, expiresMs: 400, idleHeartbeatMs: 100
 
 /** A pipeline on a server in memory whose user's rights the test changes. */
 async function inMemory(confirm: 'flush' | 'each' = 'flush') {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline, PermanentError, readDeadLetters, redriveDeadLetters } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { base } from './source.ts';
-import type { Job, Place } from './source.ts';
+import { base } from '../src/conformance/source.ts';
+import type { Job, Place } from '../src/conformance/source.ts';
 
 let source: NatsSource;
 beforeAll(async () => {

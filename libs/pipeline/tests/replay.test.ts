@@ -6,8 +6,8 @@ import { headers } from '@nats-io/transport-node';
 import type { ClosableNatsPort } from '../src/nats/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 let source: NatsSource;
 let port: ClosableNatsPort;

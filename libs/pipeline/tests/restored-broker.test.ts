@@ -8,8 +8,8 @@ import { expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import { dial } from './nats-source.ts';
-import { decodeJson, gate, recordEvents } from './source.ts';
-import type { Job } from './source.ts';
+import { decodeJson, gate, recordEvents } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
 

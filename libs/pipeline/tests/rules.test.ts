@@ -14,7 +14,7 @@ import { KeyOrder } from '../src/schedule/key-order.ts';
 import { Prefetch } from '../src/pull/prefetch.ts';
 import { TokenBucket } from '../src/schedule/token-bucket.ts';
 import { WeightedTurn } from '../src/schedule/weighted-turn.ts';
-import { fakeClock } from './fake-clock.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
 
 describe('the retry delay', () => {
   test('is never 0, never above maxMs, and with equal jitter at least half of the full delay', () => {
@@ -60,7 +60,7 @@ describe('times that come due', () => {
 
 describe('a puller under steady load', () => {
   test('forgets the pulls that are used up', async () => {
-    const clock = fakeClock();
+    const clock = manualClock();
     const server = new MemoryJetStream(clock);
     server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
     server.addConsumer('W', 'worker', { max_ack_pending: 10_000 });
@@ -218,7 +218,7 @@ describe('a batcher', () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(item, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), async (items, maxSize) => {
-        const clock = fakeClock();
+        const clock = manualClock();
         type Item = { readonly message: Message<undefined>; readonly bytes: number; readonly attempt: number };
         const batches: (readonly Item[])[] = [];
         const batcher = new Batcher<undefined, Item>(
@@ -289,7 +289,7 @@ describe('a queue', () => {
 
 describe('a drain', () => {
   test('of an idle pipeline waits for its open pull, which lives for two seconds by default', async () => {
-    const clock = fakeClock();
+    const clock = manualClock();
     const server = new MemoryJetStream(clock);
     server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
     server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });

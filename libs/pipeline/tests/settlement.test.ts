@@ -4,15 +4,15 @@ import type { NatsMessage } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
 import { storedAtMs } from '../src/process/delivery.ts';
 import { Settlements } from '../src/settle/settlements.ts';
-import { fakeClock } from './fake-clock.ts';
-import { decodeJson, recordEvents } from './source.ts';
-import type { Job } from './source.ts';
+import { manualClock } from '../src/testing/manual-clock.ts';
+import { decodeJson, recordEvents } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
 
 /** A server in memory with one message, on a clock moved by hand. */
 function setUp(ackWaitMs: number) {
-  const clock = fakeClock();
+  const clock = manualClock();
   const server = new MemoryJetStream(clock);
   server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
   server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });

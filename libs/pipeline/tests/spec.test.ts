@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { optionsPage } from '../options-page.ts';
 import { definePipeline, memoryIdempotencyStore, PipelineConfigError } from '../src/index.ts';
 import type { PipelineSpec } from '../src/index.ts';
-import { decodeJson } from './source.ts';
-import type { Job } from './source.ts';
+import { decodeJson } from '../src/conformance/source.ts';
+import type { Job } from '../src/conformance/source.ts';
 
 const good: PipelineSpec<Job, undefined> = {
   name: 'good',

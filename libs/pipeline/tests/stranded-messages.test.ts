@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startStrandedMessageScanner } from '../src/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
-import { wasteDeliveries } from './source.ts';
-import type { Place } from './source.ts';
+import { wasteDeliveries } from '../src/conformance/source.ts';
+import type { Place } from '../src/conformance/source.ts';
 
 /** The server notices that a message is used up only when a client asks for messages, as other workers do all the time. */
 async function lookAgain(place: Place): Promise<void> {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
-import { decodeJson } from './source.ts';
+import { decodeJson } from '../src/conformance/source.ts';
 
 /** Every name that can be reached on a value, up to the prototype of all objects. */
 function namesOf(value: object): readonly string[] {

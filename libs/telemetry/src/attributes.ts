@@ -8,15 +8,9 @@ export const ATTR_MESSAGING_OPERATION_NAME = 'messaging.operation.name';
 export const ATTR_MESSAGING_OPERATION_TYPE = 'messaging.operation.type';
 export const ATTR_MESSAGING_DESTINATION_NAME = 'messaging.destination.name';
 export const ATTR_MESSAGING_DESTINATION_TEMPLATE = 'messaging.destination.template';
-export const ATTR_MESSAGING_CONSUMER_GROUP_NAME = 'messaging.consumer.group.name';
 export const ATTR_MESSAGING_MESSAGE_ID = 'messaging.message.id';
 export const ATTR_MESSAGING_MESSAGE_BODY_SIZE = 'messaging.message.body.size';
-export const ATTR_MESSAGING_BATCH_MESSAGE_COUNT = 'messaging.batch.message_count';
 /** The job: every message that moves one job forward shares it. */
 export const ATTR_MESSAGING_MESSAGE_CONVERSATION_ID = 'messaging.message.conversation_id';
-export const ATTR_NATS_STREAM = 'nats.stream';
 export const ATTR_NATS_SEQUENCE = 'nats.stream.sequence';
-export const ATTR_NATS_DELIVERY_COUNT = 'nats.delivery_count';
 export const ATTR_NATS_DUPLICATE = 'nats.duplicate';
-export const ATTR_PIPELINE = 'sluice.pipeline';
-export const ATTR_OUTCOME = 'sluice.outcome';

@@ -12,12 +12,16 @@ export function observeWithExemplar<L extends string>(
   value: number,
   span: Span | null | undefined = trace.getActiveSpan(),
 ): void {
-  const found = span?.spanContext();
-  if (found === undefined || !isSpanContextValid(found) || (found.traceFlags & TraceFlags.SAMPLED) === 0) {
-    histogram.observe({ labels, value });
-    return;
-  }
+  const found = exemplarLabels(span ?? undefined);
+  if (found === undefined) histogram.observe({ labels, value });
   // prom-client types exemplar labels by the metric's own label names; OpenMetrics lets them be any.
-  const exemplarLabels = { trace_id: found.traceId, span_id: found.spanId } as unknown as Partial<Record<L, string>>;
-  histogram.observe({ labels, value, exemplarLabels });
+  else histogram.observe({ labels, value, exemplarLabels: found as Partial<Record<L, string>> });
+}
+
+/** What an exemplar says of a span; undefined for one that is not sampled, which no link would find. */
+export function exemplarLabels(span: Span | undefined): Readonly<Record<string, string>> | undefined {
+  const found = span?.spanContext();
+  if (found === undefined || !isSpanContextValid(found) || (found.traceFlags & TraceFlags.SAMPLED) === 0)
+    return undefined;
+  return { trace_id: found.traceId, span_id: found.spanId };
 }

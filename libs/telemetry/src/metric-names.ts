@@ -1,3 +1,5 @@
+import { pipelineMetricNames } from '@sluice/pipeline/prometheus';
+
 /**
  * Every metric this package emits, by name and with its unit in the name. Services keep their own in their own
  * `metrics.ts`; dashboards and alert rules are checked against what is really emitted.
@@ -8,39 +10,11 @@ export const metricNames = {
   httpActive: 'http_server_active_requests',
   httpStreams: 'http_server_open_streams',
 
-  // Messaging client, after messaging.client.operation.duration and messaging.process.duration.
+  // Messaging client, after messaging.client.operation.duration whose other half is the engine's.
   publishDuration: 'messaging_client_operation_duration_seconds',
-  processDuration: 'messaging_process_duration_seconds',
 
   // The engine.
-  queueWait: 'pipeline_queue_wait_seconds',
-  inFlight: 'pipeline_messages_in_flight',
-  received: 'pipeline_messages_received_total',
-  settled: 'pipeline_messages_settled_total',
-  redeliveries: 'pipeline_redeliveries_total',
-  retries: 'pipeline_retries_scheduled_total',
-  timeouts: 'pipeline_handler_timeouts_total',
-  hungHandlers: 'pipeline_hung_handlers',
-  deadLettered: 'pipeline_dead_lettered_total',
-  deadLetterFailures: 'pipeline_dead_letter_failures_total',
-  emitted: 'pipeline_emits_published_total',
-  emitFailures: 'pipeline_emit_failures_total',
-  idempotencyFailures: 'pipeline_idempotency_failures_total',
-  claimsLost: 'pipeline_claims_lost_total',
-  batchSize: 'pipeline_batch_messages',
-  prefetch: 'pipeline_prefetch_messages',
-  rateWait: 'pipeline_rate_limit_wait_seconds_total',
-  stalls: 'pipeline_source_stalls_total',
-  sourceMissing: 'pipeline_source_missing',
-  connectionLosses: 'pipeline_connection_losses_total',
-  breakerTrips: 'pipeline_breaker_trips_total',
-  breakerOpen: 'pipeline_breaker_open',
-  state: 'pipeline_state',
-  buffered: 'pipeline_messages_buffered',
-  requested: 'pipeline_messages_requested',
-  unconfirmedAcks: 'pipeline_acks_unconfirmed',
-  parked: 'pipeline_messages_parked',
-  healthy: 'pipeline_healthy',
+  ...pipelineMetricNames,
 
   // JetStream, as the server reports it.
   jetstreamUp: 'jetstream_up',
@@ -77,5 +51,3 @@ export const metricNames = {
 export const DURATION_BUCKETS_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
-/** Waits: from a queue that is empty to one that is an hour behind. */
-export const WAIT_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600];

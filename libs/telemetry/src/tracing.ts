@@ -2,10 +2,7 @@ import {
   context,
   createContextKey,
   isSpanContextValid,
-  propagation,
-  ROOT_CONTEXT,
   SpanKind,
-  SpanStatusCode,
   trace,
   TraceFlags,
   type Attributes,
@@ -14,10 +11,11 @@ import {
   type Span,
   type Tracer,
 } from '@opentelemetry/api';
-import { parseTraceParent } from '@opentelemetry/core';
-import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
+import { failSpan as fail } from '@sluice/pipeline/otel';
 import { ATTR_MESSAGING_MESSAGE_CONVERSATION_ID } from './attributes.ts';
 import { redactText } from './redact.ts';
+
+export { errorType, extractContext, injectHeaders, linkTo, type CarriedHeaders } from '@sluice/pipeline/otel';
 
 export type SpanKindName = 'internal' | 'server' | 'client' | 'producer' | 'consumer';
 
@@ -42,11 +40,6 @@ export interface WithSpanOptions {
   /** Ties the span, and every log line written inside, to a job. */
   readonly jobId?: string;
 }
-
-/** What a carrier of headers may look like: HTTP's, a message's, or the engine's map. */
-export type CarriedHeaders =
-  | ReadonlyMap<string, readonly string[]>
-  | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 const jobKey = createContextKey('job_id');
 /** Holds the last span that ended inside a message's handler. */
@@ -128,82 +121,39 @@ export function workTraceparent(): string | undefined {
 
 /** Marks a span failed. The stack stays out of it: it is in the log line with the same trace id. */
 export function failSpan(span: Span, error: unknown): void {
-  if (!span.isRecording()) return;
-  const message = error instanceof Error ? error.message : String(error);
-  span.setAttribute(ATTR_ERROR_TYPE, errorType(error));
-  span.setStatus({ code: SpanStatusCode.ERROR, message: redactText(message).slice(0, 256) });
+  fail(span, error, redactedMessage);
 }
 
-/** A word of few values for an error: its stable `code` if it has one, else its class. */
-export function errorType(error: unknown): string {
-  if (!(error instanceof Error)) return '_OTHER';
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' && /^[A-Za-z0-9_.-]{1,64}$/.test(code) ? code : error.name;
-}
+/** Text of an error without addresses and queries. */
+export const redactedMessage = (error: unknown): string =>
+  redactText(error instanceof Error ? error.message : String(error));
 
 /** Runs `fn` in a context, e.g. one from {@link extractContext}. */
 export function runInContext<R>(ctx: Context, fn: () => R): R {
   return context.with(ctx, fn);
 }
 
-/** `traceparent` and `tracestate` of the active span, lowercase as NATS headers are case-sensitive; empty without one. */
-export function injectHeaders(): Record<string, string> {
-  const headers: Record<string, string> = {};
-  propagation.inject(context.active(), headers);
-  return headers;
-}
-
-/** The context that a message or request carries; a bare one when it carries none or a malformed one. */
-export function extractContext(headers: CarriedHeaders, base: Context = ROOT_CONTEXT): Context {
-  return propagation.extract(base, headers, {
-    get: (carrier, key) => readHeader(carrier, key),
-    keys: (carrier) => (isHeaderMap(carrier) ? [...carrier.keys()] : Object.keys(carrier)),
-  });
-}
-
-// The key under which a context keeps its span is not exported; a caller that asks for the span gets it.
-const spanKey = ((): symbol => {
-  let asked = Symbol('span');
-  trace.getSpan({
-    getValue(key) {
-      asked = key;
-      return undefined;
-    },
-    setValue: () => ROOT_CONTEXT,
-    deleteValue: () => ROOT_CONTEXT,
-  });
-  return asked;
-})();
-// All zeros look like an id and mean nothing.
-const UNSAMPLED = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-00$/;
-
 /**
- * The context of a message whose trace was not sampled, made for next to nothing: with a sampler that follows its
- * parent, no span under it can record. Logs and what is published inside still belong to that trace, so it is read from
- * the header once it is asked for. Undefined when the header says otherwise, or cannot be parsed.
+ * The context in which a message is handled: log lines carry its job, and {@link workTraceparent} knows what was done in
+ * it. Of a message whose trace is not sampled nothing is worked out before it is asked for: that is most messages.
  */
-export function unsampledContext(
-  traceparent: string | undefined,
-  jobId: () => string | undefined,
-): Context | undefined {
-  return traceparent !== undefined && UNSAMPLED.test(traceparent)
-    ? new UnsampledContext(traceparent, jobId)
-    : undefined;
+export function contextOfMessage(base: Context, jobIdOf: () => string | undefined, recorded: boolean): Context {
+  if (!recorded) return new UnsampledMessageContext(base, jobIdOf);
+  const jobId = jobIdOf();
+  return contextOfWork(jobId === undefined ? base : base.setValue(jobKey, jobId));
 }
 
-class UnsampledContext implements Context {
-  readonly #traceparent: string;
-  readonly #jobId: () => string | undefined;
-  #span: Span | undefined;
+class UnsampledMessageContext implements Context {
+  readonly #base: Context;
+  readonly #jobIdOf: () => string | undefined;
 
-  constructor(traceparent: string, jobId: () => string | undefined) {
-    this.#traceparent = traceparent;
-    this.#jobId = jobId;
+  constructor(base: Context, jobIdOf: () => string | undefined) {
+    this.#base = base;
+    this.#jobIdOf = jobIdOf;
   }
 
   getValue(key: symbol): unknown {
-    if (key === spanKey) return this.#readSpan();
-    return key === jobKey ? this.#jobId() : undefined;
+    return key === jobKey ? this.#jobIdOf() : this.#base.getValue(key);
   }
 
   setValue(key: symbol, value: unknown): Context {
@@ -214,16 +164,9 @@ class UnsampledContext implements Context {
     return this.#whole().deleteValue(key);
   }
 
-  #readSpan(): Span | undefined {
-    if (this.#span !== undefined) return this.#span;
-    const parsed = parseTraceParent(this.#traceparent);
-    if (parsed === null) return undefined;
-    return (this.#span = trace.wrapSpanContext({ ...parsed, isRemote: true }));
-  }
-
   #whole(): Context {
-    const span = this.#readSpan();
-    return span === undefined ? ROOT_CONTEXT : contextWith(span, this.#jobId(), ROOT_CONTEXT);
+    const jobId = this.#jobIdOf();
+    return jobId === undefined ? this.#base : this.#base.setValue(jobKey, jobId);
   }
 }
 
@@ -248,33 +191,8 @@ function traceparentOf(span: Span | undefined): string | undefined {
   return `00-${found.traceId}-${found.spanId}-0${found.traceFlags & TraceFlags.SAMPLED}`;
 }
 
-/** A link to the span a `traceparent` names; `undefined` when there is none or it is malformed. */
-export function linkTo(traceparent: string | undefined, attributes?: Attributes): Link | undefined {
-  const parsed = traceparent === undefined ? null : parseTraceParent(traceparent);
-  if (parsed === null || !isSpanContextValid(parsed)) return undefined;
-  return { context: { ...parsed, isRemote: true }, ...(attributes === undefined ? {} : { attributes }) };
-}
-
 /** The job the active context belongs to. */
 export function currentJobId(): string | undefined {
   const found = context.active().getValue(jobKey);
   return typeof found === 'string' ? found : undefined;
-}
-
-function isHeaderMap(headers: CarriedHeaders): headers is ReadonlyMap<string, readonly string[]> {
-  return headers instanceof Map;
-}
-
-/** NATS header names are case-sensitive, and other publishers write `Traceparent`: exact first, then any spelling. */
-function readHeader(headers: CarriedHeaders, name: string): string | undefined {
-  const read = (key: string): string | readonly string[] | undefined =>
-    isHeaderMap(headers) ? headers.get(key) : headers[key];
-  let found = read(name);
-  if (found === undefined) {
-    for (const key of isHeaderMap(headers) ? headers.keys() : Object.keys(headers)) {
-      if (key.toLowerCase() === name) found = read(key);
-    }
-  }
-  if (found === undefined || typeof found === 'string') return found;
-  return found.length === 0 ? undefined : found.join(',');
 }

@@ -1,3 +1,4 @@
+import { createHarness } from '@sluice/pipeline/testing';
 import { create } from '@bufbuild/protobuf';
 import { JobFinishedSchema, JobKind, JobState } from '@sluice/contracts';
 import { describe, expect, test } from 'vitest';
@@ -13,7 +14,7 @@ const finished = (id: string, state = JobState.SUCCEEDED) =>
 describe('the callbacks of finished jobs', () => {
   test('are acked and listed newest first, a repeated one once', async () => {
     const callbacks = createCallbackLog();
-    const harness = callbacksPipeline(tuning).harness({ callbacks, now: () => new Date(0) });
+    const harness = createHarness(callbacksPipeline(tuning), { callbacks, now: () => new Date(0) });
     for (const id of ['a', 'b', 'a']) expect((await harness.deliver(finished(id))).outcome).toBe('ack');
     expect(callbacks.list().map(({ jobId, state }) => [jobId, state])).toEqual([
       ['a', 'succeeded'],
@@ -22,7 +23,10 @@ describe('the callbacks of finished jobs', () => {
   });
 
   test('without a job are dead letters, not crashes', async () => {
-    const harness = callbacksPipeline(tuning).harness({ callbacks: createCallbackLog(), now: () => new Date(0) });
+    const harness = createHarness(callbacksPipeline(tuning), {
+      callbacks: createCallbackLog(),
+      now: () => new Date(0),
+    });
     expect((await harness.deliver(create(JobFinishedSchema, {}))).outcome).toBe('deadLetter');
   });
 

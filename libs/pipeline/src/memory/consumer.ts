@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../clock.ts';
 import type { ConsumerConfig, ConsumerInfo } from '../nats/jetstream-api.ts';
 import type { MemoryStream } from './stream.ts';
+import { matches } from '../nats/subject.ts';
 import { receivedHeaders } from './router.ts';
 import type { Router } from './router.ts';
 
@@ -151,8 +152,9 @@ export class MemoryConsumer {
   }
 
   #wants(sequence: number): boolean {
-    const filter = this.config.filter_subject;
-    return filter === undefined || filter === '' || this.#stream.messages.get(sequence)?.subject === filter;
+    const { filter_subject: filter = '' } = this.config;
+    const { subject } = this.#stream.messages.get(sequence) ?? { subject: '' };
+    return filter === '' || filter === subject || matches(filter.split('.'), subject.split('.'));
   }
 
   #take(): number | undefined {

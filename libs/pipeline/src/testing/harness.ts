@@ -8,7 +8,9 @@ import type { Outcome } from '../process/outcome.ts';
 import type { HeaderInput, NatsHeaders, NatsMessage } from '../nats/port.ts';
 import { Processor } from '../process/processor.ts';
 import type { ProcessorHost } from '../process/processor.ts';
+import { resolveSpec } from '../config/resolve-spec.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import type { Pipeline } from '../define-pipeline.ts';
 import type { Run } from '../process/run.ts';
 
 /** Runs one delivery through the whole pipeline without a broker: decode, middleware, timeout, retry, dead letter. */
@@ -18,6 +20,8 @@ export interface Harness<T> {
    * what the pipeline would have done.
    */
   deliver(data: T | Uint8Array, options?: HarnessDelivery): Promise<HarnessResult>;
+  /** Delivers several to a batch handler as one batch. Resolves with one result for each, in order. */
+  deliverBatch(items: readonly (T | Uint8Array)[], options?: HarnessDelivery): Promise<readonly HarnessResult[]>;
 }
 
 /** What the engine would have done with one delivery. */
@@ -44,118 +48,132 @@ export interface HarnessDelivery {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function makeHarness<T, D>(spec: ResolvedSpec<T, D>, deps: D): Harness<T> {
+/**
+ * Makes a harness of a pipeline. The time its handlers take is real; for time that the test moves see `startInMemory`.
+ *
+ * @example
+ * const { deliver } = createHarness(pipeline, { store });
+ * expect(await deliver({ id: 7 })).toMatchObject({ outcome: 'ack' });
+ */
+export function createHarness<T, D>(pipeline: Pipeline<T, D>, deps: D): Harness<T> {
+  const spec = resolveSpec(pipeline.spec);
   let sequence = 0;
+  const deliverBatch: Harness<T>['deliverBatch'] = (items, options = {}) =>
+    run(
+      spec,
+      deps,
+      items.map((data) => deliveryOf(spec, data, options, ++sequence)),
+    );
   return {
-    deliver: (data, options = {}) => deliverOnce(spec, deps, data, options, ++sequence),
+    deliverBatch,
+    async deliver(data, options) {
+      const [result] = await deliverBatch([data], options);
+      return result as HarnessResult;
+    },
   };
 }
 
-async function deliverOnce<T, D>(
-  spec: ResolvedSpec<T, D>,
-  deps: D,
+function deliveryOf<T, D>(
+  { sources, retry }: ResolvedSpec<T, D>,
   data: T | Uint8Array,
   options: HarnessDelivery,
   sequence: number,
-): Promise<HarnessResult> {
-  const [source] = spec.sources;
-  const events: PipelineEvent[] = [];
-  const published: { subject: string; id: string; data: unknown; headers: HeaderInput }[] = [];
-  let delayMs: number | undefined;
+): Delivery<T> {
+  const [{ stream, consumer }] = sources;
+  const { attempt = 1, subject = `${stream}.harness`, id, headers } = options;
   const raw: NatsMessage = {
-    subject: options.subject ?? `${source.stream}.harness`,
+    subject,
     data: data instanceof Uint8Array ? data : new Uint8Array(0),
-    reply: `$JS.ACK.${source.stream}.${source.consumer}`,
-    headers: headersOf({ ...options.headers, ...(options.id === undefined ? {} : { 'Nats-Msg-Id': options.id }) }),
+    headers: headersOf({ ...headers, ...(id === undefined ? {} : { 'Nats-Msg-Id': id }) }),
   };
-  const meta = { deliveries: options.attempt ?? 1, sequence, pending: 0 };
-  const from = {
-    index: 0,
-    stream: source.stream,
-    consumer: source.consumer,
-    maxAttempts: spec.retry.maxAttempts,
-    ackPrefix: '',
-  };
-  const reply = `${raw.reply ?? ''}.${meta.deliveries}.${sequence}.${sequence}.${Date.now()}000000.0`;
+  const meta = { deliveries: attempt, sequence, pending: 0 };
+  const from = { index: 0, stream, consumer, maxAttempts: retry.maxAttempts, ackPrefix: '' };
+  const reply = `$JS.ACK.${stream}.${consumer}.${attempt}.${sequence}.${sequence}.${Date.now()}000000.0`;
   const delivery = new Delivery<T>(raw, reply, meta, from, systemClock.now());
-  delivery.attempt = meta.deliveries;
+  delivery.attempt = attempt;
   if (!(data instanceof Uint8Array)) delivery.decode(() => data);
-  let current: Run<T, D> | undefined;
-  let ended: () => void = () => undefined;
-  const end = new Promise<void>((resolve) => {
-    ended = resolve;
-  });
-  const note: ProcessorHost<T, D>['publish'] = (subject, body, { id, headers }) => {
-    published.push({ subject, id: id ?? '', data: body, headers: headers ?? {} });
-    return Promise.resolve({ stream: 'harness', sequence: published.length, duplicate: false });
+  return delivery;
+}
+
+interface Published {
+  readonly subject: string;
+  readonly id: string;
+  readonly data: unknown;
+  readonly headers: HeaderInput;
+}
+
+/** Everything that happened to the deliveries of one call. */
+interface Happened<T, D> {
+  readonly events: PipelineEvent[];
+  readonly published: Published[];
+  readonly delays: Map<Delivery<T>, number>;
+  run: Run<T, D> | undefined;
+}
+
+async function run<T, D>(
+  spec: ResolvedSpec<T, D>,
+  deps: D,
+  deliveries: readonly Delivery<T>[],
+): Promise<readonly HarnessResult[]> {
+  const happened: Happened<T, D> = { events: [], published: [], delays: new Map(), run: undefined };
+  const { promise: end, resolve: ended } = Promise.withResolvers<void>();
+  const note: ProcessorHost<T, D>['publish'] = (subject, data, { id, headers }) => {
+    happened.published.push({ subject, id: id ?? '', data, headers: headers ?? {} });
+    return Promise.resolve({ stream: 'harness', sequence: happened.published.length, duplicate: false });
   };
   const host: ProcessorHost<T, D> = {
     publish: note,
     publishDeadLetter: note,
     ack: () => undefined,
-    retry(_, ms) {
-      delayMs = ms;
-    },
+    retry: (delivery, delayMs) => void happened.delays.set(delivery, delayMs),
     wait: () => undefined,
     release: () => undefined,
     sample: () => undefined,
-    runStarted(run) {
-      current = run;
+    runStarted(started) {
+      happened.run = started;
     },
     runEnded: () => ended(),
   };
+  const observe = (event: PipelineEvent): void => void happened.events.push(event);
+  const clock = systemClock;
+  const runtime = { deps, clock, random: Math.random, log: silentLogger, observe };
   const processor = new Processor<T, D>(
     spec,
-    {
-      deps,
-      clock: systemClock,
-      random: Math.random,
-      log: silentLogger,
-      observe: (event) => void events.push(event),
-      instrument: undefined,
-      inject: undefined,
-    },
+    { ...runtime, instrument: undefined, inject: undefined },
     host,
     spec.ack.waitMs ?? 30_000,
   );
-  if (await processor.admit(delivery)) {
-    processor.execute([delivery]);
+  const admitted = await Promise.all(deliveries.map(async (delivery) => processor.admit(delivery)));
+  const [first, ...rest] = deliveries.filter((_, index) => admitted[index]);
+  if (first !== undefined) {
+    processor.execute([first, ...rest]);
     const { handlerMs, graceMs } = spec.timeout;
-    const timeout = systemClock.after(handlerMs, () => {
+    const timeout = clock.after(handlerMs, () => {
       const reason = `the handler did not finish within ${handlerMs} ms`;
-      current?.abort(new HandlerAborted('HANDLER_TIMEOUT', reason), systemClock.now());
+      happened.run?.abort(new HandlerAborted('HANDLER_TIMEOUT', reason), clock.now());
     });
-    const grace = systemClock.after(handlerMs + graceMs, () => {
-      if (current !== undefined) processor.settleHung(current);
-      systemClock.soon(ended);
+    const grace = clock.after(handlerMs + graceMs, () => {
+      if (happened.run !== undefined) processor.settleHung(happened.run);
+      clock.soon(ended);
     });
     await end;
     timeout.cancel();
     grace.cancel();
   }
-  return summarize(events, published, delayMs, current);
+  return deliveries.map((delivery) => summarize(delivery, happened));
 }
 
 function summarize<T, D>(
-  events: readonly PipelineEvent[],
-  published: readonly { subject: string; id: string; data: unknown; headers: HeaderInput }[],
-  delayMs: number | undefined,
-  run: Run<T, D> | undefined,
+  delivery: Delivery<T>,
+  { events, published, delays, run: ran }: Happened<T, D>,
 ): HarnessResult {
-  const record = published.find(({ headers }) => DEAD_LETTER.reason in headers);
-  const settled = events.find((event) => event.type === 'message.settled');
-  const later = events.find((event) => event.type === 'message.retryScheduled' || event.type === 'message.snoozed');
-  const outcome: Outcome['kind'] =
-    record !== undefined
-      ? 'deadLetter'
-      : later?.type === 'message.snoozed'
-        ? 'snooze'
-        : delayMs !== undefined
-          ? 'retry'
-          : settled?.as === 'skip'
-            ? 'skip'
-            : 'ack';
-  const emits = outcome === 'ack' || outcome === 'skip' ? (run?.emits ?? []) : [];
+  const record = published.find(({ headers }) => headers[DEAD_LETTER.sequence] === String(delivery.sequence));
+  const own = events.filter((event) => 'message' in event && event.message === delivery.message);
+  const settled = own.find((event) => event.type === 'message.settled');
+  const later = own.find((event) => event.type === 'message.retryScheduled' || event.type === 'message.snoozed');
+  const delayMs = delays.get(delivery);
+  const outcome = outcomeOf();
+  const emits = outcome === 'ack' || outcome === 'skip' ? (ran?.emits ?? []) : [];
   const detail = record?.headers[DEAD_LETTER.detail];
   const reason = typeof detail === 'string' ? detail : later?.reason;
   return {
@@ -165,6 +183,13 @@ function summarize<T, D>(
     ...(reason === undefined ? {} : { reason }),
     ...(record === undefined ? {} : { deadLetter: { subject: record.subject, headers: record.headers } }),
   };
+
+  function outcomeOf(): Outcome['kind'] {
+    if (record !== undefined) return 'deadLetter';
+    if (later?.type === 'message.snoozed') return 'snooze';
+    if (delayMs !== undefined) return 'retry';
+    return settled?.as === 'skip' ? 'skip' : 'ack';
+  }
 }
 
 function headersOf(values: Readonly<Record<string, string>>): NatsHeaders {

@@ -1,5 +1,5 @@
 import type { ExpectStatic } from 'vitest';
-import type { NatsPort, PipelineEvent, PipelineSpec, RunningPipeline } from '../src/index.ts';
+import type { NatsPort, PipelineEvent, PipelineSpec, RunningPipeline } from '../index.ts';
 
 /** Something that behaves like JetStream: memory, or a real server. The conformance suite runs against each. */
 export interface Source {

@@ -1,7 +1,7 @@
 import { describe } from 'vitest';
-import { PermanentError } from '../../src/index.ts';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { PermanentError } from '../index.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** A stream that is made again: its sequences repeat, with other messages. */
 export function recreatedStreamRows(row: Row): void {

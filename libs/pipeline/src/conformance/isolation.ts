@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { base, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { base, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 const text = (bytes: Uint8Array): { n: number } => ({ n: bytes.length });
 

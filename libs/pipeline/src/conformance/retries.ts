@@ -1,7 +1,7 @@
 import { describe } from 'vitest';
-import { memoryIdempotencyStore, PermanentError, RetryAfterError } from '../../src/index.ts';
-import { base, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { memoryIdempotencyStore, PermanentError, RetryAfterError } from '../index.ts';
+import { base, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** A handler that fails, and who decides when it runs again. */
 export function retryRows(row: Row): void {

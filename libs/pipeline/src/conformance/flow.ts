@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Job, Row } from '../source.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Job, Row } from './source.ts';
 
 /** How much is taken, in which order and how fast. */
 export function flowRows(row: Row): void {

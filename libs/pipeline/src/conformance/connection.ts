@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** What the connection, the server and its consumers do to a running pipeline. */
 export function connectionRows(row: Row): void {

@@ -1,7 +1,12 @@
+/**
+ * `@sluice/pipeline/conformance`: the semantics of the engine as a suite for Vitest, which must be installed.
+ */
 import { afterAll, beforeAll, test } from 'vitest';
-import { definePipeline } from '../../src/index.ts';
-import type { RunningPipeline } from '../../src/index.ts';
-import type { Row, Source } from '../source.ts';
+import { definePipeline } from '../index.ts';
+import type { RunningPipeline } from '../index.ts';
+import type { Row, Source } from './source.ts';
+
+export type { Place, PlaceOptions, Source, Stored } from './source.ts';
 import { attemptRows } from './attempts.ts';
 import { batchRows } from './batches.ts';
 import { connectionRows } from './connection.ts';

@@ -1,7 +1,7 @@
-import type { Clock, Timer } from '../src/index.ts';
+import type { Clock, Timer } from '../clock.ts';
 
 /** A clock that stands still until it is told to move. */
-export interface FakeClock extends Clock {
+export interface ManualClock extends Clock {
   /** Moves on, running every timer that comes due at its own time, in order, with all promises in between. */
   advance(ms: number): Promise<void>;
   /** Lets everything happen that needs no time. */
@@ -19,7 +19,8 @@ const START_WALL = Date.UTC(2026, 0, 1);
 /** One real turn of the event loop: every promise chain that can run, runs. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-export function fakeClock(): FakeClock {
+/** Makes one that begins at 2026-01-01. Real I/O of a handler takes no time on it. */
+export function manualClock(): ManualClock {
   let now = 0;
   let order = 0;
   let soon: (() => void)[] = [];

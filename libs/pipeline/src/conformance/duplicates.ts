@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
-import { memoryIdempotencyStore } from '../../src/index.ts';
-import type { IdempotencyStore, PipelineSpec } from '../../src/index.ts';
-import { base, gate, recordEvents, redeliver } from '../source.ts';
-import type { Job, Row } from '../source.ts';
+import { memoryIdempotencyStore } from '../index.ts';
+import type { IdempotencyStore, PipelineSpec } from '../index.ts';
+import { base, gate, recordEvents, redeliver } from './source.ts';
+import type { Job, Row } from './source.ts';
 
 /** The same work arriving more than once. */
 export function duplicateRows(row: Row): void {

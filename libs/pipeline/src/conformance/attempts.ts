@@ -1,7 +1,7 @@
 import { describe } from 'vitest';
-import type { AttemptRecord, AttemptStore, PipelineSpec } from '../../src/index.ts';
-import { base, gate, recordEvents, wasteDeliveries } from '../source.ts';
-import type { Job, Row } from '../source.ts';
+import type { AttemptRecord, AttemptStore, PipelineSpec } from '../index.ts';
+import { base, gate, recordEvents, wasteDeliveries } from './source.ts';
+import type { Job, Row } from './source.ts';
 
 /** Failed runs are counted apart from deliveries and from crashes. */
 export function attemptRows(row: Row): void {

@@ -1,29 +1,66 @@
-import type { Span } from '@opentelemetry/api';
-import type { Health, PipelineEvent, Snapshot, State } from '@sluice/pipeline';
-import { Counter, Gauge, Histogram } from 'prom-client';
-import { observeWithExemplar } from './exemplar.ts';
-import { DURATION_BUCKETS_SECONDS, metricNames, WAIT_BUCKETS_SECONDS } from './metric-names.ts';
-import { registerGauge, type MetricsRegistry } from './registry.ts';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { OpenMetricsContentType } from 'prom-client';
+import type { DeadLetterReason, PipelineEvent } from '../events.ts';
+import type { Settlement } from '../process/outcome.ts';
+import type { RunningPipeline, State } from '../running.ts';
+import { pipelineMetricNames as metricNames } from './names.ts';
+
+export interface PipelineMetricsOptions {
+  /** Where the metrics are registered. One for OpenMetrics carries exemplars. */
+  readonly registry: Registry<OpenMetricsContentType> | Registry;
+  /** Labels of the exemplar of a duration: the trace to open behind a point, e.g. `{ trace_id, span_id }`. */
+  readonly exemplarOf?: (event: PipelineEvent) => Readonly<Record<string, string>> | undefined;
+}
 
 /** What of a running pipeline the gauges read at scrape time. */
-export interface Watched {
-  readonly state: State;
-  snapshot(): Snapshot;
-  health(): Health;
-}
+export type Watched = Pick<RunningPipeline, 'state' | 'snapshot' | 'health'>;
 
 export interface PipelineMetrics {
-  /** Counts one event; `span` is the one the exemplar points to. */
-  record(event: PipelineEvent, span: Span | undefined): void;
+  /** For `observe` of the runtime. */
+  readonly observe: (event: PipelineEvent) => void;
   /** Exposes a pipeline's snapshot as gauges, from now on. */
-  watch(pipeline: string, running: Watched): void;
+  readonly watch: (pipeline: string, running: Watched) => void;
 }
+
+/** Sub-second work up to minutes: the buckets of OpenTelemetry's conventions, extended at the top. */
+const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+/** Waits: from a queue that is empty to one that is an hour behind. */
+const WAIT_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600];
 
 const states: readonly State[] = ['starting', 'running', 'paused', 'tripped', 'disconnected', 'draining', 'stopped'];
 
-/** The engine's events as Prometheus metrics. Labels are names from configuration only, so series stay few. */
-export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
-  const registers = [registry];
+// Objects, so that a new one of the union is missed by the compiler.
+const reasons: Readonly<Record<DeadLetterReason, true>> = {
+  rejected: true,
+  permanent: true,
+  exhausted: true,
+  decode: true,
+  crashLoop: true,
+  cancelled: true,
+  stranded: true,
+};
+const settlements: Readonly<Record<Settlement, true>> = {
+  ack: true,
+  skip: true,
+  retry: true,
+  snooze: true,
+  deadLetter: true,
+  duplicate: true,
+  busy: true,
+  released: true,
+};
+
+/**
+ * The engine's events as Prometheus metrics, with `prom-client`. Labels are names from configuration only, so series stay
+ * few.
+ *
+ * @example
+ * const metrics = pipelineMetrics({ registry });
+ * metrics.watch('mail', await pipeline.start({ nats, deps, observe: metrics.observe }));
+ */
+export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions): PipelineMetrics {
+  const registers = [registry as Registry];
+  const enableExemplars = registry.contentType === Registry.OPENMETRICS_CONTENT_TYPE;
   const counter = <L extends string>(name: string, help: string, ...labelNames: L[]): Counter<'pipeline' | L> =>
     new Counter({ name, help, labelNames: ['pipeline', ...labelNames], registers });
   const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<'pipeline' | L> =>
@@ -34,7 +71,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
     help: 'How long a handler took, by how it ended.',
     labelNames: ['pipeline', 'outcome'],
     buckets: DURATION_BUCKETS_SECONDS,
-    enableExemplars: true,
+    enableExemplars,
     registers,
   });
   const wait = new Histogram({
@@ -42,7 +79,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
     help: 'From being stored to its handler starting, first deliveries only.',
     labelNames: ['pipeline'],
     buckets: WAIT_BUCKETS_SECONDS,
-    enableExemplars: true,
+    enableExemplars,
     registers,
   });
   const batch = new Histogram({
@@ -66,7 +103,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
     'Calls to the idempotency store that failed.',
     'step',
   );
-  const claimsLost = counter(metricNames.claimsLost, 'Claims taken over by another replica while working.');
+  const claimsLost = counter(metricNames.claimsLost, 'Idempotency keys taken over by another replica while working.');
   const rateWait = counter(metricNames.rateWait, 'Time the rate limit held messages back.');
   const stalls = counter(metricNames.stalls, 'Times the server went silent on a pull.', 'stream', 'consumer');
   const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
@@ -84,10 +121,11 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
   watchedGauge(metricNames.parked, 'Retries that are not due yet.', (each) => each.snapshot().parked);
   watchedGauge(metricNames.healthy, '1 while the pipeline makes progress.', (each) => (each.health().ok ? 1 : 0));
-  registerGauge(registry, {
+  const stateGauge = new Gauge({
     name: metricNames.state,
     help: '1 for the state the pipeline is in.',
     labelNames: ['pipeline', 'state'],
+    registers: [],
     // Read, not recorded: the states that a pipeline went through before it was watched would be missing.
     collect() {
       for (const [pipeline, running] of watched) {
@@ -95,19 +133,35 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       }
     },
   });
+  // Not through `registers`: with it, prom-client reads the gauge once where it is made.
+  registers[0]?.registerMetric(stateGauge);
 
-  function watchedGauge(name: string, help: string, read: (running: Watched) => number): void {
-    registerGauge(registry, {
+  function watchedGauge(name: string, help: string, value: (running: Watched) => number): void {
+    const read = new Gauge({
       name,
       help,
       labelNames: ['pipeline'],
+      registers: [],
       collect() {
-        for (const [pipeline, running] of watched) this.set({ pipeline }, read(running));
+        for (const [pipeline, running] of watched) this.set({ pipeline }, value(running));
       },
     });
+    registers[0]?.registerMetric(read);
   }
 
-  function record(event: PipelineEvent, span: Span | undefined): void {
+  function timed<L extends string>(
+    histogram: Histogram<L>,
+    labels: Partial<Record<L, string>>,
+    value: number,
+    event: PipelineEvent,
+  ): void {
+    const exemplar = enableExemplars ? exemplarOf?.(event) : undefined;
+    if (exemplar === undefined) histogram.observe({ labels, value });
+    // prom-client types exemplar labels by the metric's own label names; OpenMetrics lets them be any.
+    else histogram.observe({ labels, value, exemplarLabels: exemplar as Partial<Record<L, string>> });
+  }
+
+  function observe(event: PipelineEvent): void {
     const { pipeline } = event;
     switch (event.type) {
       case 'message.received':
@@ -117,11 +171,11 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
       case 'message.started': {
         // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
         const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
-        if (event.message.deliveries === 1) observeWithExemplar(wait, { pipeline }, waitedSeconds, span ?? null);
+        if (event.message.deliveries === 1) timed(wait, { pipeline }, waitedSeconds, event);
         return;
       }
       case 'message.handled':
-        observeWithExemplar(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, span ?? null);
+        timed(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, event);
         return;
       case 'message.settled':
         settled.inc({ pipeline, as: event.as });
@@ -203,7 +257,7 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
   }
 
   return {
-    record,
+    observe,
     watch(pipeline, running) {
       watched.set(pipeline, running);
       // Series that exist from the first scrape on: a rate over a counter that appears with its first event misses it.
@@ -220,10 +274,10 @@ export function pipelineMetrics(registry: MetricsRegistry): PipelineMetrics {
         each.inc({ pipeline }, 0);
       }
       for (const each of [hungHandlers, breaker]) each.inc({ pipeline }, 0);
-      for (const reason of ['rejected', 'permanent', 'exhausted', 'decode', 'crashLoop', 'cancelled', 'stranded']) {
+      for (const reason of Object.keys(reasons)) {
         deadLettered.inc({ pipeline, reason }, 0);
       }
-      for (const as of ['ack', 'skip', 'retry', 'snooze', 'deadLetter', 'duplicate', 'busy', 'released']) {
+      for (const as of Object.keys(settlements)) {
         settled.inc({ pipeline, as }, 0);
       }
     },

@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
-import { memoryIdempotencyStore } from '../../src/index.ts';
-import type { BatchMiddleware, IdempotencyStore, PipelineSpec } from '../../src/index.ts';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Job, Row } from '../source.ts';
+import { memoryIdempotencyStore } from '../index.ts';
+import type { BatchMiddleware, IdempotencyStore, PipelineSpec } from '../index.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Job, Row } from './source.ts';
 
 /** Handlers that take many messages at once. */
 export function batchRows(row: Row): void {

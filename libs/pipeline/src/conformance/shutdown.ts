@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** How a pipeline ends, and what the next one finds. */
 export function shutdownRows(row: Row): void {

@@ -1,7 +1,7 @@
 import { describe } from 'vitest';
-import { PermanentError } from '../../src/index.ts';
-import { base, decodeJson, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { PermanentError } from '../index.ts';
+import { base, decodeJson, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** Messages that are given up. */
 export function deadLetterRows(row: Row): void {

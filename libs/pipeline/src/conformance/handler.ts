@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
-import { bySubject, memoryIdempotencyStore } from '../../src/index.ts';
-import type { IdempotencyStore, NatsPort } from '../../src/index.ts';
-import { base, gate, recordEvents } from '../source.ts';
-import type { Row } from '../source.ts';
+import { bySubject, memoryIdempotencyStore } from '../index.ts';
+import type { IdempotencyStore, NatsPort } from '../index.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Row } from './source.ts';
 
 /** What a handler's end leads to. */
 export function handlerRows(row: Row): void {

@@ -1,0 +1,4 @@
+/** `@sluice/pipeline/prometheus`: metrics of a pipeline with `prom-client`, which must be installed. */
+export { pipelineMetrics } from './metrics.ts';
+export type { PipelineMetrics, PipelineMetricsOptions, Watched } from './metrics.ts';
+export { pipelineMetricNames } from './names.ts';
