@@ -34,6 +34,8 @@ export type SmtpAction =
 export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>> & {
   /** What happens at `rcpt` for recipients of a domain, in place of the `rcpt` entry. */
   domains?: Record<string, SmtpAction>;
+  /** EHLO offers no SMTPUTF8 (RFC 6531). */
+  noSmtpUtf8?: boolean;
   /** Decides on a stage when it comes; undefined leaves it to the other entries. */
   decide?: (stage: SmtpStage) => SmtpAction | undefined;
 };
@@ -42,6 +44,8 @@ export type SmtpScript = Partial<Record<SmtpStage, SmtpAction | SmtpAction[]>> &
 export interface ScriptedMail {
   from: string;
   to: string[];
+  /** MAIL said that addresses are outside ASCII (RFC 6531). */
+  smtpUtf8: boolean;
   /** The size that MAIL declared (RFC 1870). */
   size: number | undefined;
   /** The message, dots unstuffed, lines ended by CRLF. */
@@ -141,7 +145,8 @@ function isStored(ending: SmtpAction): boolean {
 }
 
 function ehloReply(script: SmtpScript): string {
-  const extensions = ['scripted.test', '8BITMIME', 'SMTPUTF8', 'ENHANCEDSTATUSCODES'];
+  const extensions = ['scripted.test', '8BITMIME', 'ENHANCEDSTATUSCODES'];
+  if (script.noSmtpUtf8 !== true) extensions.push('SMTPUTF8');
   if (script.auth) extensions.push('AUTH PLAIN LOGIN');
   if (script.starttls) extensions.push('STARTTLS');
   return extensions.map((name, i) => `250${i === extensions.length - 1 ? ' ' : '-'}${name}`).join('\r\n');
@@ -193,6 +198,7 @@ export async function serveSmtp(
   let from = '';
   let to: string[] = [];
   let size: number | undefined;
+  let smtpUtf8 = false;
   for (;;) {
     const next = await lines.next();
     if (next.done === true || next.value.length > MAX_LINE_CHARS) break;
@@ -211,15 +217,17 @@ export async function serveSmtp(
       break;
     }
     if (stage === 'quit') break;
-    if (stage === 'mail') [from, to, size] = [addressOf(line), [], sizeOf(line)];
-    else if (stage === 'rset') [from, to] = ['', []];
+    if (stage === 'mail') {
+      [from, to, size] = [addressOf(line), [], sizeOf(line)];
+      smtpUtf8 = / SMTPUTF8\b/.test(line);
+    } else if (stage === 'rset') [from, to] = ['', []];
     else if (stage === 'rcpt' && code >= 200 && code < 400) to.push(addressOf(line));
     else if (stage === 'data' && code === 354) {
       const data = await readData(lines);
       if (data === undefined) break;
       const ending = nextAction(script(), 'body');
       // Recorded before the reply: who waits for the client to be told can look right then.
-      const mail: ScriptedMail = { from, to, size, data, stored: isStored(ending), reply: undefined };
+      const mail: ScriptedMail = { from, to, smtpUtf8, size, data, stored: isStored(ending), reply: undefined };
       record(mail);
       mail.reply = await perform('body', ending);
       if (mail.reply === undefined && ending.kind !== 'garbage') break;

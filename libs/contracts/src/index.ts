@@ -1,5 +1,5 @@
 export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
-export { parseEmailAddress } from './email-address.ts';
+export { needsSmtpUtf8, parseEmailAddress } from './email-address.ts';
 export {
   attachmentNameProblem,
   isMailAttachmentType,

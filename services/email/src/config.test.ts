@@ -34,6 +34,7 @@ describe('the providers', () => {
       ),
     ).toEqual([
       {
+        kind: 'smtp',
         name: 'a',
         host: 'one.example',
         port: 2525,
@@ -43,7 +44,7 @@ describe('the providers', () => {
         connections: 4,
         perSecond: 50,
       },
-      { name: 'backup', host: 'two.example', port: 465, implicitTls: true, requireTls: true },
+      { kind: 'smtp', name: 'backup', host: 'two.example', port: 465, implicitTls: true, requireTls: true },
     ]);
   });
 
@@ -62,6 +63,50 @@ describe('the providers', () => {
   ])('written as %s are refused at the start', (urls, problem) =>
     expect(problemsOf({ SMTP_URLS: urls })).toMatch(problem),
   );
+
+  test('may be APIs, by their name and key', () => {
+    const urls =
+      'ses://AKIA1:a%2Fb%2Bc@eu-west-1?configurationSet=set-1&perSecond=14,postmark://1a-2b@?stream=outbound,sendgrid://SG.k_1@?region=eu&name=sg';
+    expect(parseProviders(urls, true)).toEqual([
+      {
+        kind: 'ses',
+        name: 'a',
+        endpoint: new URL('https://email.eu-west-1.amazonaws.com'),
+        region: 'eu-west-1',
+        accessKeyId: 'AKIA1',
+        secretAccessKey: 'a/b+c',
+        configurationSet: 'set-1',
+        perSecond: 14,
+      },
+      {
+        kind: 'postmark',
+        name: 'b',
+        endpoint: new URL('https://api.postmarkapp.com'),
+        token: '1a-2b',
+        stream: 'outbound',
+      },
+      { kind: 'sendgrid', name: 'sg', endpoint: new URL('https://api.eu.sendgrid.com'), key: 'SG.k_1' },
+    ]);
+    expect(problemsOf({ SMTP_URLS: `smtps://one.example,${urls}` })).toBe('');
+  });
+
+  test.each([
+    ['a host in place of the region', 'ses://K:hunter2@evil.example', /must be a region/],
+    ['a region that leads to another host', 'ses://K:hunter2@eu-west-1.evil.example', /must be a region/],
+    ['no secret', 'ses://K@eu-west-1', /KEY:SECRET/],
+    ['no token', 'postmark://@', /must be smtp/],
+    ['a header in the key', 'sendgrid://hunter2%0d%0aHost:evil@', /printable ASCII/],
+    ['half an escape', 'sendgrid://hunter2%@', /%25/],
+    ['a plain endpoint', 'postmark://hunter2@?endpoint=http://10.0.0.1', /must be https/],
+    ['a file', 'postmark://hunter2@?endpoint=file:///etc/passwd', /must be https/],
+    ['a path at the endpoint', 'postmark://hunter2@?endpoint=https://a.example/x', /scheme, a host and a port/],
+    ['a login at the endpoint', 'postmark://hunter2@?endpoint=https://u@a.example', /scheme, a host and a port/],
+    ['an option of another', 'sendgrid://hunter2@?tls=off', /options/],
+    ['an API that is not known', 'mailgun://hunter2@', /must be smtp/],
+  ])('with %s are refused at the start, and no key is shown', (_, url, problem) => {
+    expect(problemsOf({ SMTP_URLS: url })).toMatch(problem);
+    expect(problemsOf({ SMTP_URLS: url })).not.toMatch(/hunter2/);
+  });
 
   test('are refused without showing their password', () => {
     expect(problemsOf({ SMTP_URLS: 'smtp://user:hunter2@mail.example?tls=maybe' })).not.toMatch(/hunter2/);

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { parseEmailAddress } from '@sluice/contracts';
+import { needsSmtpUtf8, parseEmailAddress } from '@sluice/contracts';
 import { lifetimes } from '@sluice/messaging';
 import { ConfigError, fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
@@ -10,6 +10,8 @@ import { parseProviders, type ProviderSettings } from './providers/settings.ts';
 const address = z
   .string()
   .refine((value) => parseEmailAddress(value) !== undefined, 'must be one bare address')
+  // As a sender it would keep every mail from servers without SMTPUTF8, and a mailto link is ASCII.
+  .refine((value) => !needsSmtpUtf8(value), 'must be ASCII in front of the @')
   .transform((value) => parseEmailAddress(value) ?? '');
 const domain = z.string().regex(/^(?=.{1,253}$)[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'must be a domain in lower case');
 const TOKEN = /\{token\}|%7Btoken%7D/i;
@@ -26,10 +28,10 @@ export const emailFields = {
   /** Belongs to S3_ACCESS_KEY_ID. */
   S3_SECRET_ACCESS_KEY: z.string().optional(),
 
-  /** The providers in order of preference, as `smtp://` or `smtps://` URLs, comma separated: docs/email.md has their options. */
+  /** The providers in order of preference, comma separated: `smtp://`, `smtps://`, `ses://`, `postmark://`, `sendgrid://`. docs/email.md has their options. */
   SMTP_URLS: z.string().superRefine((urls, check) => {
     try {
-      parseProviders(urls, true);
+      parseProviders(urls, false);
     } catch (error) {
       check.addIssue({ code: 'custom', message: (error as Error).message });
     }
@@ -115,6 +117,8 @@ export const emailFields = {
   PDF_LINK_TTL_MS: fields.ms.max(7 * 86_400_000, 'a presigned URL lives 7 days at most').default(86_400_000),
   /** A PDF is attached only when asked for and not larger than this. */
   ATTACH_MAX_BYTES: fields.count.default(3_000_000),
+  /** Bytes of files that mails in hand carry together; the rest waits. A mail takes four times that in memory, over HTTP eight. */
+  FILES_IN_HAND_BYTES: fields.count.default(20_000_000),
 };
 
 export type EmailConfig = z.infer<z.ZodObject<typeof emailFields>> & { readonly SLUICE_ENV: 'dev' | 'production' };
@@ -159,6 +163,12 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   if (!dev && isReserved(fromDomain)) {
     problems.push(`MAIL_FROM: ${fromDomain} is a reserved domain that no server accepts; set an address of your own`);
   }
+  let providers: readonly ProviderSettings[] = [];
+  try {
+    providers = parseProviders(config.SMTP_URLS, !dev);
+  } catch (error) {
+    problems.push(`SMTP_URLS: ${(error as Error).message}`);
+  }
   const own = readSenders(config.SENDERS ?? '[]', dev);
   problems.push(...own.problems.map((problem) => `SENDERS: ${problem}`));
   if (problems.length > 0) throw new ConfigError(problems);
@@ -183,7 +193,7 @@ export function emailSettings(config: EmailConfig): EmailSettings {
   };
   const senders = new Map(own.senders.map(({ account, ...from }) => [account, { ...sender, ...from }] as const));
   return {
-    providers: parseProviders(config.SMTP_URLS, !dev),
+    providers,
     sender,
     senders,
     concurrency: {

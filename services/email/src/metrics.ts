@@ -17,6 +17,7 @@ export const emailMetricNames = {
   repeatsAvoided: 'email_repeats_avoided_total',
   results: 'email_results_total',
   held: 'email_mails_held',
+  filesInHand: 'email_files_in_hand_bytes',
   suppressed: 'email_suppressed_total',
   overQuota: 'email_over_quota_total',
 } as const;
@@ -43,6 +44,7 @@ export function createEmailMetrics(
   read: {
     readonly connections: () => readonly { readonly provider: string; readonly opened: number }[];
     readonly breakers: () => Dispatcher['states'];
+    readonly filesInHand: () => number;
   },
 ): EmailMetrics {
   const registers = [registry];
@@ -112,6 +114,14 @@ export function createEmailMetrics(
     registers,
     collect() {
       this.set(read.breakers().filter(({ state }) => state !== 'open').length);
+    },
+  });
+  void new Gauge({
+    name: names.filesInHand,
+    help: 'Bytes of files that mails in hand carry; a mail takes some times as much memory',
+    registers,
+    collect() {
+      this.set(read.filesInHand());
     },
   });
   void new Gauge({

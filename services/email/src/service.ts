@@ -4,6 +4,7 @@ import { buckets, openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { createWorker } from '@sluice/worker';
+import { createByteBudget } from './delivery/byte-budget.ts';
 import { createCancellation } from './delivery/cancellation.ts';
 import { configWarnings, emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox } from './delivery/inbox.ts';
@@ -15,13 +16,14 @@ import { previewPage } from './templates/preview.ts';
 import { createQuota } from './quota/quota.ts';
 import { defaultBreaker, type BreakerSettings } from './providers/breaker.ts';
 import { createDispatcher } from './providers/dispatcher.ts';
-import { defaultTimeouts, openTransport, type SmtpTimeouts } from './providers/transport.ts';
+import { defaultTimeouts, type TransportTimeouts } from './providers/mail-transport.ts';
+import { openTransport } from './providers/open-transport.ts';
 import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
 
 /** What configuration leaves alone and tests do not: how long a sick provider is waited for, which hour it is. */
 export interface Tuning {
-  readonly timeouts?: Partial<SmtpTimeouts>;
+  readonly timeouts?: Partial<TransportTimeouts>;
   readonly breaker?: Partial<BreakerSettings>;
   readonly pullExpiresMs?: number;
   readonly cancelCheckAfterMs?: number;
@@ -59,10 +61,12 @@ export async function startEmail(
       ca: config.SMTP_CA,
     }),
   }));
+  const filesInHand = createByteBudget(config.FILES_IN_HAND_BYTES);
   const metrics = createEmailMetrics(telemetry.registry, {
     connections: () =>
       providers.map(({ name, transport }) => ({ provider: name, opened: transport.connectionsOpened })),
     breakers: () => dispatcher.states,
+    filesInHand: () => filesInHand.heldBytes,
   });
   const dispatcher = createDispatcher(
     providers,
@@ -71,9 +75,9 @@ export async function startEmail(
       ...metrics,
       breaker: (provider, state, cause) => {
         const { available } = dispatcher;
-        if (state === 'open') log.warn({ provider, cause, available }, 'an SMTP provider is left alone after faults');
-        else if (state === 'half-open') log.info({ provider }, 'an SMTP provider answers again and gets one mail');
-        else log.info({ provider }, 'an SMTP provider takes mail again');
+        if (state === 'open') log.warn({ provider, cause, available }, 'a mail provider is left alone after faults');
+        else if (state === 'half-open') log.info({ provider }, 'a mail provider answers again and gets one mail');
+        else log.info({ provider }, 'a mail provider takes mail again');
       },
       domainOpened: (provider, domain, cause) =>
         log.warn({ provider, domain, cause }, 'mail to one domain waits after faults; mail to others goes on'),
@@ -95,6 +99,8 @@ export async function startEmail(
       linkTtlMs: config.PDF_LINK_TTL_MS,
       attachMaxBytes: config.ATTACH_MAX_BYTES,
     }),
+    filesInHand,
+    attachMaxBytes: config.ATTACH_MAX_BYTES,
     metrics,
     lifecycle: worker.lifecycle,
     cancelled: createCancellation({ jobs: jobLog(worker.bus), cancelCheckAfterMs: tuning.cancelCheckAfterMs }),
@@ -120,7 +126,7 @@ export async function startEmail(
 
   return {
     warnings: worker.warnings,
-    ready: () => [...worker.host.reasons(), ...(dispatcher.available ? [] : ['no SMTP provider takes mail'])],
+    ready: () => [...worker.host.reasons(), ...(dispatcher.available ? [] : ['no mail provider takes mail'])],
     ...(config.SLUICE_ENV === 'dev' ? { pages: { '/templates/': previewPage } } : {}),
     async stop() {
       stopping.abort(new Error('the service is stopping'));

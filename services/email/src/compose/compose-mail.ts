@@ -1,4 +1,4 @@
-import { mailCopies, type MailRecipients } from '@sluice/contracts';
+import { mailCopies, needsSmtpUtf8, type MailRecipients } from '@sluice/contracts';
 import { bounceToken } from '@sluice/suppression';
 import { signMail, type DkimKey } from './dkim.ts';
 import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
@@ -80,7 +80,15 @@ export async function composeMail(input: MailInput, sender: Sender, copy = 0): P
   });
   const signed = sender.dkim === undefined ? raw : await signMail(raw, sender.dkim);
   const from = token === undefined ? sender.address : `${token}@${sender.bounces?.domain}`;
-  return { messageId, from, to: reader, raw: signed };
+  return {
+    messageId,
+    from,
+    to: reader,
+    raw: signed,
+    unsigned: signed.subarray(signed.length - raw.length),
+    bounces: token !== undefined,
+    smtpUtf8: [to, reader, ...cc, input.replyTo ?? ''].some((address) => needsSmtpUtf8(address)),
+  };
 }
 
 const logoBase64 = base64Lines(logo.png);

@@ -1,3 +1,4 @@
+import { needsSmtpUtf8 } from '@sluice/contracts';
 import { buildHeaderValue, foldLines } from 'nodemailer/lib/mime-funcs';
 import MimeNode from 'nodemailer/lib/mime-node';
 
@@ -92,7 +93,9 @@ function relatedPart(html: string, inline: NonNullable<MimeParts['inline']>): st
 
 function whole(head: readonly string[], kind: string, body: string): Buffer {
   const own = ['MIME-Version: 1.0', `Content-Type: multipart/${kind}; boundary="${boundaryOf(kind)}"`];
-  return Buffer.from(`${[...head, ...own].join('\r\n')}\r\n\r\n${body}`, 'latin1');
+  const headers = [...head, ...own].join('\r\n');
+  // Bodies are ASCII; an address outside it stands in its header as UTF-8 (RFC 6532).
+  return Buffer.from(`${headers}\r\n\r\n${body}`, needsSmtpUtf8(headers) ? 'utf8' : 'latin1');
 }
 
 /** One of the library's nodes, for its knowledge of how each header is written; it keeps nothing between calls. */

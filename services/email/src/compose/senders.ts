@@ -1,5 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
-import { isSubjectToken, parseEmailAddress } from '@sluice/contracts';
+import { isSubjectToken, needsSmtpUtf8, parseEmailAddress } from '@sluice/contracts';
 import { z } from 'zod';
 import type { Sender } from './compose-mail.ts';
 
@@ -34,6 +34,8 @@ const entries = z.array(
     address: z
       .string()
       .refine((value) => parseEmailAddress(value) !== undefined, 'must be one bare address')
+      // As a sender it would keep every mail from servers without SMTPUTF8.
+      .refine((value) => !needsSmtpUtf8(value), 'must be ASCII in front of the @')
       .transform((value) => parseEmailAddress(value) ?? ''),
     name: z.string().regex(/^[^\p{Cc}<>"@,]{1,64}$/u, 'must be a plain name'),
     dkim: z.strictObject({

@@ -8,6 +8,7 @@ import type { Dispatcher } from '../providers/dispatcher.ts';
 import type { TemplateStore } from '@sluice/mail-templates';
 import type { Suppressions } from '@sluice/suppression';
 import type { RetryPolicy } from './retry-policy.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { Cancellation } from './cancellation.ts';
 
 /** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
@@ -24,6 +25,10 @@ export interface MailerDeps {
   /** Senders of accounts that have one of their own. */
   readonly senders: ReadonlyMap<string, Sender>;
   readonly attachments: Attachments;
+  /** Bytes of files that mails in hand carry. */
+  readonly filesInHand: ByteBudget;
+  /** A PDF is attached only when not larger. */
+  readonly attachMaxBytes: number;
   readonly metrics: EmailMetrics;
   readonly lifecycle: Lifecycle;
   readonly cancelled: Cancellation;

@@ -18,9 +18,33 @@ import { sendWithFailover, type Decided } from './send-with-failover.ts';
  */
 export async function sendMail(message: Message<SendEmail>, context: Context<MailerDeps>): Promise<Outcome> {
   const { deps } = context;
-  const { jobId, replays, email } = message.data;
+  const { email } = message.data;
   if (email === undefined) return { kind: 'deadLetter', reason: 'the message asks for no mail' };
 
+  // Before the claim: what waits here has tried nothing, and a crash must not make it look as if it had.
+  const stopped = AbortSignal.any([context.signal, deps.stopping]);
+  const release = await deps.filesInHand.take(bytesOf(email, deps.attachMaxBytes), stopped).catch(() => undefined);
+  if (release === undefined) return { kind: 'retry', afterMs: 0, reason: 'the service is stopping' };
+  try {
+    return await claimAndSend(message, context, email);
+  } finally {
+    release();
+  }
+}
+
+/** Bytes of the files that a mail is to carry, as its request says. */
+function bytesOf({ attachments, attachmentKey, variables }: EmailRequest, pdfMaxBytes: number): number {
+  const pdf = attachmentKey !== '' && variables?.['attach'] === true ? pdfMaxBytes : 0;
+  return attachments.reduce((sum, { sizeBytes }) => sum + Number(sizeBytes), pdf);
+}
+
+async function claimAndSend(
+  message: Message<SendEmail>,
+  context: Context<MailerDeps>,
+  email: EmailRequest,
+): Promise<Outcome> {
+  const { deps } = context;
+  const { jobId, replays } = message.data;
   const claimed = await deps.inbox.claim(`${jobId}.${replays}`);
   if (claimed.kind === 'busy') return { kind: 'snooze', forMs: claimed.forMs, reason: 'another process is sending it' };
   if (claimed.kind === 'done') {

@@ -1,7 +1,7 @@
 import { createBreaker, type BreakerSettings, type BreakerState, type ProviderBreaker } from './breaker.ts';
 import { DomainBreakers } from './domain-breakers.ts';
 import type { OutgoingMail } from './outgoing-mail.ts';
-import type { SmtpTransport } from './transport.ts';
+import type { MailTransport } from './mail-transport.ts';
 import { faultOf, type Decision, type Verdict } from './verdict.ts';
 
 /** One attempt at one provider, for the span, the timeline and the metrics. */
@@ -32,7 +32,7 @@ export type Dispatched =
 
 export interface Provider {
   readonly name: string;
-  readonly transport: SmtpTransport;
+  readonly transport: MailTransport;
 }
 
 export interface DispatcherObserver {
@@ -73,7 +73,7 @@ export interface Dispatcher {
 
 interface Guarded {
   readonly name: string;
-  readonly transport: SmtpTransport;
+  readonly transport: MailTransport;
   readonly breaker: ProviderBreaker;
   readonly domains: DomainBreakers;
 }

@@ -1,7 +1,7 @@
 import type { NodemailerError } from 'nodemailer';
 import { describe, expect, test } from 'vitest';
-import type { Awaited } from './reply-monitor.ts';
-import { SessionFailure } from './session.ts';
+import type { Awaited } from './smtp/reply-monitor.ts';
+import { SessionFailure } from './smtp/session.ts';
 import { faultOf, verdictOf, type Verdict } from './verdict.ts';
 
 interface Failed {

@@ -1,6 +1,6 @@
 import type { NodemailerError } from 'nodemailer';
 import { refusalOf } from '@sluice/suppression';
-import type { SessionFailure } from './session.ts';
+import { NO_SMTPUTF8, type SessionFailure } from './smtp/session.ts';
 
 /** What an attempt says about the way to a recipient: the whole provider, or the provider for this domain. */
 export type Fault = 'provider' | 'domain';
@@ -52,6 +52,8 @@ export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict 
   // Up to MAIL a session is the same for every recipient.
   const atRecipient = awaited === 'RCPT' || awaited === 'DATA' || awaited === 'end of mail';
   if (status === undefined) {
+    // Nothing was sent, and the provider is well.
+    if (error.code === NO_SMTPUTF8) return { kind: 'refused', reply: error.message, fault: undefined };
     if (isTooLarge(error)) return { kind: 'rejected', code: 'mail_too_large', reply };
     if (error.command === 'API') return { kind: 'rejected', code: 'mail_rejected', reply };
     const fault = atRecipient ? 'domain' : 'provider';

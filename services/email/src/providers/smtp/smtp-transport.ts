@@ -1,42 +1,15 @@
 import { maskWords } from '@sluice/suppression';
-import type { OutgoingMail } from './outgoing-mail.ts';
-import { createPacer } from './pacer.ts';
-import type { ProviderSettings } from './settings.ts';
+import { createAttempts } from '../attempts.ts';
+import type { MailTransport, TransportTimeouts } from '../mail-transport.ts';
+import { createPacer } from '../pacer.ts';
+import type { SmtpProvider } from '../settings.ts';
+import { oneLine, verdictOf } from '../verdict.ts';
 import { SessionPool } from './session-pool.ts';
 import { SessionFailure } from './session.ts';
-import { oneLine, verdictOf, type Verdict } from './verdict.ts';
 
-/** How long each step of a session may take. Each is below the consumer's ack_wait, and so is their sum per attempt. */
-export interface SmtpTimeouts {
-  /** From the first packet to a usable session: DNS, TCP, TLS. */
-  readonly connectMs: number;
-  readonly greetingMs: number;
-  /** The server says nothing for this long. */
-  readonly silenceMs: number;
-  /** One attempt altogether: what ends a server that drips one byte at a time. */
-  readonly attemptMs: number;
-}
-
-export const defaultTimeouts: SmtpTimeouts = {
-  connectMs: 5_000,
-  greetingMs: 5_000,
-  silenceMs: 10_000,
-  attemptMs: 20_000,
-};
-
-/** A pool of SMTP sessions to one provider. It reports verdicts and never throws for what a server does. */
-export interface SmtpTransport {
-  send(mail: OutgoingMail, signal: AbortSignal): Promise<Verdict>;
-  /** Opens a session, logs in and says goodbye, without a mail at stake. Resolves to what is wrong, or undefined. */
-  probe(): Promise<string | undefined>;
-  /** TCP connections opened so far. */
-  readonly connectionsOpened: number;
-  close(): void;
-}
-
-export interface TransportSettings {
-  readonly provider: ProviderSettings;
-  readonly timeouts: SmtpTimeouts;
+interface SmtpTransportSettings {
+  readonly provider: SmtpProvider;
+  readonly timeouts: TransportTimeouts;
   /** Sessions at most, unless the provider's URL says otherwise. */
   readonly connections: number;
   /** The name given in EHLO. */
@@ -46,7 +19,7 @@ export interface TransportSettings {
 }
 
 /** Opens a pool of sessions. No traffic before the first mail. */
-export function openTransport(settings: TransportSettings): SmtpTransport {
+export function openSmtpTransport(settings: SmtpTransportSettings): MailTransport {
   const { provider, timeouts } = settings;
   const pool = new SessionPool({
     connection: {
@@ -71,24 +44,7 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
   });
   const credentials = provider.auth === undefined ? [] : [provider.auth.user, provider.auth.pass];
   const pace = createPacer(provider.perSecond);
-  const running = new Set<AbortController>();
-
-  /** Runs an attempt until it ends, takes too long, is aborted or the transport is closed. */
-  const attempt = async <T>(run: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> => {
-    const ended = new AbortController();
-    const abort = (): void => ended.abort(signal?.reason);
-    const timer = setTimeout(() => ended.abort(new Error('the attempt took too long')), timeouts.attemptMs);
-    running.add(ended);
-    signal?.addEventListener('abort', abort, { once: true });
-    if (signal?.aborted === true) abort();
-    try {
-      return await run(ended.signal);
-    } finally {
-      clearTimeout(timer);
-      running.delete(ended);
-      signal?.removeEventListener('abort', abort);
-    }
-  };
+  const attempts = createAttempts(timeouts.attemptMs);
 
   return {
     get connectionsOpened() {
@@ -98,7 +54,7 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
       await pace(signal);
       const secrets = [mail.to.slice(0, mail.to.lastIndexOf('@')), ...credentials];
       try {
-        const reply = oneLine(await attempt((ended) => pool.send(mail, ended), signal));
+        const reply = oneLine(await attempts.run((ended) => pool.send(mail, ended), signal));
         return { kind: 'delivered', reply: maskWords(reply, secrets) };
       } catch (error) {
         if (!(error instanceof SessionFailure)) throw error;
@@ -108,14 +64,14 @@ export function openTransport(settings: TransportSettings): SmtpTransport {
     },
     async probe() {
       try {
-        await attempt((ended) => pool.probe(ended));
+        await attempts.run((ended) => pool.probe(ended));
         return undefined;
       } catch (error) {
         return maskWords(error instanceof SessionFailure ? verdictOf(error).reply : String(error), credentials);
       }
     },
     close() {
-      for (const ended of running) ended.abort(new Error('the service is stopping'));
+      attempts.close();
       pool.close();
     },
   };

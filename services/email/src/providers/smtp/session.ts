@@ -2,12 +2,14 @@ import { Readable } from 'node:stream';
 import type { NodemailerError } from 'nodemailer';
 import SMTPConnection, { type SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection';
 import { ReplyMonitor, type Awaited } from './reply-monitor.ts';
-import type { OutgoingMail } from './outgoing-mail.ts';
+import type { OutgoingMail } from '../outgoing-mail.ts';
 
 /** What the library calls for every chunk of a server and every command; its types leave both out. */
 interface Wire {
   _onData(chunk: Buffer): void;
   _sendCommand(command: string, logged?: string): void;
+  /** Of the reply to EHLO, those that the library knows. */
+  readonly _supportedExtensions: readonly string[];
 }
 const Connection = SMTPConnection as unknown as new (options: SMTPConnectionOptions) => SMTPConnection & Wire;
 // Without these two a session would go unwatched and nothing would say so.
@@ -38,10 +40,18 @@ export class SessionFailure extends Error {
 class MonitoredConnection extends Connection {
   readonly monitor = new ReplyMonitor();
   onViolation: (error: NodemailerError) => void = () => {};
+  /** The next mail has addresses outside ASCII. The library says so to the server only for those of the envelope. */
+  smtpUtf8 = false;
+
+  offers(extension: string): boolean {
+    return this._supportedExtensions.includes(extension);
+  }
 
   override _sendCommand(command: string, logged?: string): void {
-    this.monitor.sent(command);
-    super._sendCommand(command, logged);
+    const declares = this.smtpUtf8 && command.startsWith('MAIL FROM:') && !/ SMTPUTF8\b/.test(command);
+    const sent = declares ? `${command} SMTPUTF8` : command;
+    this.monitor.sent(sent);
+    super._sendCommand(sent, logged);
   }
 
   override _onData(chunk: Buffer): void {
@@ -100,6 +110,13 @@ export class SmtpSession {
   async send(mail: OutgoingMail, signal: AbortSignal): Promise<string> {
     this.mails += 1;
     const { monitor } = this.#connection;
+    if (mail.smtpUtf8 && !this.#connection.offers('SMTPUTF8')) {
+      throw new SessionFailure(
+        failure('does not offer SMTPUTF8, which an address of this mail needs', NO_SMTPUTF8),
+        undefined,
+      );
+    }
+    this.#connection.smtpUtf8 = mail.smtpUtf8;
     let begun = false;
     let endSent = false;
     const content = new Readable({
@@ -112,7 +129,7 @@ export class SmtpSession {
       endSent = true;
       monitor.mailEnded();
     });
-    const envelope = { from: mail.from, to: [mail.to], size: mail.raw.length };
+    const envelope = { from: mail.from, to: [mail.to], size: mail.raw.length, use8BitMime: mail.smtpUtf8 };
     try {
       return await this.#step(signal, (done) =>
         this.#connection.send(envelope, content, (error, info) => done(error, info?.response)),
@@ -174,5 +191,8 @@ export class SmtpSession {
     this.#fail(error);
   }
 }
+
+/** The code of a failure of a session that stays in order: nothing was sent. */
+export const NO_SMTPUTF8 = 'ENOSMTPUTF8';
 
 const failure = (message: string, code: string): NodemailerError => Object.assign(new Error(message), { code });

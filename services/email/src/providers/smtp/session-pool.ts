@@ -1,6 +1,6 @@
 import type { SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection';
-import { SessionFailure, SmtpSession } from './session.ts';
-import type { OutgoingMail } from './outgoing-mail.ts';
+import { NO_SMTPUTF8, SessionFailure, SmtpSession } from './session.ts';
+import type { OutgoingMail } from '../outgoing-mail.ts';
 
 export interface SessionPoolSettings {
   readonly connection: SMTPConnectionOptions;
@@ -92,7 +92,11 @@ export class SessionPool {
       return reply;
     } catch (error) {
       // A refusal leaves the session in order; anything else does not.
-      const status = error instanceof SessionFailure ? error.error.responseCode : undefined;
+      const { responseCode: status, code } = error instanceof SessionFailure ? error.error : {};
+      if (code === NO_SMTPUTF8) {
+        this.#putBack(session);
+        throw error;
+      }
       const inOrder = status !== undefined && status !== 421 && (await session.reset(signal));
       if (inOrder) this.#putBack(session);
       else session.close();
