@@ -16,6 +16,7 @@ const groups: readonly (readonly [string, string, Fields])[] = [
   ['idempotency', 'When it comes twice', options.idempotencyFields],
   ['attempts', 'When runs are counted over replicas', options.attemptFields],
   ['breaker', 'When the dependency is down', options.breakerFields],
+  ['delayed', 'What is emitted for later', options.delayedFields],
   ['batch', 'Many at once (with handleBatch)', options.batchFields],
 ];
 

@@ -4,6 +4,7 @@ import type { LiveConsumer } from './pull/consumer-check.ts';
 import { Engine } from './engine.ts';
 import { ensure } from './ensure.ts';
 import type { EnsureOptions, EnsureReport } from './ensure.ts';
+import { checkDelayedStream } from './delayed/stream-check.ts';
 import type { NatsPort } from './nats/port.ts';
 import { PipelineConfigError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
@@ -47,11 +48,12 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
 }
 
 async function start<T, D>(spec: ResolvedSpec<T, D>, runtime: Runtime<D>): Promise<RunningPipeline> {
-  const [reports, deadLetters] = await Promise.all([
+  const [reports, deadLetters, delayed] = await Promise.all([
     Promise.all(spec.sources.map((_, index) => checkConsumer(runtime.nats, spec, index))),
     checkDeadLetters(runtime.nats, spec),
+    spec.delayed === undefined ? [] : checkDelayedStream(runtime.nats, spec.delayed.subject),
   ]);
-  const problems: ConfigProblem[] = [...reports.flatMap((report) => report.problems), ...deadLetters];
+  const problems: ConfigProblem[] = [...reports.flatMap((report) => report.problems), ...deadLetters, ...delayed];
   if (problems.length > 0) throw new PipelineConfigError(`pipeline ${spec.name} does not fit the server`, problems);
   const live = reports.map((report) => report.live).filter((one): one is LiveConsumer => one !== undefined);
   return new Engine(

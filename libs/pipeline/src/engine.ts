@@ -102,7 +102,8 @@ export class Engine<T, D> implements RunningPipeline {
     this.#settlements = new Settlements(this.#port, clock, spec.ack.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
     const { deps, instrument, inject, random = Math.random } = runtime;
-    const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject };
+    const hasReadableHeaders = this.#port.hasReadableHeaders?.bind(this.#port);
+    const processing = { deps, clock, random, log: guardedLog, observe, instrument, inject, hasReadableHeaders };
     let prefetch: Prefetch | undefined;
     const settler = new Settler<T, D>({
       name: spec.name,

@@ -7,6 +7,7 @@ export type {
   BatchMiddleware,
   BatchOptions,
   BreakerOptions,
+  DelayedEmitOptions,
   DeadLetterPolicy,
   DeadLettered,
   FlowOptions,
@@ -42,6 +43,9 @@ export { kvAttemptStore } from './attempts/kv-store.ts';
 export { memoryIdempotencyStore } from './idempotency/memory-store.ts';
 export { kvIdempotencyStore } from './idempotency/kv-store.ts';
 export { DEAD_LETTER } from './dead-letter/record.ts';
+export { delayedMessages } from './delayed/forwarder.ts';
+export type { DelayedOptions } from './delayed/forwarder.ts';
+export { ensureDelayedStream } from './delayed/stream-check.ts';
 export { readDeadLetters, redriveDeadLetters } from './dead-letter/redrive.ts';
 export type { DeadLetter, Redrive, RedriveReport } from './dead-letter/redrive.ts';
 export { startStrandedMessageScanner } from './dead-letter/stranded-messages.ts';

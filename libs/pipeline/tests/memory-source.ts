@@ -10,6 +10,7 @@ export function memorySource(): Source {
   let places = 0;
   return {
     name: 'memory',
+    schedules: true,
     place: (options = {}) => Promise.resolve(makePlace(server, `W${++places}`, options)),
     close: () => Promise.resolve(),
   };
@@ -30,6 +31,15 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
   addDeadLetters();
   server.addConsumer(stream, consumer, config(ackWaitMs));
   for (const lane of options.lanes ?? []) server.addConsumer(stream, lane, config(ackWaitMs, lane));
+  if (options.delayed === true) {
+    server.addStream({
+      name: `LATER_${stream}`,
+      subjects: [`later.${stream}.>`],
+      retention: 'workqueue',
+      schedules: true,
+    });
+    server.addConsumer(`LATER_${stream}`, 'due', { filter_subject: `later.${stream}.due.>` });
+  }
   const port = server.connect();
   const ports = [port];
   const pack = async (work: () => void): Promise<void> => work();
@@ -77,7 +87,7 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
     close: () =>
       pack(() => {
         for (const one of ports) one.close();
-        for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`]) server.deleteStream(name);
+        for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`]) server.deleteStream(name);
       }),
   };
 }

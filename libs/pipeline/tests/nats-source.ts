@@ -3,8 +3,9 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import { connect, headers } from '@nats-io/transport-node';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { startFaultProxy, startNats } from '@sluice/dev';
+import { startFaultProxy, startNats, startNatsCluster } from '@sluice/dev';
 import type { FaultProxy, NatsProcess } from '@sluice/dev';
+import { ensureDelayedStream } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import type { ClosableNatsPort } from '../src/nats/index.ts';
 import type { Place, PlaceOptions, Source, Stored } from '../src/conformance/source.ts';
@@ -19,22 +20,30 @@ export interface NatsSource extends Source {
   readonly js: JetStreamClient;
 }
 
+/**
+ * The newest server at hand, one of a series, or (`SLUICE_CONFORMANCE=cluster`) three of them with three copies of
+ * everything.
+ */
 export async function natsSource(series?: string): Promise<NatsSource> {
-  const server = await startNats(series === undefined ? {} : { series });
+  const cluster = process.env['SLUICE_CONFORMANCE'] === 'cluster' ? await startNatsCluster() : undefined;
+  const [node] = [...(cluster?.nodes.values() ?? [])];
+  const server = node ?? (await startNats(series === undefined ? {} : { series }));
+  const replicas = cluster === undefined ? 1 : 3;
   const admin = await dial(server.url);
   const jsm = await jetstreamManager(admin, { timeout: 30_000 });
   const js = jetstream(admin, { timeout: 30_000 });
   let places = 0;
   return {
     name: `nats-server ${server.version ?? server.from}`,
+    schedules: Number((admin.info?.version ?? '').split('.')[1]) >= 12,
     server,
     admin,
     jsm,
     js,
-    place: (options = {}) => makePlace({ server, jsm, js }, `W${++places}`, options),
+    place: (options = {}) => makePlace({ server, jsm, js, replicas }, `W${++places}`, options),
     async close() {
       await admin.close();
-      await server.stop();
+      await (cluster ?? server).stop();
     },
   };
 }
@@ -51,7 +60,7 @@ export const dial = (url: string): Promise<NatsConnection> =>
   });
 
 async function makePlace(
-  { server, jsm, js }: { server: NatsProcess; jsm: JetStreamManager; js: JetStreamClient },
+  { server, jsm, js, replicas }: { server: NatsProcess; jsm: JetStreamManager; js: JetStreamClient; replicas: number },
   stream: string,
   options: PlaceOptions,
 ): Promise<Place> {
@@ -78,12 +87,30 @@ async function makePlace(
     });
   };
   const addDeadLetters = async (): Promise<void> => {
-    await jsm.streams.add({ name: `DLQ_${stream}`, subjects: [`dlq.${stream}.>`] });
+    await jsm.streams.add({ name: `DLQ_${stream}`, subjects: [`dlq.${stream}.>`], num_replicas: replicas });
   };
-  await jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
-  await jsm.streams.add({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`] });
+  const addStream = async (): Promise<void> => {
+    await jsm.streams.add({
+      name: stream,
+      subjects: [`${stream}.>`],
+      retention: 'workqueue',
+      num_replicas: replicas,
+    });
+  };
+  await addStream();
+  await jsm.streams.add({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`], num_replicas: replicas });
   await addDeadLetters();
   for (const name of [consumer, ...(options.lanes ?? [])]) await addConsumer(name, ackWaitMs);
+  if (options.delayed === true) {
+    const admin = await open(server.url);
+    await ensureDelayedStream(admin, { stream: `LATER_${stream}`, subject: `later.${stream}`, replicas });
+    await jsm.consumers.add(`LATER_${stream}`, {
+      durable_name: 'due',
+      ack_policy: 'explicit',
+      max_deliver: -1,
+      filter_subject: `later.${stream}.due.>`,
+    });
+  }
   const port = await open(`127.0.0.1:${wire.port}`);
   return {
     stream,
@@ -121,7 +148,7 @@ async function makePlace(
     },
     async makeStreamAgain() {
       await jsm.streams.delete(stream);
-      await jsm.streams.add({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+      await addStream();
       await addConsumer(consumer, ackWaitMs);
     },
     async deleteConsumer() {
@@ -132,7 +159,8 @@ async function makePlace(
       for (const one of ports) one.close();
       await Promise.all(connections.map((connection) => connection.close()));
       await wire.close();
-      for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`]) await jsm.streams.delete(name).catch(() => false);
+      for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`])
+        await jsm.streams.delete(name).catch(() => false);
     },
   };
 }

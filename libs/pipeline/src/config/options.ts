@@ -2,7 +2,7 @@
  * Every option of a pipeline, once: `spec.ts` derives the types, `resolve-spec.ts` the checks and defaults, and
  * `OPTIONS.md` is printed from here.
  */
-import { call, choiceOr, maybeCall, maybeNumber, maybeText, number, numberOr, text } from './schema.ts';
+import { call, choiceOr, maybeCall, maybeNumber, maybeText, number, numberOr, text, textOr } from './schema.ts';
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const NAME_SHAPE = '1 to 64 letters, digits, "-" or "_"';
@@ -147,6 +147,15 @@ export const attemptFields = {
     { min: 1 },
   ),
   timeoutMs: numberOr(5000, 'How long a call to the store may take.', { min: 1, max: MAX_TIMER_MS }),
+} as const;
+
+export const delayedFields = {
+  subject: textOr(
+    'delayed',
+    'Subject prefix of the stream that messages wait in: see `ensureDelayedStream`.',
+    SUBJECT,
+    'a subject without wildcards',
+  ),
 } as const;
 
 export const breakerFields = {

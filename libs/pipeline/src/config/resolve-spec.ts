@@ -27,6 +27,7 @@ export interface ResolvedSpec<T, D> {
     | undefined;
   readonly attempts: (Resolved<typeof options.attemptFields> & Pick<AttemptOptions, 'store'>) | undefined;
   readonly breaker: Resolved<typeof options.breakerFields> | undefined;
+  readonly delayed: Resolved<typeof options.delayedFields> | undefined;
   readonly onDeadLetter: PipelineSpec<T, D>['onDeadLetter'];
   readonly drainTimeoutMs: number;
   readonly work:
@@ -48,6 +49,7 @@ const GROUPS = [
   'idempotency',
   'attempts',
   'breaker',
+  'delayed',
 ] as const;
 const WORK = ['handle', 'handleBatch', 'batch', 'use'] as const;
 
@@ -77,6 +79,8 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   const deadLetter = resolve(options.deadLetterFields, raw['deadLetter'], 'deadLetter', problems);
   const breaker =
     raw['breaker'] === undefined ? undefined : resolve(options.breakerFields, raw['breaker'], 'breaker', problems);
+  const delayed =
+    raw['delayed'] === undefined ? undefined : resolve(options.delayedFields, raw['delayed'], 'delayed', problems);
   const idempotency = resolveIdempotency<T>(raw['idempotency'], problems);
   const attempts = resolveAttempts(raw['attempts'], problems);
   const work = resolveWork<T, D>(raw, problems);
@@ -99,6 +103,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     idempotency,
     attempts,
     breaker,
+    delayed,
     onDeadLetter: top.onDeadLetter as PipelineSpec<T, D>['onDeadLetter'],
     drainTimeoutMs: top.drainTimeoutMs,
     work,

@@ -108,6 +108,20 @@ export const text = (doc: string, pattern: RegExp, expect: string): Required<Wit
   expect,
   fallback: undefined,
 });
+/** A text with a default. */
+export const textOr = (
+  fallback: string,
+  doc: string,
+  pattern: RegExp,
+  expect: string,
+): Optional<With<TextField, string>> => ({
+  kind: 'text',
+  doc,
+  optional: true,
+  pattern,
+  expect,
+  fallback,
+});
 /** A text that may be absent. */
 export const maybeText = (doc: string, pattern: RegExp, expect: string): Optional<Without<TextField>> => ({
   kind: 'text',

@@ -37,6 +37,7 @@ export type RetryPolicy = Input<typeof options.retryFields>;
 export type DeadLetterPolicy = Input<typeof options.deadLetterFields>;
 export type AckOptions = Input<typeof options.ackFields>;
 export type TimeoutOptions = Input<typeof options.timeoutFields>;
+export type DelayedEmitOptions = Input<typeof options.delayedFields>;
 export type BreakerOptions = Input<typeof options.breakerFields>;
 export type FlowOptions<T> = Omit<Input<typeof options.flowFields>, 'orderBy'> & {
   readonly orderBy?: (message: Message<T>) => string | undefined;
@@ -65,6 +66,8 @@ interface Base<T, D> {
   /** Counts failed and crashed runs over replicas and restarts; without it each process counts its own. */
   readonly attempts?: AttemptOptions;
   readonly breaker?: BreakerOptions;
+  /** Lets handlers emit messages for later. */
+  readonly delayed?: DelayedEmitOptions;
   readonly onDeadLetter?: (letter: DeadLettered<T>, deps: D) => Promise<void>;
   readonly drainTimeoutMs?: number;
 }

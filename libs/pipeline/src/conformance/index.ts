@@ -11,6 +11,7 @@ import { attemptRows } from './attempts.ts';
 import { batchRows } from './batches.ts';
 import { connectionRows } from './connection.ts';
 import { deadLetterRows } from './dead-letters.ts';
+import { delayedRows } from './delayed.ts';
 import { duplicateRows } from './duplicates.ts';
 import { flowRows } from './flow.ts';
 import { handlerRows } from './handler.ts';
@@ -27,7 +28,8 @@ export function conformance(open: () => Promise<Source>): void {
   });
   afterAll(() => source.close());
   const row: Row = (name, body, options) => {
-    test.concurrent(name, async ({ expect }) => {
+    test.concurrent(name, async ({ expect, skip }) => {
+      if (options?.delayed === true) skip(!source.schedules, 'needs message schedules');
       const place = await source.place(options);
       const started: RunningPipeline[] = [];
       try {
@@ -55,6 +57,7 @@ export function conformance(open: () => Promise<Source>): void {
   attemptRows(row);
   deadLetterRows(row);
   recreatedStreamRows(row);
+  delayedRows(row);
   duplicateRows(row);
   shutdownRows(row);
   connectionRows(row);

@@ -4,6 +4,8 @@ import type { NatsPort, PipelineEvent, PipelineSpec, RunningPipeline } from '../
 /** Something that behaves like JetStream: memory, or a real server. The conformance suite runs against each. */
 export interface Source {
   readonly name: string;
+  /** Whether its streams take message schedules, as nats-server does from 2.12 on. */
+  readonly schedules: boolean;
   /** A fresh stream with a consumer and a connection of its own. */
   place(options?: PlaceOptions): Promise<Place>;
   close(): Promise<void>;
@@ -13,6 +15,8 @@ export interface PlaceOptions {
   readonly ackWaitMs?: number;
   readonly maxAckPending?: number;
   readonly maxDeliver?: number;
+  /** With a stream for `later.<stream>.>`, whose messages wait for their time, and a consumer `due` of what is. */
+  readonly delayed?: boolean;
   /** Further consumers, each with the subject it reads: `<stream>.<name>`. */
   readonly lanes?: readonly string[];
 }

@@ -51,7 +51,7 @@ export class MemoryJetStream {
   }
 
   addStream(config: MemoryStreamConfig): void {
-    this.#streams.set(config.name, new MemoryStream(config, this.#clock));
+    this.#streams.set(config.name, new MemoryStream(config, this.#clock, () => this.#wake()));
   }
 
   deleteStream(name: string): void {
@@ -318,6 +318,7 @@ export class MemoryJetStream {
           subjects: stream.config.subjects,
           retention: stream.config.retention ?? 'limits',
           max_age: 0,
+          allow_msg_schedules: stream.config.schedules === true,
         },
         state,
       };

@@ -10,6 +10,8 @@ export interface MemoryStreamConfig {
   readonly retention?: 'limits' | 'workqueue';
   readonly maxMessages?: number;
   readonly duplicateWindowMs?: number;
+  /** Takes message schedules (`@at`), as a stream of nats-server 2.12 with `allow_msg_schedules` does. */
+  readonly schedules?: boolean;
 }
 
 export interface MemoryMessage {
@@ -26,6 +28,8 @@ export type Stored =
   | { readonly code: number; readonly errCode: number; readonly description: string };
 
 const DEFAULT_DUPLICATE_WINDOW_MS = 120_000;
+/** JetStream's number for a schedule in a stream that takes none. */
+const SCHEDULES_DISABLED = 10_188;
 
 /** The messages of one stream. */
 export class MemoryStream {
@@ -33,11 +37,13 @@ export class MemoryStream {
   readonly messages = new Map<number, MemoryMessage>();
   lastSequence = 0;
   readonly #clock: Clock;
+  readonly #onFired: () => void;
   readonly #patterns: readonly (readonly string[])[];
   readonly #ids = new Map<string, { readonly sequence: number; readonly atMs: number }>();
 
-  constructor(config: MemoryStreamConfig, clock: Clock) {
+  constructor(config: MemoryStreamConfig, clock: Clock, onFired: () => void) {
     this.config = config;
+    this.#onFired = onFired;
     this.#clock = clock;
     this.#patterns = config.subjects.map((subject) => subject.split('.'));
   }
@@ -63,10 +69,33 @@ export class MemoryStream {
     if (this.messages.size >= (this.config.maxMessages ?? Number.POSITIVE_INFINITY)) {
       return { code: 503, errCode: 10_077, description: 'maximum messages exceeded' };
     }
+    const schedule = headers['Nats-Schedule'];
+    if (typeof schedule === 'string') {
+      if (this.config.schedules !== true) {
+        return { code: 400, errCode: SCHEDULES_DISABLED, description: 'message schedules is disabled' };
+      }
+      // One schedule for each subject: a repeat replaces it.
+      for (const [sequence, message] of this.messages) if (message.subject === subject) this.messages.delete(sequence);
+    }
     const sequence = ++this.lastSequence;
     if (typeof id === 'string') this.#ids.set(id, { sequence, atMs: now });
     this.messages.set(sequence, { subject, sequence, data, headers, storedAtMs: this.#clock.wall() });
+    if (typeof schedule === 'string') this.#fireAt(schedule, sequence);
     return { sequence, duplicate: false };
+  }
+
+  /** When it is due, a schedule leaves and its message is stored under the target, without the headers of schedules. */
+  #fireAt(schedule: string, sequence: number): void {
+    const dueMs = Date.parse(schedule.replace(/^@at /, '')) - this.#clock.wall();
+    this.#clock.after(Math.max(0, dueMs), () => {
+      const message = this.messages.get(sequence);
+      if (message === undefined) return;
+      this.messages.delete(sequence);
+      const kept = Object.entries(message.headers).filter(([name]) => !/^Nats-(Schedule|Msg-Id|Expected-)/.test(name));
+      const target = String(message.headers['Nats-Schedule-Target']);
+      this.store(target, message.data, { ...Object.fromEntries(kept), 'Nats-Scheduler': message.subject });
+      this.#onFired();
+    });
   }
 
   #lastOn(subject: string): number {

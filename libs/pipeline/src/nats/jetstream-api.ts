@@ -34,6 +34,10 @@ export interface StreamInfo {
     readonly name: string;
     readonly retention?: string;
     readonly max_age?: number;
+    readonly max_msgs?: number;
+    readonly max_bytes?: number;
+    readonly max_msgs_per_subject?: number;
+    readonly allow_msg_schedules?: boolean;
     readonly subjects?: readonly string[];
   };
   readonly state: { readonly messages: number; readonly first_seq: number; readonly last_seq: number };

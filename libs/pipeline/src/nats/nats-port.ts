@@ -11,6 +11,7 @@ import type {
   SendOptions,
 } from './port.ts';
 import { createPublisher } from './publisher.ts';
+import { hasReadableHeaders } from './readable-headers.ts';
 
 /** Headers of nats.js that can be written. */
 export interface WritableHeaders extends NatsHeaders {
@@ -140,6 +141,7 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
     request(subject, data, requestOptions) {
       return request(port, clock, subject, data, requestOptions?.timeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS);
     },
+    hasReadableHeaders,
     flush(timeoutMs = FLUSH_TIMEOUT_MS) {
       return new Promise((resolve, reject) => {
         const timer = clock.after(timeoutMs, () => reject(new RequestError('TIMEOUT', 'no answer to a flush')));

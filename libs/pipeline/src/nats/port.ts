@@ -9,6 +9,8 @@ export interface NatsHeaders {
   readonly code: number;
   /** The text that goes with {@link code}, e.g. `Consumer Deleted`. */
   readonly description: string;
+  /** Names with their values; where it is, it costs less than `keys` and `values`. */
+  [Symbol.iterator]?(): Iterator<[string, string[]]>;
   get(name: string): string;
   has(name: string): boolean;
   keys(): string[];
@@ -88,6 +90,11 @@ export interface NatsPort {
   publish(subject: string, data: Uint8Array | string, options?: PublishOptions): Promise<PubAck>;
   /** Request and reply. Rejects with a {@link RequestError}. */
   request(subject: string, data: Uint8Array | string, options?: { timeoutMs?: number }): Promise<NatsMessage>;
+  /**
+   * Whether the headers of a message can be read, found out without parsing them; false when that is not certain. A port
+   * without it has them parsed to find out.
+   */
+  hasReadableHeaders?(message: NatsMessage): boolean;
   /** Resolves when the server has read everything sent before. Rejects when that takes too long or the link breaks. */
   flush(timeoutMs?: number): Promise<void>;
   /** Calls back on every connection event until the returned function is called. */

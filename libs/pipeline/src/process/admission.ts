@@ -2,6 +2,7 @@ import type { Attempts } from '../attempts/attempts.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { DeadLetterDecision } from '../dead-letter/dead-letters.ts';
 import type { ClaimResult, IdempotencyClaims } from '../idempotency/claims.ts';
+import type { NatsPort } from '../nats/port.ts';
 import { backoffMs } from './backoff.ts';
 import type { Delivery } from './delivery.ts';
 import { errorMessage } from './describe-error.ts';
@@ -29,6 +30,7 @@ export class Admission<T, D> {
   readonly #claims: IdempotencyClaims<T, D>;
   readonly #attempts: Attempts<T, D>;
   readonly #refuse: AdmissionRefusals<T>;
+  readonly #hasReadableHeaders: NatsPort['hasReadableHeaders'];
 
   constructor(
     spec: ResolvedSpec<T, D>,
@@ -36,12 +38,14 @@ export class Admission<T, D> {
     claims: IdempotencyClaims<T, D>,
     attempts: Attempts<T, D>,
     refuse: AdmissionRefusals<T>,
+    hasReadableHeaders: NatsPort['hasReadableHeaders'],
   ) {
     this.#spec = spec;
     this.#random = random;
     this.#claims = claims;
     this.#attempts = attempts;
     this.#refuse = refuse;
+    this.#hasReadableHeaders = hasReadableHeaders;
   }
 
   /** True: the handler may run. */
@@ -69,7 +73,7 @@ export class Admission<T, D> {
         error: undefined,
       });
     }
-    const { headerFault } = delivery;
+    const headerFault = delivery.headerFaultUnless(this.#hasReadableHeaders);
     if (headerFault !== undefined) {
       const { error } = headerFault;
       const reason = `its headers cannot be read: ${errorMessage(error)}`;

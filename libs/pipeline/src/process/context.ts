@@ -27,4 +27,9 @@ export interface EmitOptions {
    */
   readonly id?: string;
   readonly headers?: HeaderInput;
+  /**
+   * Not before this time: the message waits in the server (2.12), in the stream of the spec's `delayed`, and
+   * `delayedMessages` publishes it. A time in the past means as soon as possible.
+   */
+  readonly at?: Date;
 }

@@ -1,7 +1,7 @@
 import type { AttemptRecord } from '../attempts/store.ts';
 import type { Message } from './message.ts';
 import { MessageView } from './message-view.ts';
-import type { NatsMessage } from '../nats/port.ts';
+import type { NatsHeaders, NatsMessage } from '../nats/port.ts';
 
 /** On a redriven message: the id it had before it became a dead letter. */
 export const ORIGINAL_ID = 'Dlq-Original-Id';
@@ -87,6 +87,11 @@ export interface HeldClaim {
   renewing: Promise<void> | undefined;
 }
 
+const mapOf = (raw: NatsHeaders): ReadonlyMap<string, readonly string[]> =>
+  raw[Symbol.iterator] === undefined
+    ? new Map(raw.keys().map((name) => [name, raw.values(name)]))
+    : new Map(raw as Iterable<[string, string[]]>);
+
 const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
 
 /**
@@ -101,6 +106,8 @@ export class Delivery<T> {
   readonly message: Message<T>;
   readonly sequence: number;
   readonly receivedAt: number;
+  /** Asked of the client once: it makes a view of its buffer each time. */
+  readonly body: Uint8Array;
   /** Where to settle: the newest delivery's reply subject. */
   reply: string;
   /** The server's delivery count. */
@@ -138,6 +145,7 @@ export class Delivery<T> {
 
   constructor(raw: NatsMessage, reply: string, meta: DeliveryMeta, from: DeliverySource, receivedAt: number) {
     this.#raw = raw;
+    this.body = raw.data;
     this.#from = from;
     this.reply = reply;
     this.deliveries = meta.deliveries;
@@ -163,23 +171,20 @@ export class Delivery<T> {
   get subject(): string {
     return this.#raw.subject;
   }
-  get body(): Uint8Array {
-    return this.#raw.data;
-  }
   get bytes(): number {
-    return this.#raw.data.length;
+    return this.body.length;
   }
   /** Never throws: observers and log lines read it, also of a message whose headers cannot be read. */
   get id(): string {
     const id = this.#rawHeader(ORIGINAL_ID) ?? this.#rawHeader('Nats-Msg-Id');
     return id ?? `${this.stream}:${this.sequence}`;
   }
-  /** Empty when they cannot be read; see `headerFault`. Never throws. */
+  /** Empty when they cannot be read; see `headerFaultUnless`. Never throws. */
   get headers(): ReadonlyMap<string, readonly string[]> {
     if (this.#headers !== undefined) return this.#headers;
     try {
       const raw = this.#raw.headers;
-      this.#headers = raw === undefined ? NO_HEADERS : new Map(raw.keys().map((name) => [name, raw.values(name)]));
+      this.#headers = raw === undefined ? NO_HEADERS : mapOf(raw);
     } catch (error) {
       this.#headerFault = { error };
       this.#headers = NO_HEADERS;
@@ -187,11 +192,14 @@ export class Delivery<T> {
     return this.#headers;
   }
   /**
-   * Why the headers cannot be read; undefined when they can. The client parses them at the first access and throws for
-   * names that other clients may send, e.g. with a blank: known before the handler runs, which would otherwise take the
-   * message for one without headers.
+   * Why the headers cannot be read; undefined when they can, or `isReadable` is certain of it. The client parses them at
+   * the first access and throws for names that other clients may send, e.g. with a blank: known before the handler runs,
+   * which would otherwise take the message for one without headers.
    */
-  get headerFault(): { readonly error: unknown } | undefined {
+  headerFaultUnless(
+    isReadable: ((message: NatsMessage) => boolean) | undefined,
+  ): { readonly error: unknown } | undefined {
+    if (isReadable?.(this.#raw) === true) return undefined;
     try {
       void this.#raw.headers;
     } catch (error) {
@@ -225,7 +233,7 @@ export class Delivery<T> {
   /** Decodes the body once; throws what the decoder throws. */
   decode(decoder: (bytes: Uint8Array, subject: string) => T): void {
     if (this.#decoded) return;
-    this.#data = decoder(this.#raw.data, this.#raw.subject);
+    this.#data = decoder(this.body, this.#raw.subject);
     this.#decoded = true;
   }
 }

@@ -52,6 +52,7 @@ export interface ProcessorRuntime<D> {
   readonly observe: Observer | undefined;
   readonly instrument: Instrument | undefined;
   readonly inject: (() => HeaderInput) | undefined;
+  readonly hasReadableHeaders: NatsPort['hasReadableHeaders'];
 }
 
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
@@ -79,23 +80,31 @@ export class Processor<T, D> {
     this.attempts = new Attempts(spec, runtime.clock, runtime.log);
     this.#deadLetters = new DeadLetters(spec, runtime.clock, (...args) => host.publishDeadLetter(...args));
     this.#results = new ResultReader(spec.name, runtime.log);
-    this.#admission = new Admission(spec, runtime.random, this.claims, this.attempts, {
-      deadLetter: (delivery, decision) => this.#deadLetter(delivery, decision, undefined),
-      fail: (delivery, error) => this.#fail(delivery, error),
-      duplicate: async (delivery) => {
-        await this.#ack(delivery, 'duplicate');
-        return false;
+    this.#admission = new Admission(
+      spec,
+      runtime.random,
+      this.claims,
+      this.attempts,
+      {
+        deadLetter: (delivery, decision) => this.#deadLetter(delivery, decision, undefined),
+        fail: (delivery, error) => this.#fail(delivery, error),
+        duplicate: async (delivery) => {
+          await this.#ack(delivery, 'duplicate');
+          return false;
+        },
+        busy: (delivery, delayMs) => {
+          this.#settled(delivery, 'busy', () => host.retry(delivery, delayMs, false));
+          return false;
+        },
+        wait: (delivery, delayMs) => {
+          host.wait(delivery, delayMs);
+          return false;
+        },
       },
-      busy: (delivery, delayMs) => {
-        this.#settled(delivery, 'busy', () => host.retry(delivery, delayMs, false));
-        return false;
-      },
-      wait: (delivery, delayMs) => {
-        host.wait(delivery, delayMs);
-        return false;
-      },
-    });
-    this.#owner = { name: spec.name, log: runtime.log, inject: runtime.inject };
+      runtime.hasReadableHeaders,
+    );
+    const { log, inject } = runtime;
+    this.#owner = { name: spec.name, log, inject, delayedSubject: spec.delayed?.subject };
   }
 
   /**
@@ -142,12 +151,19 @@ export class Processor<T, D> {
       returned = Promise.reject(error);
     }
     if (!(returned instanceof Promise)) returned = Promise.resolve(returned);
-    returned
-      .then(
-        (value) => this.#returned(run, { kind: 'returned', value }),
-        (error: unknown) => this.#returned(run, { kind: 'failed', error }),
-      )
-      .catch((error: unknown) => this.#containFault(run, error));
+    void returned.then(
+      (value) => this.#ended(run, { kind: 'returned', value }),
+      (error: unknown) => this.#ended(run, { kind: 'failed', error }),
+    );
+  }
+
+  /** The handler ended. Never throws, and no promise is made where nothing has to be waited for. */
+  #ended(run: Run<T, D>, result: Returned | Failure): void {
+    try {
+      this.#returned(run, result)?.catch((error: unknown) => this.#containFault(run, error));
+    } catch (error) {
+      this.#containFault(run, error);
+    }
   }
 
   /** The grace is over and the handler has not returned: settles its messages without it. The slot stays taken. */
@@ -263,7 +279,7 @@ export class Processor<T, D> {
   async #settleAll(run: Run<T, D>, results: readonly (Outcome | Failure)[]): Promise<void> {
     const { observe } = this.#runtime;
     const publish: NatsPort['publish'] = (subject, data, given = {}) => this.#host.publish(subject, data, given);
-    const final = await publishEmits(run, results, publish, this.#spec.name, observe);
+    const final = await publishEmits(run, results, publish, this.#spec, observe);
     await Promise.all(
       run.deliveries.map((delivery, index) => {
         const decision = this.#decision(delivery, final[index] as Outcome | Failure);

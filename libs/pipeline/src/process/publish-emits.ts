@@ -1,3 +1,5 @@
+import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import { scheduleOf } from '../delayed/schedule.ts';
 import type { Observer } from '../events.ts';
 import type { NatsPort } from '../nats/port.ts';
 import type { Failure, Outcome } from './outcome.ts';
@@ -11,7 +13,7 @@ export async function publishEmits<T, D>(
   run: Run<T, D>,
   results: readonly (Outcome | Failure)[],
   publish: NatsPort['publish'],
-  pipeline: string,
+  { name: pipeline, delayed }: Pick<ResolvedSpec<T, D>, 'name' | 'delayed'>,
   observe: Observer | undefined,
 ): Promise<readonly (Outcome | Failure)[]> {
   const [{ message }] = run.deliveries;
@@ -19,9 +21,12 @@ export async function publishEmits<T, D>(
   if (run.emits === undefined || !succeeded) return results;
   try {
     await Promise.all(
-      run.emits.map(({ subject, body, id, headers }) =>
-        publish(subject, body, { id, ...(headers === undefined ? {} : { headers }) }),
-      ),
+      run.emits.map(({ subject, body, id, headers, at }) => {
+        if (at === undefined || delayed === undefined)
+          return publish(subject, body, { id, ...(headers === undefined ? {} : { headers }) });
+        const scheduled = scheduleOf(delayed.subject, { subject, id, headers }, at);
+        return publish(scheduled.subject, body, { id, headers: scheduled.headers });
+      }),
     );
     observe?.({ type: 'emit.published', pipeline, message, count: run.emits.length });
     return results;

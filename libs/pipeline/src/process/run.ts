@@ -11,6 +11,8 @@ export interface RunOwner {
   readonly name: string;
   readonly log: Logger;
   readonly inject: (() => HeaderInput) | undefined;
+  /** Subject prefix of delayed messages, for pipelines that have some. */
+  readonly delayedSubject: string | undefined;
 }
 
 /** One message waiting to be published when the handler has succeeded. */
@@ -22,6 +24,7 @@ export interface BufferedEmit {
   /** As it will be published: encoded at once, so that a later change of the value changes nothing. */
   readonly body: Uint8Array | string;
   readonly headers: HeaderInput | undefined;
+  readonly at: Date | undefined;
 }
 
 /**
@@ -85,7 +88,11 @@ export class Run<T, D> {
   emit(subject: string, data: Uint8Array | string | object, options?: EmitOptions): void {
     this.emits ??= [];
     const [first] = this.deliveries;
-    const { name, inject } = this.#owner;
+    const { name, inject, delayedSubject } = this.#owner;
+    const at = options?.at;
+    if (at !== undefined && delayedSubject === undefined)
+      throw new TypeError(`pipeline ${name} emits for later: give its spec \`delayed\``);
+    if (at !== undefined && Number.isNaN(at.getTime())) throw new RangeError('emit: `at` is no valid date');
     const body = encodeEmit(data);
     const headers = inject === undefined ? options?.headers : { ...inject(), ...options?.headers };
     this.emits.push({
@@ -93,6 +100,7 @@ export class Run<T, D> {
       data,
       body,
       headers,
+      at,
       id: options?.id ?? this.#emitId(`${name}:${first.stream}:${first.sequence}:${first.storedAtMs}`, subject, body),
     });
   }

@@ -183,7 +183,9 @@ export class Puller {
     // A late answer to an older inbox is a message like any other, but no sign of life of this one.
     const current = inbox === this.#inbox;
     if (current) this.heardAt = this.#clock.now();
-    if (raw.data.length === 0) {
+    // The client makes a view of its buffer each time it is asked.
+    const isEmpty = raw.data.length === 0;
+    if (isEmpty) {
       const headers = statusHeaders(raw);
       if (headers !== undefined) {
         if (current) this.#status(headers.code, headers.description, raw.subject, headers.get('Nats-Pending-Messages'));
@@ -192,8 +194,7 @@ export class Puller {
     }
     if (current && this.requested > 0) this.#delivered();
     if (current) this.#alive();
-    if (raw.data.length === 0 && isBodyLeftOut(raw) && this.#clock.now() > this.bodylessUntil)
-      this.#events.bodyless(raw);
+    if (isEmpty && isBodyLeftOut(raw) && this.#clock.now() > this.bodylessUntil) this.#events.bodyless(raw);
     else this.#events.message(raw);
     if (this.requested === 0) this.#wakeIdle();
   }

@@ -139,7 +139,7 @@ async function run<T, D>(
   const runtime = { deps, clock, random: Math.random, log: silentLogger, observe };
   const processor = new Processor<T, D>(
     spec,
-    { ...runtime, instrument: undefined, inject: undefined },
+    { ...runtime, instrument: undefined, inject: undefined, hasReadableHeaders: undefined },
     host,
     spec.ack.waitMs ?? 30_000,
   );

@@ -1,0 +1,40 @@
+import { headers } from '@nats-io/transport-node';
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { hasReadableHeaders, isReadable } from '../src/nats/readable-headers.ts';
+
+/** The client's own parser, which is static on the class that `headers` makes. */
+const client = headers().constructor as unknown as { decode(block: Uint8Array): unknown };
+
+function parses(block: Uint8Array): boolean {
+  try {
+    client.decode(block);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('a block that is called readable is one that the client parses', () => {
+  const name = fc.oneof(fc.constantFrom('Nats-Msg-Id', 'a b', 'é', '', 'tab\t', 'ok'), fc.string({ maxLength: 6 }));
+  const value = fc.oneof(fc.constantFrom('1', ' x ', 'a\rb', 'a\nb', 'é', ''), fc.string({ maxLength: 6 }));
+  const line = fc.tuple(name, fc.constantFrom(':', ': ', ''), value).map((parts) => parts.join(''));
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 4 }), fc.constantFrom('NATS/1.0', 'NATS/1.0 503'), (lines, status) => {
+      const block = new TextEncoder().encode(`${[status, ...lines].join('\r\n')}\r\n\r\n`);
+      if (isReadable(block, block.length)) expect(parses(block)).toBe(true);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('ordinary headers are called readable, and odd ones are not', () => {
+  const readable = (text: string): boolean => isReadable(new TextEncoder().encode(text), text.length);
+  expect(readable('NATS/1.0\r\nNats-Msg-Id: 7\r\ntraceparent: 00-ab\r\n\r\n')).toBe(true);
+  expect(readable('NATS/1.0\r\na b: 7\r\n\r\n')).toBe(false);
+  expect(readable('NATS/1.0\r\nname: 7\n8\r\n\r\n')).toBe(false);
+});
+
+test('a message of another client is left to its own parser', () => {
+  expect(hasReadableHeaders({ subject: 'a', data: new Uint8Array(0) })).toBe(false);
+});
