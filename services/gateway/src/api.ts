@@ -131,6 +131,7 @@ export async function startApi(
   const deps: RouteDeps = {
     bus,
     jobs,
+    history: model,
     accept,
     store,
     templates: await openTemplates(bus.nc, now),

@@ -149,3 +149,35 @@ describe('replaying a stretch of a stream', () => {
     expect(await republish({ ...all, from: state.last_seq - 1, to: state.last_seq - 1 })).toBe(1);
   });
 });
+
+describe('a job that JOBS has forgotten', () => {
+  const forget = (id: string) => rig.bus.jsm.streams.purge('JOBS', { filter: `jobs.${id}` });
+
+  test('is answered as it ended, to its own account, with what is known of its events', async () => {
+    const [failed, succeeded] = await Promise.all(
+      ['failed', 'succeeded'].map(async (state) => (await list(`kind=image&state=${state}`)).jobs[0]!),
+    );
+    for (const job of [failed!, succeeded!]) {
+      const at = `/v1/jobs/${job.id}`;
+      const events = (await rig.call<{ events: { event: string }[] }>(`${at}/events`)).body.events;
+      await forget(job.id);
+      const { body, headers } = await rig.call(at);
+      expect(body).toEqual(job);
+      expect((await rig.call(at, { headers: { 'if-none-match': headers.get('etag')! } })).status).toBe(304);
+      const left = (await rig.call<{ events: typeof events }>(`${at}/events`)).body;
+      // Of the states, the first and the last; what services said is kept as long as EVENTS keeps it.
+      expect(left.events.map(({ event }) => event).sort()).toEqual(events.map(({ event }) => event).sort());
+      expect(left.events[0]).toMatchObject({ event: 'accepted', state: 'accepted', at: job.createdAt });
+      expect(left.events.find(({ event }) => event === job.state)).toMatchObject({ at: job.updatedAt, attempt: 1 });
+      expect((await rig.call(`${at}/stream`)).status).toBe(204);
+      expect((await rig.call(at, { method: 'DELETE' })).body).toMatchObject({ code: 'job_finished' });
+      for (const part of ['request', 'sources/0']) {
+        const { status, body: problem } = await rig.call(`${at}/${part}`);
+        expect([status, problem['detail']]).toEqual([404, expect.stringContaining('not kept any more')]);
+      }
+    }
+    expect((await rig.call(`/v1/jobs/${failed!.id}/pdf`)).body).toMatchObject({ code: 'corrupt_image' });
+    expect((await rig.call(`/v1/jobs/${succeeded!.id}/pdf`)).status).toBe(302);
+    expect((await rig.call('/v1/jobs/job_aaaaaaaaaaaaaaaaaaaaaaaaaa')).status).toBe(404);
+  });
+});

@@ -372,7 +372,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A job as it stands */
+        /**
+         * A job as it stands
+         * @description As long as it can be in lists. A week after its end only these words about it are left: not its request, its events or its PDF.
+         */
         get: operations["getJob"];
         put?: never;
         post?: never;
@@ -393,7 +396,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What happened to a job, oldest first */
+        /**
+         * What happened to a job, oldest first
+         * @description Of a job whose events are not kept any more: when it was accepted, and how it ended.
+         */
         get: operations["getJobEvents"];
         put?: never;
         post?: never;
@@ -2411,7 +2417,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description The job has ended and nothing is after `Last-Event-ID`: there is nothing to come back for. */
+            /** @description The job has ended and nothing is after `Last-Event-ID`, or its events are not kept any more: there is nothing to come back for. */
             204: {
                 headers: {
                     [name: string]: unknown;

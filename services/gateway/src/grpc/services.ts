@@ -35,7 +35,7 @@ export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
 
 /** The services of `protos/`, each method by the functions that its HTTP route uses. */
 export function rpcServices(deps: RpcDeps) {
-  const { access, accept, bus, flows, jobs, keys, now } = deps;
+  const { access, accept, bus, flows, keys, now } = deps;
 
   async function mail(makeJob: (context: EmailContext) => NewJob, key: string, context: HandlerContext) {
     const { account, trace, headers } = callerOf(context);
@@ -62,7 +62,7 @@ export function rpcServices(deps: RpcDeps) {
 
     router.service(JobService, {
       async getJob({ id }, context) {
-        const job = await ownJob(jobs, callerOf(context).account.id, id);
+        const { job } = await ownJob(deps, callerOf(context).account.id, id);
         return { job: jobAnswer(job, await progressOfJob(bus, job)) };
       },
     });

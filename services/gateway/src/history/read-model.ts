@@ -114,8 +114,8 @@ export interface ReadModel {
   apply(batch: Batch): Promise<Applied>;
   /** Jobs of an account. */
   jobs(filter: JobFilter): Promise<JobPage>;
-  /** One job of an account, also when `JOBS` has forgotten it. */
-  job(account: string, id: string): Promise<JobView | undefined>;
+  /** The last `Job` that was told of a job of an account, encoded and without its request, also when `JOBS` has forgotten it. */
+  job(account: string, id: string): Promise<Uint8Array | undefined>;
   /** How many jobs of an account are in each state, of one kind or of all. */
   counts(account: string, kind?: JobKindName): Promise<Readonly<Record<string, number>>>;
   /** Messages that lack declared events, oldest first, from behind a place. */

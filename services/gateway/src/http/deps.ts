@@ -7,6 +7,7 @@ import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
 import type { KeysInProgress } from '../jobs/accept/idempotency.ts';
 import type { BackpressureLimiter } from '../admission/backpressure.ts';
 import type { AccessSettings } from '../accounts/access.ts';
+import type { ReadModel } from '../history/read-model.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 import type { LiveJobs } from '../jobs/timeline/live.ts';
 
@@ -14,6 +15,8 @@ import type { LiveJobs } from '../jobs/timeline/live.ts';
 export interface RouteDeps {
   readonly bus: Bus;
   readonly jobs: JobLog;
+  /** Knows ended jobs that `JOBS` has forgotten. */
+  readonly history: Pick<ReadModel, 'job'>;
   /** What `acceptJob` needs for a job that a client asked for. */
   readonly accept: AcceptDeps;
   readonly store: ObjectStore;

@@ -174,7 +174,7 @@ export async function openPostgresModel(url: string, onFault: (error: unknown) =
     job: (account, id) =>
       step(async (client) => {
         const row = (await rows.jobsById(client, [id])).get(id);
-        return row?.account === account ? (await viewsOf(client, [row]))[0] : undefined;
+        return row?.account === account ? row.snapshot : undefined;
       }),
     counts: (account, kind) => step((client) => rows.counts(client, account, kind)),
     incomplete: (appId, expected, limit, after) =>

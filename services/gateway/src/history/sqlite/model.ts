@@ -167,7 +167,7 @@ export function openSqliteModel(path: string, onBroken: (aside: string, error: u
     job: async (account, id) =>
       step(() => {
         const row = read.job(id);
-        return row?.account === account ? viewOf(row) : undefined;
+        return row?.account === account ? row.snapshot : undefined;
       }),
     counts: async (account, kind) => step(() => read.counts(account, kind)),
     incomplete: async (appId, expected, limit, after) => step(() => read.incomplete(appId, expected, limit, after)),

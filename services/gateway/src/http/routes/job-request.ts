@@ -12,7 +12,7 @@ const tags = ['jobs'];
 const config = { scope: 'jobs:read' } as const;
 
 /** What a job was asked for with, and its pictures: to look at, to change and to send again. */
-export function jobRequestRoutes(app: App, { jobs, store }: Pick<RouteDeps, 'jobs' | 'store'>): void {
+export function jobRequestRoutes(app: App, { store, ...places }: Pick<RouteDeps, 'jobs' | 'history' | 'store'>): void {
   app.addSchema(JobRequestView);
   app.get(
     '/v1/jobs/:id/request',
@@ -30,7 +30,9 @@ export function jobRequestRoutes(app: App, { jobs, store }: Pick<RouteDeps, 'job
       },
     },
     async (request) => {
-      const view = requestView(await ownJob(jobs, request.account.id, request.params.id, 'any'));
+      const { job, forgotten } = await ownJob(places, request.account.id, request.params.id);
+      if (forgotten) throw requestForgotten(job.id);
+      const view = requestView(job);
       if (view === undefined) throw new GatewayError('not_found', 'This job is of a kind that is not known here.');
       return view;
     },
@@ -60,7 +62,8 @@ export function jobRequestRoutes(app: App, { jobs, store }: Pick<RouteDeps, 'job
       },
     },
     async (request, reply) => {
-      const job = await ownJob(jobs, request.account.id, request.params.id, 'any');
+      const { job, forgotten } = await ownJob(places, request.account.id, request.params.id);
+      if (forgotten) throw requestForgotten(job.id);
       const work = job.request?.work;
       const from = work?.case === 'image' ? work.value.sources[request.params.index]?.from : undefined;
       // Never shown as a page of this origin: the bytes are the client's.
@@ -83,3 +86,6 @@ export function jobRequestRoutes(app: App, { jobs, store }: Pick<RouteDeps, 'job
     },
   );
 }
+
+const requestForgotten = (jobId: string): GatewayError =>
+  new GatewayError('not_found', 'What the job was asked for is not kept any more; how it ended is.', { jobId });

@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream';
-import { JobState, type Job } from '@sluice/contracts';
+import { JobState } from '@sluice/contracts';
 import { isTerminal, requestCancel } from '@sluice/jobs';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { lastSaid, ownJob, progressOfJob } from '../../jobs/own-job.ts';
+import { lastSaid, ownJob, progressOfJob, type FoundJob } from '../../jobs/own-job.ts';
 import { waitingFor, type WaitingDeps } from '../../jobs/waiting-for.ts';
 import type { App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
@@ -11,7 +11,7 @@ import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts'
 import { jobView, progressOf } from '../../jobs/job-view.ts';
 import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
-import { TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
+import { knownEntries, TimelineEntrySchema } from '../../jobs/timeline/entry.ts';
 import { cursorOf, hasMore, jobEventStream } from '../../jobs/timeline/event-stream.ts';
 import { resultExpiresMs } from '../../jobs/result-expiry.ts';
 import { jobTimeline } from '../../jobs/timeline/timeline.ts';
@@ -44,8 +44,10 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
   app.addSchema(TimelineEntrySchema);
   const { jobs, bus, store, now, resultTtlMs } = deps;
 
-  const own = (request: FastifyRequest<{ Params: { id: string } }>, from: 'any' | 'leader' = 'any'): Promise<Job> =>
-    ownJob(jobs, request.account.id, request.params.id, from);
+  const own = (
+    request: FastifyRequest<{ Params: { id: string } }>,
+    from: 'any' | 'leader' = 'any',
+  ): Promise<FoundJob> => ownJob(deps, request.account.id, request.params.id, from);
 
   app.get(
     '/v1/jobs/:id',
@@ -54,6 +56,8 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       schema: {
         operationId: 'getJob',
         summary: 'A job as it stands',
+        description:
+          'As long as it can be in lists. A week after its end only these words about it are left: not its request, its events or its PDF.',
         tags,
         params: JobPath,
         headers: conditionalHeaders,
@@ -65,7 +69,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       },
     },
     async (request, reply) => {
-      const job = await own(request);
+      const { job } = await own(request);
       if (isTerminal(job.state)) {
         return unlessKnown(request, reply, jobView(job, undefined, await deliveryOf(bus, job)));
       }
@@ -83,6 +87,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       schema: {
         operationId: 'getJobEvents',
         summary: 'What happened to a job, oldest first',
+        description: 'Of a job whose events are not kept any more: when it was accepted, and how it ended.',
         tags,
         params: JobPath,
         headers: conditionalHeaders,
@@ -94,8 +99,12 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       },
     },
     async (request, reply) => {
-      const job = await own(request);
+      const { job, forgotten } = await own(request);
       const events = (await jobTimeline(bus, job.id)).map((stored) => stored.entry);
+      if (forgotten) {
+        events.push(...knownEntries(job));
+        events.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+      }
       return unlessKnown(request, reply, { events });
     },
   );
@@ -122,17 +131,19 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
             content: { 'text/event-stream': { schema: Type.Unsafe<Readable>(Type.String()) } },
           },
           204: {
-            description: 'The job has ended and nothing is after `Last-Event-ID`: there is nothing to come back for.',
+            description:
+              'The job has ended and nothing is after `Last-Event-ID`, or its events are not kept any more: there is nothing to come back for.',
           },
           ...problemResponses('not_found'),
         },
       },
     },
     async (request, reply) => {
-      const job = await own(request);
+      const { job, forgotten } = await own(request);
       const cursor = cursorOf(request.headers['last-event-id']);
       // An EventSource comes back whenever a stream ends, for ever, unless it is told that this was all.
-      if (isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(bus, job.id, cursor))) {
+      const isOver = isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(bus, job.id, cursor));
+      if (isOver || forgotten) {
         return reply.code(204).send();
       }
       return reply
@@ -174,7 +185,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       },
     },
     async (request, reply) => {
-      const job = await own(request);
+      const { job } = await own(request);
       const work = job.result?.work;
       if (work?.case !== 'image') {
         if (job.error !== undefined) {
@@ -229,7 +240,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       },
     },
     async (request, reply) => {
-      const { id } = await own(request, 'leader');
+      const { id } = (await own(request, 'leader')).job;
       const asked = await jobs.transition(id, requestCancel);
       // A repeat, because the first answer was lost, finds the request recorded or already granted.
       const stands = asked?.moved === true || asked?.job.state === JobState.CANCELLED;

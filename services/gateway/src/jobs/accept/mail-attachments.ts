@@ -7,11 +7,10 @@ import {
   mailAttachmentLimits,
   type MailAttachment,
 } from '@sluice/contracts';
-import type { JobLog } from '@sluice/jobs';
 import { lifetimes } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import { GatewayError, invalidField } from '../../errors.ts';
-import { ownJob } from '../own-job.ts';
+import { ownJob, type JobPlaces } from '../own-job.ts';
 import { resultExpiresMs } from '../result-expiry.ts';
 
 /** A file that a mail is to carry: an upload of the account's, or the PDF of one of its jobs. */
@@ -22,9 +21,8 @@ export interface AskedAttachment {
   readonly fileName?: string | undefined;
 }
 
-export interface AttachmentDeps {
+export interface AttachmentDeps extends JobPlaces {
   readonly store: Pick<ObjectStore, 'head'>;
-  readonly jobs: JobLog;
   readonly now: () => number;
   readonly resultTtlMs: number;
 }
@@ -93,12 +91,12 @@ function keyOfUpload(account: string, uploadId: string, pointer: string): string
   return attachmentKey(uploadId, account);
 }
 
-async function keyOfPdf({ jobs, now, resultTtlMs }: AttachmentDeps, account: string, jobId: string): Promise<string> {
-  const job = await ownJob(jobs, account, jobId);
+async function keyOfPdf(deps: AttachmentDeps, account: string, jobId: string): Promise<string> {
+  const { job } = await ownJob(deps, account, jobId);
   const result = job.result?.work;
   if (result?.case !== 'image')
     throw new GatewayError('job_not_finished', 'This job has no PDF, or not yet.', { jobId });
-  if (resultExpiresMs(job, resultTtlMs) <= now()) {
+  if (resultExpiresMs(job, deps.resultTtlMs) <= deps.now()) {
     throw new GatewayError('result_expired', 'The PDF was deleted: its time is over.', { jobId });
   }
   return result.value.key;

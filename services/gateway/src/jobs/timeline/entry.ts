@@ -1,6 +1,6 @@
 import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
-import type { JobEvent, LifecycleEvent } from '@sluice/contracts';
-import { stateName } from '@sluice/jobs';
+import type { Job, JobEvent, LifecycleEvent } from '@sluice/contracts';
+import { isTerminal, stateName } from '@sluice/jobs';
 import { Type, type Static } from 'typebox';
 import { DateTime, StateSchema } from '../job-view.ts';
 
@@ -55,6 +55,23 @@ export function entryOfJob(event: JobEvent): TimelineEntry {
     ...(event.job?.error === undefined ? {} : { detail: event.job.error.code }),
     ...(traceId === '' ? {} : { traceId }),
   };
+}
+
+/** What a job itself says of its events: when it was accepted, and how it ended. */
+export function knownEntries({ state, createdAt, updatedAt, attempt, error, traceId }: Job): TimelineEntry[] {
+  const about = { app: 'gateway', ...(traceId === '' ? {} : { traceId }) };
+  const accepted = { ...about, at: shown(createdAt), event: 'accepted', state: 'accepted' } as const;
+  const name = stateName(state);
+  if (!isTerminal(state) || name === 'unspecified') return [accepted];
+  const ended = {
+    ...about,
+    at: shown(updatedAt),
+    event: name,
+    state: name,
+    ...(attempt === 0 ? {} : { attempt }),
+    ...(error === undefined ? {} : { detail: error.code }),
+  };
+  return [accepted, ended];
 }
 
 /** A lifecycle event as an entry. */
