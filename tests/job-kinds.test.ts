@@ -77,7 +77,7 @@ describe.each(jobKindEntries)('the kind %s', (name, kind) => {
       expect(source.express.stream).toBe(lanes.express);
     }
     expect(kind.callback.template).toMatch(/^client\./);
-    expect(result.channel.stream, name).toBe('USERS');
+    expect(result.channel.stream, name).toBe('RESULTS');
   });
 });
 

@@ -58,7 +58,7 @@ export async function openRig(): Promise<Rig> {
   const waiting = new Map<string, (result: ImageConverted) => void>();
   const results = await definePipeline<ImageConverted>({
     name: 'image_converted',
-    sources: [{ stream: 'USERS', consumer: 'image_converted' }],
+    sources: [{ stream: 'RESULTS', consumer: 'image_converted' }],
     decode: decoder(channels.imageConverted),
     flow: { concurrency: 64 },
     handle: (message) => {

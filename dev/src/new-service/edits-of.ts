@@ -35,7 +35,7 @@ export function editsOf(
       '  clientImageConverted: channel(',
       `  ${name}Work: channel('${name}.work.run', '${upper}', ${type}WorkSchema, 'work: ${name}'),
   ${name}WorkExpress: channel('${name}.express.run', '${upper}_EXPRESS', ${type}WorkSchema, 'the express lane of it'),
-  ${name}Done: channel('user.${name}.done', 'USERS', ${type}DoneSchema, 'result of ${name} work'),
+  ${name}Done: channel('user.${name}.done', 'RESULTS', ${type}DoneSchema, 'result of ${name} work'),
   client${type}Done: channel('client.${name}.done', 'CLIENTS', JobFinishedSchema, 'callback: a job of ${name} ended'),
 
 `,

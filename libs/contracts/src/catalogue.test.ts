@@ -12,6 +12,7 @@ describe('the catalogue of channels', () => {
     const prefix: Record<string, RegExp> = {
       JOBS: /^jobs\./,
       USERS: /^user\./,
+      RESULTS: /^user\./,
       ...Object.fromEntries(
         jobKindEntries.flatMap(([, { service, lanes }]) => [
           [lanes.normal, new RegExp(`^${service}\\.(?!express\\.)`)],

@@ -14,6 +14,7 @@ import {
 export type StreamName =
   | 'JOBS'
   | 'USERS'
+  | 'RESULTS'
   | 'IMAGES'
   | 'IMAGES_EXPRESS'
   | 'EMAILS'
@@ -51,8 +52,8 @@ export const channels = {
   createUser: channel('user.create', 'USERS', CreateUserRequestSchema, 'command: a user and their welcome mail'),
   sendEmail: channel('user.send.email', 'USERS', SendEmailRequestSchema, 'command: send one mail'),
   convertImage: channel('user.convert.image', 'USERS', ConvertImageRequestSchema, 'command: images to one PDF'),
-  imageConverted: channel('user.image.converted', 'USERS', ImageConvertedSchema, 'result of a conversion'),
-  emailSent: channel('user.email.sent', 'USERS', EmailSentSchema, 'result of a mail'),
+  imageConverted: channel('user.image.converted', 'RESULTS', ImageConvertedSchema, 'result of a conversion'),
+  emailSent: channel('user.email.sent', 'RESULTS', EmailSentSchema, 'result of a mail'),
 
   convertUrl: channel('image.convert.url', 'IMAGES', ConvertImageSchema, 'work: sources lie in the object store'),
   convertBinary: channel('image.convert.binary', 'IMAGES', ConvertImageSchema, 'work: sources travel inside'),

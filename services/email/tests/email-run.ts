@@ -105,7 +105,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
   };
   const collector = await definePipeline<EmailSent>({
     name: 'email_sent',
-    sources: [{ stream: 'USERS', consumer: 'email_sent' }],
+    sources: [{ stream: 'RESULTS', consumer: 'email_sent' }],
     decode: decoder(channels.emailSent),
     flow: { concurrency: 64, expiresMs: 1_000, idleHeartbeatMs: 250 },
     handle: (message) => {

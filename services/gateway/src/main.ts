@@ -26,8 +26,10 @@ await runService({
     // The gateway makes the streams: the others wait for theirs.
     const replicas = config.NATS_REPLICAS;
     const room = { replicas, storeBytes: config.NATS_STORE_BYTES };
-    const { created, updated, notRaised } = await provision(nc, topology, room);
+    const { created, updated, notRaised, moved } = await provision(nc, topology, room);
     if (created.length + updated.length > 0) log.info({ created, updated }, 'topology provisioned');
+    if (moved.length > 0)
+      log.info({ moved }, 'messages of an older version moved to the stream that has their subject');
     if (notRaised.length > 0) {
       log.warn(
         { notRaised: notRaised.map(describeDifference) },

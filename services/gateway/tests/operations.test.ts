@@ -225,7 +225,7 @@ describe('a paused pipeline', () => {
     );
     // The mail is sent and says so; no consumer takes that up.
     await eventually(
-      async () => (await rig.bus.jsm.streams.info('USERS')).state.messages,
+      async () => (await rig.bus.jsm.streams.info('RESULTS')).state.messages,
       (waiting) => waiting === 1,
     );
     expect((await job(id)).state).not.toBe('succeeded');

@@ -36,7 +36,7 @@ async function start(settings: Parameters<typeof startRig>[0] = {}): Promise<voi
     reconciled: (action: ReconcileAction) => void actions.set(action, (actions.get(action) ?? 0) + 1),
   };
   rig = await startRig({ metrics, ...settings, settings: { reconciling, ...settings.settings } });
-  for (const stream of ['EMAILS', 'IMAGES', 'USERS']) await update(stream, { duplicate_window: SHORTEST_WINDOW });
+  for (const stream of ['EMAILS', 'IMAGES', 'RESULTS']) await update(stream, { duplicate_window: SHORTEST_WINDOW });
 }
 
 const update = (stream: string, settings: Record<string, unknown>) => rig.bus.jsm.streams.update(stream, settings);
@@ -207,7 +207,7 @@ test('a job whose result waits to be applied is not taken for lost', async () =>
   );
   await rig.workers();
   const id = await send();
-  await holds('USERS', 1);
+  await holds('RESULTS', 1);
   await holds('EMAILS', 0);
   const applied = resultsAreApplied(rig.bus, new AbortController().signal);
   const stateThen = applied.then(async () => (await job(id)).state);
@@ -231,7 +231,7 @@ test('a reconciler that gets nowhere is seen by its metric, and goes on by itsel
     (found) => found > 2,
   );
   // Without the stream of the results it is not known whether the work is lost or done.
-  await rig.bus.jsm.streams.delete('USERS');
+  await rig.bus.jsm.streams.delete('RESULTS');
   await rig.bus.jsm.streams.purge('EMAILS');
   await eventually(
     async () => failures,

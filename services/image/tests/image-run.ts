@@ -67,7 +67,7 @@ export async function startImageSystem(env: Readonly<Record<string, string>> = {
   const flow = { concurrency: 64, expiresMs: 1_000, idleHeartbeatMs: 250 };
   const collector = await definePipeline<ImageConverted>({
     name: 'image_converted',
-    sources: [{ stream: 'USERS', consumer: 'image_converted' }],
+    sources: [{ stream: 'RESULTS', consumer: 'image_converted' }],
     decode: decoder(channels.imageConverted),
     flow,
     handle: (message) => {

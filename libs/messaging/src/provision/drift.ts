@@ -39,7 +39,7 @@ export function judge(where: string, server: Settings, wanted: Settings): Judged
       fixed: 'stop',
       application: 'set',
       operator: broken || given ? 'set' : 'keep',
-      room: tooLittle(current, value, before === undefined || given) ? 'raise' : 'keep',
+      room: tooLittle(current, value, before === undefined || given) ? 'raise' : given ? undefined : 'keep',
       replicas: tooFew(current, value, before) ? 'raise' : undefined,
     } as const;
     const follows = action[rule.owner];
@@ -60,7 +60,10 @@ export function provisionedMetadata(where: string, server: Settings | undefined,
     const owner = rules[setting]?.owner;
     if (owner !== 'operator' && owner !== 'room') continue;
     const action = actions.get(setting);
-    if (action === undefined || action === 'set') values[setting] = value;
+    const given = before !== undefined && setting in before && same(before[setting], server?.[setting]);
+    // A limit that an earlier start gave and that is never lowered stays the provisioner's own.
+    if (action === undefined && owner === 'room' && given) values[setting] = server?.[setting];
+    else if (action === undefined || action === 'set') values[setting] = value;
     // A raise may not come about: what is there now is then still the provisioner's own.
     else if (action === 'raise') values[setting] = server?.[setting];
     else if (before !== undefined && setting in before) values[setting] = before[setting];

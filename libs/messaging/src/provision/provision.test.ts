@@ -38,7 +38,7 @@ describe('provisioning the topology', () => {
   });
 
   test('changes nothing the second time', async () => {
-    expect(await provision(nc, topology)).toEqual({ created: [], updated: [], kept: [], notRaised: [] });
+    expect(await provision(nc, topology)).toEqual({ created: [], updated: [], kept: [], notRaised: [], moved: [] });
   });
 
   test('updates what can be updated and says what', async () => {

@@ -4,6 +4,7 @@ import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
 import { bucketConfig, bucketStream, consumerConfig, streamConfig, type Room, type Settings } from './settings.ts';
 import type { ConsumerSpec, Topology } from './specs.ts';
+import { takeOver } from './take-over.ts';
 
 /** What a provisioning run did. */
 export interface ProvisionReport {
@@ -13,6 +14,15 @@ export interface ProvisionReport {
   readonly kept: readonly Difference[];
   /** Streams that have fewer replicas or bytes than asked for, because the server has no room for them now. */
   readonly notRaised: readonly Difference[];
+  /** Messages that an older version had stored in another stream. */
+  readonly moved: readonly Moved[];
+}
+
+/** Messages that now lie in the stream that has their subject. */
+export interface Moved {
+  readonly from: string;
+  readonly to: string;
+  readonly messages: number;
 }
 
 /** What the broker's storage is taken for when neither a setting nor a limit of the account says it: 8 GiB. */
@@ -69,14 +79,20 @@ export async function provision(
 ): Promise<ProvisionReport> {
   assertServer(nc, topology);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
-  const report = { created: [], updated: [], kept: [], notRaised: [] } as {
+  const report = { created: [], updated: [], kept: [], notRaised: [], moved: [] } as {
     created: string[];
     updated: Difference[];
     kept: Difference[];
     notRaised: Difference[];
+    moved: Moved[];
   };
   for (const { where, wanted, access } of entries(jsm, topology, await roomOf(jsm, options))) {
     await converge(where, wanted, access);
+  }
+  for (const spec of topology.streams) {
+    if (spec.takesOverFrom === undefined) continue;
+    const moved = await takeOver(nc, jsm, spec.takesOverFrom, spec);
+    if (moved > 0) report.moved.push({ from: spec.takesOverFrom, to: spec.name, messages: moved });
   }
   return report;
 

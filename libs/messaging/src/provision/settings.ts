@@ -19,7 +19,8 @@ export type Settings = Readonly<Record<string, unknown>>;
  * - `application`: the code depends on it. Every start sets it.
  * - `operator`: the topology gives a first value. What an operator set afterwards stays; only a value that the
  *   provisioner set itself follows a new default, and only a value that breaks a promise is replaced.
- * - `room`: as `operator`, and never lowered. Where the server has no room for more, it stays as it is.
+ * - `room`: as `operator`, and never lowered: what an earlier start gave stays, and is no difference. Where the server has
+ *   no room for more, it stays as it is.
  * - `replicas`: raised to what is asked for, never lowered.
  */
 export interface SettingRule {

@@ -40,6 +40,8 @@ export interface StreamSpec<Name extends string = string> {
   readonly atomicBatches?: boolean;
   /** True for a stream whose messages may carry a lifetime of their own; needs nats-server 2.11. */
   readonly messageTtl?: boolean;
+  /** The work queue whose subjects these were in an older version: what waits there is moved here. It stands before this one. */
+  readonly takesOverFrom?: Name;
   readonly consumers: readonly ConsumerSpec[];
 }
 

@@ -44,7 +44,7 @@ export const buckets = {
     name: 'email_inbox',
     about: 'which mail was sent, is being sent or may have been',
     ttlMs: lifetimes.mailSent,
-    storeShare: 0.06,
+    storeShare: 0.05,
   },
   emailQuotas: {
     name: 'email_quotas',

@@ -65,7 +65,7 @@ const log = (
 const MAX_WAITING = 20_000;
 
 /** What the lanes of all kinds of jobs may hold together, shared equally. */
-const LANES_SHARE = { normal: 0.14, express: 0.05 } as const;
+const LANES_SHARE = { normal: 0.12, express: 0.05 } as const;
 
 /** The work queues of a kind of job. */
 function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] {
@@ -82,34 +82,35 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
 
 /**
  * The streams, durable consumers and buckets of the system, with their lifetimes and bounds. The shares of the store sum up
- * to less than one: what is left holds the indexes of the server. Every subject of a work queue has a consumer: one without would
+ * to less than 0.88: an upgrade lowers no stream, so what is left holds the streams that later versions add, and the indexes
+ * of the server. Every subject of a work queue has a consumer: one without would
  * fill for ever. The express lanes are streams of their own, because a message limit is stream-wide and a flood of
  * normal work would shut them too.
  */
 export const topology: Topology = {
   streams: [
-    log('JOBS', 'every transition of every job', 0.3, ['jobs.*'], lifetimes.job, [
+    log('JOBS', 'every transition of every job', 0.27, ['jobs.*'], lifetimes.job, [
       consumer('orchestrator', ['jobs.*']),
       // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
       { ...consumer('client_callbacks', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
       { ...consumer('webhook_calls', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
     ]),
-    work(
-      'USERS',
-      'commands of clients and results of work',
-      0.04,
-      // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
-      subjectsOf('USERS'),
-      [
-        // Commands of an account that is over its rate wait: they must not take the room of other accounts.
-        consumer(
-          'commands',
-          [channels.createUser.template, channels.sendEmail.template, channels.convertImage.template],
-          50_000,
-        ),
-        ...jobKindEntries.map(([, { result }]) => consumer(result.consumer, [result.channel.template])),
-      ],
-    ),
+    // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
+    work('USERS', 'commands of clients', 0.03, subjectsOf('USERS'), [
+      // Commands of an account that is over its rate wait: they must not take the room of other accounts.
+      consumer('commands', subjectsOf('USERS'), 50_000),
+    ]),
+    {
+      ...work(
+        'RESULTS',
+        'results of work',
+        0.02,
+        // Apart from the commands, which anyone may send: a flood of them would keep jobs from ending.
+        subjectsOf('RESULTS'),
+        jobKindEntries.map(([, { result }]) => consumer(result.consumer, [result.channel.template])),
+      ),
+      takesOverFrom: 'USERS',
+    },
     ...jobKindEntries.flatMap(([, kind]) => lanesOf(kind)),
     work('CLIENTS', 'callbacks to clients', 0.02, ['client.>'], [consumer('callbacks', ['client.>'])]),
     // A receiver that is down has its calls wait here for hours: they must not take the room of other accounts.
@@ -125,12 +126,12 @@ export const topology: Topology = {
       maxMessagesPerSubject: 10_000,
     },
     {
-      ...log('EVENTS', 'what happened to every message', 0.12, ['events.*.*'], lifetimes.event),
+      ...log('EVENTS', 'what happened to every message', 0.1, ['events.*.*'], lifetimes.event),
       // A request of many events is stored whole, together with the marker of its Idempotency-Key, which expires.
       atomicBatches: true,
       messageTtl: true,
     },
-    log('DLQ', 'what no retry could help, for an operator', 0.04, ['dlq.*.*'], lifetimes.deadLetter, [
+    log('DLQ', 'what no retry could help, for an operator', 0.03, ['dlq.*.*'], lifetimes.deadLetter, [
       consumer('dead_letters', ['dlq.*.*']),
     ]),
     { ...log('AUDIT', 'who did what to dead letters, pipelines and keys', 0.01, ['audit.>'], 0), appendOnly: true },

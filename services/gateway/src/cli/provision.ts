@@ -17,10 +17,11 @@ await runBusCommand({ name: 'pnpm provision', usage, options: {}, maxPositionals
 });
 
 async function run(bus: Bus, room: ProvisionOptions): Promise<void> {
-  const { created, updated, kept, notRaised } = await provision(bus.nc, topology, room);
+  const { created, updated, kept, notRaised, moved } = await provision(bus.nc, topology, room);
   for (const name of created) console.log(`made     ${name}`);
   for (const { where, setting, wanted } of updated)
     console.log(`set      ${where} ${setting} ${JSON.stringify(wanted)}`);
+  for (const { from, to, messages } of moved) console.log(`moved    ${messages} messages of ${from} to ${to}`);
   for (const difference of kept) console.log(`kept     ${describeDifference(difference)}`);
   for (const { where, setting, wanted } of notRaised)
     console.log(`not set  ${where} ${setting} ${String(wanted)}: the broker has no room for it`);

@@ -38,7 +38,11 @@ const workStreams: ReadonlySet<string> = new Set(lanes);
  * has ended by then. Read from the subject, which NATS permissions guard, and not from a header, which they do not.
  */
 const endsJobs = (stream: string, consumer: string): boolean =>
-  workStreams.has(stream) || stream === 'JOBS' || (stream === 'USERS' && consumer !== 'commands');
+  workStreams.has(stream) ||
+  stream === 'JOBS' ||
+  stream === 'RESULTS' ||
+  // Where results were in older versions.
+  (stream === 'USERS' && consumer !== 'commands');
 
 const LONGEST_ERROR = 200;
 

@@ -58,6 +58,8 @@ export const eraseRules: readonly Rule[] = [
   { stream: 'JOBS', isQueue: false, erase: eraseJob },
   // A command is not answered yet: it becomes a job within milliseconds, or when its account's rate allows.
   { stream: 'USERS', isQueue: true, erase: async () => ({ open: 1 }) },
+  // A result is applied to its job within milliseconds.
+  { stream: 'RESULTS', isQueue: true, erase: async () => ({ open: 1 }) },
   ...lanes
     .filter((lane) => Object.values<string>(jobKinds.email.lanes).includes(lane))
     .map((stream): Rule => ({ stream, isQueue: true, erase: eraseWork(stream) })),

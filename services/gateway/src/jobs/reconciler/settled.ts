@@ -4,6 +4,7 @@ import type { Bus } from '@sluice/messaging';
 
 const LOOK_MS = 100;
 const LOOKS = 100;
+const RESULTS: StreamName = 'RESULTS';
 
 /** Whether a consumer has handled every message of its stream up to a sequence. */
 export async function isPast(bus: Bus, stream: StreamName, consumer: string, sequence: number): Promise<boolean> {
@@ -19,11 +20,10 @@ export async function isPast(bus: Bus, stream: StreamName, consumer: string, seq
  * @returns false when they were not applied in time.
  */
 export async function resultsAreApplied(bus: Bus, signal: AbortSignal): Promise<boolean> {
-  const lastResult = (await bus.jsm.streams.info('USERS')).state.last_seq;
+  const lastResult = (await bus.jsm.streams.info(RESULTS)).state.last_seq;
   const resultsApplied = async (): Promise<boolean> => {
     for (const [, { result }] of jobKindEntries) {
-      const { stream, template } = result.channel;
-      const oldest = await bus.find(stream, { oldestOf: template });
+      const oldest = await bus.find(RESULTS, { oldestOf: result.channel.template });
       if (oldest !== undefined && oldest.sequence <= lastResult) return false;
     }
     return true;
