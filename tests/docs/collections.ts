@@ -185,6 +185,18 @@ export const collections: readonly Collection[] = [
     '12 hours, or signing out',
   ),
   row('services/gateway/src/system/paused.ts paused', 'pauses', 'pipelines', 'the pipeline goes on'),
+  row(
+    'services/gateway/src/admission/backlog-share.ts #counted',
+    'open jobs of accounts, as counted half a second ago',
+    '2,000',
+    'all go when it is full',
+  ),
+  row(
+    'services/gateway/src/admission/open-streams.ts #open',
+    'accounts with an open event stream',
+    '2,000 streams; alert `BoundNearlyReached`',
+    'its last stream is closed',
+  ),
   row('services/gateway/src/admission/backpressure.ts #closed', 'lanes', 'lanes', 'the lane opens'),
   row('services/gateway/src/admission/backpressure.ts #backlog', 'lanes', 'lanes', 'never'),
   row('services/gateway/src/admission/backpressure.ts #waitMs', 'lanes', 'lanes', 'never'),

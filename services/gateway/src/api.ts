@@ -14,9 +14,11 @@ import type { RouteDeps } from './http/deps.ts';
 import { addRoutes } from './http/routes.ts';
 import { openFlowStore } from './lifecycle/flows.ts';
 import { BodyBudget } from './admission/body-budget.ts';
+import { defaultOpenStreams, OpenStreams } from './admission/open-streams.ts';
 import { BodyWatch } from './admission/body-watch.ts';
 import { watchFailed, type GatewayDependencies, type SharedDependencies } from './dependencies.ts';
 import { startProjection, type Projection } from './history/projection.ts';
+import { diskUsed } from './history/disk-used.ts';
 import { openReadModel } from './history/open-read-model.ts';
 import { defaultRetention, startRetention, type Retention } from './history/retention.ts';
 import type { ThreadedReadModel } from './history/thread/host.ts';
@@ -70,7 +72,7 @@ const LOOK = 'see the log and the disk of nats-server, make room if it is full, 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
   dependencies: GatewayDependencies,
-  { jobs, credits, now, watch, backpressure, keyDays, access }: SharedDependencies,
+  { jobs, credits, now, watch, backpressure, backlogShare, keyDays, access }: SharedDependencies,
   alsoReady: () => readonly string[] = () => [],
   held: () => readonly string[] = () => [],
 ): Promise<Api> {
@@ -121,13 +123,16 @@ export async function startApi(
   ];
 
   const { targets } = settings.webhooks ?? defaultWebhooks;
-  const accept: AcceptDeps = { log: jobs, now, keyDays, backpressure, targets, credits };
+  backlogShare?.countWith((account, kind) => model.counts(account, kind));
+  const accept: AcceptDeps = { log: jobs, now, keyDays, backpressure, backlogShare, targets, credits };
   const { totalBytes, ...progress } = settings.bodies ?? defaultBodies;
   const bodies: Bodies = {
     // Without keys all requests are of one account, which then may use all there is.
     budget: new BodyBudget(totalBytes, access.keys !== undefined),
     watch: new BodyWatch(progress),
   };
+  const limits = settings.openStreams ?? defaultOpenStreams;
+  const streams = new OpenStreams(access.keys === undefined ? { ...limits, perAccount: limits.total } : limits);
   const deps: RouteDeps = {
     bus,
     jobs,
@@ -136,6 +141,7 @@ export async function startApi(
     store,
     templates: await openTemplates(bus.nc, now),
     live,
+    streams,
     keys: new KeysInProgress(),
     log,
     now,
@@ -145,6 +151,12 @@ export async function startApi(
     access,
     closing: closing.signal,
   };
+  dependencies.metrics?.watchBounds(() => ({
+    request_bodies: bodies.budget.heldBytes / bodies.budget.totalBytes,
+    event_streams: streams.total / streams.mostTotal,
+    history_questions: model.waitingShare(),
+    history_disk: diskUsed(settings.readModelUrl),
+  }));
   const app = await createApp({
     log,
     version: settings.version,

@@ -24,7 +24,9 @@ import type { BodySettings } from './http/bodies.ts';
 import type { IntakeLimits } from './uploads/take-source.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { startBrokerWatch, type BrokerWatch } from './admission/broker-watch.ts';
+import { BacklogShare } from './admission/backlog-share.ts';
 import { BackpressureLimiter, type BackpressureSettings } from './admission/backpressure.ts';
+import type { OpenStreamLimits } from './admission/open-streams.ts';
 import { watchLoopLag } from './admission/loop-lag.ts';
 import type { RetentionSettings } from './history/retention.ts';
 import type { ReconcilingSettings } from './jobs/reconciler/reconciler.ts';
@@ -54,6 +56,8 @@ export interface GatewaySettings {
   /** `keys`: every request needs an API key. `off`: every caller is the local account. */
   readonly auth: 'keys' | 'off';
   readonly rates: RateSettings;
+  /** Event streams that may be open; `defaultOpenStreams` if absent. */
+  readonly openStreams?: OpenStreamLimits;
   readonly pressure: BackpressureSettings;
   /** Where the read model lies: `sqlite:PATH`, `sqlite::memory:` or `postgres://...`. */
   readonly readModelUrl: string;
@@ -113,6 +117,8 @@ export interface SharedDependencies {
   /** What the broker says about streams and consumers. */
   readonly watch: BrokerWatch;
   readonly backpressure: BackpressureLimiter;
+  /** Undefined with keys off: all callers are one account then. */
+  readonly backlogShare: BacklogShare | undefined;
   readonly keyDays: KeyDays;
   /** Keys and rates, the same for HTTP, RPC and commands over NATS. */
   readonly access: AccessSettings;
@@ -144,6 +150,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
     now,
     watch,
     backpressure,
+    backlogShare: access.keys === undefined ? undefined : new BacklogShare(backpressure, now),
     keyDays: keyDays(await openBucket(bus.nc, buckets.keyDays)),
     access,
     presence,

@@ -27,6 +27,7 @@ export const gatewayMetricNames = {
   historyBehind: 'gateway_history_behind_messages',
   historyJobs: 'gateway_history_jobs',
   historyUsed: 'gateway_history_used_ratio',
+  boundUsed: 'gateway_bound_used_ratio',
 } as const;
 
 /** What the gateway counts. */
@@ -45,6 +46,8 @@ export interface GatewayMetrics {
   watchOpen(read: () => Promise<readonly OpenJobs[]>): void;
   /** Exposes what the history holds and how far it is behind, read at each scrape. */
   watchHistory(read: () => HistoryState): void;
+  /** Exposes how much of what is bounded in this process is in use: beyond a bound requests are refused. */
+  watchBounds(read: () => Readonly<Record<Bound, number>>): void;
   /** Exposes the share of the broker's storage that is in use. */
   watchStorage(read: () => number): void;
   /** Exposes how long streams have confirmed nothing. */
@@ -52,6 +55,10 @@ export interface GatewayMetrics {
   /** Exposes how many settings of the server differ from the topology. */
   watchTopology(read: () => readonly Pick<Difference, 'owner'>[]): void;
 }
+
+/** What a process of the gateway has a bound for, and refuses beyond it. `history_disk` is the disk of its SQLite file. */
+export const bounds = ['request_bodies', 'event_streams', 'history_questions', 'history_disk'] as const;
+export type Bound = (typeof bounds)[number];
 
 /** How a gateway's read model is. */
 export interface HistoryState {
@@ -240,6 +247,18 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         collect() {
           for (const { name } of topology.streams) this.set({ stream: name }, 0);
           for (const { stream, forMs } of read()) this.set({ stream }, forMs / 1000);
+        },
+      });
+    },
+    watchBounds(read) {
+      void new Gauge({
+        name: names.boundUsed,
+        help: 'How much of a bound of this process is used: at 1 requests are refused, or the disk of the history is full',
+        labelNames: ['bound'],
+        registers,
+        collect() {
+          const used = read();
+          for (const bound of bounds) this.set({ bound }, used[bound]);
         },
       });
     },

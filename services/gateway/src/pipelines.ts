@@ -45,7 +45,7 @@ export async function startPipelines(
   shared: SharedDependencies,
 ): Promise<GatewayPipelines> {
   const { bus, store, log, settings } = dependencies;
-  const { jobs, credits, now, keyDays, backpressure, access } = shared;
+  const { jobs, credits, now, keyDays, backpressure, backlogShare, access } = shared;
   const report = createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance });
   const held = holdups();
   const host = createPipelineHost({
@@ -68,7 +68,7 @@ export async function startPipelines(
     reportDelivery(job.id, { event, detail, traceId: job.traceId });
     dependencies.metrics?.webhook(event);
   };
-  const accept = { log: jobs, now, keyDays, backpressure, targets: calls.targets, credits };
+  const accept = { log: jobs, now, keyDays, backpressure, backlogShare, targets: calls.targets, credits };
 
   await host.start(orchestrator(tuningOf('orchestrator')), { bus, jobs, store, now, report, credits });
   await host.start(clientCallbacks(tuningOf('client_callbacks')), { bus, jobs, reportWebhook });

@@ -507,7 +507,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Messages of an app that lack declared events, oldest first */
+        /**
+         * Messages of an app that lack declared events, oldest first
+         * @description A page can hold fewer than `limit`, even none, and still have a `next`: only a page without it is the last.
+         */
         get: operations["listIncompleteMessages"];
         put?: never;
         post?: never;

@@ -185,6 +185,12 @@ export class BackpressureLimiter {
     return () => this.#since.set(lane, Math.max(0, (this.#since.get(lane) ?? 0) - 1));
   }
 
+  /** How many jobs a lane may hold, and how many more it would take. */
+  roomIn(lane: Lane): { readonly total: number; readonly free: number } {
+    const { maxBacklog } = this.#settings;
+    return { total: maxBacklog, free: Math.max(0, maxBacklog - this.#expected(lane)) };
+  }
+
   #expected(lane: Lane): number {
     return (this.#backlog.get(lane) ?? 0) + (this.#since.get(lane) ?? 0) + (this.#before.get(lane) ?? 0);
   }

@@ -29,7 +29,7 @@ import { storeEvents } from '../lifecycle/ingest.ts';
 import { callerOf } from './access.ts';
 import { eventsOfCall } from './record-events.ts';
 
-export interface RpcDeps extends Omit<RouteDeps, 'live' | 'closing'> {
+export interface RpcDeps extends Omit<RouteDeps, 'live' | 'streams' | 'closing'> {
   readonly flows: FlowStore;
 }
 

@@ -72,6 +72,15 @@ export interface IncompleteMessage {
   readonly missing: readonly string[];
 }
 
+/**
+ * One page of them, oldest first. It can hold fewer than asked for although there are more: messages that lack nothing are
+ * gone through a stretch at a time. Only a page without `next` is the last.
+ */
+export interface IncompletePage {
+  readonly messages: readonly IncompleteMessage[];
+  readonly next?: MessageCursor;
+}
+
 /** A place in the list of incomplete messages. */
 export interface MessageCursor {
   readonly firstMs: number;
@@ -118,13 +127,8 @@ export interface ReadModel {
   job(account: string, id: string): Promise<Uint8Array | undefined>;
   /** How many jobs of an account are in each state, of one kind or of all. */
   counts(account: string, kind?: JobKindName): Promise<Readonly<Record<string, number>>>;
-  /** Messages that lack declared events, oldest first, from behind a place. */
-  incomplete(
-    appId: string,
-    expected: readonly string[],
-    limit: number,
-    after?: MessageCursor,
-  ): Promise<IncompleteMessage[]>;
+  /** Messages that lack declared events, from behind a place. */
+  incomplete(appId: string, expected: readonly string[], limit: number, after?: MessageCursor): Promise<IncompletePage>;
   /** Which of these events a message of a client's app has seen. */
   seen(appId: string, messageId: string, expected: readonly string[]): Promise<readonly string[]>;
   /** Jobs that have not ended, by kind, and when the oldest of them was accepted. */

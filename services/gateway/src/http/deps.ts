@@ -6,6 +6,7 @@ import type { Logger } from '@sluice/telemetry';
 import type { AcceptDeps } from '../jobs/accept/accept-job.ts';
 import type { KeysInProgress } from '../jobs/accept/idempotency.ts';
 import type { BackpressureLimiter } from '../admission/backpressure.ts';
+import type { OpenStreams } from '../admission/open-streams.ts';
 import type { AccessSettings } from '../accounts/access.ts';
 import type { ReadModel } from '../history/read-model.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
@@ -23,6 +24,7 @@ export interface RouteDeps {
   /** What accounts wrote for their mails. */
   readonly templates: TemplateStore;
   readonly live: LiveJobs;
+  readonly streams: OpenStreams;
   readonly keys: KeysInProgress;
   readonly log: Logger;
   readonly now: () => number;

@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { JobEventSchema, JobKind, JobSchema, JobState, LifecycleEventSchema, type Job } from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MESSAGES_WINDOW } from '../../src/history/rows/search.ts';
 import { pack, type StoredMessage } from '../../src/history/packed-messages.ts';
 import {
   PositionMovedError,
@@ -273,7 +274,7 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
       expect(await all(model)).toEqual([ids[8], ids[7], ids[6], ids[0]]);
       expect(await model.counts('acme')).toEqual({ accepted: 1, succeeded: 3 });
       expect(await model.usage()).toMatchObject({ jobs: 4 });
-      expect(await model.incomplete('shop', ['paid', 'sent'], 9)).toEqual([]);
+      expect(await model.incomplete('shop', ['paid', 'sent'], 9)).toEqual({ messages: [] });
     });
 
     test('a person who was erased is not found again, also by events that come later', async () => {
@@ -315,14 +316,29 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
       lifecycleEvent(4, ['shop', 'm3', 'b']),
       lifecycleEvent(5, ['other', 'm4', 'a']),
     ]);
-    const found = await model.incomplete('shop', ['a', 'b'], 9);
-    expect(found).toEqual([
-      { appId: 'shop', messageId: 'm1', firstMs: START_MS + 1, lastMs: START_MS + 1, missing: ['b'] },
-      { appId: 'shop', messageId: 'm3', firstMs: START_MS + 4, lastMs: START_MS + 4, missing: ['a'] },
-    ]);
-    expect(await model.incomplete('shop', ['a', 'b'], 1, found[0])).toMatchObject([{ messageId: 'm3' }]);
+    expect(await model.incomplete('shop', ['a', 'b'], 9)).toEqual({
+      messages: [
+        { appId: 'shop', messageId: 'm1', firstMs: START_MS + 1, lastMs: START_MS + 1, missing: ['b'] },
+        { appId: 'shop', messageId: 'm3', firstMs: START_MS + 4, lastMs: START_MS + 4, missing: ['a'] },
+      ],
+    });
+    const first = await model.incomplete('shop', ['a', 'b'], 1);
+    expect(first).toMatchObject({ messages: [{ messageId: 'm1' }], next: { messageId: 'm1' } });
+    const second = await model.incomplete('shop', ['a', 'b'], 1, first.next);
+    expect(second.messages).toMatchObject([{ messageId: 'm3' }]);
+    expect(second.next).toBeUndefined();
     expect((await model.seen('shop', 'm2', ['b', 'a', 'c'])).toSorted()).toEqual(['a', 'b']);
     await takeIn(model, 'EVENTS', [lifecycleEvent(6, ['shop', 'm1', 'b'])]);
-    expect(await model.incomplete('shop', ['a', 'b'], 9)).toMatchObject([{ messageId: 'm3' }]);
+    expect((await model.incomplete('shop', ['a', 'b'], 9)).messages).toMatchObject([{ messageId: 'm3' }]);
+  });
+
+  test('messages that lack nothing are gone through a stretch at a time', async () => {
+    const sent = Array.from({ length: MESSAGES_WINDOW + 1 }, (_, i) => lifecycleEvent(i + 1, ['shop', `m${i}`, 'a']));
+    await takeIn(model, 'EVENTS', [...sent, lifecycleEvent(MESSAGES_WINDOW + 2, ['shop', 'late', 'b'])]);
+    const first = await model.incomplete('shop', ['a'], 9);
+    expect(first).toMatchObject({ messages: [], next: { messageId: `m${MESSAGES_WINDOW - 1}` } });
+    const second = await model.incomplete('shop', ['a'], 9, first.next);
+    expect(second).toMatchObject({ messages: [{ messageId: 'late', missing: ['a'] }] });
+    expect(second.next).toBeUndefined();
   });
 }

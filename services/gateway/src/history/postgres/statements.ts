@@ -1,5 +1,7 @@
 import type { ClientBase } from 'pg';
-import type { IncompleteMessage, JobCursor, MessageCursor, OpenJobs, ProjectedStream, Usage } from '../read-model.ts';
+import type { IncompletePage, JobCursor, MessageCursor, OpenJobs, ProjectedStream, Usage } from '../read-model.ts';
+import { incompletePage } from '../rows/incomplete.ts';
+import { MESSAGES_WINDOW } from '../rows/search.ts';
 import type { Known } from '../rows/changes.ts';
 import type { Changes, JobRow, PositionRow, ProgressRow, TermRow } from '../rows/rows.ts';
 
@@ -115,25 +117,21 @@ export async function incomplete(
   expected: readonly string[],
   limit: number,
   after: MessageCursor = BEGINNING,
-): Promise<IncompleteMessage[]> {
-  if (expected.length === 0) return [];
+): Promise<IncompletePage> {
+  if (expected.length === 0) return { messages: [] };
   const { rows } = await client.query<Row>(
-    `SELECT message.id, first_ms, last_ms, array_remove(array_agg(event), NULL) AS events FROM message
-     LEFT JOIN seen ON seen.app = message.app AND seen.id = message.id AND seen.event = ANY($1)
-     WHERE message.app = $2 AND (first_ms, message.id) > ($3, $4)
-     GROUP BY message.id, first_ms, last_ms HAVING count(event) < $5 ORDER BY first_ms, message.id LIMIT $6`,
-    [expected, appId, after.firstMs, after.messageId, expected.length, limit],
+    `SELECT id, first_ms, last_ms,
+       ARRAY(SELECT event FROM seen WHERE seen.app = $2 AND seen.id = message.id AND seen.event = ANY($1)) AS events
+     FROM message WHERE app = $2 AND (first_ms, id) > ($3, $4) ORDER BY first_ms, id LIMIT $5`,
+    [expected, appId, after.firstMs, after.messageId, MESSAGES_WINDOW],
   );
-  return rows.map((row) => {
-    const had = new Set(row['events'] as string[]);
-    return {
-      appId,
-      messageId: String(row['id']),
-      firstMs: Number(row['first_ms']),
-      lastMs: Number(row['last_ms']),
-      missing: expected.filter((event) => !had.has(event)),
-    };
-  });
+  const window = rows.map((row) => ({
+    messageId: String(row['id']),
+    firstMs: Number(row['first_ms']),
+    lastMs: Number(row['last_ms']),
+    had: new Set(row['events'] as string[]),
+  }));
+  return incompletePage(appId, expected, limit, window);
 }
 
 export async function seen(

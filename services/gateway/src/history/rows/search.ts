@@ -7,6 +7,8 @@ import { recipientDigest, term } from './terms.ts';
  * together ends there with a page that is not full, instead of going through the history.
  */
 export const WINDOW = 5_000;
+/** How many messages of an app are looked at for a page of those that lack something. */
+export const MESSAGES_WINDOW = 2_000;
 /** How far the entries of a term are counted to choose the term that has the fewest. */
 export const COUNTED = 1_000;
 

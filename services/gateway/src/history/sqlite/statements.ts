@@ -1,5 +1,7 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
-import type { IncompleteMessage, JobCursor, MessageCursor, OpenJobs, ProjectedStream, Usage } from '../read-model.ts';
+import type { IncompletePage, JobCursor, MessageCursor, OpenJobs, ProjectedStream, Usage } from '../read-model.ts';
+import { incompletePage } from '../rows/incomplete.ts';
+import { MESSAGES_WINDOW } from '../rows/search.ts';
 import type { Changes, JobRow, PositionRow, ProgressRow } from '../rows/rows.ts';
 
 export type Row = Record<string, SQLOutputValue>;
@@ -22,6 +24,10 @@ export function reading(db: DatabaseSync) {
     AND (created_ms, id) > (?, ?) ORDER BY created_ms, id LIMIT ?`);
   const pages = db.prepare(`SELECT (page_count - freelist_count) * page_size AS bytes
     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`);
+  // All events of a message, and not only the expected ones: the statement is prepared once for every flow.
+  const messagesOf = db.prepare(`SELECT id, first_ms, last_ms,
+    (SELECT group_concat(event, char(31)) FROM seen WHERE seen.app = message.app AND seen.id = message.id) AS events
+    FROM message WHERE app = ? AND (first_ms, id) > (?, ?) ORDER BY first_ms, id LIMIT ?`);
   const total = db.prepare('SELECT sum(jobs) AS jobs FROM job_count');
   return {
     position(stream: ProjectedStream): PositionRow | undefined {
@@ -57,26 +63,15 @@ export function reading(db: DatabaseSync) {
       expected: readonly string[],
       limit: number,
       after: MessageCursor = BEGINNING,
-    ): IncompleteMessage[] {
-      if (expected.length === 0) return [];
-      return db
-        .prepare(
-          `SELECT message.id, first_ms, last_ms, group_concat(event, char(31)) AS events FROM message
-           LEFT JOIN seen ON seen.app = message.app AND seen.id = message.id AND seen.event IN (${placeholders(expected)})
-           WHERE message.app = ? AND (first_ms, message.id) > (?, ?)
-           GROUP BY message.first_ms, message.id HAVING count(event) < ? ORDER BY first_ms, message.id LIMIT ?`,
-        )
-        .all(...expected, appId, after.firstMs, after.messageId, expected.length, limit)
-        .map((row) => {
-          const seen = new Set(String(row['events'] ?? '').split('\u001f'));
-          return {
-            appId,
-            messageId: String(row['id']),
-            firstMs: Number(row['first_ms']),
-            lastMs: Number(row['last_ms']),
-            missing: expected.filter((event) => !seen.has(event)),
-          };
-        });
+    ): IncompletePage {
+      if (expected.length === 0) return { messages: [] };
+      const window = messagesOf.all(appId, after.firstMs, after.messageId, MESSAGES_WINDOW).map((row) => ({
+        messageId: String(row['id']),
+        firstMs: Number(row['first_ms']),
+        lastMs: Number(row['last_ms']),
+        had: new Set(String(row['events'] ?? '').split('\u001f')),
+      }));
+      return incompletePage(appId, expected, limit, window);
     },
     seen(appId: string, messageId: string, expected: readonly string[]): string[] {
       if (expected.length === 0) return [];

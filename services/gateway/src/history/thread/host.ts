@@ -22,6 +22,8 @@ interface Waiting {
 export interface ThreadedReadModel extends ReadModel {
   /** Why it cannot answer now; undefined when it can. */
   problem(): string | undefined;
+  /** Questions that wait for the thread, as a share of what may wait. */
+  waitingShare(): number;
 }
 
 /**
@@ -134,6 +136,7 @@ export async function startReadModel(
   }
   return {
     problem: () => problem,
+    waitingShare: () => waiting.size / MOST_WAITING,
     follow: (...args) => call('follow', args),
     apply: (batch: Batch) => call('apply', [batch], buffersOf(batch.messages)),
     jobs: (...args) => call('jobs', args),

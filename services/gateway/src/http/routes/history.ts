@@ -30,6 +30,9 @@ const HistoryQuery = Type.Object(
   { additionalProperties: false },
 );
 
+/** Stretches without a message to show that a request goes through on its own. */
+const MOST_EMPTY_PAGES = 20;
+
 const Behind = Type.Optional(
   Type.Integer({
     description:
@@ -143,6 +146,8 @@ export function historyRoutes(
       schema: {
         operationId: 'listIncompleteMessages',
         summary: 'Messages of an app that lack declared events, oldest first',
+        description:
+          'A page can hold fewer than `limit`, even none, and still have a `next`: only a page without it is the last.',
         tags: ['lifecycle'],
         params: Type.Object({ appId: Type.String({ maxLength: 128 }) }),
         querystring: Type.Object(
@@ -177,12 +182,14 @@ export function historyRoutes(
       if (flow?.account !== request.account.id) return { messages: [] };
       const { limit, cursor } = request.query;
       const after = cursor === undefined ? undefined : messageCursorOf(cursor);
-      const found = await deps.model.incomplete(appId, flow.events, limit + 1, after);
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
+      let page = await deps.model.incomplete(appId, flow.events, limit, after);
+      for (let more = 0; more < MOST_EMPTY_PAGES && page.messages.length === 0 && page.next !== undefined; more += 1) {
+        page = await deps.model.incomplete(appId, flow.events, limit, page.next);
+      }
+      const { messages, next } = page;
       return {
-        ...(last === undefined ? {} : { next: messageCursorText(last) }),
-        messages: page.map(({ messageId, firstMs, lastMs, missing }) => ({
+        ...(next === undefined ? {} : { next: messageCursorText(next) }),
+        messages: messages.map(({ messageId, firstMs, lastMs, missing }) => ({
           messageId,
           firstAt: new Date(firstMs).toISOString(),
           lastAt: new Date(lastMs).toISOString(),

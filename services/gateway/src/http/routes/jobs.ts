@@ -134,7 +134,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
             description:
               'The job has ended and nothing is after `Last-Event-ID`, or its events are not kept any more: there is nothing to come back for.',
           },
-          ...problemResponses('not_found'),
+          ...problemResponses('not_found', 'rate_limited', 'overloaded'),
         },
       },
     },
@@ -146,11 +146,13 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       if (isOver || forgotten) {
         return reply.code(204).send();
       }
+      const release = deps.streams.open(request.account.id);
+      const stream = jobEventStream(deps, job.id, cursor).once('close', release);
       return reply
         .type('text/event-stream')
         .header('cache-control', 'no-store')
         .header('x-accel-buffering', 'no')
-        .send(jobEventStream(deps, job.id, cursor));
+        .send(stream);
     },
   );
 

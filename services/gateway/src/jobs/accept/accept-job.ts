@@ -5,6 +5,7 @@ import { refusalOf, type Targets } from '@sluice/outbound';
 import { GatewayError, invalidField } from '../../errors.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { laneOf, type BackpressureLimiter } from '../../admission/backpressure.ts';
+import type { BacklogShare } from '../../admission/backlog-share.ts';
 import { copiesOf, recipientOf } from '../kinds/index.ts';
 import { admit, assertSameRequest, type Admission } from './idempotency.ts';
 import type { KeyDays } from './key-days.ts';
@@ -42,6 +43,8 @@ export interface AcceptDeps {
   readonly keyDays?: KeyDays;
   /** Back-pressure. */
   readonly backpressure?: BackpressureLimiter;
+  /** Keeps one account from taking all of the backlog. */
+  readonly backlogShare?: BacklogShare | undefined;
   /** Charged before the job is accepted. */
   readonly credits?: Credits | undefined;
   /**
@@ -91,7 +94,7 @@ export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string
  * @throws {GatewayError} `invalid_request` when the callback URL is one that is not called.
  * @throws {GatewayError} `insufficient_credits` when the account cannot pay for it.
  * @throws {GatewayError} `rate_limited` when the recipient gets too many mails.
- * @throws {GatewayError} `overloaded` when the lane of this work is full, or a stream that the job needs.
+ * @throws {GatewayError} `overloaded` when the lane of this work is full or the account has its share of it, or a stream that the job needs is full.
  * @throws {PublishError} when the broker did not confirm. Only then it is not known whether the job exists: after a
  * `GatewayError` it does not.
  */
@@ -116,7 +119,10 @@ export async function acceptJob(
   const price = (deps.credits?.prices[newJob.work.case] ?? 0) * (1 + copies.length);
   if (price > 0) deps.backpressure?.checkRoom('CREDITS');
   const express = newJob.priority === Priority.EXPRESS;
-  const release = deps.backpressure?.acquire(laneOf(newJob.work.case, express));
+  const lane = laneOf(newJob.work.case, express);
+  deps.backpressure?.check(lane);
+  await deps.backlogShare?.check(newJob.account, newJob.work.case, lane);
+  const release = deps.backpressure?.acquire(lane);
   const { credits } = deps;
   let charge = 0n;
   let record: Awaited<ReturnType<JobLog['accept']>>;
