@@ -160,9 +160,9 @@ export const collections: readonly Collection[] = [
     'a mail goes through; the oldest goes',
   ),
   row(
-    'services/email/src/providers/transport.ts running',
-    'mails on the wire',
-    'connections of the pool',
+    'services/email/src/providers/attempts.ts running',
+    'attempts at a provider',
+    'concurrency',
     'the answer, or the timeout',
   ),
   row(
@@ -301,6 +301,8 @@ export const collections: readonly Collection[] = [
 
 /** Of one call, one picture or one message: gone with it. Constants that stay empty are here too. */
 export const ofOneCall: readonly string[] = [
+  'libs/contracts/src/mail-recipients.ts read',
+  'libs/contracts/src/mail-recipients.ts seen',
   'libs/mail-templates/src/compile.ts seen',
   'libs/mail-templates/src/html-rules.ts problems',
   'libs/messaging/src/channels/bus.ts headers',
@@ -311,8 +313,10 @@ export const ofOneCall: readonly string[] = [
   'libs/pipeline/src/schedule/in-flight.ts NONE',
   'services/email/src/compose/senders.ts seen',
   'services/email/src/delivery/send-with-failover.ts refusals',
+  'services/gateway/src/backup/object-copies.ts seen',
   'services/gateway/src/bounces/read-report.ts fields',
   'services/gateway/src/history/postgres/partitions.ts months',
+  'services/gateway/src/jobs/accept/email-request.ts noScopes',
   'services/gateway/src/history/postgres/statements.ts found',
   'services/gateway/src/history/rows/changes.ts counts',
   'services/gateway/src/history/rows/decode.ts jobs',

@@ -79,7 +79,7 @@ test('an upgrade moves the results that wait among the commands, and no other me
   );
   expect(await held('USERS')).toEqual([0, 1, 2].map((n) => `user.create command ${n} trace of command ${n}`));
   expect(await inspect(nc, after)).toEqual([]);
-  // What comes now goes to its own stream, whoever sends it.
+  // What comes now goes to its own stream, also from an older sender.
   await publish(taken, 'later');
   expect((await held('RESULTS')).at(-1)).toContain('later');
 

@@ -44,7 +44,7 @@ export class BacklogShare {
    */
   async check(account: string, kind: JobKindName, lane: Lane): Promise<void> {
     const room = this.#backpressure.roomIn(lane);
-    // Below a half nobody can have more than is free: nothing is counted then.
+    // Below a half no account can have more than is free: nothing is counted then.
     if (this.#count === undefined || room.free > room.total / 2) return;
     const counted = await this.#openOf(this.#count, account, kind);
     if (counted === undefined) return;
