@@ -134,6 +134,48 @@ export const handling: readonly Mutation[] = [
     to: 'this.#host.sample(false, error, startedAt)',
   },
   {
+    file: 'process/run',
+    rule: 'an emit for later needs `delayed`',
+    from: 'if (at !== undefined && delayedSubject === undefined)',
+    to: 'if (at === undefined && delayedSubject === null)',
+  },
+  {
+    file: 'process/publish-emits',
+    rule: 'an emit for later is scheduled, not published',
+    from: 'if (at === undefined || delayed === undefined)',
+    to: 'if (at !== null)',
+  },
+  {
+    file: 'delayed/stream-check',
+    rule: 'a stream without schedules is refused',
+    from: 'if (config.allow_msg_schedules !== true)',
+    to: 'if (config.allow_msg_schedules === null)',
+  },
+  {
+    file: 'delayed/forwarder',
+    rule: 'a delayed message keeps its id',
+    from: 'headers.get(DELAYED_ID)?.[0] ?? message.id',
+    to: 'message.id',
+  },
+  {
+    file: 'process/by-subject',
+    rule: 'an equal name comes before a pattern',
+    from: 'exact.get(subject) ?? patterns',
+    to: 'patterns',
+  },
+  {
+    file: 'engine',
+    rule: 'a changed concurrency starts what waits',
+    from: 'this.#inFlight.concurrency = concurrency;',
+    to: '',
+  },
+  {
+    file: 'settle/settler',
+    rule: 'a cancelled message need not wait for its retry',
+    from: 'waiting.timer?.cancel();\n    this.#waitEnded(delivery);',
+    to: 'return;',
+  },
+  {
     file: 'process/retry-decision',
     rule: 'a cancelled message is given up, not retried',
     from: "error.code === 'CANCELLED'",

@@ -175,7 +175,14 @@ export class Engine<T, D> implements RunningPipeline {
       heartbeat: () => this.#heartbeat,
       stopped: () => this.#final !== undefined,
     });
-    this.#status = { ...shared, port: this.#port, pullers: this.#pullers, sources: this.#sources, live: this.#live };
+    this.#status = {
+      ...shared,
+      port: this.#port,
+      pullers: this.#pullers,
+      sources: this.#sources,
+      live: this.#live,
+      demand: this.#demand,
+    };
     this.#scheduler = new Scheduler<T, D>({
       ...shared,
       demand: this.#demand,

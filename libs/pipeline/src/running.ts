@@ -96,12 +96,14 @@ export type Explanation =
   | { readonly state: 'running'; readonly forMs: number }
   /** It waits for its retry, or for the idempotency store. */
   | { readonly state: 'backingOff'; readonly forMs: number }
-  /** Another message of its key is processed or waits for its retry. */
-  | { readonly state: 'orderKeyBusy'; readonly key: string }
+  /** So many messages of its key come before it; the first is processed or waits for its retry. */
+  | { readonly state: 'orderKeyBusy'; readonly key: string; readonly ahead: number }
+  /** The rate limit has no token for it. */
+  | { readonly state: 'rateLimited'; readonly forMs: number }
   /** Nothing is started: see the pipeline's state. */
   | { readonly state: 'paused' | 'tripped' | 'disconnected' | 'draining' | 'stopped' }
-  /** It starts when a slot or a token of the rate limit is free, or when its batch closes. */
-  | { readonly state: 'queued' };
+  /** It starts when a slot is free, behind so many of its source, or when its batch closes. */
+  | { readonly state: 'queued'; readonly ahead: number };
 
 export interface RunningPipeline extends AsyncDisposable {
   readonly state: State;

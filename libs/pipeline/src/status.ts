@@ -3,6 +3,7 @@ import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { NatsPort } from './nats/port.ts';
 import type { Processor } from './process/processor.ts';
 import type { LiveConsumers } from './pull/live-consumers.ts';
+import type { Demand } from './pull/demand.ts';
 import type { Prefetch } from './pull/prefetch.ts';
 import type { Puller } from './pull/puller.ts';
 import type { SourceHealth } from './pull/source-health.ts';
@@ -22,6 +23,7 @@ export interface StatusSources<T, D> {
   readonly pullers: readonly Puller[];
   readonly sources: readonly SourceHealth[];
   readonly live: LiveConsumers<T, D>;
+  readonly demand: Demand;
 }
 
 /** The gauges of this instant. */
@@ -114,7 +116,7 @@ function backlogOf<T, D>({ spec, live, inFlight, clock }: StatusSources<T, D>, i
 
 /** Why the message at `sequence` does not run, as far as this process knows. */
 export function explain<T, D>(from: StatusSources<T, D>, state: State, sequence: number, source: number): Explanation {
-  const { inFlight, clock } = from;
+  const { inFlight, clock, demand } = from;
   const delivery = inFlight.buffer.find(source, sequence);
   if (delivery === undefined) return { state: 'notHeld' };
   const now = clock.now();
@@ -123,6 +125,9 @@ export function explain<T, D>(from: StatusSources<T, D>, state: State, sequence:
   const waiting = inFlight.waitingHere.get(delivery);
   if (waiting !== undefined) return { state: 'backingOff', forMs: Math.max(0, waiting.dueAt - now) };
   const { key } = delivery;
-  if (key !== undefined && inFlight.buffer.keyOrder.isBehind(key, delivery)) return { state: 'orderKeyBusy', key };
-  return { state: state === 'starting' || state === 'running' ? 'queued' : state };
+  const ahead = key === undefined ? 0 : inFlight.buffer.keyOrder.ahead(key, delivery);
+  if (key !== undefined && ahead > 0) return { state: 'orderKeyBusy', key, ahead };
+  if (state !== 'starting' && state !== 'running') return { state };
+  const forMs = demand.rateWaitMs();
+  return forMs > 0 ? { state: 'rateLimited', forMs } : { state: 'queued', ahead: inFlight.buffer.ahead(delivery) };
 }

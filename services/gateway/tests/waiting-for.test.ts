@@ -1,5 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { channels, LifecycleEventSchema } from '@sluice/contracts';
+import { announcePresence, createPipelineHost } from '@sluice/messaging';
+import { definePipeline, silentLogger } from '@sluice/pipeline';
 import { afterEach, expect, test } from 'vitest';
 import type { JobView, WaitingFor } from '../src/jobs/job-view.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
@@ -73,6 +75,39 @@ test('a job says what it waits for on its way to its worker, and nothing once it
     async () => (await rig.call<JobView>(`/v1/jobs/${id}`)).body,
     ({ state, waitingFor }) => state === 'succeeded' && waitingFor === undefined,
   );
+});
+
+test('a job says what keeps its workers from work', async () => {
+  rig = await startRig();
+  const { port, jsm } = rig.bus;
+  const unexpected = (error: unknown): void => expect(error).toBeUndefined();
+  const host = createPipelineHost({ nats: port, log: silentLogger, observers: [], onFault: unexpected });
+  const presence = announcePresence(port, { service: 'email', instance: 'one', version: '1' });
+  presence.follow(host);
+  try {
+    const pipeline = definePipeline<Uint8Array>({
+      name: 'welcome_mailer',
+      sources: [{ stream: 'EMAILS', consumer: 'welcome_mailer' }],
+      decode: (bytes) => bytes,
+      flow: { expiresMs: 250, idleHeartbeatMs: 100 },
+      handle: async () => undefined,
+    });
+    const running = await host.start(pipeline, undefined);
+    await jsm.consumers.pause('EMAILS', 'welcome_mailer', new Date(Date.now() + 3_600_000));
+    await eventually(
+      async () => running.state,
+      (state) => state === 'disconnected',
+    );
+    const id = await accept();
+    const found = await eventually(
+      () => waiting(id),
+      (each) => each?.reason === 'no_worker' && each.detail.startsWith('email'),
+    );
+    expect(found?.detail).toMatch(/^email does not take work: welcome_mailer: .*is paused on the server until/);
+  } finally {
+    presence.leave();
+    await host.drain(2_000);
+  }
 });
 
 test('a job waits for its dispatch, and for room in its queue', async () => {

@@ -133,12 +133,30 @@ export function flowRows(row: Row): void {
       await place.send({ n: 1, key: 'a' }, { n: 2, key: 'a' }, { n: 3, key: 'b' });
       await expect.poll(() => running.snapshot().buffered).toBe(2);
       expect(running.explain(1)).toMatchObject({ state: 'running' });
-      expect(running.explain(2)).toEqual({ state: 'orderKeyBusy', key: 'a' });
-      expect(running.explain(3)).toEqual({ state: 'queued' });
+      expect(running.explain(2)).toEqual({ state: 'orderKeyBusy', key: 'a', ahead: 1 });
+      expect(running.explain(3)).toEqual({ state: 'queued', ahead: 0 });
       expect(running.explain(4)).toEqual({ state: 'notHeld' });
       working.open();
       await expect.poll(() => running.explain(1).state).toBe('backingOff');
       expect(running.explain(2).state).toBe('orderKeyBusy');
+    });
+
+    row('behind how many, and for how long the rate limit holds it', async ({ place, start, expect }) => {
+      const working = gate();
+      const running = await start({
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 1, prefetch: 3 },
+        handle: () => working.opened,
+      });
+      await place.send({ n: 1 }, { n: 2 }, { n: 3 });
+      await expect.poll(() => running.snapshot().buffered).toBe(2);
+      expect(running.explain(3)).toEqual({ state: 'queued', ahead: 1 });
+      running.setRate({ limit: 1, perMs: 3_600_000, burst: 1 });
+      working.open();
+      // One token: the second message takes it, and the third waits for the next.
+      await expect.poll(() => running.explain(3).state).toBe('rateLimited');
+      running.setRate(undefined);
+      await expect.poll(() => place.left()).toBe(0);
     });
   });
 

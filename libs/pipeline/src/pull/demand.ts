@@ -54,6 +54,11 @@ export class Demand {
     this.#timer = undefined;
   }
 
+  /** How long the rate limit holds the next start back; 0 when it does not. */
+  rateWaitMs(): number {
+    return this.#bucket?.waitMs(this.#clock.now()) ?? 0;
+  }
+
   /** Takes a token for one start; false when the rate limit says wait (and a wake-up is set). */
   mayStart(): boolean {
     if (this.#bucket === undefined || this.#bucket.take(this.#clock.now())) return true;

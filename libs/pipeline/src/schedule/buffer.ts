@@ -53,6 +53,11 @@ export class MessageBuffer<T> {
     this.#readyCount++;
   }
 
+  /** How many messages of its source start before one that is ready; 0 for one that is not in the queue. */
+  ahead(delivery: Delivery<T>): number {
+    return Math.max(0, this.#ready[delivery.source]?.indexOf(delivery) ?? 0);
+  }
+
   /** Whether a source has a message that is ready to start. */
   readyOf(source: number): boolean {
     return (this.#ready[source]?.size ?? 0) > 0;

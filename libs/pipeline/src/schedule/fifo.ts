@@ -9,8 +9,10 @@ export class Fifo<T> {
   peek(): T | undefined {
     return this.#items[this.#head];
   }
-  has(item: T): boolean {
-    return this.#items.includes(item, this.#head);
+  /** How many are in front of an item; -1 when it is not here. */
+  indexOf(item: T): number {
+    const at = this.#items.indexOf(item, this.#head);
+    return at < 0 ? -1 : at - this.#head;
   }
   add(item: T): void {
     this.#items.push(item);

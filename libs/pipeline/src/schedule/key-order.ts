@@ -34,9 +34,9 @@ export class KeyOrder<T> {
     return next;
   }
 
-  /** Whether the message waits behind another one of its key. */
-  isBehind(key: string, item: T): boolean {
-    return this.#queues.get(key)?.has(item) === true;
+  /** How many messages of its key are in front of one, the one that is processed included; 0 for that one. */
+  ahead(key: string, item: T): number {
+    return (this.#queues.get(key)?.indexOf(item) ?? -1) + 1;
   }
 
   /** Empties the queues of all keys but some; returns what was waiting. */

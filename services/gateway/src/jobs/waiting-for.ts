@@ -8,7 +8,7 @@ import {
   type LifecycleEvent,
 } from '@sluice/contracts';
 import { isTerminal } from '@sluice/jobs';
-import type { Bus, PauseEntry } from '@sluice/messaging';
+import type { Bus, PauseEntry, ReplicaWatch } from '@sluice/messaging';
 import { laneOf } from '../admission/backpressure.ts';
 import type { BrokerWatch, ConsumerState } from '../admission/broker-watch.ts';
 import type { WaitingFor } from './job-view.ts';
@@ -25,6 +25,8 @@ export interface WaitingDeps {
   readonly watch: Pick<BrokerWatch, 'state'>;
   /** What operators paused, by pipeline. */
   readonly paused: ReadonlyMap<string, PauseEntry>;
+  /** What the workers say of themselves. */
+  readonly replicas: Pick<ReplicaWatch, 'replicas'>;
   readonly now: () => number;
 }
 
@@ -51,7 +53,7 @@ export async function waitingFor(
       return (
         isPaused(deps, consumersOf(kind, job)) ?? {
           reason: 'worker',
-          detail: 'a worker has it and no slot for it yet',
+          detail: troubleOf(deps, consumersOf(kind, job)) ?? 'a worker has it and no slot for it yet',
           since,
         }
       );
@@ -87,8 +89,27 @@ function inQueue(deps: WaitingDeps, kind: JobKindName, job: Job): WaitingFor {
   const ahead = found.reduce((sum, each) => sum + waitingIn(each), 0);
   const isUnattended = found.length > 0 && found.every((each) => each.waiting + each.ackPending === 0);
   return isUnattended
-    ? { reason: 'no_worker', detail: `no worker of ${names.join(' or ')} asks for work`, ahead }
+    ? {
+        reason: 'no_worker',
+        detail: troubleOf(deps, names) ?? `no worker of ${names.join(' or ')} asks for work`,
+        ahead,
+      }
     : { reason: 'queue', detail: `in ${lane}`, ahead };
+}
+
+/** What keeps the pipelines from work, if it keeps every replica that has them: a tripped breaker, a lost consumer. */
+function troubleOf({ replicas }: WaitingDeps, names: readonly string[]): string | undefined {
+  const troubles: string[] = [];
+  for (const { service, reasons, pipelines } of replicas.replicas()) {
+    for (const { name, state } of pipelines) {
+      if (!names.includes(name)) continue;
+      if (state === 'running') return undefined;
+      // A replica names its pipelines in its reasons: `url_to_pdf: IMAGES/url_to_pdf is missing`.
+      const reason = reasons.find((each) => each.startsWith(`${name}: `)) ?? `${name}: ${state}`;
+      troubles.push(`${service} does not take work: ${reason}`);
+    }
+  }
+  return troubles[0];
 }
 
 function isPaused({ paused }: WaitingDeps, names: readonly string[]): WaitingFor | undefined {
