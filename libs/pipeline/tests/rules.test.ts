@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { backoffMs } from '../src/process/backoff.ts';
 import { Batcher } from '../src/schedule/batcher.ts';
 import { Breaker } from '../src/schedule/breaker.ts';
-import { parseAckSubject } from '../src/process/delivery.ts';
+import { parseAckSubject, storedAtMs } from '../src/process/delivery.ts';
 import { MemoryJetStream } from '../src/memory/index.ts';
 import { Puller } from '../src/pull/puller.ts';
 import { DueTimes } from '../src/schedule/due-times.ts';
@@ -261,6 +261,11 @@ describe('the ack subject', () => {
     expect(into).toEqual(numbers);
     expect(parseAckSubject('$JS.ACK.hub.abcDEF12.ORDERS.mailer.3.4711.99.1700000000000000001.17.rnd', into)).toBe(true);
     expect(into).toEqual(numbers);
+    expect(storedAtMs('$JS.ACK.ORDERS.mailer.3.4711.99.1700000000000999999.17')).toBe(1_700_000_000_000);
+    expect(storedAtMs('$JS.ACK.hub.abcDEF12.ORDERS.mailer.3.4711.99.1700000000123000001.17.rnd')).toBe(
+      1_700_000_000_123,
+    );
+    expect(storedAtMs('_INBOX.abc')).toBe(0);
     for (const other of ['', '_INBOX.abc', '$JS.ACK.ORDERS.mailer', '$JS.ACK.a.b.c.d.e.f.g', '$JS.API.a.b.1.2.3.4.5']) {
       expect(parseAckSubject(other, into)).toBe(false);
     }

@@ -19,6 +19,8 @@ export interface DeliveryMeta {
 const DOT = 46;
 const ZERO = 48;
 const PREFIX = '$JS.ACK.';
+/** Digits of a time in nanoseconds that are less than a millisecond. */
+const NANO_DIGITS = 6;
 
 /**
  * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>` and the newer form with
@@ -38,8 +40,11 @@ export function parseAckSubject(reply: string, into: DeliveryMeta, expected?: st
 
 /** Milliseconds since 1970 at which the server stored the message, from its ack subject. */
 export function storedAtMs(reply: string): number {
-  const tokens = reply.split('.');
-  return Number((tokens.length === 9 ? tokens[7] : tokens[9])?.slice(0, -6) ?? 0);
+  const names = afterNames(reply);
+  if (names < 0) return 0;
+  const from = afterDots(reply, names, 3);
+  // As nanoseconds it would be more than a number holds exactly.
+  return Number(reply.slice(from, reply.indexOf('.', from) - NANO_DIGITS));
 }
 
 /** Where the delivery count begins; -1 when this is no ack subject. */
