@@ -70,7 +70,7 @@ export function editsOf(
 
     before(
       `${gateway}/jobs/kinds/index.ts`,
-      "import type { KindRules } from './kind.ts';",
+      "import type { KindRules, ResultView } from './kind.ts';",
       `import { ${name}Kind } from './${name}.ts';\n`,
     ),
     after(`${gateway}/jobs/kinds/index.ts`, '  email: emailKind,\n', `  ${name}: ${name}Kind,\n`),

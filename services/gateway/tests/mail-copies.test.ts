@@ -7,6 +7,7 @@ import { createKey } from '../src/accounts/api-keys.ts';
 import { grant } from '../src/credits/ledger.ts';
 import type { ErasureRecord } from '../src/erasure/erasures.ts';
 import type { JobView } from '../src/jobs/job-view.ts';
+import { pricesFrom } from '../src/jobs/kinds/index.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const SECRET = 'a secret of some length';
@@ -19,7 +20,7 @@ beforeAll(async () => {
   rig = await startRig({
     settings: {
       auth: 'keys',
-      credits: { prices: { email: 2, image: 1 }, graceMs: 60_000 },
+      credits: { prices: pricesFrom((kind) => (kind === 'email' ? 2 : 1)), graceMs: 60_000 },
       bounces: { secret: SECRET, smtpPort: 0 },
       rates: { globalPerSecond: 0, accountPerSecond: 0, recipientPerHour: 3 },
     },

@@ -23,6 +23,7 @@ export const ${name}Kind: KindRules<'${name}'> = {
   },
   resultView: ({ text }) => ({ text }),
   recipient: () => undefined,
+  copies: () => [],
   uploads: () => [],
   hasPdf: false,
 };

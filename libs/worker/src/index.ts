@@ -1,1 +1,0 @@
-export { createWorker, type Worker, type WorkerContext } from './worker.ts';
