@@ -21,7 +21,6 @@ COPY libs/service/package.json libs/service/
 COPY libs/storage/package.json libs/storage/
 COPY libs/suppression/package.json libs/suppression/
 COPY libs/telemetry/package.json libs/telemetry/
-COPY libs/worker/package.json libs/worker/
 COPY services/client/package.json services/client/
 COPY services/email/package.json services/email/
 COPY services/gateway/package.json services/gateway/

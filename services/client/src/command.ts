@@ -1,7 +1,7 @@
 // `pnpm client COMMAND`: sends one command over NATS, as another service of a client would.
 import { UsageError } from '@sluice/cli';
 import { loadConfig } from '@sluice/service';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';

@@ -1,5 +1,5 @@
 import { pipelineTuning, runService } from '@sluice/service';
-import { createWorker } from '@sluice/worker';
+import { createWorker } from '@sluice/service/worker';
 import { callbacksPipeline, createCallbackLog } from './callbacks.ts';
 import { clientFields } from './config.ts';
 

@@ -3,7 +3,7 @@ import { jobLog } from '@sluice/jobs';
 import { buckets, openBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { createWorker } from '@sluice/worker';
+import { createWorker } from '@sluice/service/worker';
 import { createByteBudget } from './delivery/byte-budget.ts';
 import { createCancellation } from './delivery/cancellation.ts';
 import { configWarnings, emailSettings, type emailFields, type EmailConfig } from './config.ts';

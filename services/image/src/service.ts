@@ -3,7 +3,7 @@ import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
 import { createOutboundAgent } from '@sluice/outbound';
 import type { RunningService } from '@sluice/service';
 import { createStore } from '@sluice/storage';
-import { createWorker, type WorkerContext } from '@sluice/worker';
+import { createWorker, type WorkerContext } from '@sluice/service/worker';
 import { imageSettings, type ImageConfig } from './config.ts';
 import { DecoderPool, defaultDecoderSettings } from './convert/decode/decoder-pool.ts';
 import { isConverted, reportCancelled, type ConvertJobDeps } from './nats/convert-job.ts';

@@ -22,8 +22,7 @@ export function serviceFiles({ name, type, upper }: KindNames): Readonly<Record<
     "@sluice/messaging": "workspace:*",
     "@sluice/pipeline": "workspace:*",
     "@sluice/service": "workspace:*",
-    "@sluice/telemetry": "workspace:*",
-    "@sluice/worker": "workspace:*"
+    "@sluice/telemetry": "workspace:*"
   },
   "devDependencies": {
     "@sluice/dev": "workspace:*"
@@ -72,7 +71,7 @@ export const ${name}Fields = {
     [`services/${name}/src/service.ts`]: `import type { ${type}Work } from '@sluice/contracts';
 import { jobLog, unlessCancelled, watchCancellations } from '@sluice/jobs';
 import { pipelineTuning, type RunningService, type ServiceContext } from '@sluice/service';
-import { createWorker } from '@sluice/worker';
+import { createWorker } from '@sluice/service/worker';
 import type { ${name}Fields } from './config.ts';
 import { reportCancelled, ${name}Pipeline, type ${type}Deps } from './nats/pipeline.ts';
 

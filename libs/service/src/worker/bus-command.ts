@@ -9,7 +9,7 @@ import {
   type Parsed,
 } from '@sluice/cli';
 import { connectService, createBus, type Bus } from '@sluice/messaging';
-import { loadConfig, natsFields } from '@sluice/service';
+import { loadConfig, natsFields } from '../config.ts';
 
 const CONNECT_LIMIT_MS = 5_000;
 

@@ -11,7 +11,9 @@ import {
   type Lifecycle,
   type PipelineHost,
 } from '@sluice/messaging';
-import { stopInOrder, type natsFields, type ServiceContext } from '@sluice/service';
+import type { natsFields } from '../config.ts';
+import type { ServiceContext } from '../run.ts';
+import { stopInOrder } from '../stop-in-order.ts';
 import { pipelineTelemetry, publishSpan } from '@sluice/telemetry';
 
 /** What a service that runs pipelines stands on: the bus, and a host whose pipelines are traced, counted and told of. */

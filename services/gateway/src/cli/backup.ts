@@ -3,7 +3,7 @@
  * Reads the settings of a gateway (NATS, the object store, `READ_MODEL_URL`) from the environment.
  */
 import { UsageError } from '@sluice/cli';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { makeBackup } from '../backup/make-backup.ts';
 import { openParts, WITHOUT_OPTIONS, WITHOUT_USAGE, withoutFrom } from '../backup/parts.ts';
 

@@ -5,7 +5,7 @@
 import { UsageError } from '@sluice/cli';
 import { isSubjectToken } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { audit } from '../audit/audit.ts';
 import { grant, standingOf, statement } from '../credits/ledger.ts';
 

@@ -4,7 +4,7 @@
  */
 import { UsageError } from '@sluice/cli';
 import { buckets, openBucket, type Bus } from '@sluice/messaging';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { audit } from '../audit/audit.ts';
 import { createKey, listKeys, namedScopes, revokeKey, scopes } from '../accounts/api-keys.ts';
 

@@ -5,7 +5,7 @@
  */
 import { describeDifference, provision, topology, type Bus, type ProvisionOptions } from '@sluice/messaging';
 import { loadConfig } from '@sluice/service';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { gatewayFields } from '../config.ts';
 
 const usage = 'usage: pnpm provision   make what is missing, set what the application needs, show what differs';

@@ -5,7 +5,7 @@
  */
 import { UsageError } from '@sluice/cli';
 import type { Bus } from '@sluice/messaging';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { rmSync } from 'node:fs';
 import { pino } from 'pino';
 import { startProjection } from '../history/projection.ts';

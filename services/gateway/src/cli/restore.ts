@@ -3,7 +3,7 @@
  * (NATS, the object store, `READ_MODEL_URL`) from the environment.
  */
 import { UsageError } from '@sluice/cli';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { openParts, WITHOUT_OPTIONS, WITHOUT_USAGE, withoutFrom } from '../backup/parts.ts';
 import { restoreBackup } from '../backup/restore-backup.ts';
 

@@ -6,7 +6,7 @@ import { UsageError } from '@sluice/cli';
 import { parseEmailAddress } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
 import { hashAddress, openSuppressions, type Suppression } from '@sluice/suppression';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { audit } from '../audit/audit.ts';
 
 const usage = `usage: pnpm suppressions list             every entry: since when, why, and the hash of the address

@@ -9,7 +9,7 @@ import { isMailTemplateName, isSubjectToken } from '@sluice/contracts';
 import { isTemplateKey, openTemplates, type TemplateDefinition } from '@sluice/mail-templates';
 import { compileTemplate } from '@sluice/mail-templates/compile';
 import type { Bus } from '@sluice/messaging';
-import { runBusCommand } from '@sluice/worker/bus-command';
+import { runBusCommand } from '@sluice/service/bus-command';
 import { audit } from '../audit/audit.ts';
 
 const usage = `usage: pnpm templates list ACCOUNT                  every template: name, latest version, when it was made
