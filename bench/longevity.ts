@@ -13,7 +13,7 @@ import { startLoad } from './longevity/load.ts';
 import { lineChart } from './longevity/plot.ts';
 import { startRestarts } from './longevity/restarts.ts';
 import { fifths, halves, startSampler, type Series } from './longevity/samples.ts';
-import type { BenchResult, Row } from './run.ts';
+import type { BenchOptions, BenchResult, Row } from './run.ts';
 
 interface Plan {
   readonly seconds: number;
@@ -36,13 +36,36 @@ const DRAIN_MS = 120_000;
 const DAY_MS = 86_400_000;
 const WEEK_SECONDS = 7 * 86_400;
 
+export const endsOnSignal = true;
+
 /** Measures, and says of each figure whether it holds. */
-export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
+export async function run({ quick, signal }: BenchOptions): Promise<BenchResult> {
   const plan = quick ? QUICK : FULL;
   const scale = WEEK_SECONDS / plan.weekSeconds;
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-longevity-'));
+  /** What ends what was started, the last first, however the run ends. */
+  const stopping: (() => unknown)[] = [() => rmSync(directory, { recursive: true, force: true })];
+  try {
+    return await measured(plan, scale, { quick, signal, directory, stopping });
+  } finally {
+    for (const stop of stopping.toReversed()) await stop();
+  }
+}
+
+async function measured(
+  plan: Plan,
+  scale: number,
+  {
+    quick,
+    signal,
+    directory,
+    stopping,
+  }: Omit<BenchOptions, 'only'> & { directory: string; stopping: (() => unknown)[] },
+): Promise<BenchResult> {
   const sink = await startSink('bare');
+  stopping.push(() => sink.stop());
   const stack = await startStack({
+    signal,
     dataDirectory: directory,
     smtpUrls: `smtp://127.0.0.1:${sink.port}?connections=8`,
     restartAfterMs: 100,
@@ -63,55 +86,55 @@ export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
       },
     },
   });
-  try {
-    const bus = await createBus(await connectNats({ url: stack.urls.nats, name: 'bench-longevity' }));
-    const ledger = await watchLedger(bus, stack.urls.nats, 10 * plan.jobs);
-    const outcomes = await watchOutcomes(bus);
-    const sampler = startSampler(stack, directory);
-    const restarts = startRestarts(stack, RESTART_EVERY_MS);
-    const load = startLoad(stack.urls, bus, plan.jobs / plan.seconds);
-    await sleep(plan.seconds * 1_000);
-    const series = sampler.stop();
-    const startTimes = await restarts.stop();
-    const accepted = await load.stop();
-    const observed = await lifetimeRows(bus, stack, scale, plan.seconds);
-    const untilMs = Date.now() + DRAIN_MS;
-    while ([...accepted].some((id) => !outcomes.has(id)) && Date.now() < untilMs) await sleep(500);
-    const lost = [...accepted].filter((id) => !outcomes.has(id)).length;
-    const failed = [...accepted].filter((id) => outcomes.get(id) === 'failed').length;
-    const refunded = ledger.refunds.filter((id) => outcomes.get(id) === 'succeeded').length;
-    const { mails, repeated } = await sink.count();
-    await bus.close();
-    plot(series, plan, scale, accepted.size, quick);
-    const exact = (id: string, value: number, unit: string): Row => ({ id, value, unit, pass: value === 0 });
-    return {
-      rows: [
-        {
-          id: 'longevity.jobs',
-          value: accepted.size,
-          unit: `in ${plan.seconds} s`,
-          floor: plan.jobs,
-          pass: accepted.size >= 0.9 * plan.jobs,
-        },
-        { id: 'longevity.mails', value: mails, unit: 'mails', pass: mails > 0 },
-        exact('longevity.lost', lost, 'accepted jobs without an end'),
-        exact('longevity.failed', failed, 'jobs'),
-        exact('longevity.doubled', repeated, 'mails'),
-        exact('longevity.refunds_of_succeeded', refunded, 'entries'),
-        ...series.map(growth),
-        ...startTimes.map(growth),
-        ...observed,
-      ],
-      notes: [
-        `TIME_SCALE=${scale}: a week is ${plan.weekSeconds} s. Each of ${restarts.parts.join(', ')} is restarted in turn, one every ${RESTART_EVERY_MS / 1_000} s.`,
-        'Growth: the median of the last fifth of the run over that of the second fifth. Records (CREDITS, AUDIT) are kept for ever by design and are a row of their own.',
-      ],
-    };
-  } finally {
-    await stack.stop();
-    sink.stop();
-    rmSync(directory, { recursive: true, force: true });
-  }
+  stopping.push(() => stack.stop());
+  const bus = await createBus(await connectNats({ url: stack.urls.nats, name: 'bench-longevity' }));
+  stopping.push(() => bus.close().catch(() => undefined));
+  const ledger = await watchLedger(bus, stack.urls.nats, 10 * plan.jobs);
+  const outcomes = await watchOutcomes(bus);
+  const sampler = startSampler(stack, directory);
+  const restarts = startRestarts(stack, RESTART_EVERY_MS);
+  stopping.push(
+    () => restarts.stop(),
+    () => sampler.stop(),
+  );
+  const load = startLoad(stack.urls, bus, plan.jobs / plan.seconds);
+  stopping.push(() => load.stop().catch(() => undefined));
+  await Promise.race([sleep(plan.seconds * 1_000, undefined, { signal }), load.failed]);
+  const series = sampler.stop();
+  const startTimes = await restarts.stop();
+  const accepted = await load.stop();
+  const observed = await lifetimeRows(bus, stack, scale, plan.seconds);
+  const untilMs = Date.now() + DRAIN_MS;
+  while ([...accepted].some((id) => !outcomes.has(id)) && Date.now() < untilMs) await sleep(500, undefined, { signal });
+  const lost = [...accepted].filter((id) => !outcomes.has(id)).length;
+  const failed = [...accepted].filter((id) => outcomes.get(id) === 'failed').length;
+  const refunded = ledger.refunds.filter((id) => outcomes.get(id) === 'succeeded').length;
+  const { mails, repeated } = await sink.count();
+  plot(series, plan, scale, accepted.size, quick);
+  const exact = (id: string, value: number, unit: string): Row => ({ id, value, unit, pass: value === 0 });
+  return {
+    rows: [
+      {
+        id: 'longevity.jobs',
+        value: accepted.size,
+        unit: `in ${plan.seconds} s`,
+        floor: plan.jobs,
+        pass: accepted.size >= 0.9 * plan.jobs,
+      },
+      { id: 'longevity.mails', value: mails, unit: 'mails', pass: mails > 0 },
+      exact('longevity.lost', lost, 'accepted jobs without an end'),
+      exact('longevity.failed', failed, 'jobs'),
+      exact('longevity.doubled', repeated, 'mails'),
+      exact('longevity.refunds_of_succeeded', refunded, 'entries'),
+      ...series.map(growth),
+      ...startTimes.map(growth),
+      ...observed,
+    ],
+    notes: [
+      `TIME_SCALE=${scale}: a week is ${plan.weekSeconds} s. Each of ${restarts.parts.join(', ')} is restarted in turn, one every ${RESTART_EVERY_MS / 1_000} s.`,
+      'Growth: the median of the last fifth of the run over that of the second fifth. Records (CREDITS, AUDIT) are kept for ever by design and are a row of their own.',
+    ],
+  };
 }
 
 /** How much more of something there is in the last fifth than in the second; of the few starts, in the halves of a run. */

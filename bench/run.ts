@@ -1,5 +1,6 @@
 // `pnpm bench NAME [--quick] [--only PART] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
 import { parseCommand } from '@sluice/cli';
+import { onParentExit } from '@sluice/dev';
 import { existsSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 
@@ -19,16 +20,30 @@ export interface BenchResult {
   readonly notes?: readonly string[];
 }
 
+/** How a bench is to run. */
+export interface BenchOptions {
+  readonly quick: boolean;
+  /** One part of the bench; a bench without parts ignores it. */
+  readonly only?: string;
+  /** Aborted by Ctrl-C, SIGTERM and the end of the process that started this one. */
+  readonly signal: AbortSignal;
+}
+
 interface BenchModule {
-  /** `only` names one part of the bench; a bench without parts ignores it. */
-  run(options: { quick: boolean; only?: string }): Promise<BenchResult | readonly Row[]>;
+  /**
+   * True for a bench whose run throws soon after the signal is aborted, with everything stopped that it started. The
+   * process of any other one ends at once, and takes the processes along that it knows of; their folders stay.
+   */
+  readonly endsOnSignal?: boolean;
+  run(options: BenchOptions): Promise<BenchResult | readonly Row[]>;
 }
 
 const { values, positionals } = parseCommand({
   name: 'pnpm bench',
   usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
 
-  NAME          pipeline, image, email, gateway, grpc, history, backlog, telemetry or longevity
+  NAME          pipeline, image, email, gateway, grpc, history, backlog, telemetry, longevity
+                or attacks
   --quick       fewer and shorter runs
   --only PART   one part of a bench that has several
   --json FILE   the rows as JSON, too
@@ -43,7 +58,33 @@ if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(new URL
 }
 
 const bench = (await import(`./${name}.ts`)) as BenchModule;
-const result = await bench.run({ quick: values.quick, ...(values.only !== undefined && { only: values.only }) });
+const stopping = new AbortController();
+/** What a shell says of a process that SIGINT ended. */
+const INTERRUPTED = 130;
+/** pnpm passes on the SIGINT that a terminal has sent to this process as well: within a second, two are one. */
+const SAME_MS = 1_000;
+let interruptedMs = Infinity;
+const interrupt = (): void => {
+  const isSecond = performance.now() - interruptedMs > SAME_MS;
+  // A second one does not wait for an orderly end.
+  if (bench.endsOnSignal !== true || isSecond) process.exit(INTERRUPTED);
+  if (stopping.signal.aborted) return;
+  interruptedMs = performance.now();
+  console.error(`${name}: stopping`);
+  stopping.abort();
+};
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+onParentExit(interrupt);
+const result = await bench
+  .run({
+    quick: values.quick,
+    ...(values.only !== undefined && { only: values.only }),
+    signal: stopping.signal,
+  })
+  .catch((error: unknown) => {
+    if (!stopping.signal.aborted) throw error;
+    process.exit(INTERRUPTED);
+  });
 const { rows, notes = [] }: BenchResult = 'rows' in result ? result : { rows: result };
 
 const figure = (value: number): string =>

@@ -8,6 +8,7 @@ import { findNatsProgram } from '@sluice/dev';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { findCompose } from './tools/compose-command.ts';
+import { defaultBodies } from '../services/gateway/src/http/bodies.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
@@ -144,7 +145,14 @@ describe('the services', () => {
 
   it.each(own)('%s is given settings that it reads', (name, service) => {
     const known = read('libs/service/src/config.ts') + sourcesOf(`services/${name}/src`);
-    for (const variable of Object.keys(service.environment ?? {})) expect(known).toContain(variable);
+    const given = Object.keys(service.environment ?? {}).filter((variable) => variable !== 'NODE_OPTIONS');
+    for (const variable of given) expect(known).toContain(variable);
+  });
+
+  it('leave the gateway a quarter of its memory beside its heap and the bodies that it may hold', () => {
+    const { environment = {}, mem_limit: limit } = compose.services['gateway']!;
+    const heapMib = Number(/--max-old-space-size=(\d+)/.exec(String(environment['NODE_OPTIONS']))?.[1]);
+    expect(heapMib + defaultBodies.totalBytes / 2 ** 20).toBeLessThanOrEqual(0.75 * Number.parseInt(String(limit), 10));
   });
 });
 

@@ -5,7 +5,7 @@ export interface LoadResult {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Answers by status. */
+  /** Answers by status; 0 for a connection that was closed instead. */
   readonly statuses: Readonly<Record<string, number>>;
 }
 
@@ -50,15 +50,16 @@ export async function openLoop(
 ): Promise<LoadResult> {
   const { perSecond, seconds, connections } = options;
   const tally = createTally();
-  const idle = await Promise.all(Array.from({ length: connections }, () => openLine(url)));
-  const waiting: ((line: Line) => void)[] = [];
-  const take = (): Promise<Line> => {
-    const line = idle.pop();
-    if (line === undefined) return new Promise((resolve) => waiting.push(resolve));
+  /** Undefined for one that could not be opened. */
+  type Place = Line | undefined;
+  const idle: Place[] = await Promise.all(Array.from({ length: connections }, () => openLine(url)));
+  const waiting: ((line: Place) => void)[] = [];
+  const take = async (): Promise<Line> => {
+    const line = idle.length > 0 ? idle.pop() : await new Promise<Place>((resolve) => waiting.push(resolve));
     // A server closes connections on which nothing is asked for long.
-    return line.isOpen() ? Promise.resolve(line) : openLine(url);
+    return line?.isOpen() === true ? line : openLine(url);
   };
-  const release = (line: Line): void => {
+  const release = (line: Place): void => {
     const next = waiting.shift();
     if (next === undefined) idle.push(line);
     else next(line);
@@ -70,8 +71,9 @@ export async function openLoop(
     for (; sent < dueNow; sent += 1) {
       const dueMs = beganMs + (sent / perSecond) * 1000;
       const one = async (): Promise<void> => {
-        const line = await take();
-        tally.add(await line.send(request), performance.now() - dueMs);
+        const line = await take().catch(() => undefined);
+        const status = (await line?.send(request).catch(() => 0)) ?? 0;
+        tally.add(status, performance.now() - dueMs);
         release(line);
       };
       running.push(one());
@@ -79,7 +81,7 @@ export async function openLoop(
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await Promise.all(running);
-  for (const line of idle) line.close();
+  for (const line of idle) line?.close();
   return tally.result((performance.now() - beganMs) / 1000);
 }
 

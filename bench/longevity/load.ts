@@ -5,18 +5,28 @@ import type { Bus } from '@sluice/messaging';
 import sharp from 'sharp';
 
 const WORKERS = 32;
+const GIVE_UP_MS = 30_000;
 /** One job in so many is a picture; one request in so many is for events; one message in so many can be read by no consumer. */
 const PICTURE_EVERY = 10;
 const EVENTS_EVERY = 25;
 const UNREADABLE_EVERY = 200;
 
 /** Asks for jobs of every kind at a steady rate, with a key each, until it is answered 202. */
-export function startLoad(urls: Stack['urls'], bus: Bus, perSecond: number): { stop(): Promise<ReadonlySet<string>> } {
+export function startLoad(
+  urls: Stack['urls'],
+  bus: Bus,
+  perSecond: number,
+): {
+  /** Rejects when a request is refused for good. */
+  readonly failed: Promise<never>;
+  stop(): Promise<ReadonlySet<string>>;
+} {
   const accepted = new Set<string>();
   const beganMs = performance.now();
   let next = 0;
   const stopping = new AbortController();
   const { signal } = stopping;
+  let abortedMs = Infinity;
   const picture = sharp({ create: { width: 16, height: 16, channels: 3, background: '#357' } })
     .png()
     .toBuffer();
@@ -45,6 +55,8 @@ export function startLoad(urls: Stack['urls'], bus: Bus, perSecond: number): { s
         // A gateway that is being restarted takes no connection, or ends it.
         if (error instanceof RefusedError) throw error;
       }
+      // A system that does not come back must not keep the run from ending.
+      if (signal.aborted && performance.now() - abortedMs > GIVE_UP_MS) return;
       await sleep(200);
     }
   };
@@ -73,8 +85,12 @@ export function startLoad(urls: Stack['urls'], bus: Bus, perSecond: number): { s
     }
   };
   const running = Promise.all(Array.from({ length: WORKERS }, worker));
+  const failed = new Promise<never>((_, reject) => void running.catch(reject));
+  failed.catch(() => undefined);
   return {
+    failed,
     async stop() {
+      if (!signal.aborted) abortedMs = performance.now();
       stopping.abort();
       await running;
       return accepted;

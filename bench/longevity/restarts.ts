@@ -16,9 +16,9 @@ export function startRestarts(
   const service = async (process: ServiceProcess): Promise<number> => {
     const before = process.pid;
     process.kill('SIGTERM');
-    while (process.pid === before || process.pid === undefined) await sleep(READY_POLL_MS);
+    while ((process.pid === before || process.pid === undefined) && !signal.aborted) await sleep(READY_POLL_MS);
     const spawnedMs = performance.now();
-    while (process.notReady !== undefined) await sleep(READY_POLL_MS);
+    while (process.notReady !== undefined && !signal.aborted) await sleep(READY_POLL_MS);
     return performance.now() - spawnedMs;
   };
   const broker = async (): Promise<number> => {
@@ -37,6 +37,8 @@ export function startRestarts(
       if (signal.aborted) return;
       const [name, restart] = parts[turn % parts.length]!;
       const tookMs = await restart();
+      // Cut short by the end of the run: no measurement.
+      if (signal.aborted) return;
       const points = times.get(name) ?? [];
       points.push([(performance.now() - beganMs) / 1_000, tookMs]);
       times.set(name, points);

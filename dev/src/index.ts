@@ -14,6 +14,7 @@ export { startNatsCluster, type NatsCluster } from './nats/cluster.ts';
 export { MINIMUM_NATS_VERSION } from './nats/version.ts';
 export { freePort } from './free-port.ts';
 export { findPostgres, startPostgres, type PostgresProcess } from './postgres-server.ts';
+export { onParentExit } from './parent-exit.ts';
 export { WORK_NICENESS, setNice } from './priority.ts';
 export { findPortHolder, PortInUseError, type PortHolder } from './port-holder.ts';
 export type { S3Fault, S3FaultEffect, S3FaultRule } from './s3/fault.ts';

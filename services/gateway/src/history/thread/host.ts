@@ -9,7 +9,7 @@ import { received, type Call, type Method, type Said, type ThreadData } from './
 /** Questions that wait for the thread. Beyond it an answer would come later than clients wait for. */
 const MOST_WAITING = 256;
 /** Heap of the thread: a batch and a page are small. Beyond it the thread ends, and not the process. */
-const HEAP_MIB = 192;
+const HEAP_MIB = 96;
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 5_000;
 
@@ -65,7 +65,7 @@ export async function startReadModel(
       const data: ThreadData = { place };
       const thread = newThread(new URL('./main.ts', import.meta.url), {
         workerData: data,
-        resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+        resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: HEAP_MIB / 4 },
       });
       let fault: unknown;
       thread.on('message', (said: Said) => {
