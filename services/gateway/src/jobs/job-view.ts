@@ -1,6 +1,6 @@
 import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt';
 import { jobKindName, jobKindNames, JobState, Priority, type Job, type LifecycleEvent } from '@sluice/contracts';
-import { isTerminal, stateName } from '@sluice/jobs';
+import { isTerminal, stateName } from '@sluice/jobs/state';
 import { Type, type Static } from 'typebox';
 import { kindRules, resultView } from './kinds/index.ts';
 import type { WebhookDelivery } from '../webhooks/delivery.ts';

@@ -9,7 +9,8 @@ import {
   type Job,
   type LifecycleEvent,
 } from '@sluice/contracts';
-import { isJobId, isTerminal } from '@sluice/jobs';
+import { isJobId } from '@sluice/jobs/id';
+import { isTerminal } from '@sluice/jobs/state';
 import { progressOf, shownState, type Progress } from '../../jobs/job-view.ts';
 import { recipientOf } from '../../jobs/kinds/index.ts';
 import { ownApps } from '../../jobs/timeline/timeline.ts';

@@ -1,6 +1,7 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import type { Channel, Job } from '@sluice/contracts';
-import { stepId, type Bus } from '@sluice/messaging';
+import type { Bus } from '@sluice/messaging';
+import { stepId } from '@sluice/messaging/message-id';
 import type { PubAck } from '@sluice/pipeline';
 
 /** A message to publish for a job, with the id that makes its repeat harmless. */

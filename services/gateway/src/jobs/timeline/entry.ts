@@ -1,6 +1,6 @@
 import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Job, JobEvent, LifecycleEvent } from '@sluice/contracts';
-import { isTerminal, stateName } from '@sluice/jobs';
+import { isTerminal, stateName } from '@sluice/jobs/state';
 import { Type, type Static } from 'typebox';
 import { DateTime, StateSchema } from '../job-view.ts';
 
