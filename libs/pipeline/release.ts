@@ -65,5 +65,6 @@ const published = {
   },
 };
 writeFileSync(join(out, 'package.json'), `${JSON.stringify(published, undefined, 2)}\n`);
-for (const name of ['README.md', 'OPTIONS.md', 'CHANGELOG.md', 'LICENSE']) cpSync(join(here, name), join(out, name));
+for (const name of ['README.md', 'OPTIONS.md', 'FAULTS.md', 'CHANGELOG.md', 'LICENSE'])
+  cpSync(join(here, name), join(out, name));
 console.log(`${String(manifest['name'])} ${String(manifest['version'])} is in ${out}`);

@@ -83,7 +83,7 @@ const installed = (): string => join(app, 'node_modules/@sluice/pipeline');
 
 test('the tarball has what it needs, source maps included, and depends on nothing', () => {
   expect(new Set(readdirSync(installed()))).toEqual(
-    new Set(['CHANGELOG.md', 'LICENSE', 'OPTIONS.md', 'README.md', 'dist', 'package.json']),
+    new Set(['CHANGELOG.md', 'FAULTS.md', 'LICENSE', 'OPTIONS.md', 'README.md', 'dist', 'package.json']),
   );
   const manifest = JSON.parse(readFileSync(join(installed(), 'package.json'), 'utf8')) as Record<string, object>;
   expect(manifest['dependencies']).toBeUndefined();
