@@ -21,8 +21,8 @@ const FACTOR = 3;
 /** Below this a difference is that of a collection of garbage. */
 const LEAST_MS = 25;
 const MIB = 2 ** 20;
-/** What an operator who lets strangers in sets: eight times what the neighbour needs. */
-const REQUESTS_PER_SECOND = 8 * MAILS_PER_SECOND;
+/** What an operator who lets strangers in sets: a rate that two accounts together do not overload two cores with. */
+const REQUESTS_PER_SECOND = 2 * MAILS_PER_SECOND;
 const AHEAD_MS = 500;
 
 export const endsOnSignal = true;
