@@ -33,7 +33,7 @@ describe('while no provider takes mail', () => {
     email = await broker.email(`${servers.a.url},${servers.b.url}`);
     await Promise.all([servers.a.refuse(), servers.b.refuse()]);
     const jobs = await ask('outage', 100);
-    await expect.poll(() => email.service.ready()).toContain('no SMTP provider takes mail');
+    await expect.poll(() => email.service.ready()).toContain('no mail provider takes mail');
     await sleep(1_500);
     await Promise.all([servers.a.accept(), servers.b.accept()]);
     const ends = await endsOf(jobs);
