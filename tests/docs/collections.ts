@@ -177,6 +177,12 @@ export const collections: readonly Collection[] = [
     'keys of the bucket, by `max_bytes`',
     'the key is revoked',
   ),
+  row(
+    'services/gateway/src/uploads/attachment-storage.ts turns',
+    'requests for room for an upload',
+    'accounts with open requests',
+    'the answer',
+  ),
   row('services/gateway/src/accounts/rate-limiter.ts #leases', 'leased tokens', '50,000', 'all go when it is full'),
   row(
     'services/gateway/src/accounts/sessions.ts known',

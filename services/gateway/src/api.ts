@@ -30,6 +30,7 @@ import { defaultReconciling, startReconciler } from './jobs/reconciler/reconcile
 import { liveJobs } from './jobs/timeline/live.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
+import { attachmentStorage, DEFAULT_ATTACHMENT_BYTES } from './uploads/attachment-storage.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 
 /** The half of a gateway that clients talk to: HTTP, gRPC, and the read model behind their questions. */
@@ -139,6 +140,12 @@ export async function startApi(
     history: model,
     accept,
     store,
+    attachmentStorage: attachmentStorage({
+      leases: await openBucket(bus.nc, buckets.rates),
+      store,
+      now,
+      limitBytes: settings.attachmentBytesPerAccount ?? DEFAULT_ATTACHMENT_BYTES,
+    }),
     templates: await openTemplates(bus.nc, now),
     live,
     streams,

@@ -7,6 +7,7 @@ import { kindRules } from './jobs/kinds/index.ts';
 import { gatewayPipelineFields } from './pipeline-settings.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
+import { DEFAULT_ATTACHMENT_BYTES } from './uploads/attachment-storage.ts';
 
 /** Entries of a comma-separated text. */
 const list = z
@@ -54,6 +55,8 @@ export const gatewayFields = {
   MAX_UPLOAD_BYTES: fields.count.default(pictureLimits.maxBytes),
   /** Memory for request bodies, of all requests together. Beyond it they are refused with 503 instead of read. */
   BODY_BUDGET_BYTES: fields.count.min(32 * 2 ** 20).default(192 * 2 ** 20),
+  /** Bytes of uploads for mails that one account may store, each counted as 100 kB at least. 0 for no limit. */
+  ATTACHMENT_BYTES_PER_ACCOUNT: natural.default(DEFAULT_ATTACHMENT_BYTES),
   /** Pixels of one image, width times height. */
   MAX_PIXELS: fields.count.default(pictureLimits.maxPixels),
   /** `keys` asks every request for an API key. `off` is for one's own machine; the default is off in `dev` alone. */

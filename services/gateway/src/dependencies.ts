@@ -75,6 +75,8 @@ export interface GatewaySettings {
   readonly bounces?: { readonly secret: string; readonly smtpPort?: number | undefined } | undefined;
   /** `DEFAULT_RESULT_TTL_MS` if absent. */
   readonly resultTtlMs?: number;
+  /** `DEFAULT_ATTACHMENT_BYTES` if absent; 0 for no limit. */
+  readonly attachmentBytesPerAccount?: number;
   /** `defaultReconciling` if absent. */
   readonly reconciling?: ReconcilingSettings;
   readonly drainTimeoutMs: number;

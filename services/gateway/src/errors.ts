@@ -16,6 +16,7 @@ const faults = {
   job_failed: 'caller',
   job_finished: 'caller',
   not_replayable: 'caller',
+  storage_quota_exceeded: 'caller',
   erasure_running: 'caller',
   result_expired: 'caller',
   payload_too_large: 'caller',

@@ -89,6 +89,7 @@ await runService({
         readModelUrl: config.READ_MODEL_URL,
         retention: { ttlMs: config.HISTORY_TTL_MS, maxBytes: config.HISTORY_MAX_BYTES },
         resultTtlMs: config.RESULT_TTL_MS,
+        attachmentBytesPerAccount: config.ATTACHMENT_BYTES_PER_ACCOUNT,
         unsubscribeSecret: config.UNSUBSCRIBE_SECRET,
         bounces:
           config.BOUNCE_SECRET === undefined

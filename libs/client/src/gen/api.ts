@@ -777,6 +777,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/uploads/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a file for mails before its time
+         * @description Mails that name it and have not been sent yet fail with `attachment_missing`.
+         */
+        delete: operations["deleteUpload"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/users": {
         parameters: {
             query?: never;
@@ -1023,7 +1043,7 @@ export interface components {
              * @description Stable and machine-readable.
              * @enum {string}
              */
-            code: "invalid_request" | "unauthenticated" | "insufficient_credits" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "request_in_progress" | "job_not_finished" | "job_failed" | "job_finished" | "not_replayable" | "erasure_running" | "result_expired" | "payload_too_large" | "unsupported_media_type" | "corrupt_image" | "unsupported_image" | "image_too_large" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal" | "overloaded" | "unavailable";
+            code: "invalid_request" | "unauthenticated" | "insufficient_credits" | "forbidden" | "not_found" | "method_not_allowed" | "request_timeout" | "request_in_progress" | "job_not_finished" | "job_failed" | "job_finished" | "not_replayable" | "storage_quota_exceeded" | "erasure_running" | "result_expired" | "payload_too_large" | "unsupported_media_type" | "corrupt_image" | "unsupported_image" | "image_too_large" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal" | "overloaded" | "unavailable";
             detail: string;
             /** @description What is wrong where, as JSON pointers into the request. */
             errors?: {
@@ -3138,6 +3158,26 @@ export interface operations {
                         url: string;
                     };
                 };
+            };
+        };
+    };
+    deleteUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

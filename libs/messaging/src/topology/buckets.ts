@@ -25,7 +25,12 @@ export const buckets = {
     ttlMs: lifetimes.rate,
     storeShare: 0.005,
   },
-  rates: { name: 'rates', about: 'tokens leased by replicas', ttlMs: lifetimes.rate, storeShare: 0.01 },
+  rates: {
+    name: 'rates',
+    about: 'tokens leased by replicas, room for uploads that are awaited',
+    ttlMs: lifetimes.rate,
+    storeShare: 0.01,
+  },
   /** Holds no address: by hash, as long as the jobs are kept that a later run may have to erase. */
   erasures: {
     name: 'erasures',

@@ -24,6 +24,8 @@ export const rpcCodes: Readonly<Record<ErrorCode, Code>> = {
   job_failed: Code.FailedPrecondition,
   job_finished: Code.FailedPrecondition,
   not_replayable: Code.FailedPrecondition,
+  // Not ResourceExhausted: a repeat finds no more room.
+  storage_quota_exceeded: Code.FailedPrecondition,
   erasure_running: Code.Aborted,
   result_expired: Code.NotFound,
   // What gRPC itself says of a message over its limit.

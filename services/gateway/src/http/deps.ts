@@ -9,6 +9,7 @@ import type { BackpressureLimiter } from '../admission/backpressure.ts';
 import type { OpenStreams } from '../admission/open-streams.ts';
 import type { AccessSettings } from '../accounts/access.ts';
 import type { ReadModel } from '../history/read-model.ts';
+import type { AttachmentStorage } from '../uploads/attachment-storage.ts';
 import type { IntakeLimits } from '../uploads/take-source.ts';
 import type { LiveJobs } from '../jobs/timeline/live.ts';
 
@@ -21,6 +22,7 @@ export interface RouteDeps {
   /** What `acceptJob` needs for a job that a client asked for. */
   readonly accept: AcceptDeps;
   readonly store: ObjectStore;
+  readonly attachmentStorage: AttachmentStorage;
   /** What accounts wrote for their mails. */
   readonly templates: TemplateStore;
   readonly live: LiveJobs;

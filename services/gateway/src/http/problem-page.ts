@@ -14,6 +14,7 @@ const advice: Readonly<Record<ErrorCode, string>> = {
   job_not_finished: 'Ask again once the job has succeeded; its stream tells when.',
   job_failed: 'The job has ended without a result. `error` of the job says why.',
   job_finished: 'Nothing: the job has ended, and an end is final.',
+  storage_quota_exceeded: 'Delete files that no mail needs any more, or wait until their time is over.',
   erasure_running: 'One person is erased at a time: wait until that has finished, then ask again.',
   not_replayable: 'Look at the job: it may run again already, or what it needs may be gone.',
   result_expired:

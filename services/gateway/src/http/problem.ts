@@ -16,6 +16,7 @@ export const problems = {
   job_failed: { status: 409, title: 'The job failed, so it has no result' },
   job_finished: { status: 409, title: 'The job has ended already' },
   not_replayable: { status: 409, title: 'This cannot be sent on its way again' },
+  storage_quota_exceeded: { status: 409, title: 'The account stores as much as it may' },
   erasure_running: { status: 409, title: 'An erasure is at work' },
   result_expired: { status: 410, title: 'The result was deleted' },
   payload_too_large: { status: 413, title: 'The request body is too large' },

@@ -20,13 +20,13 @@ import { DateTime } from '../../jobs/job-view.ts';
 import { inMib } from '../../uploads/sizes.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
+import { UPLOAD_MS } from '../../uploads/attachment-storage.ts';
 import { storedSource } from '../../uploads/stored-source.ts';
 import { laneOf } from '../../admission/backpressure.ts';
 import { acceptedResponses } from './accepted.ts';
 import { imageBodyFields, newJobOf } from './images.ts';
 
 const imageTypes: readonly string[] = Object.values(imageMediaTypes);
-const UPLOAD_MS = 10 * 60_000;
 
 /** The job that an upload is for. Each upload makes one job, so repeating the request meets it. */
 const jobOf = (uploadId: string): string => uploadId.replace(/^upl_/, 'job_');
@@ -39,7 +39,7 @@ function keyOf(uploadId: string, account: string): string {
 
 /** Direct uploads: the client puts the bytes into the store itself. */
 export function uploadRoutes(app: App, deps: RouteDeps): void {
-  const { store, jobs, limits, now, backpressure, log } = deps;
+  const { store, attachmentStorage, jobs, limits, now, backpressure, log } = deps;
   const { maxBytes } = mailAttachmentLimits;
   const taken: Readonly<Record<'image' | 'attachment', { maxBytes: number; types: readonly string[]; limit: string }>> =
     {
@@ -92,7 +92,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
             },
             { description: 'Where to put it.' },
           ),
-          ...problemResponses('payload_too_large', 'unsupported_media_type'),
+          ...problemResponses('payload_too_large', 'unsupported_media_type', 'storage_quota_exceeded'),
         },
       },
     },
@@ -104,6 +104,7 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       const uploadId = newJobId().replace(/^job_/, 'upl_');
       const { id } = request.account;
       const key = use === 'image' ? keyOf(uploadId, id) : attachmentKey(uploadId, id);
+      if (use === 'attachment') await attachmentStorage.reserve(id, uploadId, sizeBytes);
       const url = await store.presignPut(key, UPLOAD_MS, contentType, sizeBytes);
       reply.code(201).header('cache-control', 'no-store');
       return {
@@ -112,6 +113,34 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
         headers: { 'content-type': contentType, 'content-length': String(sizeBytes) },
         expiresAt: new Date(now() + UPLOAD_MS).toISOString(),
       };
+    },
+  );
+
+  app.delete(
+    '/v1/uploads/:id',
+    {
+      config: { scope: 'jobs:write', limited: true },
+      schema: {
+        operationId: 'deleteUpload',
+        summary: 'Deletes a file for mails before its time',
+        description: 'Mails that name it and have not been sent yet fail with `attachment_missing`.',
+        tags: ['jobs'],
+        params: Type.Object({ id: Type.String({ maxLength: 64 }) }),
+        response: {
+          204: Type.Null({ description: 'It is gone.' }),
+          ...problemResponses('not_found'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      if (!isUploadId(id)) throw invalidField('/id', 'is no id of an upload');
+      const key = attachmentKey(id, request.account.id);
+      if ((await store.head(key)) === undefined) {
+        throw new GatewayError('not_found', 'There is no such file for mails.');
+      }
+      await store.delete(key);
+      return reply.code(204).send(null);
     },
   );
 

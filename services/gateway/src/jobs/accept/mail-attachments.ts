@@ -29,11 +29,12 @@ export interface AttachmentDeps extends JobPlaces {
 
 export const isUploadId = (text: string): boolean => /^upl_[a-z2-7]{26}$/.test(text);
 
+/** Where the files of an account lie, and no other's. */
+export const attachmentFolder = (account: string): string =>
+  `attachments/${createHash('sha256').update(account).digest('hex').slice(0, 16)}/`;
+
 /** The account is in the key: another one that learns the id finds nothing there. */
-export function attachmentKey(uploadId: string, account: string): string {
-  const owner = createHash('sha256').update(account).digest('hex').slice(0, 16);
-  return `attachments/${owner}/${uploadId}`;
-}
+export const attachmentKey = (uploadId: string, account: string): string => `${attachmentFolder(account)}${uploadId}`;
 
 /**
  * Finds the files that a mail is to carry.
