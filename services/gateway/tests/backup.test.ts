@@ -181,8 +181,9 @@ describe('a backup', { timeout: 60_000 }, () => {
     stopping.abort();
     await load;
     await workers.stop();
-    expect(lines.slice(0, 2)).toEqual([
+    expect(lines.slice(0, 3)).toEqual([
       expect.stringMatching(/^stream {3}USERS/) as string,
+      expect.stringMatching(/^stream {3}RESULTS/) as string,
       expect.stringMatching(/^stream {3}JOBS, \d{2,} messages$/) as string,
     ]);
   });

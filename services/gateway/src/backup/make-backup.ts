@@ -1,6 +1,6 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bucketStream, snapshotStream, topology, type Bus } from '@sluice/messaging';
+import { snapshotStream, type Bus } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import type { ReadModelPlace } from '../history/read-model-url.ts';
 import { cleanedPrefixes } from '../uploads/cleanup.ts';
@@ -8,6 +8,7 @@ import { describeFile, writeBackupFile } from './files.ts';
 import { copyHistory } from './history-copy.ts';
 import { writeManifest, type BackupManifest } from './manifest.ts';
 import { objectCopies } from './object-copies.ts';
+import { readOrder } from './read-order.ts';
 
 /** The place for a backup is taken. */
 export class FolderInUseError extends Error {
@@ -22,29 +23,17 @@ export interface BackupSettings {
   /** Undefined leaves the history out. */
   readonly history: ReadModelPlace | undefined;
   readonly folder: string;
-  readonly onProgress: (text: string) => void;
+  /** Told after each part; the backup goes on when it has returned. */
+  readonly onProgress: (text: string) => void | Promise<void>;
 }
-
-/**
- * Which stream is read when. A message moves from commands to jobs, from jobs to work, from work to dead letters; each of
- * these is stored downstream before it is gone upstream, so what is read in this order has every message at least once, and
- * the ids of messages make the second one harmless. The other way round, a command that became a job between two snapshots
- * would be in neither.
- */
-const first: readonly string[] = ['USERS', 'JOBS'];
-const known = [
-  ...first,
-  ...topology.streams.map(({ name }) => name).filter((name) => !first.includes(name)),
-  ...topology.buckets.map(bucketStream),
-];
 
 /** The streams of the account: those of the system in their order, then those of others. */
 async function streamsOf({ jsm }: BackupSettings['bus']): Promise<readonly string[]> {
   const names: string[] = [];
   for await (const { config } of jsm.streams.list()) names.push(config.name);
   return [
-    ...known.filter((name) => names.includes(name)),
-    ...names.filter((name) => !known.includes(name)).toSorted((a, b) => a.localeCompare(b, 'en')),
+    ...readOrder.filter((name) => names.includes(name)),
+    ...names.filter((name) => !readOrder.includes(name)).toSorted((a, b) => a.localeCompare(b, 'en')),
   ];
 }
 
@@ -65,7 +54,7 @@ export async function makeBackup(settings: BackupSettings): Promise<BackupManife
     const file = history.kind === 'sqlite' ? 'history.sqlite' : 'history.dump';
     await copyHistory(history, join(folder, file));
     historyFile = { kind: history.kind, ...(await describeFile(folder, file)) };
-    onProgress(`history  ${historyFile.bytes} bytes`);
+    await onProgress(`history  ${historyFile.bytes} bytes`);
   }
   const copies = store === undefined ? undefined : await objectCopies(store, cleanedPrefixes, folder);
   await copies?.copyNew();
@@ -79,13 +68,13 @@ export async function makeBackup(settings: BackupSettings): Promise<BackupManife
         writer.write(chunk),
       );
       streams.push({ name, ...snapshot, ...(await writer.finish()) });
-      onProgress(`stream   ${name}, ${String(snapshot.state['messages'])} messages`);
+      await onProgress(`stream   ${name}, ${String(snapshot.state['messages'])} messages`);
     } finally {
       await writer.close();
     }
   }
   await copies?.copyNew();
-  if (copies !== undefined) onProgress(`objects  ${copies.all.length}`);
+  if (copies !== undefined) await onProgress(`objects  ${copies.all.length}`);
   const manifest: BackupManifest = {
     format: 1,
     madeAt,
