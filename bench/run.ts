@@ -42,8 +42,8 @@ const { values, positionals } = parseCommand({
   name: 'pnpm bench',
   usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
 
-  NAME          pipeline, image, email, gateway, grpc, history, backlog, telemetry, longevity
-                or attacks
+  NAME          pipeline, image, email, gateway, http, grpc, history, backlog, telemetry,
+                longevity or attacks
   --quick       fewer and shorter runs
   --only PART   one part of a bench that has several
   --json FILE   the rows as JSON, too

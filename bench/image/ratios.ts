@@ -1,10 +1,10 @@
 // Our converter, warm and in process as the service runs it, against one process a file of others, in turns.
 import { readFile } from 'node:fs/promises';
-import { readFileSync, readdirSync } from 'node:fs';
 import { convert } from '../../services/image/src/convert/convert.ts';
 import type { DecoderPool } from '../../services/image/src/convert/decode/decoder-pool.ts';
 import { defaultLimits, defaultOptions } from '../../services/image/src/convert/options.ts';
 import { sourceFromBytes } from '../../services/image/src/convert/byte-reader.ts';
+import { childrenOf, cpuMsOf } from '../processes.ts';
 import type { Row } from '../run.ts';
 import { corpusFile } from './corpus.ts';
 import type { PeerName, Peers } from './peers.ts';
@@ -101,25 +101,5 @@ async function measure(run: () => Promise<void>, _decoders: DecoderPool): Promis
 /** CPU time of this process and of its decoders. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
-  let ticks = 0;
-  for (const pid of childrenOf(process.pid)) {
-    try {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-      ticks += Number(fields[11]) + Number(fields[12]);
-    } catch {
-      // It has just ended.
-    }
-  }
-  const msPerTick = 10;
-  return (user + system) / 1e3 + ticks * msPerTick;
-}
-
-function childrenOf(pid: number): readonly string[] {
-  try {
-    return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-      readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim().split(' ').filter(Boolean),
-    );
-  } catch {
-    return [];
-  }
+  return (user + system) / 1e3 + childrenOf(process.pid).reduce((sum, pid) => sum + cpuMsOf(pid), 0);
 }

@@ -1,6 +1,6 @@
 // The image service as it runs: a process, or several, on a real broker and a real S3 endpoint, with work to do.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { createReadStream, readFileSync, readdirSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,6 +11,7 @@ import { startNats, startS3 } from '@sluice/dev';
 import { connectNats, createBus, decoder, provision, stepId, topology } from '@sluice/messaging';
 import { definePipeline, silentLogger } from '@sluice/pipeline';
 import { createStore } from '@sluice/storage';
+import { cpuMsOf } from '../processes.ts';
 import type { CorpusFile } from './corpus.ts';
 
 const repository = path.resolve(import.meta.dirname, '../..');
@@ -176,18 +177,6 @@ function replicaOf(pid: number, opsPort: number): Replica {
       return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)`, 'm').exec(text)?.[1]);
     },
   };
-}
-
-const msPerTick = 10;
-
-/** CPU time of a process and of its children. */
-function cpuMsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-  const own = (Number(fields[11]) + Number(fields[12])) * msPerTick;
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'latin1').trim().split(' ').filter(Boolean),
-  );
-  return children.reduce((sum, child) => sum + cpuMsOf(Number(child)), own);
 }
 
 async function untilReady(opsPort: number): Promise<void> {

@@ -52,11 +52,16 @@ export interface HttpTelemetry {
 
 interface Held {
   readonly span: Span;
+  readonly route: string | undefined;
   readonly ctx: Context;
   readonly startedAt: number;
   readonly method: string;
   streaming: boolean;
 }
+
+const HELD = Symbol('the span of a request');
+/** What is kept of a request is kept on it, and goes with it. */
+type HeldRequest = HttpRequest & { [HELD]?: Held | undefined };
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY']);
 const isHealthCheck = (path: string): boolean => path === '/healthz' || path === '/readyz' || path === '/metrics';
@@ -88,12 +93,12 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
   });
   const active = new Gauge({ name: metricNames.httpActive, help: 'Requests being answered.', registers });
   const streams = new Gauge({ name: metricNames.httpStreams, help: 'Open server-sent event streams.', registers });
-  const held = new WeakMap<object, Held>();
+  const names = new SpanNames();
 
-  function finish(request: HttpRequest, status: number, aborted: boolean): void {
-    const found = held.get(request);
+  function finish(request: HeldRequest, status: number, aborted: boolean): void {
+    const found = request[HELD];
     if (found === undefined) return;
-    held.delete(request);
+    request[HELD] = undefined;
     active.dec();
     const { span, streaming } = found;
     if (streaming) streams.dec();
@@ -106,7 +111,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       span.setStatus({ code: SpanStatusCode.ERROR });
     }
     if (!streaming) {
-      const labels = { method: found.method, route: routeOf(request) ?? '', status: String(status) };
+      const labels = { method: found.method, route: found.route ?? '', status: String(status) };
       observeWithExemplar(duration, labels, (performance.now() - found.startedAt) / 1000, span);
     }
     span.end();
@@ -117,23 +122,18 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       const path = pathOf(request.url);
       if (ignore(path)) return done();
       const method = methods.has(request.method) ? request.method : '_OTHER';
-      const route = routeOf(request);
+      const { name, route } = names.of(method, request.routeOptions.url);
       const incoming = extractContext(request.headers);
-      const span = openSpan(
-        route === undefined ? method : `${method} ${route}`,
-        {
-          kind: 'server',
-          attributes: {
-            [ATTR_HTTP_REQUEST_METHOD]: method,
-            [ATTR_URL_PATH]: path,
-            [ATTR_URL_SCHEME]: request.protocol,
-            ...(route === undefined ? {} : { [ATTR_HTTP_ROUTE]: route }),
-          },
-        },
-        incoming,
-      );
+      const span = openSpan(name, { kind: 'server' }, incoming);
+      // No sampler asks for them, and most spans of a busy process are not recorded.
+      if (span.isRecording()) {
+        span.setAttribute(ATTR_HTTP_REQUEST_METHOD, method);
+        span.setAttribute(ATTR_URL_PATH, path);
+        span.setAttribute(ATTR_URL_SCHEME, request.protocol);
+        if (route !== undefined) span.setAttribute(ATTR_HTTP_ROUTE, route);
+      }
       const ctx = contextWith(span, undefined, incoming);
-      held.set(request, { span, ctx, startedAt: performance.now(), method, streaming: false });
+      (request as HeldRequest)[HELD] = { span, route, ctx, startedAt: performance.now(), method, streaming: false };
       active.inc();
       const { traceId, spanId, traceFlags } = span.spanContext();
       reply.header('traceresponse', `00-${traceId}-${spanId}-0${traceFlags & 1}`);
@@ -143,13 +143,13 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
 
     // The body is read in the socket's context, not in ours: step back in before anything of the application runs.
     preValidation(request, _reply, done) {
-      const found = held.get(request);
+      const found = (request as HeldRequest)[HELD];
       if (found === undefined || trace.getActiveSpan() === found.span) return done();
       context.with(found.ctx, done);
     },
 
     onSend(request, reply, payload, done) {
-      const found = held.get(request);
+      const found = (request as HeldRequest)[HELD];
       if (found !== undefined && String(reply.getHeader('content-type') ?? '').startsWith('text/event-stream')) {
         found.streaming = true;
         found.span.addEvent('stream opened');
@@ -171,10 +171,29 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
   };
 }
 
-/** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` in metrics and traces. */
-function routeOf(request: HttpRequest): string | undefined {
-  return request.routeOptions.url?.replace(/\([^)]*\)/g, '').replaceAll('::', ':');
+interface SpanName {
+  readonly name: string;
+  readonly route: string | undefined;
 }
+
+/** The names of routes and spans, made once a route and method: there are as many as routes. */
+class SpanNames {
+  readonly #made = new Map<string | undefined, Map<string, SpanName>>();
+
+  of(method: string, url: string | undefined): SpanName {
+    let ofRoute = this.#made.get(url);
+    if (ofRoute === undefined) this.#made.set(url, (ofRoute = new Map<string, SpanName>()));
+    let name = ofRoute.get(method);
+    if (name === undefined) {
+      const route = url === undefined ? undefined : readableRoute(url);
+      ofRoute.set(method, (name = { route, name: route === undefined ? method : `${method} ${route}` }));
+    }
+    return name;
+  }
+}
+
+/** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` in metrics and traces. */
+const readableRoute = (url: string): string => url.replace(/\([^)]*\)/g, '').replaceAll('::', ':');
 
 function pathOf(url: string): string {
   const end = url.search(/[?#]/);

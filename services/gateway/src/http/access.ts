@@ -30,7 +30,7 @@ export function useAccess(app: App, access: AccessSettings): void {
   app.decorateRequest('account');
   /** Undefined for a request that is answered by now, a promise for one whose session has to be looked up. */
   const identify = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
-    const { scope } = request.routeOptions.config;
+    const { scope } = request.route.config;
     // There is nothing behind an address that no route has.
     if (scope === 'public' || request.is404) return undefined;
     // A route without a scope admits no caller.

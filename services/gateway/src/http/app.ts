@@ -59,6 +59,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
   acceptNoBody(app);
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);
+  useRoute(app);
   useTraces(app, settings.telemetry);
   refuseEmptyNames(app);
   useSnakeCase(app);
@@ -175,7 +176,18 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     trace: { readonly traceId: string; readonly traceparent: string };
+    /** The options of the route that was found; of none for an address that no route has. */
+    route: FastifyRequest['routeOptions'];
   }
+}
+
+/** Fastify puts `routeOptions` together anew whenever they are read, and every hook reads them. */
+function useRoute(app: App): void {
+  app.decorateRequest('route');
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.route = request.routeOptions;
+    done();
+  });
 }
 
 function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
@@ -222,8 +234,7 @@ function acceptNoBody(app: App): void {
 function refuseEncodedBodies(app: App): void {
   app.addHook('preParsing', (request, _reply, payload, done) => {
     const encoding = request.headers['content-encoding'] ?? 'identity';
-    if (encoding.toLowerCase() === 'identity' || request.routeOptions.config.bodyHolds === 'counted')
-      done(null, payload);
+    if (encoding.toLowerCase() === 'identity' || request.route.config.bodyHolds === 'counted') done(null, payload);
     else {
       const named = JSON.stringify(encoding.slice(0, 64));
       done(

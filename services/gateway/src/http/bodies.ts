@@ -39,7 +39,7 @@ declare module 'fastify' {
 export function useBodies(app: App, { budget, watch }: Bodies): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { raw } = request;
-    if (hasBody(raw) && request.routeOptions.config.bodyHolds !== 'counted') {
+    if (hasBody(raw) && request.route.config.bodyHolds !== 'counted') {
       const { socket } = raw;
       const stop = watch.watch({
         received: () => socket.bytesRead,
@@ -55,8 +55,8 @@ export function useBodies(app: App, { budget, watch }: Bodies): void {
     done();
   });
   app.addHook('preParsing', (request, reply, payload, done) => {
-    const { raw, routeOptions } = request;
-    const { bodyHolds = routeOptions.bodyLimit ?? Infinity } = routeOptions.config;
+    const { raw, route } = request;
+    const { bodyHolds = route.bodyLimit ?? Infinity } = route.config;
     if (!hasBody(raw) || bodyHolds === 'counted') {
       done(null, payload);
       return;

@@ -21,7 +21,7 @@ export function useBrowserGuard(app: App, guard: BrowserGuard): void {
   app.addHook('onRequest', (request, _reply, done) => {
     try {
       checkHost(request, guard);
-      if (!SAFE.has(request.method) && request.routeOptions.config.anyOrigin !== true) checkOrigin(request, guard);
+      if (!SAFE.has(request.method) && request.route.config.anyOrigin !== true) checkOrigin(request, guard);
       done();
     } catch (error) {
       done(error as Error);
@@ -30,8 +30,8 @@ export function useBrowserGuard(app: App, guard: BrowserGuard): void {
 }
 
 function checkHost({ raw }: FastifyRequest, { hosts }: BrowserGuard): void {
-  const given = raw.rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === 'host').length;
-  if (given > 1) throw new GatewayError('invalid_request', 'The request has two Host headers. Send one.');
+  if (hasTwoHosts(raw.rawHeaders))
+    throw new GatewayError('invalid_request', 'The request has two Host headers. Send one.');
   if (hosts === undefined) return;
   const name = hostName(raw.headers.host ?? '');
   if (name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || hosts.includes(name)) return;
@@ -39,6 +39,16 @@ function checkHost({ raw }: FastifyRequest, { hosts }: BrowserGuard): void {
     'forbidden',
     `Keys are off, so the gateway answers to localhost and addresses, and not to the name ${JSON.stringify(name)}: add it to ALLOWED_HOSTS.`,
   );
+}
+
+/** Names and values take turns. */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts > 1;
 }
 
 const hostName = (host: string): string =>
@@ -65,7 +75,7 @@ function checkOrigin(request: FastifyRequest, { origins }: BrowserGuard): void {
   }
   // What no page can send without asking the gateway first.
   const asked = authorization !== undefined || site !== undefined || request.headers['x-requested-with'] !== undefined;
-  if (request.routeOptions.config.bare !== true || asked) return;
+  if (request.route.config.bare !== true || asked) return;
   if (/^application\/json\b/i.test(request.headers['content-type'] ?? '')) return;
   throw new GatewayError(
     'unsupported_media_type',
