@@ -5,6 +5,7 @@ import { Engine } from './engine.ts';
 import { ensure } from './ensure.ts';
 import type { EnsureOptions, EnsureReport } from './ensure.ts';
 import { checkDelayedStream } from './delayed/stream-check.ts';
+import { checkPartitions } from './partitions/server-check.ts';
 import type { NatsPort } from './nats/port.ts';
 import { PipelineConfigError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
@@ -48,12 +49,18 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
 }
 
 async function start<T, D>(spec: ResolvedSpec<T, D>, runtime: Runtime<D>): Promise<RunningPipeline> {
-  const [reports, deadLetters, delayed] = await Promise.all([
+  const [partitions, reports, deadLetters, delayed] = await Promise.all([
+    checkPartitions(runtime.nats, spec),
     Promise.all(spec.sources.map((_, index) => checkConsumer(runtime.nats, spec, index))),
     checkDeadLetters(runtime.nats, spec),
     spec.delayed === undefined ? [] : checkDelayedStream(runtime.nats, spec.delayed.subject),
   ]);
-  const problems: ConfigProblem[] = [...reports.flatMap((report) => report.problems), ...deadLetters, ...delayed];
+  const problems: ConfigProblem[] = [
+    ...partitions,
+    ...reports.flatMap((report) => report.problems),
+    ...deadLetters,
+    ...delayed,
+  ];
   if (problems.length > 0) throw new PipelineConfigError(`pipeline ${spec.name} does not fit the server`, problems);
   const live = reports.map((report) => report.live).filter((one): one is LiveConsumer => one !== undefined);
   return new Engine(

@@ -5,7 +5,7 @@ import { guardClock, type Clock } from './clock.ts';
 import type { LiveConsumer } from './pull/consumer-check.ts';
 import { LiveConsumers } from './pull/live-consumers.ts';
 import { Settler } from './settle/settler.ts';
-import { explain, healthOf, snapshotOf } from './status.ts';
+import { explain, findDeclared, healthOf, snapshotOf } from './status.ts';
 import type { StatusSources } from './status.ts';
 import { ConditionEvents } from './condition-events.ts';
 import { Outage } from './settle/outage.ts';
@@ -19,12 +19,14 @@ import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
 import { flowFields, rateFields } from './config/options.ts';
 import type { ConnectionEvent, NatsPort } from './nats/port.ts';
+import { Partitions } from './partitions/partitions.ts';
+import type { Delivery } from './process/delivery.ts';
 import { Prefetch } from './pull/prefetch.ts';
 import { Processor } from './process/processor.ts';
 import { MOST_PER_PULL } from './pull/puller.ts';
 import type { Puller } from './pull/puller.ts';
 import { makeSources } from './pull/sources.ts';
-import type { ResolvedRate, ResolvedSpec } from './config/resolve-spec.ts';
+import type { ResolvedRate, ResolvedSource, ResolvedSpec } from './config/resolve-spec.ts';
 import type { DrainReport, Explanation, Health, RunningPipeline, Snapshot, State } from './running.ts';
 import type { EngineEffects, Runtime } from './runtime.ts';
 import { resolve } from './config/schema.ts';
@@ -39,6 +41,8 @@ const RECHECK_MS = 1000;
 const PULLS_PER_RECHECK = 5;
 /** Half of what the consumer hands out at most is prefetched: the rest is for other replicas and parked retries. */
 const MAX_PREFETCH = 1024;
+
+const isPartition = ({ partition }: ResolvedSource): boolean => partition !== undefined;
 
 const mostPrefetched = (maxAckPending: number, concurrency: number): number =>
   Math.min(MAX_PREFETCH, Math.floor(maxAckPending / 2) - concurrency);
@@ -67,6 +71,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #status: StatusSources<T, D>;
   readonly #breaker: Breaker | undefined;
   readonly #prefetch: Prefetch | undefined;
+  readonly #partitions: Partitions<T, D> | undefined;
   readonly #stopListening: () => void;
   #resolveDone: () => void = () => undefined;
   #rejectDone: (fault: PipelineFault) => void = () => undefined;
@@ -119,6 +124,7 @@ export class Engine<T, D> implements RunningPipeline {
       prefetch: () => prefetch,
       tally: () => this.#shutdown.tally,
       stopped: () => this.#final !== undefined,
+      holds: spec.sources.some(isPartition) ? (source) => this.#partitions?.holds(source) !== false : undefined,
       breakerChanged: (reason) => this.#refresh(reason),
     });
     this.#settler = settler;
@@ -133,6 +139,7 @@ export class Engine<T, D> implements RunningPipeline {
       // A replay's consumer is its own, and no other caller's to change.
       recheckEveryMs: effects.deadLetters === 'drop' ? undefined : PULLS_PER_RECHECK * spec.flow.expiresMs,
       receive: (index, raw, puller) => this.#scheduler.receive(index, raw, puller),
+      unpinned: (index, pin) => this.#partitions?.refused(index, pin),
       requestSoon: () => this.#scheduler.requestSoon(),
       request: () => this.#scheduler.request(),
       probeSettling: (index) => this.#denials.probe(index),
@@ -175,8 +182,21 @@ export class Engine<T, D> implements RunningPipeline {
       heartbeat: () => this.#heartbeat,
       stopped: () => this.#final !== undefined,
     });
+    this.#partitions = spec.sources.some(isPartition)
+      ? new Partitions<T, D>({
+          ...shared,
+          port: this.#port,
+          live: this.#live,
+          pullers: this.#pullers,
+          sources: this.#sources,
+          requestSoon: () => this.#scheduler.requestSoon(),
+          startKept: (deliveries) => this.#scheduler.startKept(deliveries),
+          releaseWaitingOf: (index) => this.#shutdown.releaseWaitingOf(index),
+        })
+      : undefined;
     this.#status = {
       ...shared,
+      partitions: this.#partitions,
       port: this.#port,
       pullers: this.#pullers,
       sources: this.#sources,
@@ -193,6 +213,7 @@ export class Engine<T, D> implements RunningPipeline {
       usable: (index) => this.#sources[index]?.usable === true,
       outdated: (delivery) => this.#outage.outdate(delivery),
       epoch: (index) => this.#live.epoch(index),
+      partitions: this.#partitions,
     });
     this.#heartbeat = new Heartbeat<T, D>({
       ...shared,
@@ -201,6 +222,7 @@ export class Engine<T, D> implements RunningPipeline {
       heartbeatMs: () => Math.min(spec.ack.heartbeatMs ?? Number.POSITIVE_INFINITY, this.#live.ackWaitMs / 3),
       holding: (oldestReceivedAt) => this.#recheck(oldestReceivedAt),
       connected: () => this.#port.connected && this.#final === undefined,
+      ticking: () => this.#partitions?.tick(),
       request: () => this.#scheduler.request(),
       ticked: () => this.#conditions.compare(this.health().conditions),
       allHung: () => {
@@ -225,6 +247,7 @@ export class Engine<T, D> implements RunningPipeline {
     });
     this.#stopListening = this.#port.onConnection((event) => this.#connection(event));
     for (const puller of this.#pullers) puller.open();
+    this.#partitions?.join();
     this.#refresh('started');
     this.#scheduler.advance();
   }
@@ -245,12 +268,13 @@ export class Engine<T, D> implements RunningPipeline {
   }
 
   setConcurrency(concurrency: number): void {
-    const { sources, flow, work } = this.#spec;
+    const { flow, work } = this.#spec;
+    const sources = new Set(this.#spec.sources.map(({ declared }) => declared)).size;
     const problems: { path: string; message: string }[] = [];
     resolve({ concurrency: flowFields.concurrency }, { concurrency }, '', problems);
     if (problems[0] !== undefined) throw new RangeError(`${problems[0].path} ${problems[0].message}`);
-    if (concurrency < sources.length) {
-      throw new RangeError(`concurrency must be at least the number of sources (${sources.length})`);
+    if (concurrency < sources) {
+      throw new RangeError(`concurrency must be at least the number of sources (${sources})`);
     }
     const { maxAckPending } = this.#live;
     const held = work.kind === 'batch' ? concurrency * work.batch.maxSize : concurrency + (flow.prefetch ?? 0);
@@ -265,7 +289,7 @@ export class Engine<T, D> implements RunningPipeline {
   }
 
   cancel(sequence: number, options: { readonly source?: number; readonly reason?: string } = {}): boolean {
-    const delivery = this.#inFlight.buffer.find(options.source ?? 0, sequence);
+    const delivery = this.#find(sequence, options.source ?? 0);
     if (delivery === undefined || this.#spec.work.kind === 'batch') return false;
     const error = new HandlerAborted('CANCELLED', options.reason ?? 'cancelled');
     if (delivery.phase === 'waiting') {
@@ -283,14 +307,18 @@ export class Engine<T, D> implements RunningPipeline {
     if (this.#draining !== undefined || this.#final !== undefined) return;
     this.#paused = reason;
     this.#refresh(reason);
+    this.#partitions?.leave();
+    const stillPaused = (): boolean => this.#paused !== undefined && this.#draining === undefined;
     await this.#shutdown.pullsEnded();
-    if (this.#paused === undefined || this.#draining !== undefined) return;
-    await this.#shutdown.releaseUnstarted(() => this.#paused !== undefined && this.#draining === undefined);
+    if (!stillPaused()) return;
+    await this.#shutdown.releaseUnstarted(stillPaused);
+    if (stillPaused()) await this.#partitions?.release();
   }
 
   resume(): void {
     if (this.#paused === undefined) return;
     this.#paused = undefined;
+    this.#partitions?.join();
     this.#refresh('resumed');
     this.#scheduler.advance();
   }
@@ -319,6 +347,11 @@ export class Engine<T, D> implements RunningPipeline {
     return explain(this.#status, this.#state, sequence, source);
   }
 
+  /** A message by the place of its source in the spec: each partition is a source of its own here. */
+  #find(sequence: number, declared: number): Delivery<T> | undefined {
+    return findDeclared(this.#spec, this.#inFlight, sequence, declared);
+  }
+
   // --- connection ----------------------------------------------------------------------------------------------------
 
   #connection(event: ConnectionEvent): void {
@@ -345,6 +378,8 @@ export class Engine<T, D> implements RunningPipeline {
     this.#denials.reset();
     if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();
     for (const source of this.#sources) source.reset();
+    // A pin whose time ran out meanwhile takes with it what is held of its partition, before it is sent.
+    this.#partitions?.reconnected();
     this.#outage.ended();
     this.#refresh('connection restored');
     this.#scheduler.advance();
@@ -375,7 +410,9 @@ export class Engine<T, D> implements RunningPipeline {
     // Let `#draining` be set before anything looks at it.
     await Promise.resolve();
     this.#refresh('draining');
+    this.#partitions?.leave();
     const report = await this.#shutdown.drain(timeoutMs);
+    if (this.#port.connected) await this.#partitions?.release();
     this.#observe?.({ type: 'drain.finished', pipeline: this.#spec.name, report });
     this.#stop('drained');
     this.#resolveDone();
@@ -393,6 +430,7 @@ export class Engine<T, D> implements RunningPipeline {
 
   #stop(reason: string): void {
     this.#final = 'stopped';
+    this.#partitions?.close();
     this.#heartbeat.close();
     this.#stopListening();
     this.#settlements.close();

@@ -1,7 +1,10 @@
 import { PipelineConfigError, RequestError } from './errors.ts';
 import type { ConfigProblem } from './errors.ts';
-import type { ResolvedSource, ResolvedSpec } from './config/resolve-spec.ts';
-import { API_ERROR, call, consumerInfo, streamInfo, streamsOf } from './nats/jetstream-api.ts';
+import { declaredConsumer } from './config/resolve-spec.ts';
+import type { ResolvedSource, ResolvedSpec, SourcePartition } from './config/resolve-spec.ts';
+import { checkPartitions } from './partitions/server-check.ts';
+import { isCovered, partitionTransform } from './partitions/subject-transform.ts';
+import { API_ERROR, call, consumerInfo, PARTITION_GROUP, streamInfo, streamsOf } from './nats/jetstream-api.ts';
 import type { NatsPort } from './nats/port.ts';
 
 /** What a stream that is missing is made with. */
@@ -14,6 +17,11 @@ export interface EnsureOptions {
   readonly filters?: Readonly<Record<string, readonly string[]>>;
   /** Copies in a cluster; 1 when absent. */
   readonly replicas?: number;
+  /**
+   * With partitions: how long one stays with a replica that was killed or hangs, in milliseconds; 10,000 when absent. A
+   * process that does not run for so long loses its partitions.
+   */
+  readonly pinTtlMs?: number;
 }
 
 /** What was made; the rest was there. */
@@ -24,6 +32,7 @@ export interface EnsureReport {
 const NS = 1_000_000;
 const DEFAULT_ACK_WAIT_MS = 30_000;
 const DEFAULT_MAX_ACK_PENDING = 1000;
+const DEFAULT_PIN_TTL_MS = 10_000;
 /** A dead letter that was not redriven within this is dropped. */
 const DEAD_LETTER_AGE_MS = 30 * 86_400_000;
 const DEAD_LETTER_BYTES = 1_073_741_824;
@@ -38,16 +47,22 @@ export async function ensure<T, D>(
   spec: ResolvedSpec<T, D>,
   options: EnsureOptions,
 ): Promise<EnsureReport> {
-  const problems: ConfigProblem[] = [];
+  const problems: ConfigProblem[] = [...(await checkPartitions(nats, spec))];
   const missing: { readonly what: string; readonly make: () => Promise<unknown> }[] = [];
-  const streams = new Map(spec.sources.map((source, index) => [source.stream, index]));
-  for (const [stream, index] of streams) {
+  const streams = new Map(spec.sources.map((source) => [source.stream, source]));
+  for (const [stream, { declared: index, partition }] of streams) {
     const subjects = subjectsOf(stream, options);
     const found = await orMissing(streamInfo(nats, stream), API_ERROR.streamNotFound);
     if (found === undefined) {
       if (subjects.length === 0) problems.push({ path: 'subjects', message: `name the subjects of stream ${stream}` });
       const retention = options.retention ?? 'workqueue';
-      const config = { name: stream, subjects, retention, storage: 'file', num_replicas: options.replicas ?? 1 };
+      const basics = { name: stream, subjects, retention, storage: 'file', num_replicas: options.replicas ?? 1 };
+      const config = partition === undefined ? basics : { ...basics, subject_transform: transformOf(partition) };
+      const outside = subjects.filter((subject) => partition !== undefined && !isCovered(subject, partition.by));
+      if (outside.length > 0) {
+        const message = `${partition?.by ?? ''} leaves out ${outside.join(', ')}: no consumer would read it`;
+        problems.push({ path: `sources[${index}].partitionBy`, message });
+      }
       missing.push({ what: `stream ${stream}`, make: () => call(nats, `STREAM.CREATE.${stream}`, config) });
       continue;
     }
@@ -65,7 +80,7 @@ export async function ensure<T, D>(
       API_ERROR.streamNotFound,
     );
     if (found !== undefined) continue;
-    const config = consumerConfig(spec, source, options.filters?.[consumer]);
+    const config = consumerConfig(spec, source, options);
     const body = { stream_name: stream, config, action: 'create' };
     const path = `CONSUMER.CREATE.${stream}.${consumer}`;
     missing.push({ what: `consumer ${consumer} on ${stream}`, make: () => call(nats, path, body) });
@@ -86,9 +101,13 @@ export async function ensure<T, D>(
 
 function consumerConfig<T, D>(
   { flow, work, ack }: ResolvedSpec<T, D>,
-  { consumer, body }: ResolvedSource,
-  filters: readonly string[] | undefined,
+  source: ResolvedSource,
+  options: EnsureOptions,
 ): object {
+  const { consumer, body, partition } = source;
+  const asked = options.filters?.[declaredConsumer(source)];
+  // The stream puts the partition in front of every subject.
+  const filters = partition === undefined ? asked : (asked ?? ['>']).map((filter) => `${partition.number}.${filter}`);
   const held = work.kind === 'batch' ? flow.concurrency * work.batch.maxSize : flow.concurrency + (flow.prefetch ?? 0);
   return {
     name: consumer,
@@ -101,6 +120,13 @@ function consumerConfig<T, D>(
     max_ack_pending: Math.max(DEFAULT_MAX_ACK_PENDING, 4 * held),
     ...(body === 'none' ? { headers_only: true } : {}),
     ...(filters === undefined ? {} : { filter_subjects: filters }),
+    ...(partition === undefined
+      ? {}
+      : {
+          priority_groups: [PARTITION_GROUP],
+          priority_policy: 'pinned_client',
+          priority_timeout: (options.pinTtlMs ?? DEFAULT_PIN_TTL_MS) * NS,
+        }),
   };
 }
 
@@ -110,7 +136,9 @@ const subjectsOf = (stream: string, { subjects }: EnsureOptions): readonly strin
 const isList = (value: EnsureOptions['subjects']): value is readonly string[] => Array.isArray(value);
 
 const deadLetterSubjects = <T, D>({ sources, deadLetter }: ResolvedSpec<T, D>): ReadonlySet<string> =>
-  new Set(sources.map(({ stream, consumer }) => deadLetter.subject ?? `dlq.${stream}.${consumer}`));
+  new Set(sources.map((source) => deadLetter.subject ?? `dlq.${source.stream}.${declaredConsumer(source)}`));
+
+const transformOf = ({ count, by }: SourcePartition): object => partitionTransform(count, by);
 
 /** The answer, or undefined when the server says with one of these numbers that it does not exist. */
 async function orMissing<R>(answer: Promise<R>, ...missing: readonly number[]): Promise<R | undefined> {

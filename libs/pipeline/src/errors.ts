@@ -49,7 +49,7 @@ export class PipelineFault extends Error {
 /** `signal.reason` of a handler that has to stop, and the failure counted for one that did not in time. */
 export class HandlerAborted extends Error {
   override readonly name: string = 'HandlerAborted';
-  readonly code: 'HANDLER_TIMEOUT' | 'CANCELLED' | 'CLAIM_LOST' | 'DRAIN_FORCED';
+  readonly code: 'HANDLER_TIMEOUT' | 'CANCELLED' | 'CLAIM_LOST' | 'PARTITION_LOST' | 'DRAIN_FORCED';
   constructor(code: HandlerAborted['code'], message: string) {
     super(message);
     this.code = code;

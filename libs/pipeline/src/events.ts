@@ -85,6 +85,14 @@ export type PipelineEvent = { readonly pipeline: string } & (
       readonly retryMs: number;
     } & BySource)
   | ({ readonly type: 'source.recovered' } & BySource)
+  | ({ readonly type: 'partition.taken'; readonly partition: number; readonly messages: number } & BySource)
+  | ({ readonly type: 'partition.released'; readonly partition: number } & BySource)
+  | ({
+      readonly type: 'partition.lost';
+      readonly partition: number;
+      readonly reason: string;
+      readonly messages: number;
+    } & BySource)
   | { readonly type: 'connection.lost' }
   | { readonly type: 'connection.restored'; readonly connections: number; readonly resent: number }
   | { readonly type: 'connection.closed' }

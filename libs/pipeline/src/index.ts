@@ -35,6 +35,7 @@ export type {
   RunningPipeline,
   Snapshot,
   State,
+  PartitionShare,
 } from './running.ts';
 export type { DeadLetterReason, Observer, PipelineEvent } from './events.ts';
 export type { Claim, IdempotencyStore } from './idempotency/store.ts';

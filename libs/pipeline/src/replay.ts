@@ -105,7 +105,7 @@ export async function startReplay<T, D>(
       ...spec,
       idempotency: undefined,
       onDeadLetter: undefined,
-      sources: [{ stream, consumer, weight: 1, reserve: 0, body: 'full' }],
+      sources: [{ stream, consumer, weight: 1, reserve: 0, body: 'full', declared: 0, partition: undefined }],
     },
     { ...runtime, observe: count },
     clock,

@@ -44,6 +44,8 @@ export interface Snapshot {
   readonly lag: number;
   /** Connections so far: grows by one per reconnect. */
   readonly connections: number;
+  /** Partitions that this replica reads; 0 without partitions. */
+  readonly partitions: number;
 }
 
 /**
@@ -53,6 +55,7 @@ export interface Snapshot {
  * - `ackPendingFull`: the consumer hands out nothing new, and not because of what this process holds.
  * - `retriesParked`: max_ack_pending is taken by messages that wait for their retry.
  * - `notCaughtUp`: messages have waited in the stream for a minute on end.
+ * - `partitionsUnread`: no replica has read a partition for 15 seconds.
  */
 export type ConditionCode =
   | 'stopped'
@@ -67,7 +70,8 @@ export type ConditionCode =
   | 'retriesParked'
   | 'ackPendingFull'
   | 'handlersHung'
-  | 'notCaughtUp';
+  | 'notCaughtUp'
+  | 'partitionsUnread';
 
 export interface Condition {
   readonly code: ConditionCode;
@@ -75,6 +79,19 @@ export interface Condition {
   readonly detail: string;
   /** True: the pipeline makes no progress. False: worth knowing. */
   readonly serious: boolean;
+}
+
+/** What is told of one partitioned source. */
+export interface PartitionShare {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly count: number;
+  /** Partitions that this replica reads. */
+  readonly held: readonly number[];
+  /** Partitions that no replica has read for 15 s. */
+  readonly unread: readonly number[];
+  /** Replicas that share them, this one included. */
+  readonly replicas: number;
 }
 
 /** Whether the pipeline makes progress, which a live connection alone does not prove. */
@@ -86,10 +103,17 @@ export interface Health {
   readonly conditions: readonly Condition[];
   /** Time since the server last answered a pull, with a message or a heartbeat. */
   readonly silentMs: number;
+  /** For each source with partitions: which this replica reads, and which none does. */
+  readonly partitions: readonly PartitionShare[];
 }
 
 /** Why a message does not run at this moment, as far as this process knows. */
-export type Explanation =
+export type Explanation = Why & {
+  /** The partition it is in, when its source has partitions. */
+  readonly partition?: number;
+};
+
+type Why =
   /** Not delivered to this process: it waits in the stream, or another replica has it. */
   | { readonly state: 'notHeld' }
   /** Its handler runs, or its outcome is being carried out. */
@@ -102,6 +126,8 @@ export type Explanation =
   | { readonly state: 'rateLimited'; readonly forMs: number }
   /** Nothing is started: see the pipeline's state. */
   | { readonly state: 'paused' | 'tripped' | 'disconnected' | 'draining' | 'stopped' }
+  /** Its partition came to this replica, and what the last one left unsettled is not all here yet. */
+  | { readonly state: 'takingOver' }
   /** It starts when a slot is free, behind so many of its source, or when its batch closes. */
   | { readonly state: 'queued'; readonly ahead: number };
 

@@ -50,6 +50,11 @@ export class Shutdown<T, D> {
     for (const { delivery, delayMs } of inFlight.takeWaiting(clock.now(), keep)) this.#release(delivery, delayMs);
   }
 
+  /** Releases what has not started of one source, whose pulls have ended. */
+  releaseWaitingOf(source: number): void {
+    for (const delivery of this.#deps.inFlight.takeWaitingOf(source)) this.#release(delivery);
+  }
+
   /**
    * For a pause: releases what has not started, and waits for what has. Messages behind a running one of their key are
    * released after it: if it fails they would be delivered before it.

@@ -1,6 +1,8 @@
 import type { Clock } from './clock.ts';
 import type { ResolvedSpec } from './config/resolve-spec.ts';
 import type { NatsPort } from './nats/port.ts';
+import type { Partitions } from './partitions/partitions.ts';
+import type { Delivery } from './process/delivery.ts';
 import type { Processor } from './process/processor.ts';
 import type { LiveConsumers } from './pull/live-consumers.ts';
 import type { Demand } from './pull/demand.ts';
@@ -24,6 +26,21 @@ export interface StatusSources<T, D> {
   readonly sources: readonly SourceHealth[];
   readonly live: LiveConsumers<T, D>;
   readonly demand: Demand;
+  readonly partitions: Partitions<T, D> | undefined;
+}
+
+/** A message that is held, by the place of its source in the spec: each partition is a source of its own. */
+export function findDeclared<T, D>(
+  spec: ResolvedSpec<T, D>,
+  { buffer }: InFlight<T, D>,
+  sequence: number,
+  declared: number,
+): Delivery<T> | undefined {
+  for (const [index, source] of spec.sources.entries()) {
+    const delivery = source.declared === declared ? buffer.find(index, sequence) : undefined;
+    if (delivery !== undefined) return delivery;
+  }
+  return undefined;
 }
 
 /** The gauges of this instant. */
@@ -42,6 +59,7 @@ export function snapshotOf<T, D>(from: StatusSources<T, D>, state: State, connec
     parked: inFlight.parked(clock.now()),
     lag: pullers.reduce((sum, puller) => sum + puller.lag, 0),
     connections,
+    partitions: from.partitions?.heldCount ?? 0,
   };
 }
 
@@ -53,7 +71,8 @@ export function healthOf<T, D>(from: StatusSources<T, D>, state: State): Health 
   const silentMs = Math.max(0, ...from.pullers.map((puller) => puller.silentMs()));
   const conditions = conditionsOf(from, state);
   const reason = conditions.find(({ serious }) => serious)?.detail;
-  return { ok: reason === undefined, reason, conditions, silentMs };
+  const partitions = from.partitions?.shares() ?? [];
+  return { ok: reason === undefined, reason, conditions, silentMs, partitions };
 }
 
 /** The gravest first. */
@@ -76,6 +95,11 @@ function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly C
     found.push({ code: 'handlersHung', detail, serious: true });
   }
   for (const index of spec.sources.keys()) found.push(...backlogOf(from, index));
+  for (const { stream, consumer, unread } of from.partitions?.shares() ?? []) {
+    if (unread.length === 0) continue;
+    const detail = `${stream}/${consumer}: no replica reads partition ${unread.join(', ')}`;
+    found.push({ code: 'partitionsUnread', detail, serious: false });
+  }
   return found;
 }
 
@@ -116,9 +140,16 @@ function backlogOf<T, D>({ spec, live, inFlight, clock }: StatusSources<T, D>, i
 
 /** Why the message at `sequence` does not run, as far as this process knows. */
 export function explain<T, D>(from: StatusSources<T, D>, state: State, sequence: number, source: number): Explanation {
-  const { inFlight, clock, demand } = from;
-  const delivery = inFlight.buffer.find(source, sequence);
+  const delivery = findDeclared(from.spec, from.inFlight, sequence, source);
   if (delivery === undefined) return { state: 'notHeld' };
+  const { partition } = delivery;
+  const why = explainHeld(from, state, delivery);
+  return partition === undefined ? why : { ...why, partition };
+}
+
+function explainHeld<T, D>(from: StatusSources<T, D>, state: State, delivery: Delivery<T>): Explanation {
+  const { inFlight, clock, demand } = from;
+  if (inFlight.takingOver.has(delivery)) return { state: 'takingOver' };
   const now = clock.now();
   const run = inFlight.runOf(delivery);
   if (run !== undefined) return { state: 'running', forMs: now - run.startedAt };

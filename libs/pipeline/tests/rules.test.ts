@@ -65,7 +65,15 @@ describe('a puller under steady load', () => {
     server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
     server.addConsumer('W', 'worker', { max_ack_pending: 10_000 });
     const ignore = (): void => undefined;
-    const events = { ended: ignore, refused: ignore, alive: ignore, missing: ignore, failed: ignore, bodyless: ignore };
+    const events = {
+      ended: ignore,
+      refused: ignore,
+      alive: ignore,
+      missing: ignore,
+      failed: ignore,
+      bodyless: ignore,
+      unpinned: ignore,
+    };
     const options = { stream: 'W', consumer: 'worker', expiresMs: 5000, idleHeartbeatMs: 1000 };
     const puller = new Puller(server.connect(), clock, options, { ...events, message: ignore });
     puller.open();

@@ -254,7 +254,7 @@ describe('the numbers of a pipeline', () => {
         return state;
       },
       snapshot: () => ({ ...none, inFlight: 3 }) as Snapshot,
-      health: () => ({ ok: true, reason: undefined, conditions: [], silentMs: 0 }),
+      health: () => ({ ok: true, reason: undefined, conditions: [], silentMs: 0, partitions: [] }),
     });
     const text = await engine.registry.metrics();
     expect(text).toContain('pipeline_messages_in_flight{pipeline="url_to_pdf",service="image"} 3');

@@ -30,6 +30,16 @@ export const sourceFields = {
     min: 1,
     max: 1000,
   }),
+  partitions: maybeNumber(
+    'Order per key across replicas: the stream is divided into so many parts by its subject transform, each with a consumer `<consumer>-<number>` that one replica at a time reads. Needs nats-server 2.11. Absent: one consumer, shared by all replicas.',
+    { min: 1, max: 256 },
+  ),
+  partitionBy: textOr(
+    '>',
+    'With `partitions`: the subjects of the stream, whose `*` are the key; without a `*` the whole subject is.',
+    /^[^\s.]+(\.[^\s.]+)*$/,
+    'a subject, with `*` for what makes the key',
+  ),
   reserve: numberOr(
     0,
     'Slots besides `flow.concurrency`: when all of those are taken, so many messages of this source run all the same.',

@@ -7,7 +7,28 @@ import type { AttemptOptions, BatchHandler, BatchOptions, Handler, IdempotencyOp
 import type { AttemptStore } from '../attempts/store.ts';
 import type { Message } from '../process/message.ts';
 
-export type ResolvedSource = Resolved<typeof options.sourceFields>;
+/** A consumer to read from. A source with partitions becomes one for each. */
+export interface ResolvedSource {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly weight: number;
+  readonly reserve: number;
+  readonly body: 'full' | 'none';
+  /** Its place in the list of sources of the spec. */
+  readonly declared: number;
+  readonly partition: SourcePartition | undefined;
+}
+/** Which part of a stream a consumer reads. */
+export interface SourcePartition {
+  readonly number: number;
+  readonly count: number;
+  /** The consumer as the spec names it, without the number. */
+  readonly consumer: string;
+  readonly by: string;
+}
+
+/** The consumer as the spec names it: in dead letters, metrics and what handlers see. */
+export const declaredConsumer = ({ consumer, partition }: ResolvedSource): string => partition?.consumer ?? consumer;
 export type ResolvedRate = Resolved<typeof options.rateFields>;
 
 /** A spec with every default filled in and the middleware applied. */
@@ -67,7 +88,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   }
 
   const top = resolve(options.topFields, pick(Object.keys(options.topFields)), '', problems);
-  const sources = resolveSources(raw['sources'], problems);
+  const { declared, sources } = resolveSources(raw['sources'], problems);
   const { rate: rawRate, ...rawFlow } = isRecord(raw['flow']) ? raw['flow'] : {};
   const flow = resolve(options.flowFields, raw['flow'] === undefined ? undefined : rawFlow, 'flow', problems);
   if (raw['flow'] !== undefined && !isRecord(raw['flow']))
@@ -120,8 +141,15 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     if (flow.expiresMs < 2 * flow.idleHeartbeatMs) {
       say('flow.expiresMs', `must be at least twice idleHeartbeatMs (${flow.idleHeartbeatMs}), got ${flow.expiresMs}`);
     }
-    if (flow.concurrency < sources.length) {
-      say('flow.concurrency', `must be at least the number of sources (${sources.length}), got ${flow.concurrency}`);
+    if (flow.concurrency < declared) {
+      say('flow.concurrency', `must be at least the number of sources (${declared}), got ${flow.concurrency}`);
+    }
+    for (const { partition, declared: index, reserve } of sources) {
+      if (partition === undefined || partition.number > 0) continue;
+      const path = `sources[${index}].partitions`;
+      if (work.kind === 'batch')
+        say(path, 'cannot be combined with batches: batches of one key would run side by side');
+      if (reserve > 0) say(path, 'cannot be combined with reserve');
     }
     if (work.kind === 'batch') {
       if (flow.orderBy !== undefined) say('flow.orderBy', 'cannot be combined with batches; use batch.by');
@@ -136,18 +164,35 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   }
 }
 
-function resolveSources(raw: unknown, problems: ConfigProblem[]): [ResolvedSource, ...ResolvedSource[]] {
+function resolveSources(
+  raw: unknown,
+  problems: ConfigProblem[],
+): { readonly declared: number; readonly sources: [ResolvedSource, ...ResolvedSource[]] } {
   const list: readonly unknown[] = Array.isArray(raw) ? raw : [];
   if (list.length === 0) problems.push({ path: 'sources', message: 'must list at least one source' });
   const resolved = list.map((source, index) => resolve(options.sourceFields, source, `sources[${index}]`, problems));
   const seen = new Set<string>();
-  for (const [index, { stream, consumer }] of resolved.entries()) {
+  const sources = resolved.flatMap(divide);
+  for (const { stream, consumer, declared } of sources) {
     const name = `${stream}/${consumer}`;
-    if (seen.has(name)) problems.push({ path: `sources[${index}]`, message: `repeats ${name}` });
+    if (seen.has(name)) problems.push({ path: `sources[${declared}]`, message: `repeats ${name}` });
     seen.add(name);
   }
   // Empty only together with a problem, which throws before it is read.
-  return resolved as [ResolvedSource, ...ResolvedSource[]];
+  return { declared: resolved.length, sources: sources as [ResolvedSource, ...ResolvedSource[]] };
+}
+
+/** The consumers of a source: one, or one for each partition, which share its weight. */
+function divide(source: Resolved<typeof options.sourceFields>, declared: number): ResolvedSource[] {
+  const { partitions, partitionBy: by, consumer, weight, ...rest } = source;
+  if (typeof partitions !== 'number') return [{ ...rest, consumer, weight, declared, partition: undefined }];
+  return Array.from({ length: partitions }, (_, number) => ({
+    ...rest,
+    consumer: `${consumer}-${number}`,
+    weight: weight / partitions,
+    declared,
+    partition: { number, count: partitions, consumer, by },
+  }));
 }
 
 function resolveIdempotency<T>(raw: unknown, problems: ConfigProblem[]): ResolvedSpec<T, never>['idempotency'] {

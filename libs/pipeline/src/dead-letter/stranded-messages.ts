@@ -56,7 +56,7 @@ export function startStrandedMessageScanner(options: StrandedMessageScannerOptio
   const move = async (read: Read, deliveries: number, found: 'advisory' | 'scan'): Promise<void> => {
     const reply = `$JS.ACK.${stream}.${consumer}.${deliveries}.${read.sequence}.0.${read.storedAt.getTime()}000000.0`;
     const meta = { deliveries, sequence: read.sequence, pending: 0 };
-    const from = { index: 0, stream, consumer, maxAttempts: deliveries, ackPrefix: '' };
+    const from = { index: 0, stream, consumer, partition: undefined, maxAttempts: deliveries, ackPrefix: '' };
     const delivery = new Delivery<unknown>(read.message, reply, meta, from, clock.now());
     const failure = { why: 'stranded', reason: 'the server gave up on it (max_deliver)', error: undefined } as const;
     const policy = { subject: options.subject, maxPayloadBytes: MAX_PAYLOAD_BYTES, redact: undefined };

@@ -75,7 +75,7 @@ export class MemoryConsumer {
       num_pending: this.#waiting(),
       num_ack_pending: this.#pending.size,
       ack_floor: { stream_seq: floor },
-      delivered: { stream_seq: this.#next - 1 },
+      delivered: { stream_seq: this.#next - 1, consumer_seq: this.#deliverySequence },
     };
   }
 

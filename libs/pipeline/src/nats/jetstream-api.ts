@@ -1,6 +1,9 @@
 import { RequestError } from '../errors.ts';
 import type { NatsPort } from './port.ts';
 
+/** The one priority group of a partition's consumer. */
+export const PARTITION_GROUP = 'partition';
+
 /** The part of a consumer's configuration the engine looks at. Durations in nanoseconds, as the server sends them. */
 export interface ConsumerConfig {
   readonly ack_policy?: string;
@@ -13,6 +16,9 @@ export interface ConsumerConfig {
   readonly backoff?: readonly number[];
   readonly headers_only?: boolean;
   readonly priority_groups?: readonly string[];
+  readonly priority_policy?: string;
+  /** How long a pinned client may be silent. */
+  readonly priority_timeout?: number;
   readonly pause_until?: string;
   readonly deliver_subject?: string;
   readonly filter_subject?: string;
@@ -27,7 +33,8 @@ export interface ConsumerInfo {
   readonly num_pending: number;
   readonly num_ack_pending: number;
   readonly ack_floor: { readonly stream_seq: number };
-  readonly delivered: { readonly stream_seq: number };
+  readonly delivered: { readonly stream_seq: number; readonly consumer_seq: number };
+  readonly priority_groups?: readonly { readonly group: string; readonly pinned_client_id?: string }[];
 }
 export interface StreamInfo {
   readonly config: {
@@ -39,6 +46,7 @@ export interface StreamInfo {
     readonly max_msgs_per_subject?: number;
     readonly allow_msg_schedules?: boolean;
     readonly subjects?: readonly string[];
+    readonly subject_transform?: { readonly src: string; readonly dest: string };
   };
   readonly state: { readonly messages: number; readonly first_seq: number; readonly last_seq: number };
 }
@@ -74,6 +82,16 @@ export const consumerInfo = (port: NatsPort, stream: string, consumer: string): 
 
 export const streamInfo = (port: NatsPort, stream: string, timeoutMs?: number): Promise<StreamInfo> =>
   call(port, `STREAM.INFO.${stream}`, undefined, timeoutMs);
+
+/** Takes the pin of a consumer from the client that has it: the next one to pull gets it. */
+export const unpin = (port: NatsPort, stream: string, consumer: string): Promise<unknown> =>
+  call(port, `CONSUMER.UNPIN.${stream}.${consumer}`, { group: PARTITION_GROUP }, 2000);
+
+/** The server's API level: 1 from nats-server 2.11 on, 0 before. */
+export async function apiLevel(port: NatsPort): Promise<number> {
+  const { api } = await call<{ readonly api?: { readonly level?: number } }>(port, 'INFO');
+  return api?.level ?? 0;
+}
 
 /** Streams that store messages of this subject. */
 export async function streamsOf(port: NatsPort, subject: string, timeoutMs: number): Promise<readonly string[]> {

@@ -2,6 +2,7 @@ import type { AttemptRecord } from '../attempts/store.ts';
 import type { Message } from './message.ts';
 import { MessageView } from './message-view.ts';
 import type { NatsHeaders, NatsMessage } from '../nats/port.ts';
+import { publishedSubject } from '../partitions/subject-transform.ts';
 
 /** On a redriven message: the id it had before it became a dead letter. */
 export const ORIGINAL_ID = 'Dlq-Original-Id';
@@ -77,7 +78,10 @@ function numberAt(text: string, from: number): number {
 export interface DeliverySource {
   readonly index: number;
   readonly stream: string;
+  /** As the spec names it. */
   readonly consumer: string;
+  /** The part of the stream that it reads, when that is divided. */
+  readonly partition: number | undefined;
   readonly maxAttempts: number;
   /** How its ack subjects begin, unless the server puts a domain in front. */
   readonly ackPrefix: string;
@@ -173,8 +177,12 @@ export class Delivery<T> {
   get source(): number {
     return this.#from.index;
   }
+  /** As it was published: the stream puts the partition in front. */
   get subject(): string {
-    return this.#raw.subject;
+    return this.#from.partition === undefined ? this.#raw.subject : publishedSubject(this.#raw.subject);
+  }
+  get partition(): number | undefined {
+    return this.#from.partition;
   }
   get bytes(): number {
     return this.body.length;
@@ -238,7 +246,7 @@ export class Delivery<T> {
   /** Decodes the body once; throws what the decoder throws. */
   decode(decoder: (bytes: Uint8Array, subject: string) => T): void {
     if (this.#decoded) return;
-    this.#data = decoder(this.body, this.#raw.subject);
+    this.#data = decoder(this.body, this.subject);
     this.#decoded = true;
   }
 }

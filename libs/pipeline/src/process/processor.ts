@@ -259,7 +259,11 @@ export class Processor<T, D> {
   /** Undefined when everything could be done at once: the common case pays for no promise. */
   #conclude(run: Run<T, D>, returned: Returned | Failure): Promise<void> | undefined {
     const { abortReason } = run;
-    if (abortReason?.code === 'CLAIM_LOST' || abortReason?.code === 'DRAIN_FORCED') {
+    if (
+      abortReason?.code === 'CLAIM_LOST' ||
+      abortReason?.code === 'PARTITION_LOST' ||
+      abortReason?.code === 'DRAIN_FORCED'
+    ) {
       return this.#releaseRun(run);
     }
     if (this.#spec.work.kind === 'batch' || run.emits !== undefined) {
@@ -405,7 +409,7 @@ export class Processor<T, D> {
     this.attempts.gone(delivery);
     const confirmed = this.#host.ack(delivery);
     if (confirmed === undefined) {
-      this.#reportSettled(delivery, as);
+      this.#reportSettled(delivery, delivery.outdated ? 'released' : as);
       return undefined;
     }
     return confirmed.then(() => this.#reportSettled(delivery, as));

@@ -249,6 +249,9 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
       case 'breaker.probing':
       // What holds a pipeline up is in its health, which is a gauge.
       case 'source.denied':
+      case 'partition.taken':
+      case 'partition.released':
+      case 'partition.lost':
       case 'condition.began':
       case 'condition.ended':
       case 'drain.finished':

@@ -1,9 +1,10 @@
 import type { ConfigProblem } from '../errors.ts';
 import { RequestError } from '../errors.ts';
-import { consumerInfo, streamInfo, streamsOf } from '../nats/jetstream-api.ts';
+import { consumerInfo, PARTITION_GROUP, streamInfo, streamsOf } from '../nats/jetstream-api.ts';
 import type { ConsumerConfig } from '../nats/jetstream-api.ts';
 import type { NatsPort } from '../nats/port.ts';
-import type { ResolvedSource, ResolvedSpec } from '../config/resolve-spec.ts';
+import { declaredConsumer } from '../config/resolve-spec.ts';
+import type { ResolvedSource, ResolvedSpec, SourcePartition } from '../config/resolve-spec.ts';
 
 /** What the engine takes over from the live consumer. */
 export interface LiveConsumer {
@@ -21,6 +22,8 @@ export interface LiveConsumer {
   readonly ackPending?: number;
   /** Subjects it hands out. */
   readonly filters: string;
+  /** How long a client may be silent before the consumer is pinned to another. */
+  readonly pinTtlMs?: number | undefined;
 }
 
 export interface ConsumerReport {
@@ -59,9 +62,10 @@ export async function checkConsumer<T, D>(
       pending: info.num_pending,
       ackPending: info.num_ack_pending,
       filters: filtersOf(config),
+      pinTtlMs: positive(config.priority_timeout === undefined ? undefined : config.priority_timeout / NS_PER_MS),
     };
     const changes = started === undefined ? [] : compareWithStart(config, live, started, paused === true);
-    const problems = [...compare(spec, source.body, config, live), ...changes].map((message) => ({
+    const problems = [...compare(spec, source, config, live), ...changes].map((message) => ({
       path,
       message: `consumer ${source.consumer} on ${source.stream}: ${message}`,
     }));
@@ -76,7 +80,7 @@ export async function checkConsumer<T, D>(
 
 function compare<T, D>(
   spec: ResolvedSpec<T, D>,
-  body: 'full' | 'none',
+  { body, partition }: ResolvedSource,
   config: ConsumerConfig,
   live: LiveConsumer,
 ): string[] {
@@ -109,7 +113,8 @@ function compare<T, D>(
   if (config.headers_only !== true && body === 'none') {
     problems.push('has no headers_only, and the source says body: "none"; turn it on');
   }
-  if (config.priority_groups !== undefined && config.priority_groups.length > 0) {
+  if (partition !== undefined) problems.push(...comparePartition(spec, partition, config, live));
+  else if (config.priority_groups !== undefined && config.priority_groups.length > 0) {
     problems.push('has priority_groups: pulls that name no group are refused; remove them');
   }
   if (config.backoff !== undefined && config.backoff.length > 0) {
@@ -120,6 +125,28 @@ function compare<T, D>(
   }
   if (live.maxExpiresMs !== undefined && live.maxExpiresMs < flow.expiresMs) {
     problems.push(`max_expires ${live.maxExpiresMs} ms is less than flow.expiresMs ${flow.expiresMs}`);
+  }
+  return problems;
+}
+
+/** A partition is read by one replica at a time only if the server pins its consumer. */
+function comparePartition<T, D>(
+  { flow }: ResolvedSpec<T, D>,
+  { number, count }: SourcePartition,
+  config: ConsumerConfig,
+  live: LiveConsumer,
+): string[] {
+  const problems: string[] = [];
+  const of = `partition ${number} of ${count}`;
+  if (config.priority_policy !== 'pinned_client' || config.priority_groups?.includes(PARTITION_GROUP) !== true) {
+    problems.push(
+      `reads ${of} and is not pinned: set priority_policy pinned_client and priority_groups [${PARTITION_GROUP}]`,
+    );
+  } else if (live.pinTtlMs !== undefined && live.pinTtlMs <= flow.expiresMs) {
+    problems.push(`priority_timeout ${live.pinTtlMs} ms is not more than flow.expiresMs ${flow.expiresMs}`);
+  }
+  if (!live.filters.split(', ').every((filter) => filter.startsWith(`${number}.`))) {
+    problems.push(`reads ${of} and its filter is ${live.filters}; it must begin with ${number}.`);
   }
   return problems;
 }
@@ -153,7 +180,7 @@ const DLQ_TIMEOUT_MS = 2000;
 export async function checkDeadLetters<T, D>(port: NatsPort, spec: ResolvedSpec<T, D>): Promise<ConfigProblem[]> {
   const problems: ConfigProblem[] = [];
   const subjects = new Set(
-    spec.sources.map(({ stream, consumer }) => spec.deadLetter.subject ?? `dlq.${stream}.${consumer}`),
+    spec.sources.map((source) => spec.deadLetter.subject ?? `dlq.${source.stream}.${declaredConsumer(source)}`),
   );
   for (const subject of subjects) {
     try {

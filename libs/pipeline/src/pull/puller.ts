@@ -6,6 +6,8 @@ export interface PullerOptions {
   readonly consumer: string;
   readonly expiresMs: number;
   readonly idleHeartbeatMs: number;
+  /** The consumer's priority group, for a consumer that is pinned to one client. */
+  readonly group?: string | undefined;
 }
 
 /** Messages of one pull without a limit of the consumer. */
@@ -14,6 +16,8 @@ export const MOST_PER_PULL = 65_536;
 export interface PullerEvents {
   /** A message of the stream. */
   message(raw: NatsMessage): void;
+  /** The server has pinned the consumer to another client, or to none. */
+  unpinned(pin: string): void;
   /** A pull is over; the slots it asked for are free again. */
   ended(): void;
   /** The server would not take the pull: ask again later, not now. */
@@ -26,6 +30,13 @@ export interface PullerEvents {
   failed(error: unknown): void;
   /** A message came without the body it was stored with. What is not taken in is brought back by ack_wait. */
   bodyless(raw: NatsMessage): void;
+}
+
+/** One pull request that may still be answered. */
+interface Pull {
+  left: number;
+  readonly sentAt: number;
+  readonly pin: string | undefined;
 }
 
 /** A pull that the client's and the server's clock disagree about is given this long. */
@@ -54,13 +65,17 @@ export class Puller {
    * publisher may write any header.
    */
   bodylessUntil = 0;
+  /** The pin to pull with. */
+  pinId: string | undefined;
+  /** When the pull was sent that the newest message answers. */
+  answeredSentAt = 0;
   readonly #port: NatsPort;
   readonly #clock: Clock;
   readonly #events: PullerEvents;
   readonly #requestSubject: string;
   #inbox = '';
   #subscription: NatsSubscription | undefined;
-  #pulls = new Map<string, number>();
+  #pulls = new Map<string, Pull>();
   #pullId = 0;
   #openUntil = 0;
   #askedAt = 0;
@@ -124,13 +139,16 @@ export class Puller {
       this.#askedAt = now;
     }
     const id = (this.#pullId++).toString(36);
-    const { expiresMs, idleHeartbeatMs } = this.options;
+    const { expiresMs, idleHeartbeatMs, group } = this.options;
+    const { pinId } = this;
     this.requested += batch;
-    this.#pulls.set(id, batch);
+    this.#pulls.set(id, { left: batch, sentAt: now, pin: pinId });
+    const pinned = pinId === undefined ? '' : `,"id":"${pinId}"`;
+    const grouped = group === undefined ? '' : `,"group":"${group}"${pinned}`;
     this.#openUntil = now + expiresMs + EXPIRY_SLACK_MS;
     this.#port.send(
       this.#requestSubject,
-      `{"batch":${batch},"expires":${expiresMs}000000,"idle_heartbeat":${idleHeartbeatMs}000000}`,
+      `{"batch":${batch},"expires":${expiresMs}000000,"idle_heartbeat":${idleHeartbeatMs}000000${grouped}}`,
       { reply: `${this.#inbox}.${id}` },
     );
   }
@@ -205,8 +223,9 @@ export class Puller {
    */
   #delivered(): void {
     this.requested--;
-    for (const [id, left] of this.#pulls) {
-      if (left > 1) this.#pulls.set(id, left - 1);
+    for (const [id, pull] of this.#pulls) {
+      this.answeredSentAt = pull.sentAt;
+      if (pull.left > 1) pull.left--;
       else this.#pulls.delete(id);
       return;
     }
@@ -218,13 +237,16 @@ export class Puller {
       return;
     }
     const id = subject.slice(subject.lastIndexOf('.') + 1);
-    const batch = this.#pulls.get(id);
+    const pull = this.#pulls.get(id);
     this.#pulls.delete(id);
     // A server that does not say how much of the pull is left leaves us the whole of it at most.
-    const left = pending === '' ? (batch ?? 0) : Number(pending);
+    const left = pending === '' ? (pull?.left ?? 0) : Number(pending);
     this.requested = this.#pulls.size === 0 ? 0 : Math.max(0, this.requested - left);
     if (this.requested === 0) this.#wakeIdle();
-    if (code === 503 || code === 404) {
+    if (code === 423) {
+      if (pull?.pin !== undefined) this.#events.unpinned(pull.pin);
+      this.#events.ended();
+    } else if (code === 503 || code === 404) {
       this.#events.missing(
         code === 503 ? 'no responders for the pull: the stream or the consumer does not exist' : description,
       );

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Observer } from '../events.ts';
 import type { Logger } from '../log.ts';
+import { PARTITION_GROUP } from '../nats/jetstream-api.ts';
 import type { NatsMessage, NatsPort } from '../nats/port.ts';
 import { errorMessage } from '../process/describe-error.ts';
 import type { LiveConsumers } from './live-consumers.ts';
@@ -19,6 +20,7 @@ export interface SourcesDeps<T, D> {
   /** How often a consumer is looked at without a reason; undefined for never. */
   readonly recheckEveryMs: number | undefined;
   readonly receive: (source: number, raw: NatsMessage, puller: Puller) => void;
+  readonly unpinned: (source: number, pin: string) => void;
   /** Ask for what has room: at the end of this turn, or now. */
   readonly requestSoon: () => void;
   readonly request: () => void;
@@ -37,13 +39,14 @@ export function makeSources<T, D>(
   const { spec, port, clock, log, observe, live, receive, requestSoon } = deps;
   const { expiresMs, idleHeartbeatMs } = spec.flow;
   const sources: SourceHealth[] = [];
-  const pullers = spec.sources.map(({ stream, consumer, body }, index) => {
+  const pullers = spec.sources.map(({ stream, consumer, body, partition }, index) => {
     const puller: Puller = new Puller(
       port,
       clock,
-      { stream, consumer, expiresMs, idleHeartbeatMs },
+      { stream, consumer, expiresMs, idleHeartbeatMs, group: partition === undefined ? undefined : PARTITION_GROUP },
       {
         message: (raw) => receive(index, raw, puller),
+        unpinned: (pin) => deps.unpinned(index, pin),
         ended: requestSoon,
         refused: (description) => sources[index]?.refused(description),
         missing: (description) => {

@@ -47,6 +47,11 @@ export class MessageBuffer<T> {
     if (delivery.key === undefined || this.keyOrder.enter(delivery.key, delivery)) this.queue(delivery);
   }
 
+  /** Holds a message that is not to start yet; `add` lets it. */
+  keep(delivery: Delivery<T>): void {
+    this.#held[delivery.source]?.set(delivery.sequence, delivery);
+  }
+
   /** Makes a held message ready (again). */
   queue(delivery: Delivery<T>): void {
     this.#ready[delivery.source]?.add(delivery);
@@ -86,6 +91,14 @@ export class MessageBuffer<T> {
     if (key === undefined) return;
     const next = this.keyOrder.leave(key);
     if (next !== undefined) this.queue(next);
+  }
+
+  /** Takes what has not started of one source out of its queues. */
+  takeWaitingOf(source: number): { readonly ready: Delivery<T>[]; readonly behind: Delivery<T>[] } {
+    const behind = this.keyOrder.takeWaitingThat((delivery) => delivery.source === source);
+    const ready = this.#ready[source]?.takeAll() ?? [];
+    this.#readyCount -= ready.length;
+    return { ready, behind };
   }
 
   /** Takes everything that has not started out of all queues, in no particular order. */

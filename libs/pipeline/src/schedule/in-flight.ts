@@ -31,6 +31,8 @@ export class InFlight<T, D> {
   readonly batches = new Fifo<ReadyBatch<T>>();
   /** Messages that wait here to be admitted again: retries of ordered messages, and those the idempotency store fails. */
   readonly waitingHere = new Map<Delivery<T>, { readonly timer: Timer | undefined; readonly dueAt: number }>();
+  /** Messages of partitions that are being taken over: they start when the older ones are here too. */
+  readonly takingOver = new Set<Delivery<T>>();
   batcher: Batcher<T, Delivery<T>> | undefined;
   /** Handlers given up on that have not returned, and the messages they were given. */
   hungHandlers = 0;
@@ -117,9 +119,35 @@ export class InFlight<T, D> {
       // Removing it must not let another one start beside the message in front of its key.
       delivery.key = undefined;
     }
-    for (const delivery of [...ready, ...(this.batcher?.takeAll() ?? [])])
+    for (const delivery of [...ready, ...this.takingOver, ...(this.batcher?.takeAll() ?? [])])
       waiting.push({ delivery, delayMs: undefined });
+    this.takingOver.clear();
     return waiting.toSorted((a, b) => a.delivery.sequence - b.delivery.sequence);
+  }
+
+  /** As `takeWaiting`, for one source and without delays: the next reader of a partition takes all of it at once. */
+  takeWaitingOf(source: number): readonly Delivery<T>[] {
+    const { ready, behind } = this.buffer.takeWaitingOf(source);
+    // Removing it must not let another one start beside the message in front of its key.
+    for (const delivery of behind) delivery.key = undefined;
+    const here: Delivery<T>[] = [];
+    for (const [delivery, { timer }] of this.waitingHere) {
+      if (delivery.source !== source) continue;
+      timer?.cancel();
+      this.waitingHere.delete(delivery);
+      here.push(delivery);
+    }
+    return [...ready, ...behind, ...here].toSorted((a, b) => a.sequence - b.sequence);
+  }
+
+  /** A message is no longer this process's to settle: its handler, if it runs, goes on. */
+  outdate(delivery: Delivery<T>): void {
+    delivery.outdated = true;
+    delivery.hung = delivery.phase === 'running';
+    this.waitingHere.get(delivery)?.timer?.cancel();
+    this.waitingHere.delete(delivery);
+    this.takingOver.delete(delivery);
+    this.buffer.remove(delivery);
   }
 
   /** Keys a handler is working on. */

@@ -39,6 +39,20 @@ export class KeyOrder<T> {
     return (this.#queues.get(key)?.indexOf(item) ?? -1) + 1;
   }
 
+  /** Takes some of what waits out of the queues of all keys. */
+  takeWaitingThat(wanted: (item: T) => boolean): T[] {
+    const taken: T[] = [];
+    for (const queue of this.#queues.values()) {
+      const items = queue.takeAll();
+      for (const item of items) {
+        if (wanted(item)) taken.push(item);
+        else queue.add(item);
+      }
+    }
+    this.#waiting -= taken.length;
+    return taken;
+  }
+
   /** Empties the queues of all keys but some; returns what was waiting. */
   takeWaiting(keep: ReadonlySet<string>): T[] {
     const taken: T[] = [];

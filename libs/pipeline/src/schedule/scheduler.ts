@@ -10,7 +10,10 @@ import type { NatsMessage } from '../nats/port.ts';
 import type { Prefetch } from '../pull/prefetch.ts';
 import type { Processor } from '../process/processor.ts';
 import type { Puller } from '../pull/puller.ts';
+import { declaredConsumer } from '../config/resolve-spec.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
+import type { Partitions } from '../partitions/partitions.ts';
+import { keyReader } from '../partitions/subject-transform.ts';
 import type { Settlements } from '../settle/settlements.ts';
 import type { InFlight } from './in-flight.ts';
 
@@ -37,6 +40,7 @@ export interface SchedulerDeps<T, D> {
   readonly usable: (source: number) => boolean;
   /** The stream was made again and has another message at the sequence of this one. */
   readonly outdated: (delivery: Delivery<T>) => void;
+  readonly partitions: Partitions<T, D> | undefined;
   /** Which life of the source's consumer this is, as far as is known. */
   readonly epoch: (source: number) => number;
 }
@@ -49,19 +53,25 @@ export class Scheduler<T, D> {
   readonly #meta: DeliveryMeta = { deliveries: 0, sequence: 0, pending: 0 };
   /** The sources that have slots of their own. */
   readonly #reserves: readonly number[];
+  /** By source: what orders its messages when the spec does not say it. */
+  readonly #keyReaders: readonly (((published: string) => string) | undefined)[];
   #starting = false;
   #requesting = false;
 
   constructor(deps: SchedulerDeps<T, D>) {
     this.#deps = deps;
     const { spec } = deps;
-    this.#origins = spec.sources.map(({ stream, consumer }, index) => ({
+    this.#origins = spec.sources.map((source, index) => ({
       index,
-      stream,
-      consumer,
+      stream: source.stream,
+      consumer: declaredConsumer(source),
+      partition: source.partition?.number,
       maxAttempts: spec.retry.maxAttempts,
-      ackPrefix: `$JS.ACK.${stream}.${consumer}.`,
+      ackPrefix: `$JS.ACK.${source.stream}.${source.consumer}.`,
     }));
+    this.#keyReaders = spec.sources.map(({ partition }) =>
+      partition === undefined ? undefined : keyReader(partition.by),
+    );
     this.#reserves = spec.sources.flatMap(({ reserve }, index) => (reserve > 0 ? [index] : []));
   }
 
@@ -76,6 +86,9 @@ export class Scheduler<T, D> {
       return;
     }
     puller.lag = meta.pending;
+    const taken = this.#deps.partitions?.received(source, raw, puller.answeredSentAt) ?? 'take';
+    // Of a pin that is lost: the replica that has the partition now gets it.
+    if (taken === 'drop') return;
     // Before any ack of this turn is queued: then the next pull leaves in the same socket write.
     this.requestSoon();
     const running = inFlight.buffer.find(source, meta.sequence);
@@ -96,6 +109,12 @@ export class Scheduler<T, D> {
       return;
     }
     attempts.arrived(delivery);
+    if (taken === 'keep') {
+      inFlight.buffer.keep(delivery);
+      inFlight.takingOver.add(delivery);
+      observe?.({ type: 'message.received', pipeline: spec.name, message: delivery.message });
+      return;
+    }
     this.#findKey(delivery);
     try {
       inFlight.buffer.add(delivery);
@@ -106,6 +125,20 @@ export class Scheduler<T, D> {
     }
     observe?.({ type: 'message.received', pipeline: spec.name, message: delivery.message });
     this.startReady();
+  }
+
+  /** What was kept while a partition was taken over may start, in this order. */
+  startKept(deliveries: readonly Delivery<T>[]): void {
+    const { inFlight, processor } = this.#deps;
+    for (const delivery of deliveries) {
+      try {
+        this.#findKey(delivery);
+        inFlight.buffer.add(delivery);
+      } catch (error) {
+        processor.fault(delivery, error);
+      }
+    }
+    this.advance();
   }
 
   /** Starts what may start and asks for what has room. */
@@ -124,7 +157,7 @@ export class Scheduler<T, D> {
   }
 
   startReady(): void {
-    const { inFlight, demand, processor, open } = this.#deps;
+    const { inFlight, demand, processor, open, partitions } = this.#deps;
     if (this.#starting || !open()) return;
     this.#starting = true;
     // Batches take their slots when they close, not while they fill.
@@ -134,7 +167,7 @@ export class Scheduler<T, D> {
       if (!demand.mayStart()) break;
       const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
-      if (delivery.phase === 'settled') continue;
+      if (partitions?.holds(delivery.source) === false || delivery.phase === 'settled') continue;
       try {
         const passed = processor.admit(delivery);
         if (passed === true) this.#pass(delivery);
@@ -190,12 +223,15 @@ export class Scheduler<T, D> {
   }
 
   request(): void {
-    const { inFlight, demand, open, usable } = this.#deps;
+    const { inFlight, demand, open, usable, partitions } = this.#deps;
     if (!open()) return;
     const capacity = this.#capacity();
     const { held } = inFlight;
     const waiting = inFlight.buffer.ready + inFlight.buffer.keyOrder.waiting;
-    demand.request({ capacity, held, waiting, reserved: this.#freeReserves() }, usable);
+    demand.request(
+      { capacity, held, waiting, reserved: this.#freeReserves() },
+      (source) => usable(source) && partitions?.mayPull(source) !== false,
+    );
     if (
       inFlight.batcher !== undefined &&
       held >= capacity &&
@@ -234,13 +270,18 @@ export class Scheduler<T, D> {
     const slots = inFlight.concurrency;
     if (spec.work.kind === 'batch') return slots * spec.work.batch.maxSize;
     const behind =
-      spec.orderBy === undefined ? 0 : Math.min(inFlight.buffer.keyOrder.waiting, KEY_ROOM_PER_SLOT * slots);
+      spec.orderBy === undefined && this.#deps.partitions === undefined
+        ? 0
+        : Math.min(inFlight.buffer.keyOrder.waiting, KEY_ROOM_PER_SLOT * slots);
     return slots + (prefetch?.current ?? spec.flow.prefetch ?? 0) + behind;
   }
 
   #findKey(delivery: Delivery<T>): void {
     const { orderBy, decode } = this.#deps.spec;
-    if (orderBy === undefined) return;
+    if (orderBy === undefined) {
+      delivery.key = this.#keyReaders[delivery.source]?.(delivery.subject);
+      return;
+    }
     try {
       delivery.decode(decode);
     } catch {

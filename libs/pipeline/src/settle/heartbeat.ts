@@ -25,6 +25,8 @@ export interface HeartbeatDeps<T, D> {
   /** Called at every tick while messages are held. */
   readonly holding: (oldestReceivedAt: number) => void;
   readonly connected: () => boolean;
+  /** Called first at every tick. */
+  readonly ticking: () => void;
   /** Slots turned out to be free. */
   readonly request: () => void;
   /** Called at every tick. */
@@ -107,6 +109,7 @@ export class Heartbeat<T, D> {
     const now = clock.now();
     const lateMs = now - this.#tickedAt - this.#tickMs;
     this.#tickedAt = now;
+    this.#deps.ticking();
     this.extend();
     let oldestMs = 0;
     for (const run of inFlight.runs) {

@@ -81,11 +81,7 @@ export class Outage<T, D> {
   /** The message is no longer in the stream under its sequence: its handler goes on, and nothing is settled. */
   outdate(delivery: Delivery<T>): void {
     const { inFlight, log, spec } = this.#deps;
-    delivery.outdated = true;
-    delivery.hung = delivery.phase === 'running';
-    inFlight.waitingHere.get(delivery)?.timer?.cancel();
-    inFlight.waitingHere.delete(delivery);
-    inFlight.buffer.remove(delivery);
+    inFlight.outdate(delivery);
     log.warn(
       { pipeline: spec.name, stream: delivery.stream, sequence: delivery.sequence },
       'another message has its sequence now: what is held is not settled',

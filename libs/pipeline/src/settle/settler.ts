@@ -27,6 +27,8 @@ export interface SettlerDeps<T, D> {
   readonly prefetch: () => Prefetch | undefined;
   readonly tally: () => Shutdown<T, D>['tally'];
   readonly stopped: () => boolean;
+  /** Whether what is held of a source is still this replica's: when it is not, its deliveries are outdated from then on. */
+  readonly holds: ((source: number) => boolean) | undefined;
   /** The breaker tripped or closed: the pipeline's state follows. */
   readonly breakerChanged: (reason: string) => void;
 }
@@ -52,7 +54,7 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
   ack(delivery: Delivery<T>): Promise<void> | undefined {
     const { inFlight, settlements, scheduler, tally } = this.#deps;
     scheduler().requestSoon();
-    if (delivery.outdated) return undefined;
+    if (this.#isGone(delivery)) return undefined;
     const confirmed = settlements.ack(delivery);
     tally().settled++;
     if (confirmed === undefined) {
@@ -64,7 +66,7 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
 
   retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void {
     const { inFlight, settlements, clock, tally, processor, stopped } = this.#deps;
-    if (delivery.outdated) return;
+    if (this.#isGone(delivery)) return;
     if (delivery.key !== undefined && !stopped()) {
       // Its successors wait for it, so it must not leave: if the buffer filled up behind it, the server could not
       // bring it back. Heartbeats keep it here while it waits.
@@ -99,13 +101,20 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
 
   release(delivery: Delivery<T>, silently: boolean, delayMs?: number): void {
     const { inFlight, settlements, tally, processor } = this.#deps;
-    if (delivery.outdated) return;
+    if (this.#isGone(delivery)) return;
     processor().attempts.left(delivery, false);
     if (!silently) {
       settlements.nak(delivery, delayMs);
       tally().released++;
     }
     inFlight.buffer.remove(delivery);
+  }
+
+  /** There is nothing to settle here any more. */
+  #isGone(delivery: Delivery<T>): boolean {
+    // It outdates the delivery.
+    this.#deps.holds?.(delivery.source);
+    return delivery.outdated;
   }
 
   runStarted(run: Run<T, D>): void {

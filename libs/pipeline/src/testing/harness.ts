@@ -87,7 +87,7 @@ function deliveryOf<T, D>(
     headers: headersOf({ ...headers, ...(id === undefined ? {} : { 'Nats-Msg-Id': id }) }),
   };
   const meta = { deliveries: attempt, sequence, pending: 0 };
-  const from = { index: 0, stream, consumer, maxAttempts: retry.maxAttempts, ackPrefix: '' };
+  const from = { index: 0, stream, consumer, partition: undefined, maxAttempts: retry.maxAttempts, ackPrefix: '' };
   const reply = `$JS.ACK.${stream}.${consumer}.${attempt}.${sequence}.${sequence}.${Date.now()}000000.0`;
   const delivery = new Delivery<T>(raw, reply, meta, from, systemClock.now());
   delivery.attempt = attempt;
