@@ -91,4 +91,4 @@ export async function composeMail(input: MailInput, sender: Sender, copy = 0): P
   };
 }
 
-const logoBase64 = base64Lines(logo.png);
+const logoBase64 = base64Lines(logo.png).toString('latin1');

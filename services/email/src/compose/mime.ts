@@ -53,26 +53,26 @@ export function writeMime({ headers, text, html, inline, attachments = [] }: Mim
     inline === undefined ? htmlPart : relatedPart(htmlPart, inline),
   ]);
   const head = Object.entries({ ...headers, Date: new Date() }).map(([name, value]) => header(name, value));
-  if (attachments.length === 0) return whole(head, 'alternative', alternative);
-  const mixed = multipart('mixed', [
-    part({ 'Content-Type': `multipart/alternative; boundary="${boundaryOf('alternative')}"` }, alternative),
-    ...attachments.map(({ fileName, contentType, content }) =>
-      part(
-        {
-          // Names outside ASCII are written as RFC 2231 has it.
-          'Content-Type': foldLines(buildHeaderValue({ value: contentType, params: { name: fileName } }), 76),
-          'Content-Disposition': foldLines(
-            buildHeaderValue({ value: 'attachment', params: { filename: fileName } }),
-            76,
-          ),
-          'Content-Transfer-Encoding': 'base64',
-        },
-        base64Lines(content),
-      ),
-    ),
+  if (attachments.length === 0) return whole(head, 'alternative', [alternative]);
+  const boundary = `--${boundaryOf('mixed')}`;
+  const first = part({ 'Content-Type': `multipart/alternative; boundary="${boundaryOf('alternative')}"` }, alternative);
+  return whole(head, 'mixed', [
+    `${boundary}\r\n${first}\r\n`,
+    ...attachments.flatMap((file) => [`${boundary}\r\n${attachmentHead(file)}`, base64Lines(file.content), '\r\n']),
+    `${boundary}--\r\n`,
   ]);
-  return whole(head, 'mixed', mixed);
 }
+
+const attachmentHead = ({ fileName, contentType }: MimeAttachment): string =>
+  part(
+    {
+      // Names outside ASCII are written as RFC 2231 has it.
+      'Content-Type': foldLines(buildHeaderValue({ value: contentType, params: { name: fileName } }), 76),
+      'Content-Disposition': foldLines(buildHeaderValue({ value: 'attachment', params: { filename: fileName } }), 76),
+      'Content-Transfer-Encoding': 'base64',
+    },
+    '',
+  );
 
 /** HTML with the picture that it shows. */
 function relatedPart(html: string, inline: NonNullable<MimeParts['inline']>): string {
@@ -91,11 +91,15 @@ function relatedPart(html: string, inline: NonNullable<MimeParts['inline']>): st
   return part({ 'Content-Type': `multipart/related; type="text/html"; boundary="${boundaryOf('related')}"` }, related);
 }
 
-function whole(head: readonly string[], kind: string, body: string): Buffer {
+/** Files never become text: a mail of megabytes would leave as many copies of it for the collector as it has steps. */
+function whole(head: readonly string[], kind: string, body: readonly (string | Buffer)[]): Buffer {
   const own = ['MIME-Version: 1.0', `Content-Type: multipart/${kind}; boundary="${boundaryOf(kind)}"`];
   const headers = [...head, ...own].join('\r\n');
   // Bodies are ASCII; an address outside it stands in its header as UTF-8 (RFC 6532).
-  return Buffer.from(`${headers}\r\n\r\n${body}`, needsSmtpUtf8(headers) ? 'utf8' : 'latin1');
+  return Buffer.concat([
+    Buffer.from(`${headers}\r\n\r\n`, needsSmtpUtf8(headers) ? 'utf8' : 'latin1'),
+    ...body.map((piece) => (typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)),
+  ]);
 }
 
 /** One of the library's nodes, for its knowledge of how each header is written; it keeps nothing between calls. */
@@ -106,9 +110,17 @@ function header(name: string, value: MimeParts['headers'][string] | Date): strin
   return foldLines(`${name}: ${encoder.encodeHeaderValue(name, value)}`, 76);
 }
 
-/** Base64 in lines of 76. */
-export function base64Lines(content: Buffer): string {
-  return content.toString('base64').replace(/.{76}(?!$)/g, '$&\r\n');
+const LINE_BYTES = 57;
+const LINE = 76;
+
+/** Base64 in lines of 76, without a break behind the last. */
+export function base64Lines(content: Buffer): Buffer {
+  const encoded = Math.ceil(content.length / 3) * 4;
+  const lines = Buffer.alloc(encoded + 2 * Math.max(0, Math.ceil(encoded / LINE) - 1), '\r\n');
+  for (let from = 0, at = 0; from < content.length; from += LINE_BYTES, at += LINE + 2) {
+    lines.write(content.toString('base64', from, from + LINE_BYTES), at, 'latin1');
+  }
+  return lines;
 }
 
 const boundaryOf = (kind: string): string => `=_${kind}`;
