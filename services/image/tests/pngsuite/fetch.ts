@@ -1,4 +1,4 @@
-// `pnpm pngsuite`: puts PngSuite where the tests look for it. 160 kB from Debian's archive, known by their checksum.
+// `pnpm pngsuite`: puts PngSuite where the tests look for it. 160 kB from a Debian archive, known by their checksum.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -8,30 +8,37 @@ import { promisify } from 'node:util';
 import { suiteFolder } from './suite.ts';
 
 const run = promisify(execFile);
-const source = 'pool/main/libs/libspng/libspng_0.7.4.orig.tar.gz';
+// Debian has the source in main, distributions made of it in universe.
+const sources = ['main', 'universe'].map((part) => `pool/${part}/libs/libspng/libspng_0.7.4.orig.tar.gz`);
 const sha256 = '47ec02be6c0a6323044600a9221b049f63e1953faf816903e7383d4dc4234487';
 const fetchTimeoutMs = 60_000;
 
-/** The archive that this machine's apt uses, the archive itself, and the one that keeps what it has dropped. */
+/** The archives of packages that this machine is set up with, or the one that DEBIAN_ARCHIVE names. */
 async function sites(): Promise<readonly string[]> {
+  const { DEBIAN_ARCHIVE } = process.env;
+  if (DEBIAN_ARCHIVE !== undefined) return [DEBIAN_ARCHIVE];
   const { stdout } = await run('apt-get', ['indextargets', '--format', '$(SITE)']).catch(() => ({ stdout: '' }));
-  const mirror = stdout.split('\n').find((site) => /^https?:.*\/debian$/.test(site));
-  const known = ['https://deb.debian.org/debian', 'https://snapshot.debian.org/archive/debian/20250901T000000Z'];
-  return mirror === undefined ? known : [mirror, ...known];
+  return [...new Set(stdout.split('\n').filter((site) => /^https?:/.test(site)))];
 }
 
 async function fetchSource(): Promise<Buffer> {
   const failures: string[] = [];
-  for (const site of await sites()) {
+  const urls = (await sites()).flatMap((site) => sources.map((source) => `${site.replace(/\/$/, '')}/${source}`));
+  if (urls.length === 0) {
+    throw new Error(
+      'PngSuite cannot be had: apt has no archive here; set DEBIAN_ARCHIVE to the URL of a mirror of Debian',
+    );
+  }
+  for (const url of urls) {
     try {
-      const response = await fetch(`${site}/${source}`, { signal: AbortSignal.timeout(fetchTimeoutMs) });
+      const response = await fetch(url, { signal: AbortSignal.timeout(fetchTimeoutMs) });
       if (!response.ok) throw new Error(`answered ${response.status}`);
       const bytes = Buffer.from(await response.arrayBuffer());
       const found = createHash('sha256').update(bytes).digest('hex');
       if (found !== sha256) throw new Error(`gave other bytes, of SHA-256 ${found}`);
       return bytes;
     } catch (error) {
-      failures.push(`${site}: ${error instanceof Error ? error.message : String(error)}`);
+      failures.push(`${url}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   throw new Error(`PngSuite cannot be had\n${failures.join('\n')}`);
