@@ -36,6 +36,8 @@ export interface ProcessorHost<T, D> {
   wait(delivery: Delivery<T>, delayMs: number): void;
   /** Naks the message without a delay, or, with `silently`, forgets it without telling the server. */
   release(delivery: Delivery<T>, silently: boolean): void;
+  /** Called before what a handler returned is carried out: aborts the run when its messages are another replica's by now. */
+  concluding?(run: Run<T, D>): void;
   /** The handler began. */
   runStarted(run: Run<T, D>): void;
   /** The handler has returned and everything is carried out: its slot is free. */
@@ -211,6 +213,7 @@ export class Processor<T, D> {
       this.#host.runEnded(run);
       return undefined;
     }
+    this.#host.concluding?.(run);
     // Returning normally after being told to stop proves nothing: `if (signal.aborted) return` looks the same as success.
     const result = run.abortReason === undefined ? returned : ({ kind: 'failed', error: run.abortReason } as const);
     run.phase = 'ended';

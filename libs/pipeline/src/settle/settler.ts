@@ -110,6 +110,11 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     inFlight.buffer.remove(delivery);
   }
 
+  concluding(run: Run<T, D>): void {
+    // A process that was frozen finds its handlers returning before any timer of its own has run.
+    this.#deps.holds?.(run.deliveries[0].source);
+  }
+
   /** There is nothing to settle here any more. */
   #isGone(delivery: Delivery<T>): boolean {
     // It outdates the delivery.

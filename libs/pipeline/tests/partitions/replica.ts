@@ -30,6 +30,7 @@ const running = await definePipeline({
   deps: undefined,
   observe: (event) => {
     if (event.type.startsWith('partition.')) say(event);
+    if (event.type === 'message.settled') say({ type: event.type, as: event.as, sequence: event.message.sequence });
   },
 });
 let last = '';
