@@ -101,9 +101,10 @@ ${commands.map(section).join('\n\n')}
 
 ## Root scripts
 
-\`pnpm keys\`, \`credits\`, \`suppressions\`, \`replay\`, \`provision\` and \`trace\` are the commands of the
-same names. \`pnpm client\` sends the commands \`image\`, \`email\` and \`user\` over NATS, as another
-service would.
+\`pnpm credits\`, \`suppressions\`, \`replay\`, \`provision\` and \`trace\` are the commands of the
+same names. \`pnpm keys\` makes, lists and revokes the keys of every account, over the broker.
+\`pnpm client\` sends the commands \`image\`, \`email\` and \`user\` over NATS, as another service
+would.
 `;
 
 if (!process.argv.includes('--check')) writeFileSync(target, page);

@@ -51,6 +51,29 @@ const failure = async (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
+describe('an account', () => {
+  test('shows what it may do, and makes and revokes keys of its own', async () => {
+    expect(await sluice.account.get()).toMatchObject({ id: 'local', scopes: ['*'], limits: { keys: 2 } });
+    const { key, prefix } = await sluice.keys.create(['jobs:read']);
+    expect(key.startsWith(prefix)).toBe(true);
+    expect(await sluice.keys.list()).toMatchObject([{ prefix, scopes: ['jobs:read'] }]);
+    await sluice.keys.revoke(prefix);
+    expect(await sluice.keys.list()).toEqual([]);
+    expect(await failure(sluice.keys.revoke(prefix))).toMatchObject({ code: 'not_found' });
+  });
+
+  test('has webhooks: their deliveries, their secrets and a test of a receiver', async () => {
+    expect(await sluice.webhooks.test('https://127.0.0.1/')).toMatchObject({ delivered: false });
+    const [before] = await sluice.webhooks.secrets();
+    expect(await sluice.webhooks.rotateSecret()).toMatchObject([{}, { secret: before!.secret }]);
+    const job = await sluice.emails.send({ ...email, callbackUrl: 'https://webhooks.invalid/hook' });
+    await sluice.jobs.waitFor(job);
+    await expect
+      .poll(async () => (await sluice.webhooks.deliveries({ limit: 5 })).deliveries)
+      .toMatchObject([{ jobId: job.id, host: 'webhooks.invalid', state: 'retrying' }]);
+  });
+});
+
 describe('a job', () => {
   test('is made from an image, waited for, and gives its PDF', async () => {
     const job = await sluice.images.convert(photo, { pageSize: 'a4' });

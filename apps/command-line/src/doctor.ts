@@ -192,7 +192,7 @@ async function key({ sluice, signal, settings }: Context): Promise<Finding[]> {
         what: 'key',
         state: 'wrong',
         says: none ? 'the API wants a key, and SLUICE_API_KEY is not set' : error.message,
-        fix: 'sluice keys create ACCOUNT, and set SLUICE_API_KEY',
+        fix: 'npx pnpm keys create ACCOUNT, and set SLUICE_API_KEY',
       },
     ];
   }

@@ -34,7 +34,7 @@ export function explain(error: unknown, url: string | undefined): CommandError {
   }
   if (error instanceof ProblemError) {
     const advice =
-      error.code === 'unauthenticated' ? ' Set SLUICE_API_KEY, or make a key with `sluice keys create ACCOUNT`.' : '';
+      error.code === 'unauthenticated' ? ' Set SLUICE_API_KEY, or make a key with `npx pnpm keys create ACCOUNT`.' : '';
     const after = error.retryAfterSeconds === undefined ? '' : ` Try again in ${Math.ceil(error.retryAfterSeconds)} s.`;
     return new CommandError('refused', `${error.message}${advice}${after} (${error.code})`);
   }

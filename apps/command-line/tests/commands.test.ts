@@ -1,9 +1,13 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Job } from '@sluice/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRig, type Rig } from '../../../services/gateway/tests/rig.ts';
+import { defaultWebhooks } from '../../../services/gateway/src/webhooks/webhooks.ts';
 import { sluice, type Ended } from './sluice.ts';
 
 const samples = join(import.meta.dirname, '../../../samples');
@@ -16,7 +20,7 @@ let folder: string;
 const broken = new Set<string>();
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sluice-command-line-'));
-  rig = await startRig();
+  rig = await startRig({ settings: { webhooks: { ...defaultWebhooks, targets: 'any' } } });
   await rig.workers({
     send: ({ email }) =>
       Promise.resolve(
@@ -163,12 +167,43 @@ describe('the system', () => {
     const [before] = lines<{ secrets: { secret: string }[] }>(await done('webhooks', 'secrets', '--json'));
     const [after] = lines<{ secrets: { secret: string }[] }>(await done('webhooks', 'rotate', '--json'));
     expect(after!.secrets[1]!.secret).toBe(before!.secrets[0]!.secret);
-    expect((await done('keys', 'create', 'acme', 'jobs:read')).stdout).toMatch(/^sk_/);
-    expect(await run('keys', 'destroy')).toMatchObject({
+    const made = await done('keys', 'create', 'jobs:read', 'jobs:write');
+    expect(made.stdout).toMatch(/^sk_[\w-]{43}\n$/);
+    const prefix = made.stdout.slice(0, 11);
+    expect((await done('keys', 'list')).stdout).toMatch(new RegExp(`^${prefix}….*jobs:read, jobs:write$`, 'm'));
+    expect((await done('keys', 'revoke', prefix)).stdout).toBe(`${prefix} is revoked\n`);
+    expect(await run('keys', 'revoke', prefix)).toMatchObject({ code: 4, stdout: '' });
+    expect(await run('keys', 'create', 'everything')).toMatchObject({
+      code: 4,
+      stderr: expect.stringMatching(/^sluice: \/scopes\/0 must be one of .*\n$/) as string,
+    });
+    expect((await done('account')).stdout).toContain('may     everything: keys are off');
+    expect(await run('credits', 'destroy')).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/^sluice keys: .*; see sluice keys --help\n$/) as string,
+      stderr: expect.stringMatching(/^sluice credits: .*; see sluice credits --help\n$/) as string,
     });
     expect((await done('credits', 'grant', 'acme', '-5')).stdout).toContain('-5');
+  });
+
+  test('calls a receiver to try it, and lists what became of webhooks', async () => {
+    const receiver = createServer((_, response) => response.writeHead(204).end());
+    receiver.listen(0, '127.0.0.1');
+    await once(receiver, 'listening');
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
+    expect((await done('webhooks', 'test', url)).stdout).toMatch(
+      /^delivered: the receiver answered 204 after \d+ ms\n$/,
+    );
+    const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' }, callbackUrl: url };
+    const { body: job } = await rig.call<Job>('/v1/emails', { json });
+    await expect
+      .poll(async () => (await done('webhooks', 'list')).stdout)
+      .toMatch(new RegExp(`${job.id} +delivered .*the receiver answered 204`));
+    receiver.close();
+    receiver.closeAllConnections();
+    expect(await run('webhooks', 'test', url)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^sluice: not delivered: the receiver could not be reached: .*\n$/) as string,
+    });
   });
 
   test('is looked over by doctor, which says what fixes what is wrong', async () => {

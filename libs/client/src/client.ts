@@ -1,4 +1,13 @@
-import { createApi, dataOf, newJobHeaders, type Api, type Credentials, type NewJobOptions } from './api.ts';
+import { createKeys, createWebhooks, type Account, type Keys, type Webhooks } from './account.ts';
+import {
+  createApi,
+  dataOf,
+  newJobHeaders,
+  type Api,
+  type CallOptions,
+  type Credentials,
+  type NewJobOptions,
+} from './api.ts';
 import type { operations } from './gen/api.ts';
 import { createImages, type Images } from './images.ts';
 import { createJobs, type Job, type Jobs } from './jobs.ts';
@@ -36,6 +45,10 @@ export interface Sluice {
   readonly images: Images;
   readonly emails: { send(email: NewEmail, options?: NewJobOptions): Promise<Job> };
   readonly users: { create(user: NewUser, options?: NewJobOptions): Promise<Job> };
+  /** The account behind the key. */
+  readonly account: { get(options?: CallOptions): Promise<Account> };
+  readonly keys: Keys;
+  readonly webhooks: Webhooks;
   /** Every route, typed. Problems are thrown here, too; `dataOf` takes the body out of an answer. */
   readonly api: Api;
 }
@@ -80,6 +93,9 @@ export function createClient(options: ClientOptions = {}): Sluice {
     jobs: createJobs({ api, openStream, runtime }),
     images: createImages({ api, baseUrl, transport, prepare, credentials }),
     emails: { send: (email, given) => dataOf(api.POST('/v1/emails', { ...call(given), body: email })) },
+    account: { get: ({ signal } = {}) => dataOf(api.GET('/v1/accounts/me', { signal: signal ?? null })) },
+    keys: createKeys(api),
+    webhooks: createWebhooks(api),
     users: { create: (user, given) => dataOf(api.POST('/v1/users', { ...call(given), body: user })) },
   };
 }

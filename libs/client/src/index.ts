@@ -1,3 +1,15 @@
+export type {
+  Account,
+  ApiKey,
+  Keys,
+  NewApiKey,
+  Scope,
+  WebhookDelivery,
+  WebhookDeliveryPage,
+  Webhooks,
+  WebhookSecret,
+  WebhookTest,
+} from './account.ts';
 export { dataOf, type Api, type CallOptions, type NewJobOptions } from './api.ts';
 export { createClient, type ClientOptions, type NewEmail, type NewUser, type Sluice } from './client.ts';
 export {

@@ -28,7 +28,9 @@ import { startBounceServer } from './smtp/bounce-server.ts';
 import { createRpc, mountRpc, startRpcServer } from './grpc/server.ts';
 import { defaultReconciling, startReconciler } from './jobs/reconciler/reconciler.ts';
 import { liveJobs } from './jobs/timeline/live.ts';
+import { ownKeys } from './accounts/own-keys.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
+import { webhookTester } from './webhooks/test-call.ts';
 import { DEFAULT_RESULT_TTL_MS } from './jobs/result-expiry.ts';
 import { attachmentStorage, DEFAULT_ATTACHMENT_BYTES } from './uploads/attachment-storage.ts';
 import { defaultWebhooks } from './webhooks/webhooks.ts';
@@ -191,6 +193,8 @@ export async function startApi(
   });
   const bounces =
     settings.bounces === undefined ? undefined : { jobs, suppressions, now, secret: settings.bounces.secret };
+  const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
+  const tester = webhookTester(settings.webhooks ?? defaultWebhooks, { secrets, now, signal: closing.signal });
   await addRoutes(app, {
     ...deps,
     reasons,
@@ -208,7 +212,9 @@ export async function startApi(
     suppressions,
     erasures,
     bounces,
-    webhookSecrets: webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now),
+    ownKeys: ownKeys({ kv: await openBucket(bus.nc, buckets.apiKeys), port: bus.port, known: access.keys, now }),
+    webhookSecrets: secrets,
+    webhookTester: tester,
     credits: settings.credits === undefined ? undefined : credits,
     unsubscribeSecret: settings.unsubscribeSecret,
   });
@@ -240,9 +246,12 @@ export async function startApi(
         what: 'answering open requests',
         stop() {
           closing.abort();
-          return Promise.all([app.close(), rpcServer?.stop(settings.drainTimeoutMs), bounceServer?.close()]).finally(
-            () => bodies.watch.close(),
-          );
+          return Promise.all([
+            app.close(),
+            rpcServer?.stop(settings.drainTimeoutMs),
+            bounceServer?.close(),
+            tester.close(),
+          ]).finally(() => bodies.watch.close());
         },
       },
       { what: 'looking for jobs whose work was lost', stop: stopReconciling },

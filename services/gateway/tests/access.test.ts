@@ -70,6 +70,46 @@ describe('a gateway with keys', () => {
     await expect(createKey(kv, 'a.b', ['jobs:read'])).rejects.toMatchObject({ code: 'account_invalid' });
   });
 
+  test('lets a key make and revoke keys of its account, with scopes of its own', async () => {
+    const { key } = await createKey(await keys(), 'tenant', ['keys', 'jobs:read', 'account:read']);
+    const other = await createKey(await keys(), 'neighbour', ['jobs:read']);
+    await known(key);
+    const headers = bearer(key);
+    const make = (wanted: readonly string[], from = headers) =>
+      rig.call<{ key: string; prefix: string }>('/v1/accounts/me/keys', { json: { scopes: wanted }, headers: from });
+    const list = async () =>
+      (await rig.call<{ keys: { prefix: string }[] }>('/v1/accounts/me/keys', { headers })).body.keys;
+
+    // No escalation: not by one scope, and not by a key that may make none.
+    for (const more of [['admin'], ['jobs:read', 'jobs:write']]) {
+      expect(await make(more)).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    }
+    for (const none of [[], ['everything'], ['jobs:read', 'jobs:read']]) {
+      expect(await make(none)).toMatchObject({ status: 400 });
+    }
+    const made = await make(['jobs:read']);
+    expect(made).toMatchObject({ status: 201, body: { scopes: ['jobs:read'] } });
+    // It opens what it may at once, and no list shows it again.
+    expect((await rig.call('/v1/jobs', { headers: bearer(made.body.key) })).status).toBe(200);
+    expect(await make(['jobs:read'], bearer(made.body.key))).toMatchObject({ status: 403 });
+    expect((await list()).map(({ prefix }) => prefix)).toEqual([key.slice(0, 11), made.body.prefix]);
+    expect(JSON.stringify(await list())).not.toContain(made.body.key);
+    // Two at most, as everywhere.
+    expect(await make(['jobs:read'])).toMatchObject({ status: 400 });
+
+    const revoke = (prefix: string) => rig.call(`/v1/accounts/me/keys/${prefix}`, { method: 'DELETE', headers });
+    // Those of another account are as absent as those that never were.
+    expect(await revoke(other.record.prefix)).toMatchObject({ status: 404 });
+    expect(await revoke('sk_')).toMatchObject({ status: 404 });
+    expect(await revoke(made.body.prefix)).toMatchObject({ status: 204 });
+    expect((await rig.call('/v1/jobs', { headers: bearer(made.body.key) })).status).toBe(401);
+    expect(await list()).toHaveLength(1);
+    for (const action of ['key_create', 'key_revoke']) {
+      const told = await rig.bus.jsm.streams.getMessage('AUDIT', { last_by_subj: `audit.${action}` });
+      expect(told?.json()).toMatchObject({ by: 'tenant', target: 'tenant' });
+    }
+  });
+
   test('asks every route for its scope', async () => {
     const { key } = await createKey(await keys(), 'reader', ['jobs:read']);
     await known(key);

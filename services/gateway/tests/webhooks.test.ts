@@ -8,7 +8,8 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { createCallLimiter, defaultCallLimits } from '../src/webhooks/call-limiter.ts';
-import { defaultWebhooks, retryAfterMs } from '../src/webhooks/webhooks.ts';
+import { retryAfterMs } from '../src/webhooks/call.ts';
+import { defaultWebhooks } from '../src/webhooks/webhooks.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 /** A call as the receiver saw it. */
@@ -85,6 +86,53 @@ const givenUp = async (jobId: string) => {
   return body.deadLetters.find((letter) => letter.jobId === jobId);
 };
 
+describe('a test of a receiver', () => {
+  const send = (to: unknown) => rig.call('/v1/webhooks:test', { json: { url: to } });
+
+  test('is one call, signed as every webhook, with a job that never was', async () => {
+    receiver.on('/try', (_, response, nth) => response.writeHead(nth === 1 ? 204 : 503).end());
+    expect(await send(url('/try'))).toMatchObject({ status: 200, body: { delivered: true, status: 204 } });
+    const [call] = receiver.calls('/try');
+    const [{ secret }] = (await verifiers()) as [{ secret: string }];
+    expect(new Webhook(secret).verify(call!.body, call!.headers)).toMatchObject({
+      id: 'job_00000000000000000000000000',
+      metadata: { test: 'true' },
+    });
+    expect(await rig.call('/v1/jobs/job_00000000000000000000000000')).toMatchObject({ status: 404 });
+    expect(await send(url('/try'))).toMatchObject({
+      body: { delivered: false, status: 503, detail: 'the receiver answered 503' },
+    });
+    expect(receiver.calls('/try')).toHaveLength(2);
+  });
+
+  test('tells of one that does not answer, and of two that do not answer yet', async () => {
+    expect(await send('http://127.0.0.1:1025/')).toMatchObject({ status: 200, body: { delivered: false } });
+    receiver.on('/slow', () => undefined);
+    const slow = [send(url('/slow')), send(url('/slow'))];
+    await eventually(
+      async () => receiver.calls('/slow'),
+      (calls) => calls.length === 2,
+    );
+    expect(await send(url('/slow'))).toMatchObject({ status: 429, body: { code: 'rate_limited' } });
+    for (const answer of await Promise.all(slow)) expect(answer.body).toMatchObject({ delivered: false });
+  });
+
+  test('goes nowhere a webhook may not go', async () => {
+    for (const wrong of ['', 'nowhere', 'ftp://example.com', 'https://a:b@example.com', 7]) {
+      expect(await send(wrong)).toMatchObject({ status: 400 });
+    }
+    // A replica would take webhooks of the other tests.
+    const strict = await startRig({ settings: { webhooks: defaultWebhooks } });
+    const before = receiver.received.length;
+    for (const inside of [url('/inside'), 'https://127.0.0.1/', 'https://localhost/', 'https://169.254.169.254/']) {
+      const answer = await strict.call('/v1/webhooks:test', { json: { url: inside } });
+      expect(answer).toMatchObject({ status: 200, body: { delivered: false } });
+    }
+    await strict.stop();
+    expect(receiver.received.length).toBe(before);
+  });
+});
+
 describe('the webhook of a job', () => {
   test('is the job as the API shows it, signed so that any Standard Webhooks library can tell', async () => {
     const { body: job } = await mail('/signed');
@@ -132,6 +180,27 @@ describe('the webhook of a job', () => {
       (seen) => seen.length === 3,
     );
     expect(new Set(calls.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+  });
+
+  test('is listed with what became of it', async () => {
+    receiver.on('/listed', (_, response) => response.writeHead(410).end());
+    const { body: job } = await mail('/listed');
+    const list = (query = '') =>
+      rig.call<{ deliveries: { jobId: string; state: string }[]; next?: string }>(`/v1/webhooks/deliveries${query}`);
+    const delivery = async () => (await list()).body.deliveries.find(({ jobId }) => jobId === job.id);
+    expect(await eventually(delivery, (found) => found?.state === 'failed')).toEqual({
+      jobId: job.id,
+      host: `127.0.0.1:${receiver.port}`,
+      jobState: 'succeeded',
+      state: 'failed',
+      at: expect.any(String) as string,
+      detail: 'the receiver answered 410',
+    });
+    const first = await list('?limit=1');
+    expect(first.body.deliveries).toMatchObject([{ jobId: job.id }]);
+    const second = await list(`?limit=1&cursor=${first.body.next}`);
+    expect(second.body.deliveries.map(({ jobId }) => jobId)).not.toContain(job.id);
+    expect((await list('?cursor=x')).status).toBe(400);
   });
 
   test('is signed with both secrets while one replaces the other', async () => {

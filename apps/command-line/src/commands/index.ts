@@ -13,7 +13,8 @@ export const groups: Groups = {
   dlq: 'Look at dead letters, send them back to their queue, or remove them',
   flows: 'Which events each message of an app is expected to have',
   pipelines: 'Stop and start pulling work',
-  webhooks: 'What webhooks are signed with',
+  keys: 'Make, list and revoke the API keys of the account',
+  webhooks: 'What became of webhooks, what they are signed with, and a test of a receiver',
 };
 
 /** Every command, in the order of the help. */

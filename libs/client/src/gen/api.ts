@@ -68,6 +68,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/accounts/me/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The API keys of the account, oldest first */
+        get: operations["listKeys"];
+        put?: never;
+        /** Make an API key, with scopes of the one that asks */
+        post: operations["createKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/accounts/me/keys/{prefix}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an API key of the account, and the sessions that began with it */
+        delete: operations["revokeKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts/me/transactions": {
         parameters: {
             query?: never;
@@ -814,6 +849,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/webhooks:test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call a receiver once, with a job that never was
+         * @description Signed as every webhook of the account. Its job has the id `job_00000000000000000000000000` and the metadata `test: true`; it is not repeated.
+         */
+        post: operations["testWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of the webhooks of jobs, the newest job first
+         * @description Every call of one stands among the events of its job.
+         */
+        get: operations["listWebhookDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/webhooks/secrets": {
         parameters: {
             query?: never;
@@ -1301,10 +1376,109 @@ export interface operations {
                             };
                         };
                         id: string;
+                        /** @description What the account is held to. A limit that is off is absent. */
+                        limits: {
+                            /** @description The same of all accounts together. */
+                            allRequestsPerSecond?: number;
+                            /** @description Event streams that are open at once, per replica. */
+                            eventStreams: number;
+                            /** @description Live API keys. */
+                            keys: number;
+                            /** @description Mails to one address. */
+                            mailsPerRecipientPerHour?: number;
+                            /** @description Requests that make jobs, and events, of this account. */
+                            requestsPerSecond?: number;
+                        };
                         /** @description What the key of this request may do. */
                         scopes: string[];
                     };
                 };
+            };
+        };
+    };
+    listKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys, without what opens anything. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        keys: {
+                            /** Format: date-time */
+                            createdAt: string;
+                            /** @description The first characters of the key, which name it. */
+                            prefix: string;
+                            scopes: string[];
+                        }[];
+                        /** @description How many an account may have. */
+                        most: number;
+                    };
+                };
+            };
+        };
+    };
+    createKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description What it may do. A scope that the asking key lacks is refused. */
+                    scopes: ("jobs:write" | "jobs:read" | "events:write" | "events:read" | "account:read" | "webhooks:secrets" | "erasures" | "templates:write" | "mail:reports" | "emails:copies" | "keys" | "admin")[];
+                };
+            };
+        };
+        responses: {
+            /** @description The key. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** Format: date-time */
+                        createdAt: string;
+                        /** @description The key. It is shown this once. */
+                        key: string;
+                        /** @description The first characters of the key, which name it. */
+                        prefix: string;
+                        scopes: string[];
+                    };
+                };
+            };
+        };
+    };
+    revokeKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The `prefix` of the key. */
+                prefix: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It opens nothing any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -3231,6 +3405,83 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+        };
+    };
+    testWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description As a `callbackUrl`. */
+                    url: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the receiver did. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Whether the receiver answered with a 2xx. */
+                        delivered: boolean;
+                        detail: string;
+                        durationMs: number;
+                        /** @description Of its answer, if one came. */
+                        status?: number;
+                    };
+                };
+            };
+        };
+    };
+    listWebhookDeliveries: {
+        parameters: {
+            query: {
+                /** @description `next` of the page before. */
+                cursor?: string;
+                limit: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deliveries: {
+                            /** Format: date-time */
+                            at?: string;
+                            /** @description What the last call came to. */
+                            detail?: string;
+                            /** @description Of the `callbackUrl`, whose path may hold secrets of the receiver. */
+                            host: string;
+                            jobId: string;
+                            /** @enum {string} */
+                            jobState: "accepted" | "queued" | "running" | "succeeded" | "failed" | "cancelled";
+                            /**
+                             * @description As `webhook.state` of the job.
+                             * @enum {string}
+                             */
+                            state: "pending" | "delivered" | "retrying" | "failed" | "dropped";
+                        }[];
+                        /** @description The cursor of the next page. */
+                        next?: string;
+                    };
                 };
             };
         };

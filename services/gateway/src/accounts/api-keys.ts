@@ -15,6 +15,7 @@ export const scopes = [
   'templates:write',
   'mail:reports',
   'emails:copies',
+  'keys',
   'admin',
 ] as const;
 export type Scope = (typeof scopes)[number];
@@ -26,6 +27,7 @@ export const namedScopes: ReadonlySet<Scope> = new Set([
   'erasures',
   'mail:reports',
   'emails:copies',
+  'keys',
 ]);
 
 /** A key as it is stored: never the key itself, only its digest, which is the name of the entry. */
@@ -45,7 +47,7 @@ export interface ListedKey extends ApiKeyRecord {
 }
 
 /** An account may have two live keys: the old one and the one that replaces it. */
-const LIVE_KEYS = 2;
+export const LIVE_KEYS = 2;
 
 /** A key cannot be made or taken back as asked. */
 export class ApiKeyError extends Error {
@@ -63,13 +65,14 @@ export const digestOf = (key: string): string => createHash('sha256').update(key
 /**
  * Makes a key for an account: 256 random bits, shown once.
  *
+ * @param options.known the live keys, where they are at hand: all are read from the store otherwise.
  * @throws {ApiKeyError}
  */
 export async function createKey(
   kv: KV,
   account: string,
   wanted: readonly string[],
-  now: Date = new Date(),
+  { now = new Date(), known }: { readonly now?: Date; readonly known?: KeyRing | undefined } = {},
 ): Promise<{ key: string; record: ApiKeyRecord }> {
   if (!isSubjectToken(account))
     throw new ApiKeyError('account_invalid', 'an account is 1 to 128 letters, digits, "-" and "_"');
@@ -77,7 +80,7 @@ export async function createKey(
   if (unknown.length > 0 || wanted.length === 0) {
     throw new ApiKeyError('scope_unknown', `scopes are ${scopes.join(', ')}; got ${wanted.join(', ') || 'none'}`);
   }
-  const live = (await listKeys(kv)).filter((record) => record.account === account);
+  const live = known?.ofAccount(account) ?? (await listKeys(kv)).filter((record) => record.account === account);
   if (live.length >= LIVE_KEYS) {
     throw new ApiKeyError(
       'too_many_keys',
@@ -92,6 +95,7 @@ export async function createKey(
     createdAt: now.toISOString(),
   };
   await kv.create(digestOf(key), JSON.stringify(record));
+  known?.learn(digestOf(key), record);
   return { key, record };
 }
 
@@ -117,8 +121,10 @@ export async function listKeys(kv: KV): Promise<ListedKey[]> {
     const record = valueOf(await kv.get(digest), isRecord);
     if (record !== undefined) found.push({ digest, ...record });
   }
-  return found.sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  return found.sort(byAge);
 }
+
+const byAge = (a: ApiKeyRecord, b: ApiKeyRecord): number => a.createdAt.localeCompare(b.createdAt);
 
 /** The live keys, held in memory and kept current by the store: checking one costs no round trip. */
 export interface KeyRing {
@@ -126,24 +132,35 @@ export interface KeyRing {
   find(key: string): ApiKeyRecord | undefined;
   /** The account behind a key whose digest is at hand. */
   byDigest(digest: string): ApiKeyRecord | undefined;
+  /** The keys of an account, oldest first. */
+  ofAccount(account: string): readonly ListedKey[];
+  /** Takes in what this process has just written, which the store tells of a moment later. Undefined for a revoked key. */
+  learn(digest: string, record: ApiKeyRecord | undefined): void;
   close(): Promise<void>;
 }
 
 /** Opens the ring; it is complete when this resolves, and stays current. */
 export async function openKeyRing(nc: Bus['nc'], onError?: (error: unknown, what: string) => void): Promise<KeyRing> {
   const ring = new Map<string, ApiKeyRecord>();
+  const learn = (digest: string, record: ApiKeyRecord | undefined): void => {
+    if (record === undefined) ring.delete(digest);
+    else ring.set(digest, record);
+  };
   const watch = await watchBucket(nc, buckets.apiKeys, {
     isValue: isRecord,
-    onEntry(digest, record) {
-      if (record === undefined) ring.delete(digest);
-      else ring.set(digest, record);
-    },
+    onEntry: learn,
     ...(onError === undefined ? {} : { onError }),
   });
   return {
     // By digest: how long the lookup takes says nothing about the key.
     find: (key) => ring.get(digestOf(key)),
     byDigest: (digest) => ring.get(digest),
+    ofAccount: (account) =>
+      [...ring]
+        .filter(([, record]) => record.account === account)
+        .map(([digest, record]) => ({ digest, ...record }))
+        .sort(byAge),
+    learn,
     close: () => watch.stop(),
   };
 }

@@ -29,6 +29,10 @@ export class OpenStreams {
     return this.#limits.total;
   }
 
+  get mostPerAccount(): number {
+    return this.#limits.perAccount;
+  }
+
   /**
    * Takes a place, which the returned function gives back.
    *

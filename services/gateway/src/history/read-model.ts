@@ -41,6 +41,8 @@ export interface JobFilter {
   /** The code of a failed job. */
   readonly error?: string | undefined;
   readonly fileName?: string | undefined;
+  /** True for jobs with a `callbackUrl` alone. */
+  readonly webhook?: true | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   readonly sinceMs?: number | undefined;
   readonly untilMs?: number | undefined;

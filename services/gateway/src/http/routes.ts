@@ -7,7 +7,9 @@ import type { Erasures } from '../erasure/erasures.ts';
 import type { ReadModel } from '../history/read-model.ts';
 import type { PauseEntry, PauseState, ReplicaWatch } from '@sluice/messaging';
 import type { Suppressions } from '@sluice/suppression';
+import type { OwnKeys } from '../accounts/own-keys.ts';
 import type { WebhookSecrets } from '../webhooks/secrets.ts';
+import type { WebhookTester } from '../webhooks/test-call.ts';
 import type { App } from './app.ts';
 import type { Console } from './console.ts';
 import type { RouteDeps } from './deps.ts';
@@ -24,6 +26,7 @@ import { historyRoutes } from './routes/history.ts';
 import { imageRoutes } from './routes/images.ts';
 import { jobRequestRoutes } from './routes/job-request.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { keyRoutes } from './routes/keys.ts';
 import { pipelineRoutes } from './routes/pipelines.ts';
 import { sessionRoutes } from './routes/session.ts';
 import { suppressionRoutes } from './routes/suppressions.ts';
@@ -57,7 +60,9 @@ export interface ApiDeps extends RouteDeps {
   readonly erasures: Erasures;
   /** Undefined without a secret: then no bounces are taken. */
   readonly bounces: BounceDeps | undefined;
+  readonly ownKeys: OwnKeys;
   readonly webhookSecrets: WebhookSecrets;
+  readonly webhookTester: WebhookTester;
   /** Undefined while credits are off. */
   readonly credits: Credits | undefined;
   /** Undefined without one: then there is no page that ends the mails of a link. */
@@ -86,6 +91,7 @@ export async function addRoutes(app: App, deps: ApiDeps): Promise<void> {
   const { suppressions, unsubscribeSecret: secret } = deps;
   if (secret !== undefined) await unsubscribeRoutes(app, { suppressions, secret });
   if (deps.bounces !== undefined) await bounceRoutes(app, deps.bounces);
-  webhookRoutes(app, deps.webhookSecrets);
+  webhookRoutes(app, deps);
   accountRoutes(app, deps);
+  keyRoutes(app, deps.ownKeys);
 }

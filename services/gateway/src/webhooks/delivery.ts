@@ -14,13 +14,16 @@ export const deliveryEvents = {
 } as const;
 
 export type DeliveryEvent = keyof typeof deliveryEvents;
-export type DeliveryState = 'pending' | (typeof deliveryEvents)[DeliveryEvent];
+export const deliveryStates = ['pending', ...Object.values(deliveryEvents)] as const;
+export type DeliveryState = (typeof deliveryStates)[number];
 
 /** Where the webhook of a job stands. */
 export interface WebhookDelivery {
   readonly state: DeliveryState;
   /** When that was said; undefined while nothing was. */
   readonly atMs: number | undefined;
+  /** What the last call came to; undefined while nothing was said. */
+  readonly detail: string | undefined;
 }
 
 /** Where the webhook of a job stands, by the last event about it; undefined for a job that has none. */
@@ -28,6 +31,7 @@ export async function deliveryOf(bus: Bus, job: Job): Promise<WebhookDelivery | 
   if (job.callbackUrl === '') return undefined;
   const said = (await bus.last(channels.event, { appId: WEBHOOKS_APP, messageId: job.id }))?.data;
   const state = deliveryEvents[said?.event as DeliveryEvent] as DeliveryState | undefined;
-  if (state === undefined) return { state: 'pending', atMs: undefined };
-  return { state, atMs: said?.createdAt === undefined ? undefined : timestampDate(said.createdAt).getTime() };
+  if (state === undefined) return { state: 'pending', atMs: undefined, detail: undefined };
+  const atMs = said?.createdAt === undefined ? undefined : timestampDate(said.createdAt).getTime();
+  return { state, atMs, detail: said?.detail };
 }

@@ -1,14 +1,12 @@
 import { channels, type Job, type JobFinished } from '@sluice/contracts';
 import { decoder, scaledMs } from '@sluice/messaging';
-import { refusalOf, TargetRefused, type Targets } from '@sluice/outbound';
+import { refusalOf, type Targets } from '@sluice/outbound';
 import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
-import { request, type Dispatcher } from 'undici';
 import { jobView } from '../jobs/job-view.ts';
 import { announcementId } from '../jobs/orchestrator/step.ts';
+import { callReceiver, type CallDeps } from './call.ts';
 import { defaultCallLimits, type CallLimiter } from './call-limiter.ts';
 import type { DeliveryEvent } from './delivery.ts';
-import type { WebhookSecrets } from './secrets.ts';
-import { signedHeaders } from './signature.ts';
 
 export interface WebhookSettings {
   readonly targets: Targets;
@@ -33,17 +31,12 @@ export const defaultWebhooks: WebhookSettings = {
   giveUpAfterMs: scaledMs(4 * 3_600_000, 20_000),
 };
 
-export interface WebhookDeps {
-  readonly agent: Dispatcher;
-  readonly secrets: WebhookSecrets;
+export interface WebhookDeps extends CallDeps {
   readonly limiter: CallLimiter;
-  readonly now: () => number;
   /** Tells what became of the webhook of a job. */
   readonly report: (job: Job, event: DeliveryEvent, detail: string) => void;
 }
 
-// What a receiver says besides its status is dropped, and one that says more than this is hung up on.
-const ANSWER_BYTES = 16 * 1024;
 const DRAIN_MARGIN_MS = 5_000;
 
 /**
@@ -83,7 +76,8 @@ async function deliver(
   settings: WebhookSettings,
   context: Context<WebhookDeps>,
 ): Promise<Outcome | void> {
-  const { limiter, report } = context.deps;
+  const { deps, log, signal } = context;
+  const { limiter, report } = deps;
   const url = new URL(job.callbackUrl);
   const deadLetter = (reason: string): Outcome => {
     report(job, 'webhook_failed', reason);
@@ -97,10 +91,15 @@ async function deliver(
   if (release === undefined) {
     return { kind: 'snooze', reason: PUT_BACK, forMs: spread(between(ageMs / 2, PUT_BACK_MIN_MS, PUT_BACK_MAX_MS)) };
   }
-  const answer = await call(job, url, attempt, settings, context).catch((error: unknown) => {
-    release('failed');
-    throw error;
-  });
+  const message = { id: announcementId(job, 'webhook'), account: job.account, body: JSON.stringify(jobView(job)) };
+  const answer = await callReceiver(url, message, { deps, timeoutMs: settings.timeoutMs, signal }).catch(
+    (error: unknown) => {
+      release('failed');
+      throw error;
+    },
+  );
+  // Of the URL only the host is logged: paths and queries carry the tokens of the receiver.
+  log.info({ job_id: job.id, host: url.host, attempt, status: answer.status }, 'webhook called');
   release(answer.kind === 'retry' ? 'failed' : 'reached');
 
   if (answer.kind === 'delivered') {
@@ -129,63 +128,3 @@ const PUT_BACK_MAX_MS = 60_000;
 const between = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
 /** So that what failed together does not come back together. */
 const spread = (ms: number): number => ms * (0.75 + Math.random() / 2);
-
-/** What a call came to. */
-interface CallResult {
-  readonly kind: 'delivered' | 'gone' | 'refused' | 'retry';
-  readonly detail: string;
-  /** How long the receiver asked to wait. */
-  readonly afterMs?: number | undefined;
-}
-
-async function call(
-  job: Job,
-  url: URL,
-  attempt: number,
-  { timeoutMs }: WebhookSettings,
-  { deps, log, signal }: Context<WebhookDeps>,
-): Promise<CallResult> {
-  const body = JSON.stringify(jobView(job));
-  const secrets = await deps.secrets.of(job.account);
-  const headers = signedHeaders(
-    secrets.map(({ secret }) => secret),
-    { id: announcementId(job, 'webhook'), timestampSeconds: Math.floor(deps.now() / 1000), body },
-  );
-  const until = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-  let answer: Dispatcher.ResponseData;
-  try {
-    answer = await request(url, {
-      method: 'POST',
-      dispatcher: deps.agent,
-      signal: until,
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-      headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'sluice-webhooks/1' },
-      body,
-    });
-  } catch (error) {
-    if (signal.aborted) throw error;
-    if (error instanceof TargetRefused) return { kind: 'refused', detail: error.message };
-    return { kind: 'retry', detail: `the receiver could not be reached: ${faultOf(error)}`, afterMs: undefined };
-  }
-  await answer.body.dump({ limit: ANSWER_BYTES, signal: until }).catch(() => undefined);
-  const { statusCode } = answer;
-  // Of the URL only the host is logged: paths and queries carry the tokens of the receiver.
-  log.info({ job_id: job.id, host: url.host, attempt, status: statusCode }, 'webhook called');
-  const detail = `the receiver answered ${statusCode}`;
-  if (statusCode >= 200 && statusCode < 300) return { kind: 'delivered', detail };
-  if (statusCode === 410) return { kind: 'gone', detail };
-  return { kind: 'retry', detail, afterMs: retryAfterMs(answer.headers['retry-after'], deps.now()) };
-}
-
-/** A `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). Undefined when it says neither, or a time that is over. */
-export function retryAfterMs(header: string | readonly string[] | undefined, nowMs: number): number | undefined {
-  const text = typeof header === 'string' ? header.trim() : '';
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
-  return ms > 0 ? ms : undefined;
-}
-
-const faultOf = (error: unknown): string => {
-  const { code, name } = error as { code?: unknown; name?: unknown };
-  return typeof code === 'string' ? code : String(name);
-};

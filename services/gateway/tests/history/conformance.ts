@@ -107,6 +107,7 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
           kind: JobKind.IMAGE,
           notify: 'ada@example.com',
           fileNames: ['Scan 1.png', 'b.png'],
+          callbackUrl: 'https://example.com/hook',
           metadata: { order: '17', team: 'red' },
         }),
       ]);
@@ -115,6 +116,7 @@ export function readModelConformance(open: () => Promise<ReadModel>): void {
       expect(await all(model, { recipient: 'ADA@example.com' })).toEqual([image, failed, sent]);
       expect(await all(model, { error: 'smtp_rejected' })).toEqual([failed]);
       expect(await all(model, { fileName: 'SCAN 1.PNG' })).toEqual([image]);
+      expect(await all(model, { webhook: true })).toEqual([image]);
       expect(await all(model, { metadata: { order: '17' } })).toEqual([image]);
       expect(await all(model, { metadata: { order: '17', team: 'blue' } })).toEqual([]);
       expect(await all(model, { metadata: { order: '1' }, kind: 'image' })).toEqual([]);

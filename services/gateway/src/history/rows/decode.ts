@@ -121,6 +121,7 @@ function termsOf(row: Pick<JobRow, 'account' | 'kind' | 'recipient'>, job: Job, 
   const terms = [term(account, 'any', ''), term(account, 'state', state), term(account, 'kind', kind)];
   if (recipient !== null) terms.push(recipientTerm(account, recipient));
   if (job.error !== undefined) terms.push(term(account, 'error', job.error.code));
+  if (job.callbackUrl !== '') terms.push(term(account, 'webhook', ''));
   for (const name of job.fileNames) terms.push(fileNameTerm(account, name));
   for (const [key, value] of Object.entries(job.metadata)) terms.push(metadataTerm(account, key, value));
   return joinTerms(terms);

@@ -21,11 +21,12 @@ export interface Range {
 
 /** The terms that a job must have to match a filter: at least one. */
 export function termsOfFilter(filter: JobFilter): Buffer[] {
-  const { account, state, kind, recipient, error, fileName, metadata = {} } = filter;
+  const { account, state, kind, recipient, error, fileName, webhook, metadata = {} } = filter;
   const terms: Buffer[] = [];
   if (recipient !== undefined) terms.push(recipientTerm(account, recipientDigest(recipient)));
   if (fileName !== undefined) terms.push(fileNameTerm(account, fileName));
   for (const [key, value] of Object.entries(metadata)) terms.push(metadataTerm(account, key, value));
+  if (webhook === true) terms.push(term(account, 'webhook', ''));
   if (error !== undefined) terms.push(term(account, 'error', error));
   if (state !== undefined) terms.push(term(account, 'state', state));
   if (kind !== undefined) terms.push(term(account, 'kind', kind));

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
-/** What jobs of an account can be searched by. `any` is every job of it. */
-export type TermField = 'any' | 'state' | 'kind' | 'recipient' | 'error' | 'fileName' | 'metadata';
+/** What jobs of an account can be searched by. `any` is every job of it, `webhook` every one with a callback. */
+export type TermField = 'any' | 'state' | 'kind' | 'recipient' | 'error' | 'fileName' | 'metadata' | 'webhook';
 
 /** Bytes of a term: enough that two of them are never the same by chance. */
 export const TERM_BYTES = 12;
@@ -18,7 +18,7 @@ export function term(account: string, field: TermField, value: string): Buffer {
   const known = remembered.get(text);
   if (known !== undefined) return known;
   const digested = digest(text);
-  if (field === 'any' || field === 'state' || field === 'kind' || field === 'error') {
+  if (field === 'any' || field === 'state' || field === 'kind' || field === 'error' || field === 'webhook') {
     if (remembered.size >= REMEMBERED) remembered.clear();
     remembered.set(text, digested);
   }

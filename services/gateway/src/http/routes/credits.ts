@@ -3,6 +3,9 @@ import { CreditEntryKind, jobKindNames, type CreditEntry } from '@sluice/contrac
 import type { Bus } from '@sluice/messaging';
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
+import type { AccessSettings } from '../../accounts/access.ts';
+import { LIVE_KEYS } from '../../accounts/api-keys.ts';
+import type { OpenStreams } from '../../admission/open-streams.ts';
 import { DateTime } from '../../jobs/job-view.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
@@ -17,10 +20,21 @@ const kindNames: Readonly<Record<number, (typeof kinds)[number]>> = {
   [CreditEntryKind.REVERSAL]: 'reversal',
 };
 
+const limit = (description: string) => Type.Optional(Type.Integer({ description }));
 const AccountView = Type.Object(
   {
     id: Type.String(),
     scopes: Type.Array(Type.String(), { description: 'What the key of this request may do.' }),
+    limits: Type.Object(
+      {
+        requestsPerSecond: limit('Requests that make jobs, and events, of this account.'),
+        allRequestsPerSecond: limit('The same of all accounts together.'),
+        mailsPerRecipientPerHour: limit('Mails to one address.'),
+        keys: Type.Integer({ description: 'Live API keys.' }),
+        eventStreams: Type.Integer({ description: 'Event streams that are open at once, per replica.' }),
+      },
+      { description: 'What the account is held to. A limit that is off is absent.', additionalProperties: false },
+    ),
     credits: Type.Optional(
       Type.Object(
         {
@@ -61,8 +75,26 @@ const json = (description: string, schema: object) => ({ description, content: {
 const tags = ['account'];
 
 /** The caller's account: who they are, what they have left and what they spent. */
-export function accountRoutes(app: App, deps: { readonly bus: Bus; readonly credits: Credits | undefined }): void {
-  const { bus, credits } = deps;
+export function accountRoutes(
+  app: App,
+  deps: {
+    readonly bus: Bus;
+    readonly credits: Credits | undefined;
+    readonly access: Pick<AccessSettings, 'limits'>;
+    readonly streams: Pick<OpenStreams, 'mostPerAccount'>;
+  },
+): void {
+  const { bus, credits, access, streams } = deps;
+  const limits = () => {
+    const { account: own, global, recipient } = access.limits;
+    return {
+      ...(own.limit > 0 ? { requestsPerSecond: own.limit } : {}),
+      ...(global.limit > 0 ? { allRequestsPerSecond: global.limit } : {}),
+      ...(recipient.limit > 0 ? { mailsPerRecipientPerHour: recipient.limit } : {}),
+      keys: LIVE_KEYS,
+      eventStreams: streams.mostPerAccount,
+    };
+  };
   app.get(
     '/v1/accounts/me',
     {
@@ -77,6 +109,7 @@ export function accountRoutes(app: App, deps: { readonly bus: Bus; readonly cred
     async ({ account: { id, scopes } }) => ({
       id,
       scopes: [...scopes],
+      limits: limits(),
       ...(credits === undefined
         ? {}
         : { credits: { balance: await credits.balance(id), prices: { ...credits.prices } } }),

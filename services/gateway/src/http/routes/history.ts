@@ -1,16 +1,16 @@
 import { Type, type TInteger } from 'typebox';
 import { parseEmailAddress } from '@sluice/contracts';
-import { isJobId } from '@sluice/jobs';
 import type { App } from '../app.ts';
 import { conditionalHeaders, notModified, unlessKnown } from '../conditional.ts';
 import { DateTime, jobStates, KindSchema, StateSchema } from '../../jobs/job-view.ts';
 import { invalidField } from '../../errors.ts';
 import { labelLimits, metadataOfPairs } from '../../jobs/accept/labels.ts';
 import { problemResponses } from '../problem.ts';
+import { Cursor, cursorOf, cursorText } from '../job-cursor.ts';
 import { MetadataPairs } from './metadata.ts';
 import type { FlowStore } from '../../lifecycle/flows.ts';
 import type { Projection } from '../../history/projection.ts';
-import { projectedStreams, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
+import { projectedStreams, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
   {
@@ -25,7 +25,7 @@ const HistoryQuery = Type.Object(
     since: Type.Optional(DateTime),
     until: Type.Optional(DateTime),
     limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
-    cursor: Type.Optional(Type.String({ maxLength: 128, description: '`next` of the page before.' })),
+    cursor: Type.Optional(Cursor),
   },
   { additionalProperties: false },
 );
@@ -205,14 +205,6 @@ function timeOf(text: string | undefined, pointer: string): number | undefined {
   const ms = Date.parse(text);
   if (Number.isNaN(ms)) throw invalidField(pointer, 'is no time');
   return ms;
-}
-
-const cursorText = ({ createdMs, id }: JobCursor): string => Buffer.from(`${createdMs}.${id}`).toString('base64url');
-
-function cursorOf(text: string): JobCursor {
-  const found = /^(\d{1,15})\.(job_\w+)$/.exec(Buffer.from(text, 'base64url').toString());
-  if (found === null || !isJobId(found[2]!)) throw invalidField('/query/cursor', 'is no cursor of this list');
-  return { createdMs: Number(found[1]), id: found[2]! };
 }
 
 const messageCursorText = ({ firstMs, messageId }: MessageCursor): string =>

@@ -6,7 +6,7 @@ import { invalidField } from '../../errors.ts';
  *
  * @throws {GatewayError} `invalid_request`.
  */
-export function callbackUrl(text: string | undefined): string | undefined {
+export function callbackUrl(text: string | undefined, pointer = '/callbackUrl'): string | undefined {
   if (text === undefined || text === '') return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const fits =
@@ -16,6 +16,6 @@ export function callbackUrl(text: string | undefined): string | undefined {
     url.username === '' &&
     url.password === '' &&
     url.hash === '';
-  if (!fits) throw invalidField('/callbackUrl', 'must be an http or https URL without credentials or fragment');
+  if (!fits) throw invalidField(pointer, 'must be an http or https URL without credentials or fragment');
   return url.href;
 }
