@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..');
+/** A kind that the repository does not have, one made by this command neither. */
+const NAME = ['sms', 'push', 'fax'].find((name) => !existsSync(join(ROOT, 'services', name))) ?? 'letter';
 let copy: string;
 
 /** Runs a command in the copy; its output and whether it ended well. */
@@ -39,7 +41,7 @@ beforeAll(() => {
     cpSync(join(ROOT, file), join(copy, file), { force: true });
   }
   expect(run('npx', 'pnpm', 'install', '--frozen-lockfile', '--prefer-offline').ok).toBe(true);
-  const made = run('npx', 'pnpm', 'new', 'service', 'sms');
+  const made = run('npx', 'pnpm', 'new', 'service', NAME);
   expect(made.ok, made.output).toBe(true);
 }, 300_000);
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
@@ -58,7 +60,7 @@ describe('a service made by one command', { timeout: 300_000 }, () => {
       'npx',
       'pnpm',
       'test',
-      'services/sms',
+      `services/${NAME}`,
       'tests/job-kinds.test.ts',
       'tests/workspace.test.ts',
       'tests/docs/configuration.test.ts',
@@ -69,9 +71,9 @@ describe('a service made by one command', { timeout: 300_000 }, () => {
   });
 
   test('cannot be made twice', () => {
-    const { ok, output } = run('npx', 'pnpm', 'new', 'service', 'sms');
+    const { ok, output } = run('npx', 'pnpm', 'new', 'service', NAME);
     expect(ok).toBe(false);
-    expect(output).toContain('sms is taken');
+    expect(output).toContain(`${NAME} is taken`);
   });
 });
 
@@ -102,29 +104,35 @@ describe('without one of its entries', { timeout: 120_000 }, () => {
   const compile = (folder: string) => ['npx', 'tsc', '-p', folder, '--noEmit'] as const;
 
   test('of the registry, the compiler names the kind', () => {
-    const entry = { file: 'libs/contracts/src/job-kinds.ts', pattern: /\n  sms: \{[\s\S]*?\n  \},/ };
-    expect(without([entry], compile('libs/contracts'))).toContain("Property 'sms'");
+    const entry = {
+      file: 'libs/contracts/src/job-kinds.ts',
+      pattern: new RegExp(`\\n  ${NAME}: \\{[\\s\\S]*?\\n  \\},`),
+    };
+    expect(without([entry], compile('libs/contracts'))).toContain(`Property '${NAME}'`);
   });
 
   test('of the rules of the gateway, the compiler names it', () => {
-    const entry = { file: 'services/gateway/src/jobs/kinds/index.ts', pattern: /\n  sms: smsKind,/ };
-    expect(without([entry], compile('services/gateway'))).toContain("'sms'");
+    const entry = {
+      file: 'services/gateway/src/jobs/kinds/index.ts',
+      pattern: new RegExp(`\\n  ${NAME}: ${NAME}Kind,`),
+    };
+    expect(without([entry], compile('services/gateway'))).toContain(`'${NAME}'`);
   });
 
   // Each is a test of its own there, so one run tells of all three.
   test('of Compose, the scrapes or the NATS users, the comparison with the registry names each', () => {
     const output = without(
       [
-        { file: 'docker-compose.yml', pattern: /\n  sms:\n[\s\S]*?\n\n/ },
-        { file: 'o11y/prometheus/prometheus.yml', pattern: /\n  - job_name: sms\n.*\n/ },
-        { file: 'deploy/nats/users.conf', pattern: /\n.*\{ user: sms,.*\n/ },
+        { file: 'docker-compose.yml', pattern: new RegExp(`\\n  ${NAME}:\\n[\\s\\S]*?\\n\\n`) },
+        { file: 'o11y/prometheus/prometheus.yml', pattern: new RegExp(`\\n  - job_name: ${NAME}\\n.*\\n`) },
+        { file: 'deploy/nats/users.conf', pattern: new RegExp(`\\n.*\\{ user: ${NAME},.*\\n`) },
       ],
       ['npx', 'pnpm', 'test', 'tests/job-kinds.test.ts'],
     );
     for (const failure of [
-      'docker-compose.yml: services.sms',
-      'the kind sms > is scraped by o11y/prometheus/prometheus.yml',
-      'the kind sms > has a NATS user',
+      `docker-compose.yml: services.${NAME}`,
+      `the kind ${NAME} > is scraped by o11y/prometheus/prometheus.yml`,
+      `the kind ${NAME} > has a NATS user`,
     ]) {
       expect(output).toContain(failure);
     }

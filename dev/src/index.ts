@@ -41,4 +41,4 @@ export { startOtlpReceiver, type OtlpReceiver, type OtlpReceiverOptions } from '
 export type { LogRecord, SpanRecord } from './otlp/otlp-json.ts';
 export { renderTraceTree } from './otlp/trace-tree.ts';
 export type { ServiceProcess } from './service-process.ts';
-export { startStack, type DevPorts, type ServiceName, type Stack, type StackOptions } from './stack.ts';
+export { serviceNames, startStack, type DevPorts, type ServiceName, type Stack, type StackOptions } from './stack.ts';

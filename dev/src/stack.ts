@@ -15,6 +15,8 @@ import { buildConsole } from './console-build.ts';
 
 /** The services that work on jobs, in the order of the registry of job kinds. */
 const jobServices = [...new Set(jobKindEntries.map(([, { service }]) => service as JobService))];
+/** Every service, in the order of their start. */
+export const serviceNames: readonly ServiceName[] = ['gateway', ...jobServices, 'client'];
 /** Those without a port of their own in `devPorts`. */
 const furtherServices = jobServices.filter((service) => service !== 'image' && service !== 'email');
 
@@ -132,7 +134,7 @@ const DEV_KEY = { accessKeyId: 'sluice-dev', secretAccessKey: 'sluice-dev-secret
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const progress = options.onProgress ?? (() => {});
-  const wanted: readonly ServiceName[] = options.services ?? ['gateway', ...jobServices, 'client'];
+  const wanted: readonly ServiceName[] = options.services ?? serviceNames;
   const replicas = options.imageReplicas ?? 1;
   const { ports, signal } = options;
   if (ports !== undefined) await assertPortsFree(ports, replicas);

@@ -4,7 +4,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findNatsProgram, startStack, type ServiceName, type Stack } from '@sluice/dev';
+import { findNatsProgram, serviceNames, startStack, type Stack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayClient, until } from './gateway-client.ts';
@@ -13,7 +13,6 @@ import { gatewayClient, until } from './gateway-client.ts';
 const CHECKED_AFTER_MS = 6_000;
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
-const services = ['gateway', 'image', 'email', 'client'] as const satisfies readonly ServiceName[];
 const passwordOf = (service: string): string => `only-${service}-knows`;
 
 let directory: string;
@@ -54,7 +53,7 @@ describe.each(configurations)(
         dataDirectory: join(directory, 'data'),
         natsConfig: `${flags}\n${config}\nlog_file: "${join(directory, 'nats.log')}"\n`,
         env: Object.fromEntries(
-          services.map((service) => [
+          serviceNames.map((service) => [
             service,
             {
               NATS_USER: service,

@@ -2,11 +2,9 @@ import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startStack, type Stack } from '@sluice/dev';
+import { serviceNames, startStack, type Stack } from '@sluice/dev';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gatewayClient, until } from '../e2e/gateway-client.ts';
-
-const services = ['gateway', 'email', 'image', 'client'] as const;
 
 let directory: string;
 let stack: Stack;
@@ -48,7 +46,7 @@ test(
     await Promise.all(mails);
     stack.nats.pause();
     for (const service of stack.services) service.kill('SIGTERM');
-    for (const name of services) {
+    for (const name of serviceNames) {
       await until(`${name} has ended`, () => ends.some((text) => text.startsWith(`${name} ended`)), 60_000);
       const said = lines.get(name)?.join('\n') ?? '';
       const end = ends.find((text) => text.startsWith(`${name} ended`));

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startStack, type Stack } from '@sluice/dev';
+import { serviceNames, startStack, type Stack } from '@sluice/dev';
 import { dashboards, promExpressions, withoutMacros } from '@sluice/o11y';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hasPrometheus, startPrometheus, type Prometheus } from './prometheus.ts';
@@ -50,7 +50,9 @@ describe.skipIf(!here)('under load, Prometheus', () => {
       const up = (await prometheus?.query('sum by (job) (up)')) ?? [];
       return new Map(up.map(({ metric, value }) => [metric['job'], value[1]]));
     };
-    await expect.poll(counts).toEqual(new Map(Object.entries({ gateway: '1', email: '1', client: '1', image: '2' })));
+    await expect
+      .poll(counts)
+      .toEqual(new Map(serviceNames.map((service) => [service, service === 'image' ? '2' : '1'])));
   });
 
   test.each(dashboards.map((each) => [each.title, each] as const))(

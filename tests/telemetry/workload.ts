@@ -6,6 +6,7 @@ import type { Stack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
 import { gatewayClient, patiently, until } from '../e2e/gateway-client.ts';
 import { drained, settled } from '../faults/invariants.ts';
+import { otherKinds } from './other-kinds.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const json = { 'content-type': 'application/json' };
@@ -38,6 +39,9 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       ['welcome', 'notification'].map((template) => api.accept('/v1/emails', mail(template, priority), json)),
     ),
     api.accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
+    ...Object.entries<object>(otherKinds)
+      .filter(([kind]) => stack.services.some(({ service }) => service === kind))
+      .map(([kind, body]) => api.accept(`/v1/${kind}`, JSON.stringify(body), json)),
   ]);
   // A listener, questions, and what is refused.
   const [first] = accepted;

@@ -147,7 +147,8 @@ export function editsOf(
       "import { node } from './node.ts';",
       `import { ${name} } from './${name}.ts';\n`,
     ),
-    before('o11y/src/dashboards/index.ts', ', logs];', `, ${name}`),
+    after('o11y/src/dashboards/index.ts', '  email,\n', `  ${name},\n`),
+    before('tests/telemetry/other-kinds.ts', '} as const satisfies Record<', `\n  ${name}: { text: 'hello' },\n`),
     before(
       'deploy/nats/users.conf',
       'MAY_CLIENT = {',

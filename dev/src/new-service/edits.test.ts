@@ -20,7 +20,7 @@ describe('an edit', () => {
 
 test('every edit of a new service finds its place in the repository', () => {
   const root = join(import.meta.dirname, '../../..');
-  const edits = editsOf({ name: 'sms', type: 'Sms', upper: 'SMS' }, { kind: 99, request: 99, result: 99 });
+  const edits = editsOf({ name: 'letter', type: 'Letter', upper: 'LETTER' }, { kind: 99, request: 99, result: 99 });
   for (const edit of edits) expect(() => applyEdit(readFileSync(join(root, edit.file), 'utf8'), edit)).not.toThrow();
 });
 

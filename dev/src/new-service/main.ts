@@ -35,8 +35,15 @@ function run(root: string, command: string, ...args: string[]): void {
 function newService(name: string, root: string): void {
   const path = (file: string): string => join(root, file);
   const proto = readFileSync(path(JOBS_PROTO), 'utf8');
-  const taken = [...proto.matchAll(/\w+Request (\w+) = \d+;/g)].map(([, word]) => word ?? '');
-  const names = kindNames(name, taken);
+  const words = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, word]) => word ?? '');
+  const names = kindNames(name, [
+    ...words(proto, /\w+Request (\w+) = \d+;/g),
+    // Streams and routes are named by the same word.
+    ...words(readFileSync(path('libs/contracts/src/catalogue.ts'), 'utf8'), /^ {2}\| '([A-Z]+)'/gm).map((stream) =>
+      stream.toLowerCase(),
+    ),
+    ...words(readFileSync(path('libs/client/src/gen/api.ts'), 'utf8'), /"\/v1\/([a-z]+)/g),
+  ]);
   const files = filesOf(names);
   for (const file of Object.keys(files)) {
     if (existsSync(path(file))) throw new RangeError(`${file} is there already: choose another name, or delete it`);
@@ -61,6 +68,7 @@ function newService(name: string, root: string): void {
   run(root, 'npx', 'pnpm', 'gen');
   run(root, 'npx', 'pnpm', 'gen:dashboards');
   run(root, 'npx', 'pnpm', 'gen:config-docs');
+  run(root, 'npx', 'pnpm', 'gen:retention-docs');
   run(root, 'npx', 'pnpm', 'fmt');
   console.log(`
 Next:

@@ -8,5 +8,15 @@ import { overview } from './overview.ts';
 import { pipelines } from './pipelines.ts';
 import { services } from './services.ts';
 
+/** A dashboard for each service that works on jobs. */
+const work = {
+  image,
+  email,
+};
+
 /** Every dashboard, in the order of a look around. */
-export const dashboards: readonly Dashboard[] = [overview, services, pipelines, jetstream, node, image, email, logs];
+export const dashboards: readonly Dashboard[] = [
+  ...[overview, services, pipelines, jetstream, node],
+  ...Object.values(work),
+  logs,
+];
