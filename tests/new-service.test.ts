@@ -63,6 +63,8 @@ describe('a service made by one command', { timeout: 300_000 }, () => {
       `services/${NAME}`,
       'tests/job-kinds.test.ts',
       'tests/workspace.test.ts',
+      'tests/e2e/least-privilege.test.ts',
+      'tests/docs/retention.test.ts',
       'tests/docs/configuration.test.ts',
       'o11y',
       'libs/contracts',

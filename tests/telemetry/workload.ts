@@ -39,8 +39,8 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       ['welcome', 'notification'].map((template) => api.accept('/v1/emails', mail(template, priority), json)),
     ),
     api.accept('/v1/users', JSON.stringify({ name: 'Ada', email: 'canary.person@example.com' }), json),
-    ...Object.entries<object>(otherKinds)
-      .filter(([kind]) => stack.services.some(({ service }) => service === kind))
+    ...Object.entries(otherKinds)
+      .filter(([kind, body]) => body !== undefined && stack.services.some(({ service }) => service === kind))
       .map(([kind, body]) => api.accept(`/v1/${kind}`, JSON.stringify(body), json)),
   ]);
   // A listener, questions, and what is refused.

@@ -1,10 +1,30 @@
-import type { Edit } from './edits.ts';
+import { AnchorError, type Edit } from './edits.ts';
 import type { KindNames } from './names.ts';
 
-/** Where a kind is entered, file by file. `number` is its number on the wire, in the enum and in both oneofs. */
+export const USERS_CONF = 'deploy/nats/users.conf';
+
+/**
+ * What a service that works on jobs may do on the broker: what the image service may, which has nothing there besides
+ * its jobs.
+ */
+function permissionsOf({ name, upper }: KindNames, usersConf: string): string {
+  const block = /^MAY_IMAGE = \{\n[\s\S]*?\n\}\n/m.exec(usersConf)?.[0];
+  if (block === undefined) throw new AnchorError(`${USERS_CONF}: "MAY_IMAGE = {" is not there`);
+  return block
+    .replaceAll('user.image.converted', `user.${name}.done`)
+    .replaceAll('IMAGES', upper)
+    .replaceAll('IMAGE', upper)
+    .replaceAll('image', name);
+}
+
+/**
+ * Where a kind is entered, file by file. `number` is its number on the wire, in the enum and in both oneofs, and
+ * `usersConf` the text of `deploy/nats/users.conf`.
+ */
 export function editsOf(
   { name, type, upper }: KindNames,
   number: { kind: number; request: number; result: number },
+  usersConf: string,
 ): readonly Edit[] {
   const contracts = 'libs/contracts/src';
   const gateway = 'services/gateway/src';
@@ -148,30 +168,10 @@ export function editsOf(
       `import { ${name} } from './${name}.ts';\n`,
     ),
     after('o11y/src/dashboards/index.ts', '  email,\n', `  ${name},\n`),
-    before('tests/telemetry/other-kinds.ts', '} as const satisfies Record<', `\n  ${name}: { text: 'hello' },\n`),
+    after('tests/telemetry/other-kinds.ts', '  email: undefined,\n', `  ${name}: { text: 'hello' },\n`),
+    before(USERS_CONF, 'MAY_CLIENT = {', `${permissionsOf({ name, type, upper }, usersConf)}\n`),
     before(
-      'deploy/nats/users.conf',
-      'MAY_CLIENT = {',
-      `MAY_${upper} = {
-  publish: [
-    "user.${name}.done", "control.presence.${name}", "events.${name}.*", "dlq.${upper}.*", "dlq.${upper}_EXPRESS.*"
-    "$JS.API.CONSUMER.INFO.${upper}.*", "$JS.API.CONSUMER.INFO.${upper}_EXPRESS.*"
-    "$JS.API.CONSUMER.MSG.NEXT.${upper}.*", "$JS.API.CONSUMER.MSG.NEXT.${upper}_EXPRESS.*"
-    "$JS.ACK.${upper}.>", "$JS.ACK.${upper}_EXPRESS.>", "$JS.ACK.*.*.${upper}.>", "$JS.ACK.*.*.${upper}_EXPRESS.>"
-    # Whether a job was cancelled meanwhile.
-    "$JS.API.DIRECT.GET.JOBS.>"
-    # Which pipelines an operator paused.
-    "$JS.API.STREAM.CREATE.KV_pipelines", "$JS.API.STREAM.INFO.KV_pipelines", "$JS.FC.KV_pipelines.>", "$JS.FC.*.*.KV_pipelines.>"
-    "$JS.API.CONSUMER.CREATE.KV_pipelines.>", "$JS.API.CONSUMER.DELETE.KV_pipelines.>"
-    "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.DLQ", "$JS.API.STREAM.INFO.${upper}", "$JS.API.STREAM.INFO.${upper}_EXPRESS"
-  ]
-  subscribe: ["_INBOX_${name}.>", "control.cancel.*"]
-}
-
-`,
-    ),
-    before(
-      'deploy/nats/users.conf',
+      USERS_CONF,
       '    { user: client, password:',
       `    { user: ${name}, password: $NATS_${upper}_PASSWORD, permissions: $MAY_${upper} }\n`,
     ),

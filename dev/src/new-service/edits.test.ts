@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AnchorError, applyEdit } from './edits.ts';
-import { editsOf } from './edits-of.ts';
+import { editsOf, USERS_CONF } from './edits-of.ts';
 import { kindNames } from './names.ts';
 
 describe('an edit', () => {
@@ -20,8 +20,22 @@ describe('an edit', () => {
 
 test('every edit of a new service finds its place in the repository', () => {
   const root = join(import.meta.dirname, '../../..');
-  const edits = editsOf({ name: 'letter', type: 'Letter', upper: 'LETTER' }, { kind: 99, request: 99, result: 99 });
+  const numbers = { kind: 99, request: 99, result: 99 };
+  const usersConf = readFileSync(join(root, USERS_CONF), 'utf8');
+  const edits = editsOf({ name: 'letter', type: 'Letter', upper: 'LETTER' }, numbers, usersConf);
   for (const edit of edits) expect(() => applyEdit(readFileSync(join(root, edit.file), 'utf8'), edit)).not.toThrow();
+});
+
+test('a new service may do on the broker what the others may, with its own streams', () => {
+  const usersConf = readFileSync(join(import.meta.dirname, '../../..', USERS_CONF), 'utf8');
+  const numbers = { kind: 99, request: 99, result: 99 };
+  const edits = editsOf({ name: 'letter', type: 'Letter', upper: 'LETTER' }, numbers, usersConf);
+  const granted = edits.find(({ file, insert }) => file === USERS_CONF && insert.startsWith('MAY_'))?.insert ?? '';
+  expect(granted).toMatch(/^MAY_LETTER = \{\n/);
+  expect(granted).toContain('"user.letter.done", "control.presence.letter"');
+  expect(granted).toContain('"$JS.API.CONSUMER.MSG.NEXT.LETTER_EXPRESS.*"');
+  expect(granted).toContain('"$JS.API.CONSUMER.MSG.NEXT.KV_pipelines.*"');
+  expect(granted).not.toMatch(/image/i);
 });
 
 describe('the name of a service', () => {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AnchorError, applyEdit } from './edits.ts';
-import { editsOf } from './edits-of.ts';
+import { editsOf, USERS_CONF } from './edits-of.ts';
 import { filesOf } from './files-of.ts';
 import { kindNames } from './names.ts';
 
@@ -48,11 +48,12 @@ function newService(name: string, root: string): void {
   for (const file of Object.keys(files)) {
     if (existsSync(path(file))) throw new RangeError(`${file} is there already: choose another name, or delete it`);
   }
-  const edits = editsOf(names, {
+  const numbers = {
     kind: nextNumber(proto, 'enum JobKind {'),
     request: nextNumber(proto, 'message JobRequest {'),
     result: nextNumber(proto, 'message JobResult {'),
-  });
+  };
+  const edits = editsOf(names, numbers, readFileSync(path(USERS_CONF), 'utf8'));
   // All edits are made in memory first: a file that was reshaped leaves the repository as it was.
   const changed = new Map<string, string>();
   for (const edit of edits) {
@@ -65,6 +66,8 @@ function newService(name: string, root: string): void {
   for (const file of Object.keys(files)) console.log(`made     ${file}`);
   for (const file of changed.keys()) console.log(`changed  ${file}`);
   run(root, 'npx', 'pnpm', 'install', '--no-frozen-lockfile', '--prefer-offline');
+  // Imports have an order there.
+  run(root, 'npx', 'buf', 'format', '--write');
   run(root, 'npx', 'pnpm', 'gen');
   run(root, 'npx', 'pnpm', 'gen:dashboards');
   run(root, 'npx', 'pnpm', 'gen:config-docs');

@@ -16,7 +16,11 @@ const work = {
 
 /** Every dashboard, in the order of a look around. */
 export const dashboards: readonly Dashboard[] = [
-  ...[overview, services, pipelines, jetstream, node],
+  overview,
+  services,
+  pipelines,
+  jetstream,
+  node,
   ...Object.values(work),
   logs,
 ];
