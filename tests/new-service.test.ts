@@ -46,7 +46,7 @@ beforeAll(() => {
 }, 300_000);
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
-describe('a service made by one command', { timeout: 300_000 }, () => {
+describe('a service made by one command', { timeout: 600_000 }, () => {
   test('passes every check', () => {
     const checks = run('npx', 'pnpm', 'check', ...checkNames().filter((name) => name !== 'lint'));
     expect(checks.ok, checks.output).toBe(true);
