@@ -1,13 +1,13 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { AccountPage } from './account/account-page.tsx';
-import { MailPage } from './account/mail-page.tsx';
 import { DeadLettersPage } from './dead-letters/dead-letters-page.tsx';
 import icon from './icon.svg';
 import { JobPage } from './jobs/job-page.tsx';
 import { JobsPage } from './jobs/jobs-page.tsx';
 import { LinksContext, useLinks } from './links/links.tsx';
 import { LoadPage } from './load/load-page.tsx';
+import { MailPage } from './mail/mail-page.tsx';
 import { MessagesPage } from './messages/messages-page.tsx';
 import { OverviewPage } from './overview/overview-page.tsx';
 import { placeUrl, usePlace, type Place } from './router.ts';
@@ -20,31 +20,36 @@ import { ThemeSwitch } from './ui/theme.tsx';
 interface Screen {
   readonly path: string;
   readonly name: string;
-  /** What a key needs for it; the screen is not offered without. */
-  readonly scope: string;
+  /** What a key needs for it, one of them; the screen is not offered without. */
+  readonly scopes: readonly string[];
   readonly draw: (place: Place) => ComponentChildren;
 }
 
 const screens: readonly Screen[] = [
-  { path: 'overview', name: 'Overview', scope: 'admin', draw: () => <OverviewPage /> },
-  { path: 'try', name: 'Try it', scope: 'jobs:write', draw: (place) => <TryPage place={place} /> },
+  { path: 'overview', name: 'Overview', scopes: ['admin'], draw: () => <OverviewPage /> },
+  { path: 'try', name: 'Try it', scopes: ['jobs:write'], draw: (place) => <TryPage place={place} /> },
   {
     path: 'jobs',
     name: 'Jobs',
-    scope: 'jobs:read',
+    scopes: ['jobs:read'],
     draw: (place) =>
       place.path[1] === undefined ? <JobsPage place={place} /> : <JobPage id={place.path[1]} key={place.path[1]} />,
   },
   {
     path: 'messages',
     name: 'Messages',
-    scope: 'events:read',
+    scopes: ['events:read'],
     draw: (place) => <MessagesPage place={place} key={place.path.join('/')} />,
   },
-  { path: 'dead-letters', name: 'Dead letters', scope: 'admin', draw: (place) => <DeadLettersPage place={place} /> },
-  { path: 'mail', name: 'Mail', scope: 'admin', draw: () => <MailPage /> },
-  { path: 'load', name: 'Load', scope: 'jobs:write', draw: () => <LoadPage /> },
-  { path: 'account', name: 'Account', scope: 'account:read', draw: () => <AccountPage /> },
+  { path: 'dead-letters', name: 'Dead letters', scopes: ['admin'], draw: (place) => <DeadLettersPage place={place} /> },
+  { path: 'mail', name: 'Mail', scopes: ['jobs:read', 'admin'], draw: (place) => <MailPage place={place} /> },
+  { path: 'load', name: 'Load', scopes: ['jobs:write'], draw: () => <LoadPage /> },
+  {
+    path: 'account',
+    name: 'Account',
+    scopes: ['account:read', 'keys', 'webhooks:secrets'],
+    draw: () => <AccountPage />,
+  },
 ];
 
 export function App() {
@@ -67,8 +72,9 @@ export function App() {
 
 function Frame({ session, onSignOut }: { readonly session: Session; readonly onSignOut: () => void }) {
   const place = usePlace();
-  const may = (scope: string): boolean => session.scopes.includes('*') || session.scopes.includes(scope);
-  const offered = screens.filter(({ scope }) => may(scope));
+  const may = ({ scopes }: Screen): boolean =>
+    session.scopes.includes('*') || scopes.some((scope) => session.scopes.includes(scope));
+  const offered = screens.filter(may);
   const named = place.path[0] ?? offered[0]?.path;
   const screen = screens.find(({ path }) => path === named);
   const links = useLinks();
@@ -128,7 +134,7 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
       </header>
       <main id="content" ref={content} tabIndex={-1}>
         <LinksContext.Provider value={links}>
-          <Content screen={screen} allowed={screen !== undefined && may(screen.scope)} place={place} />
+          <Content screen={screen} allowed={screen !== undefined && may(screen)} place={place} />
         </LinksContext.Provider>
       </main>
     </div>
@@ -147,7 +153,8 @@ function Content(props: { readonly screen: Screen | undefined; readonly allowed:
   if (!allowed) {
     return (
       <div class="note warn" role="alert">
-        <strong>Your key may not see this.</strong> {screen.name} needs the scope <code>{screen.scope}</code>.
+        <strong>Your key may not see this.</strong> {screen.name} needs the scope{' '}
+        <code>{screen.scopes.join(' or ')}</code>.
       </div>
     );
   }

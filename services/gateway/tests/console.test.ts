@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,6 +47,16 @@ describe('a gateway with a console', () => {
       expect(answer.headers.get('content-type')).toBe('text/plain; charset=utf-8');
       expect(await answer.text()).toContain('OpenAPI: /openapi.json');
     }
+  });
+
+  test('draws mails in a page without an origin, whose only script is its own', async () => {
+    const answer = await fetch(`${rig.gateway.url}/mail-preview`);
+    const policy = answer.headers.get('content-security-policy') ?? '';
+    expect(policy).toMatch(/^sandbox allow-scripts; default-src 'none'; script-src 'sha256-[^']+';/);
+    expect(policy).toContain("frame-ancestors 'self'");
+    expect(policy).not.toContain('allow-same-origin');
+    const [, script = ''] = /<script>([^]*)<\/script>/.exec(await answer.text()) ?? [];
+    expect(policy).toContain(createHash('sha256').update(script).digest('base64'));
   });
 
   test('lets browsers keep what has its digest in its name, and compresses it', async () => {

@@ -80,6 +80,20 @@ describe('a template of an account', () => {
     expect((await mail(json)).status).toBe(400);
   });
 
+  test('is checked and filled in before it is written, and nothing is kept of it', async () => {
+    const draft = { template: receipt, locale: 'de-AT', variables: { number: '<8>' } };
+    expect(await call('/v1/templates:preview', 'POST', draft)).toMatchObject({
+      status: 200,
+      body: { subject: 'Beleg <8>', html: '<p>Danke, Ada.</p>', locale: 'de' },
+    });
+    const before = (await call<{ templates: unknown[] }>('/v1/templates', 'GET')).body.templates;
+    const wrong = { ...draft, template: { ...receipt, html: '<script>1</script>', mjml: undefined } };
+    const refused = await call<{ errors: { pointer: string }[] }>('/v1/templates:preview', 'POST', wrong);
+    expect(refused.status).toBe(400);
+    expect(refused.body.errors.map(({ pointer }) => pointer)).toContain('/template/html');
+    expect((await call('/v1/templates', 'GET')).body).toEqual({ templates: before });
+  });
+
   test('is no other account’s, to read, to send or to delete', async () => {
     await call('/v1/templates/mine', 'PUT', receipt);
     expect((await call('/v1/templates/mine', 'GET', undefined, 'other')).status).toBe(404);

@@ -1,16 +1,17 @@
-import { useContext, useState } from 'preact/hooks';
-import { useAction, useLive } from '../api/live.ts';
+import { useContext } from 'preact/hooks';
+import { useLive } from '../api/live.ts';
 import { request } from '../api/request.ts';
 import { placeUrl } from '../router.ts';
 import { SessionContext, useMay } from '../session/session.ts';
-import { Confirm } from '../ui/confirm.tsx';
-import { CopyButton } from '../ui/copy-button.tsx';
 import { countText, dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
+import { KeysPanel } from './keys-panel.tsx';
+import { WebhooksPanel } from './webhooks-panel.tsx';
 
 interface Account {
   readonly id: string;
   readonly scopes: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
   readonly credits?: { readonly balance: number; readonly prices: Readonly<Record<string, number>> };
 }
 interface Transactions {
@@ -25,14 +26,39 @@ interface Transactions {
   }[];
 }
 
-/** The account that is signed in: what it may do, its credits, and what its webhooks are signed with. */
+const limitNames: readonly (readonly [string, string])[] = [
+  ['requestsPerSecond', 'requests a second'],
+  ['allRequestsPerSecond', 'requests a second of all accounts together'],
+  ['mailsPerRecipientPerHour', 'mails an hour to one address'],
+  ['keys', 'API keys'],
+  ['eventStreams', 'event streams open at once'],
+];
+
+/** The account that is signed in: what it may do, its limits, credits, keys and webhooks. */
 export function AccountPage() {
-  const { expiresAt } = useContext(SessionContext);
   const may = useMay();
-  const account = useLive('account', () => request<Account>('GET', '/v1/accounts/me'), 10_000);
   return (
     <>
       <h1>Account</h1>
+      {may('account:read') && <AccountFacts />}
+      {may('keys') ? (
+        <KeysPanel />
+      ) : (
+        <p class="quiet">
+          Keys are made and revoked with a key that has the scope <code>keys</code>, or by an operator:{' '}
+          <code>npx pnpm keys</code>.
+        </p>
+      )}
+      {(may('jobs:read') || may('webhooks:secrets')) && <WebhooksPanel />}
+    </>
+  );
+}
+
+function AccountFacts() {
+  const { expiresAt } = useContext(SessionContext);
+  const account = useLive('account', () => request<Account>('GET', '/v1/accounts/me'), 10_000);
+  return (
+    <>
       <ProblemNote problem={account.problem} />
       {account.value !== undefined && (
         <section class="panel" aria-label="This account">
@@ -47,6 +73,15 @@ export function AccountPage() {
                 <dd>{dateTimeText(expiresAt)}</dd>
               </>
             )}
+            <dt>Limits</dt>
+            <dd>
+              {limitNames
+                .flatMap(([name, words]) => {
+                  const limit = account.value?.limits[name];
+                  return limit === undefined ? [] : [`${countText(limit)} ${words}`];
+                })
+                .join(', ')}
+            </dd>
             {account.value.credits !== undefined && (
               <>
                 <dt>Credits</dt>
@@ -63,10 +98,6 @@ export function AccountPage() {
         </section>
       )}
       {account.value?.credits !== undefined && <TransactionList />}
-      {may('webhooks:secrets') && <WebhookSecrets />}
-      <p class="quiet">
-        Keys are made and taken back in a terminal: <code>npx pnpm keys</code>.
-      </p>
     </>
   );
 }
@@ -106,63 +137,6 @@ function TransactionList() {
           </tbody>
         </table>
       </div>
-    </section>
-  );
-}
-
-interface Secrets {
-  readonly secrets: readonly { readonly secret: string; readonly createdAt: string; readonly expiresAt?: string }[];
-}
-
-/** The secrets, which are fetched only when the reader asks to see them. */
-function WebhookSecrets() {
-  const [secrets, setSecrets] = useState<Secrets>();
-  const [asking, setAsking] = useState(false);
-  const action = useAction();
-  const show = (): Promise<boolean> => action.run(async () => setSecrets(await request('GET', '/v1/webhooks/secrets')));
-  const rotate = (): Promise<boolean> =>
-    action.run(async () => {
-      setSecrets(await request('POST', '/v1/webhooks/secrets:rotate'));
-      setAsking(false);
-    });
-  return (
-    <section class="panel stack" aria-labelledby="webhooks">
-      <h2 id="webhooks">Webhooks</h2>
-      <p>Every webhook of this account is signed; check the signature with any library for Standard Webhooks.</p>
-      {secrets?.secrets.map(({ secret, createdAt, expiresAt }) => (
-        <div class="row" key={secret}>
-          <code>{secret}</code>
-          <CopyButton text={() => secret}>Copy</CopyButton>
-          <span class="quiet">
-            since {dateTimeText(createdAt)}
-            {expiresAt !== undefined && `, signs until ${dateTimeText(expiresAt)}`}
-          </span>
-        </div>
-      ))}
-      <div class="row">
-        {secrets === undefined && (
-          <button type="button" onClick={() => void show()}>
-            Show the secret
-          </button>
-        )}
-        <button type="button" onClick={() => setAsking(true)}>
-          Replace the secret
-        </button>
-      </div>
-      <ProblemNote problem={action.problem} />
-      {asking && (
-        <Confirm
-          title="Replace the secret?"
-          action="Replace it"
-          busy={action.busy}
-          onConfirm={() => void rotate()}
-          onCancel={() => setAsking(false)}
-        >
-          <p>
-            The secret of today signs beside the new one for another day. Give your receivers the new one until then.
-          </p>
-        </Confirm>
-      )}
     </section>
   );
 }

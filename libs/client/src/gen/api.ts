@@ -732,6 +732,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/templates:preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check a template that is not written yet, and fill it with its examples, or with values of yours
+         * @description Refused with everything that is wrong, as when it is written. Nothing is kept.
+         */
+        post: operations["previewNewTemplate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/templates/{name}": {
         parameters: {
             query?: never;
@@ -3084,6 +3104,80 @@ export interface operations {
                                 version: number;
                             }[];
                         }[];
+                    };
+                };
+            };
+        };
+    };
+    previewNewTemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description BCP 47. */
+                    locale?: string;
+                    template: {
+                        html?: string;
+                        /** @description The same in other languages, by BCP 47 tag. */
+                        locales?: {
+                            [key: string]: {
+                                html?: string;
+                                /** @description MJML, or `html`. 64 KiB at most. */
+                                mjml?: string;
+                                subject: string;
+                                /** @description For readers without HTML. */
+                                text: string;
+                            };
+                        };
+                        /** @description MJML, or `html`. 64 KiB at most. */
+                        mjml?: string;
+                        /** @description Comes again and again: mails get unsubscribe headers and `unsubscribeUrl`. */
+                        recurring?: boolean;
+                        subject: string;
+                        /** @description For readers without HTML. */
+                        text: string;
+                        /** @description Every variable that the template uses. */
+                        variables?: {
+                            [key: string]: {
+                                /** @description What stands in its place when it is not given. */
+                                default?: string | boolean;
+                                /** @description What the preview shows. */
+                                example?: string | boolean;
+                                /**
+                                 * @description `link` alone may stand in an `href`; `flag` is for `{{#if}}`.
+                                 * @enum {string}
+                                 */
+                                kind: "line" | "lines" | "link" | "flag";
+                                maxChars?: number;
+                                required?: boolean;
+                            };
+                        };
+                    };
+                    /** @description Over the examples, one by one. */
+                    variables?: {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The mail as it would be sent. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        html: string;
+                        /** @description The language that was found; absent for that of the template. */
+                        locale?: string;
+                        subject: string;
+                        text: string;
                     };
                 };
             };

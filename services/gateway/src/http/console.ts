@@ -7,6 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { GatewayError } from '../errors.ts';
 import type { App } from './app-type.ts';
 import type { HomeLink } from './home-page.ts';
+import { mailPreviewRoute } from './mail-preview.ts';
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -94,6 +95,7 @@ export function useConsole(
       return send(request, reply, file);
     },
   );
+  mailPreviewRoute(app);
   return (request, reply) => {
     reply.header('cache-control', 'no-cache').header('content-security-policy', policy);
     reply.header('referrer-policy', 'no-referrer').header('x-frame-options', 'DENY');

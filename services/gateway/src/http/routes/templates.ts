@@ -89,6 +89,14 @@ const Preview = Type.Object(
   },
   { description: 'The mail as it would be sent.', additionalProperties: false },
 );
+const PreviewFields = {
+  variables: Type.Optional(
+    Type.Unsafe<Record<string, unknown>>(
+      Type.Object({}, { additionalProperties: true, description: 'Over the examples, one by one.' }),
+    ),
+  ),
+  locale: Type.Optional(Type.String({ maxLength: 35, description: 'BCP 47.' })),
+};
 const NamePath = Type.Object({ name: Type.String({ maxLength: 64 }) });
 const VersionQuery = Type.Object(
   { version: Type.Optional(Type.Integer({ minimum: 1, description: 'The latest, unless said otherwise.' })) },
@@ -145,12 +153,7 @@ export function templateRoutes(app: App, { templates }: { readonly templates: Te
       const definition = definitionOf(request.body);
       const latest = await templates.version(account, name);
       if (latest !== undefined && isDeepStrictEqual(latest.definition, definition)) return versionView(latest);
-      const result = compileTemplate(definition);
-      if ('problems' in result) {
-        const errors = result.problems.map((problem) => ({ ...problem }));
-        const words = errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; ');
-        throw new GatewayError('invalid_request', words, { errors });
-      }
+      const result = compiled(definition);
       try {
         const added = await templates.add(account, { name, definition, ...result });
         reply.code(201);
@@ -205,6 +208,26 @@ export function templateRoutes(app: App, { templates }: { readonly templates: Te
   );
 
   app.post(
+    '/v1/templates::preview',
+    {
+      config: write,
+      bodyLimit: BODY_BYTES,
+      schema: {
+        operationId: 'previewNewTemplate',
+        summary: 'Check a template that is not written yet, and fill it with its examples, or with values of yours',
+        description: 'Refused with everything that is wrong, as when it is written. Nothing is kept.',
+        tags,
+        body: Type.Object({ template: Definition, ...PreviewFields }, { additionalProperties: false }),
+        response: { 200: Preview, ...problemResponses('payload_too_large', 'unsupported_media_type') },
+      },
+    },
+    async ({ body: { template, ...asked } }) => {
+      const definition = definitionOf(template);
+      return previewOf({ definition, ...compiled(definition, '/template') }, asked);
+    },
+  );
+
+  app.post(
     '/v1/templates/:name(^[^/:]+)::preview',
     {
       config: { scope: 'jobs:read' },
@@ -214,37 +237,13 @@ export function templateRoutes(app: App, { templates }: { readonly templates: Te
         tags,
         params: NamePath,
         querystring: VersionQuery,
-        body: Type.Object(
-          {
-            variables: Type.Optional(
-              Type.Unsafe<Record<string, unknown>>(
-                Type.Object({}, { additionalProperties: true, description: 'Over the examples, one by one.' }),
-              ),
-            ),
-            locale: Type.Optional(Type.String({ maxLength: 35, description: 'BCP 47.' })),
-          },
-          { additionalProperties: false },
-        ),
+        body: Type.Object(PreviewFields, { additionalProperties: false }),
         response: { 200: Preview, ...problemResponses('not_found', 'unsupported_media_type') },
       },
     },
     async ({ account, params, query, body }) => {
       const template = await found(account.id, params.name, query.version);
-      const { variables } = template.definition;
-      const checked = checkVariables(declaredVariables(variables), {
-        ...exampleValues(variables),
-        unsubscribeUrl: 'https://example.com/unsubscribe',
-        ...body.variables,
-      });
-      if (checked.values === undefined) {
-        const errors = checked.problems.map(({ name, detail }) => ({ pointer: `/variables/${name}`, detail }));
-        const words = errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; ');
-        throw new GatewayError('invalid_request', words, { errors });
-      }
-      const locale = body.locale === undefined ? '' : canonicalLocale(body.locale);
-      if (locale === undefined) throw invalidField('/locale', 'must be a language tag (BCP 47)');
-      const { locale: spoken, ...mail } = fillTemplate(template, checked.values, locale);
-      return { ...mail, ...(spoken === undefined ? {} : { locale: spoken }) };
+      return previewOf(template, body);
     },
   );
 
@@ -279,3 +278,34 @@ const definitionOf = ({
   variables,
   recurring,
 });
+
+/** @throws {GatewayError} `invalid_request`, with everything that is wrong with the template. */
+function compiled(definition: TemplateDefinition, at = ''): Pick<TemplateVersion, 'compiled' | 'compiledLocales'> {
+  const result = compileTemplate(definition);
+  if (!('problems' in result)) return result;
+  throw refusal(result.problems.map(({ pointer, detail }) => ({ pointer: `${at}${pointer}`, detail })));
+}
+
+function previewOf(
+  template: Pick<TemplateVersion, 'definition' | 'compiled' | 'compiledLocales'>,
+  { variables: given, locale: asked }: { readonly variables?: Record<string, unknown>; readonly locale?: string },
+): Static<typeof Preview> {
+  const { variables } = template.definition;
+  const checked = checkVariables(declaredVariables(variables), {
+    ...exampleValues(variables),
+    unsubscribeUrl: 'https://example.com/unsubscribe',
+    ...given,
+  });
+  if (checked.values === undefined) {
+    throw refusal(checked.problems.map(({ name, detail }) => ({ pointer: `/variables/${name}`, detail })));
+  }
+  const locale = asked === undefined ? '' : canonicalLocale(asked);
+  if (locale === undefined) throw invalidField('/locale', 'must be a language tag (BCP 47)');
+  const { locale: spoken, ...mail } = fillTemplate(template, checked.values, locale);
+  return { ...mail, ...(spoken === undefined ? {} : { locale: spoken }) };
+}
+
+function refusal(errors: readonly { readonly pointer: string; readonly detail: string }[]): GatewayError {
+  const words = errors.map(({ pointer, detail }) => `${pointer} ${detail}`).join('; ');
+  return new GatewayError('invalid_request', words, { errors });
+}

@@ -10,7 +10,7 @@ interface Suppressions {
 }
 
 /** Addresses that get no mail: look one up, keep one out, let one back in. */
-export function MailPage() {
+export function Suppressions() {
   const found = useLive('suppressions', () => request<Suppressions>('GET', '/v1/suppressions'), 10_000);
   const [address, setAddress] = useState('');
   const [said, setSaid] = useState('');
@@ -24,7 +24,6 @@ export function MailPage() {
     });
   return (
     <>
-      <h1>Mail</h1>
       <form
         class="panel stack"
         onSubmit={(event) => {
@@ -77,12 +76,8 @@ export function MailPage() {
                     <td>{reason}</td>
                     <td>{dateTimeText(since)}</td>
                     <td class="fit">
-                      <button
-                        type="button"
-                        aria-label={`Let ${hash.slice(0, 16)} back in`}
-                        onClick={() => void change('remove', hash)}
-                      >
-                        Let back in
+                      <button type="button" onClick={() => void change('remove', hash)}>
+                        Let back in<span class="visually-hidden"> {hash.slice(0, 16)}</span>
                       </button>
                     </td>
                   </tr>
