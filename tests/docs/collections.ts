@@ -263,6 +263,12 @@ export const collections: readonly Collection[] = [
   row('services/gateway/src/history/rows/terms.ts remembered', 'digests of terms', '10,000', 'all go when it is full'),
   row('services/gateway/src/http/app.ts bodies', 'descriptions of routes', 'routes', 'never'),
   row(
+    'services/gateway/src/http/unread-bodies.ts rests',
+    'bodies of requests that are answered',
+    REQUESTS,
+    'the body is whole, 4 MiB of it, or 10 s',
+  ),
+  row(
     'services/gateway/src/jobs/accept/idempotency.ts #keys',
     'keys of requests that are answered',
     REQUESTS,

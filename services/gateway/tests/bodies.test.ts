@@ -196,6 +196,38 @@ describe('the bytes of all bodies together', () => {
   });
 });
 
+describe('what is left of a body whose request is answered', () => {
+  let guarded: Gateway;
+  beforeAll(async () => {
+    guarded = await rig.replica({ settings: { auth: 'keys' } });
+  });
+
+  test('is not read when it is large: its connection is closed after the answer', async () => {
+    const accepted = new Promise<Socket>((resolve) => guarded.app.server.once('connection', resolve));
+    const mine = await open(guarded);
+    const theirs = await accepted;
+    const answer = answerOn(mine);
+    mine.write(head('/v1/images', ['content-type: image/png', `content-length: ${64 * MIB}`]));
+    for (let sent = 0; sent < 64; sent += 1) mine.write(Buffer.alloc(MIB));
+    expect(statusOf(await answer)).toBe(401);
+    expect(theirs.bytesRead).toBeLessThan(8 * MIB);
+  });
+
+  test.each([
+    ['refused before it was read', 401, () => guarded],
+    ['larger than its route takes', 413, () => rig.gateway],
+  ])('is read when it is small, of one %s: the connection takes the next request', async (_, status, gateway) => {
+    const mine = await open(gateway());
+    const answer = answerOn(mine, (text) => text.includes('"status":"ok"'));
+    mine.write(head('/v1/emails', ['content-type: application/json', `content-length: ${2 * MIB}`]));
+    mine.write(Buffer.alloc(2 * MIB));
+    mine.write('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    const statuses = [...(await answer).matchAll(/HTTP\/1.1 (\d+)/g)].map(([, text]) => Number(text));
+    expect(statuses).toEqual([status, 200]);
+    mine.destroy();
+  });
+});
+
 describe('a body that stalls', () => {
   const bodies = { totalBytes: 64 * MIB, windowMs: 400, minBytesPerWindow: 1_000 };
   let hasty: Gateway;

@@ -107,6 +107,8 @@ export async function sendProblem(
   if (problem.options.retryAfterSeconds !== undefined) {
     reply.header('retry-after', String(Math.max(1, Math.ceil(problem.options.retryAfterSeconds))));
   }
+  // Fastify would close the connection of a body that is too large, and a client that is still sending lose the answer.
+  reply.removeHeader('connection');
   const body = problemBody(problem, { path: request.url.split('?', 1)[0] ?? '/', traceId: trace.traceId });
   return reply.code(statusOf(problem)).type('application/problem+json').serializer(String).send(JSON.stringify(body));
 }

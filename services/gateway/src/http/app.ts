@@ -12,6 +12,7 @@ import { JobViewSchema } from '../jobs/job-view.ts';
 import { GatewayError } from '../errors.ts';
 import { ProblemSchema } from './problem.ts';
 import { buildSerializer } from './serialization.ts';
+import { readRestsSlowly } from './unread-bodies.ts';
 import { acceptSnakeCase, buildValidator } from './validation.ts';
 
 export type { App };
@@ -56,6 +57,7 @@ export async function createApp(settings: AppSettings): Promise<App> {
 
   app.server.maxConnections = MAX_CONNECTIONS;
   app.removeContentTypeParser('text/plain');
+  readRestsSlowly(app);
   acceptNoBody(app);
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
 import { imageMediaTypes, pageLimits, Priority, type ImageOptions } from '@sluice/contracts';
 import type { FastifyRequest } from 'fastify';
@@ -156,16 +155,11 @@ export async function imageRoutes(app: App, deps: RouteDeps): Promise<void> {
         },
       },
       async (request, reply) => {
-        try {
-          deps.backpressure.check(laneOf('image', request.query.priority === 'express'));
-          refuseDeclaredSize(request, deps.limits.maxBytes);
-          const key = keyOf(request.headers['idempotency-key']);
-          const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, reply, key));
-          return await answerAccepted(deps, request, reply, acceptance);
-        } catch (error) {
-          dropRest(request.raw);
-          throw error;
-        }
+        deps.backpressure.check(laneOf('image', request.query.priority === 'express'));
+        refuseDeclaredSize(request, deps.limits.maxBytes);
+        const key = keyOf(request.headers['idempotency-key']);
+        const acceptance = await deps.keys.hold(request.account.id, key, () => takeImages(deps, request, reply, key));
+        return answerAccepted(deps, request, reply, acceptance);
       },
     );
   });
@@ -338,19 +332,6 @@ const metadataOf = (given: ImageFields['metadata']): Readonly<Record<string, str
   given === undefined || !Array.isArray(given)
     ? (given as Readonly<Record<string, string>> | undefined)
     : metadataOfPairs(given as string[], '/metadata');
-
-/** A client reads the answer once its body is through. So what is left is read and dropped, up to a point. */
-function dropRest(body: IncomingMessage): void {
-  let left = 4 * 1024 * 1024;
-  body.unpipe();
-  // An iterator that was left behind listens for 'readable', and while one does, nothing flows.
-  body.removeAllListeners('readable');
-  body.on('data', (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) body.destroy();
-  });
-  body.resume();
-}
 
 function refuseDeclaredSize(request: FastifyRequest, maxBytes: number): void {
   // A form adds its boundaries and headers to the files it carries.

@@ -1,0 +1,67 @@
+import type { IncomingMessage } from 'node:http';
+import type { App } from './app-type.ts';
+
+/** Of all bodies together: a refused body must cost next to nothing, however many are sent at once. */
+const BYTES_PER_SECOND = 8 * 2 ** 20;
+/** Of one body. A client that reads no answer before it has sent everything gets it, up to here. */
+const MOST_BYTES = 4 * 2 ** 20;
+/** After the answer: time enough for a client far away to read it before its connection is closed. */
+const MOST_MS = 10_000;
+const TICK_MS = 25;
+
+interface Rest {
+  readonly body: IncomingMessage;
+  readonly untilMs: number;
+  readonly untilBytes: number;
+}
+
+/**
+ * Reads what is left of bodies whose requests are answered, slowly, and closes the connection of one that has too much.
+ * Node would read all of it as fast as it comes: sixty refused uploads of 16 MiB took the event loop for seconds. Closing
+ * at once is no way out, because a client that is still sending would lose its answer with the connection.
+ */
+export function readRestsSlowly(app: App): void {
+  const rests = new Set<Rest>();
+  let timer: NodeJS.Timeout | undefined;
+
+  const readSome = (): void => {
+    let allowance = (BYTES_PER_SECOND * TICK_MS) / 1_000;
+    for (const rest of [...rests]) {
+      const { body, untilMs, untilBytes } = rest;
+      if (body.complete || body.destroyed) {
+        rests.delete(rest);
+        body.resume(); // what has arrived of it, so that the connection takes the next request
+      } else if (performance.now() > untilMs || body.socket.bytesRead > untilBytes) {
+        rests.delete(rest);
+        body.socket.destroy();
+      } else if (allowance > 0) {
+        allowance -= (body.read() as Buffer | null)?.length ?? 0;
+        rests.delete(rest);
+        rests.add(rest); // behind the others
+      }
+    }
+    if (rests.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
+
+  app.addHook('onRequest', ({ raw: body }, reply, done) => {
+    // Before Node's own listener, which reads the rest of a body that was not begun.
+    reply.raw.prependOnceListener('finish', () => {
+      if (body.complete || body.destroyed) return;
+      body.unpipe();
+      // An iterator that was left behind listens for 'readable', and while one does, `read` is called by it.
+      body.removeAllListeners('readable');
+      body.removeAllListeners('data');
+      body.pause();
+      body.read(0);
+      const { socket } = body;
+      rests.add({ body, untilMs: performance.now() + MOST_MS, untilBytes: socket.bytesRead + MOST_BYTES });
+      timer ??= setInterval(readSome, TICK_MS).unref();
+    });
+    done();
+  });
+  app.addHook('preClose', async () => {
+    for (const { body } of rests) body.socket.destroy();
+  });
+}
