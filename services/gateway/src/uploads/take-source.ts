@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, type Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import {
   detectFileType,
@@ -70,7 +71,7 @@ export class Intake {
     if (index >= this.#limits.maxFiles) {
       throw new GatewayError('payload_too_large', `At most ${this.#limits.maxFiles} files make one PDF.`);
     }
-    const chunks = file[Symbol.asyncIterator]() as AsyncIterableIterator<Buffer>;
+    const chunks = chunkByChunk(file);
     const head: Buffer[] = [];
     let headBytes = 0;
     let ended = false;
@@ -174,6 +175,20 @@ export function refuseBomb(mediaType: ImageMediaType, head: Buffer, maxPixels: n
   if (size === undefined || size.width * size.height <= maxPixels) return;
   const detail = `The image is ${size.width} x ${size.height} pixels; at most ${maxPixels} in all are taken.`;
   throw new GatewayError('image_too_large', detail);
+}
+
+/**
+ * The chunks of a stream, one in each turn of the event loop. A socket with more to read is otherwise read 32 times in a
+ * row, 2 MiB, as long as its reader keeps up: a few uploads over a fast line made every other request wait 30 ms a turn.
+ */
+function chunkByChunk(stream: Readable): { next(): Promise<IteratorResult<Buffer, undefined>> } {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterableIterator<Buffer, undefined>;
+  return {
+    async next() {
+      await setImmediate();
+      return chunks.next();
+    },
+  };
 }
 
 async function feed(from: AsyncGenerator<Buffer>, to: PassThrough): Promise<void> {

@@ -1,0 +1,30 @@
+import { Readable } from 'node:stream';
+import { expect, test } from 'vitest';
+import { Intake } from './take-source.ts';
+
+const store = {
+  put: async (_key: string, body: Uint8Array | Readable) => {
+    let sizeBytes = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) sizeBytes += chunk.length;
+    return { sizeBytes };
+  },
+};
+const limits = { maxBytes: 2 ** 30, maxPixels: 2 ** 30, maxFiles: 1, inlineBytes: 1_000 };
+/** The beginning of a PNG of 8 x 6 pixels. */
+const png = Buffer.from('89504e470d0a1a0a0000000d49484452000000080000000608020000', 'hex');
+
+test('lets other requests have their turn after each piece of an upload, however fast it comes', async () => {
+  const pieces = [png, ...Array.from({ length: 64 }, () => Buffer.alloc(64 * 1024))];
+  let turns = 0;
+  let turn: NodeJS.Immediate | undefined;
+  const count = (): void => {
+    turns += 1;
+    turn = setImmediate(count);
+  };
+  count();
+  const intake = new Intake(store as never, limits, (index) => `uploads/${index}`);
+  await intake.take(Readable.from(pieces));
+  clearImmediate(turn);
+  expect(intake.sources()[0]?.source.sizeBytes).toBe(BigInt(png.length + 64 * 64 * 1024));
+  expect(turns).toBeGreaterThan(pieces.length);
+});
