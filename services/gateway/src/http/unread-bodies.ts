@@ -26,7 +26,8 @@ export function readRestsSlowly(app: App): void {
 
   const readSome = (): void => {
     let allowance = (BYTES_PER_SECOND * TICK_MS) / 1_000;
-    for (const rest of [...rests]) {
+    const all = [...rests];
+    for (const rest of all) {
       const { body, untilMs, untilBytes } = rest;
       if (body.complete || body.destroyed) {
         rests.delete(rest);

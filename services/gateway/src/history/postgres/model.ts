@@ -51,7 +51,7 @@ export async function openPostgresModel(url: string, onFault: (error: unknown) =
     await pool.end();
     throw asUnavailable(error);
   }
-  const made = new Set<string>();
+  const made = new Map<string, Promise<void>>();
 
   async function step<T>(run: (client: ClientBase) => Promise<T>): Promise<T> {
     try {
@@ -82,9 +82,14 @@ export async function openPostgresModel(url: string, onFault: (error: unknown) =
   /** In transactions of their own: a table that is made locks its parent until its transaction ends. */
   async function makeMonths(createdMs: readonly number[]): Promise<void> {
     for (const month of monthsFor(createdMs, Date.now())) {
-      if (made.has(month.name)) continue;
-      await step((client) => makeMonth(client, month));
-      made.add(month.name);
+      let making = made.get(month.name);
+      if (making === undefined) {
+        // Once for both streams: of two sessions that make a table IF NOT EXISTS at once, one fails.
+        making = step((client) => makeMonth(client, month));
+        made.set(month.name, making);
+        making.catch(() => made.delete(month.name));
+      }
+      await making;
     }
   }
 
