@@ -19,6 +19,8 @@ export function startLoad(
 ): {
   /** Rejects when a request is refused for good. */
   readonly failed: Promise<never>;
+  /** Ids of the jobs that were accepted so far. */
+  readonly accepted: ReadonlySet<string>;
   stop(): Promise<ReadonlySet<string>>;
 } {
   const accepted = new Set<string>();
@@ -89,6 +91,7 @@ export function startLoad(
   failed.catch(() => undefined);
   return {
     failed,
+    accepted,
     async stop() {
       if (!signal.aborted) abortedMs = performance.now();
       stopping.abort();

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stack } from '@sluice/dev';
+import type { Bus } from '@sluice/messaging';
 
 /** One figure over the time of a run. */
 export interface Series {
@@ -11,45 +12,92 @@ export interface Series {
   readonly points: readonly (readonly [second: number, value: number])[];
   /** True for records that are kept for ever. */
   readonly mayGrow?: boolean;
+  /** Growth up to so much says nothing. */
+  readonly ignored: number;
+  /** What it is made of: of these each is judged, and not their sum. */
+  readonly parts?: readonly Series[];
 }
+
+const MIB = 2 ** 20;
+/** What is small grows by more than a tenth when a page is added to it. */
+const PAGES_BYTES = 4 * MIB;
+/** What a collector of garbage takes or leaves; a process that was just restarted has less of it. */
+const HEAP_BYTES = 16 * MIB;
+/** nats-server removes messages from a file once all or half of it is dead, and begins a new file after this much. */
+const BLOCK_BYTES = 8 * MIB;
 
 const EVERY_MS = 2_000;
 const KEPT_FOR_EVER = new Set(['CREDITS', 'AUDIT']);
 
-/** Looks at the memory of every process, and at what is on disk. */
-export function startSampler(stack: Stack, directory: string): { stop(): readonly Series[] } {
+/** Looks at the memory of every process, at what the streams hold and at what is on disk. */
+export function startSampler(stack: Stack, bus: Bus, directory: string): { stop(): Promise<readonly Series[]> } {
   const beganMs = performance.now();
   const found = new Map<string, [number, number][]>();
-  const note = (name: string, value: number | undefined): void => {
+  const onDisk = new Map<string, [number, number][]>();
+  const note = (into: typeof found, name: string, value: number | undefined): void => {
     if (value === undefined) return;
-    const points = found.get(name) ?? [];
+    const points = into.get(name) ?? [];
     points.push([(performance.now() - beganMs) / 1_000, value]);
-    found.set(name, points);
+    into.set(name, points);
   };
-  const look = (): void => {
-    for (const { name, pid } of stack.services) note(`rss.${name}`, pid === undefined ? undefined : residentBytes(pid));
-    note('rss.nats-server', residentBytes(stack.nats.pid));
-    const streams = streamBytes(join(directory, 'nats'));
-    note('disk.streams', streams.limited);
-    note('disk.records', streams.records);
-    note('disk.objects', bytesOf(join(directory, 's3')));
+  const look = async (): Promise<void> => {
+    for (const { name, pid } of stack.services)
+      note(found, `rss.${name}`, pid === undefined ? undefined : residentBytes(pid));
+    note(found, 'rss.nats-server', residentBytes(stack.nats.pid));
+    for (const [name, bytes] of diskBytes(join(directory, 'nats'))) note(onDisk, name, bytes);
+    note(found, 'disk.objects', bytesOf(join(directory, 's3')));
     note(
+      found,
       'disk.history',
       ['', '-wal'].reduce((sum, end) => sum + bytesOf(join(directory, `history.sqlite${end}`)), 0),
     );
+    note(found, 'held.streams', await heldBytes(bus));
   };
-  const timer = setInterval(look, EVERY_MS);
+  let looking: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => (looking = looking.then(look)), EVERY_MS);
   return {
-    stop() {
+    async stop() {
       clearInterval(timer);
-      return [...found].map(([name, points]) => ({
+      await looking;
+      const series = ([name, points]: [string, [number, number][]], ignored: number): Series => ({
         name,
         unit: 'bytes',
         points,
-        ...(name === 'disk.records' ? { mayGrow: true } : {}),
-      }));
+        ignored,
+      });
+      const streams = [...onDisk].map((each) => series(each, BLOCK_BYTES));
+      const [records, limited] = [true, false].map((isRecord) =>
+        streams.filter(({ name }) => KEPT_FOR_EVER.has(name) === isRecord),
+      ) as [Series[], Series[]];
+      return [
+        ...[...found].map((each) => series(each, each[0].startsWith('rss.') ? HEAP_BYTES : PAGES_BYTES)),
+        { ...sumOf('disk.streams', limited), parts: limited },
+        { ...sumOf('disk.records', records), mayGrow: true },
+      ];
     },
   };
+}
+
+/** What is there at the same time. */
+function sumOf(name: string, parts: readonly Series[]): Series {
+  const longest = Math.max(0, ...parts.map(({ points }) => points.length));
+  const points = Array.from({ length: longest }, (_, n): [number, number] => [
+    Math.max(...parts.map((part) => part.points[n]?.[0] ?? 0)),
+    parts.reduce((sum, part) => sum + (part.points[n]?.[1] ?? 0), 0),
+  ]);
+  return { name, unit: 'bytes', points, ignored: PAGES_BYTES };
+}
+
+/** What the messages take that the streams hold, but for records; undefined while the broker is away. */
+async function heldBytes(bus: Bus): Promise<number | undefined> {
+  let sum = 0;
+  try {
+    for await (const { config, state } of bus.jsm.streams.list())
+      if (!KEPT_FOR_EVER.has(config.name)) sum += state.bytes;
+    return sum;
+  } catch {
+    return undefined;
+  }
 }
 
 interface Compared {
@@ -100,15 +148,12 @@ function bytesOf(path: string): number {
   }
 }
 
-function streamBytes(store: string): { limited: number; records: number } {
+/** Bytes on disk of each stream; none while nats-server is being restarted. */
+function diskBytes(store: string): readonly (readonly [name: string, bytes: number])[] {
   const streams = join(store, 'jetstream/$G/streams');
-  const sum = { limited: 0, records: 0 };
   try {
-    for (const name of readdirSync(streams)) {
-      sum[KEPT_FOR_EVER.has(name) ? 'records' : 'limited'] += bytesOf(join(streams, name));
-    }
+    return readdirSync(streams).map((name) => [name, bytesOf(join(streams, name))]);
   } catch {
-    // nats-server is being restarted
+    return [];
   }
-  return sum;
 }
