@@ -23,8 +23,7 @@ export function holdToLimits(stack: Stack): { use(): readonly MemoryUse[]; stop(
   const uses = new Map<string, { mostBytes: number; limitBytes: number; killed: number }>();
   const look = (name: string, container: string, pid: number | undefined): void => {
     if (pid === undefined) return;
-    const limitBytes = containers.get(container)?.limitBytes;
-    if (limitBytes === undefined) throw new Error(`docker-compose.yml has no mem_limit for ${container}`);
+    const limitBytes = memoryLimit(container);
     const use = uses.get(name) ?? { mostBytes: 0, limitBytes, killed: 0 };
     uses.set(name, use);
     const bytes = bytesOf(pid);
@@ -41,6 +40,13 @@ export function holdToLimits(stack: Stack): { use(): readonly MemoryUse[]; stop(
     use: () => [...uses].map(([name, use]) => ({ name, ...use })),
     stop: () => clearInterval(timer),
   };
+}
+
+/** The `mem_limit` of a container of docker-compose.yml, in bytes. */
+export function memoryLimit(container: string): number {
+  const limitBytes = containers.get(container)?.limitBytes;
+  if (limitBytes === undefined) throw new Error(`docker-compose.yml has no mem_limit for ${container}`);
+  return limitBytes;
 }
 
 interface Container {
@@ -75,7 +81,7 @@ function readCompose(): ReadonlyMap<string, Container> {
 }
 
 /** Memory of a process and its children that the kernel cannot take back: pages of files are not counted. */
-function bytesOf(pid: number): number {
+export function bytesOf(pid: number): number {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const kib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);

@@ -26,21 +26,13 @@ export function startRestarts(
   };
   const stopping = new AbortController();
   const { signal } = stopping;
-  const service = async (process: ServiceProcess): Promise<Start> => {
-    const before = process.pid;
-    process.kill('SIGTERM');
-    while ((process.pid === before || process.pid === undefined) && !signal.aborted) await sleep(READY_POLL_MS);
-    const spawnedMs = performance.now();
-    while (process.notReady !== undefined && !signal.aborted) await sleep(READY_POLL_MS);
-    return { clockMs: performance.now() - spawnedMs, processorMs: processorMs(process.pid) };
-  };
   const broker = async (): Promise<Start> => {
     const startedMs = performance.now();
     await stack.nats.restart();
     return { clockMs: performance.now() - startedMs, processorMs: processorMs(stack.nats.pid) };
   };
   const parts: readonly (readonly [string, () => Promise<Start>])[] = [
-    ...stack.services.map((process) => [process.name, () => service(process)] as const),
+    ...stack.services.map((process) => [process.name, () => restartService(process, signal)] as const),
     ['nats-server', broker],
   ];
   const running = (async () => {
@@ -72,9 +64,21 @@ export function startRestarts(
   };
 }
 
-interface Start {
+/** How long a start took until the part was ready. */
+export interface Start {
   readonly clockMs: number;
+  /** Of the processors. */
   readonly processorMs: number;
+}
+
+/** Ends a service by SIGTERM and measures its next start. */
+export async function restartService(process: ServiceProcess, signal: AbortSignal): Promise<Start> {
+  const before = process.pid;
+  process.kill('SIGTERM');
+  while ((process.pid === before || process.pid === undefined) && !signal.aborted) await sleep(READY_POLL_MS);
+  const spawnedMs = performance.now();
+  while (process.notReady !== undefined && !signal.aborted) await sleep(READY_POLL_MS);
+  return { clockMs: performance.now() - spawnedMs, processorMs: processorMs(process.pid) };
 }
 
 /** Time of the processors that a process has used, in milliseconds; NaN for one that has ended. */

@@ -54,7 +54,9 @@ export function startSampler(stack: Stack, bus: Bus, directory: string): { stop(
     note(found, 'held.streams', await heldBytes(bus));
   };
   let looking: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => (looking = looking.then(look)), EVERY_MS);
+  const timer = setInterval(() => {
+    looking = looking.then(look);
+  }, EVERY_MS);
   return {
     async stop() {
       clearInterval(timer);
