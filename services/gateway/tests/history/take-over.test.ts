@@ -115,7 +115,9 @@ describe.skipIf(bin === undefined)(
         Array.from({ length: 4 }, async (_, line) => {
           for (let n = 0; !stopping.signal.aborted; n += 1) {
             const json = { to: `person-${line}-${n}@example.com`, template: 'welcome', variables: { name: 'Ada' } };
-            accepted.push((await rig.call<JobView>('/v1/emails', { json })).body.id);
+            const { status, body } = await rig.call<JobView>('/v1/emails', { json });
+            // A busy broker may confirm too late: then nothing was promised.
+            if (status === 202) accepted.push(body.id);
           }
         }),
       );
@@ -136,16 +138,19 @@ describe.skipIf(bin === undefined)(
 
       const ended = await eventually(
         () => history(rig.gateway.url),
-        (all) => all.length === accepted.length && all.every((line) => line.includes(' succeeded ')),
+        (all) => all.length >= accepted.length && all.every((line) => line.includes(' succeeded ')),
       );
       const taken = await eventually(
         () => history(second.url),
         (all) => all.length >= ended.length && all.every((line) => line.includes(' succeeded ')),
       );
       expect(taken).toEqual(ended);
+      const ids = new Set(taken.map((line) => line.split(' ', 1)[0]));
+      expect(accepted.filter((id) => !ids.has(id))).toEqual([]);
+      expect(ids.size).toBe(taken.length);
       expect(await counts(second.url)).toEqual(await counts(rig.gateway.url));
       await workers.stop();
       expect(logged).toEqual([]);
-    }, 120_000);
+    }, 240_000);
   },
 );
