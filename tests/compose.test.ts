@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findNatsProgram } from '@sluice/dev';
+import { findNatsProgram, newNatsIdentity } from '@sluice/dev';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { findCompose } from './tools/compose-command.ts';
@@ -218,10 +218,13 @@ describe('the broker', () => {
     // Certificates are the deployment's; everything else of the file is checked as it is.
     await writeFile(file, read(`deploy/nats/${name}`).replace(/^tls \{[\s\S]*?^\}/m, ''));
     await writeFile(join(folder, 'users.conf'), read('deploy/nats/users.conf'));
-    const passwords = Object.fromEntries(
-      [...readdirSync(join(root, 'services')), 'operator'].map((user) => [`NATS_${user.toUpperCase()}_PASSWORD`, user]),
+    const keys = Object.fromEntries(
+      [...readdirSync(join(root, 'services')), 'operator'].map((user) => [
+        `NATS_${user.toUpperCase()}_NKEY`,
+        newNatsIdentity().publicKey,
+      ]),
     );
-    const env = { ...process.env, SERVER_NAME: 'a', MONITORING: '127.0.0.1:0', ...passwords };
+    const env = { ...process.env, SERVER_NAME: 'a', MONITORING: '127.0.0.1:0', ...keys };
     const check = (environment: NodeJS.ProcessEnv) => run(program.path, ['-t', '-c', file], { env: environment });
     // No number in the file fits every disk.
     await expect(check(env)).rejects.toThrow(/NATS_STORE_BYTES/);

@@ -53,7 +53,7 @@ describe.each(jobKindEntries)('the kind %s', (name, kind) => {
   test('has a NATS user that may read its lanes and send its result, in deploy/nats/users.conf', () => {
     const users = read('deploy/nats/users.conf');
     const may = `MAY_${service.toUpperCase()}`;
-    expect(users).toMatch(new RegExp(`\\{ user: ${service}, .*\\$${may}`));
+    expect(users).toMatch(new RegExp(`\\{ nkey: \\$NATS_${service.toUpperCase()}_NKEY, .*\\$${may} `));
     const block = users.slice(users.indexOf(`${may} = {`)).split('\n}\n')[0] ?? '';
     expect(block, may).toContain(`"${result.channel.template}"`);
     for (const lane of [lanes.normal, lanes.express]) {

@@ -127,7 +127,10 @@ describe('without one of its entries', { timeout: 120_000 }, () => {
       [
         { file: 'docker-compose.yml', pattern: new RegExp(`\\n  ${NAME}:\\n[\\s\\S]*?\\n\\n`) },
         { file: 'o11y/prometheus/prometheus.yml', pattern: new RegExp(`\\n  - job_name: ${NAME}\\n.*\\n`) },
-        { file: 'deploy/nats/users.conf', pattern: new RegExp(`\\n.*\\{ user: ${NAME},.*\\n`) },
+        {
+          file: 'deploy/nats/users.conf',
+          pattern: new RegExp(`\\n.*\\{ nkey: \\$NATS_${NAME.toUpperCase()}_NKEY,.*\\n`),
+        },
       ],
       ['npx', 'pnpm', 'test', 'tests/job-kinds.test.ts'],
     );

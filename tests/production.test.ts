@@ -6,7 +6,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findNatsProgram, freePort } from '@sluice/dev';
+import { findNatsProgram, freePort, newNatsIdentity } from '@sluice/dev';
 import { connectService, provision, topology } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -46,6 +46,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+const seedOf = (user: string): string => readFileSync(join(folder, `deploy/secrets/nats/${user}.seed`), 'utf8').trim();
+
 /** Resolves when a process has written this to its standard error, and goes on reading it. */
 function said(child: ChildProcess, text: string): Promise<void> {
   let log = '';
@@ -70,16 +72,23 @@ async function stop(child: ChildProcess): Promise<void> {
 describe('pnpm init:production', () => {
   it('makes a secret of its own for everything, which no other user of the machine can read', () => {
     const secrets = Object.entries(env).filter(([name]) => /PASSWORD|SECRET|KEY/.test(name));
-    expect(secrets.length).toBeGreaterThan(services.length + 6);
+    expect(secrets.length).toBeGreaterThan(services.length + 7);
     expect(new Set(secrets.map(([, value]) => value)).size).toBe(secrets.length);
     expect(statSync(join(folder, '.env')).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'deploy/secrets')).mode & 0o777).toBe(0o700);
     expect(readdirSync(join(folder, 'deploy/secrets')).toSorted()).toEqual([
       'ca.crt',
+      'nats',
       'nats.crt',
       'nats.key',
       's3.json',
     ]);
+    const seeds = readdirSync(join(folder, 'deploy/secrets/nats')).map((file) => seedOf(file.replace('.seed', '')));
+    expect(new Set(seeds).size).toBe(services.length + 1);
+    // The broker and .env know who may sign, and nothing to sign with.
+    for (const seed of seeds) expect(Object.values(env)).not.toContain(seed);
+    for (const name of [...services, 'operator'])
+      expect(env[`NATS_${name.toUpperCase()}_NKEY`]).toMatch(/^U[A-Z2-7]{55}$/);
     expect(shown).toMatch(/password {2}\S{30,}/);
     expect(Object.values(env)).not.toContain(/password {2}(\S+)/.exec(shown)?.[1]);
   });
@@ -91,6 +100,25 @@ describe('pnpm init:production', () => {
     expect(readFileSync(join(folder, '.env'), 'utf8')).toBe(before);
     expect(init()).toMatchObject({ status: 2, stderr: expect.stringContaining('--domain and --email') as string });
     expect(init('--domain', 'https://a', '--email', 'a@b')).toMatchObject({ status: 2 });
+  });
+
+  it('makes the seeds that are missing, and puts public keys in the place of passwords', async () => {
+    const kept = readFileSync(join(folder, '.env'), 'utf8');
+    const seeds = join(folder, 'deploy/secrets/nats');
+    const old = { gateway: seedOf('gateway'), image: seedOf('image') };
+    await rm(join(seeds, 'image.seed'));
+    const withPasswords = kept.replaceAll(/^NATS_([A-Z]+)_NKEY=.*$/gm, 'NATS_$1_PASSWORD=secret');
+    await writeFile(join(folder, '.env'), withPasswords);
+    expect(init('--nats')).toMatchObject({ status: 0, stderr: '' });
+    expect(seedOf('gateway')).toBe(old.gateway);
+    expect(seedOf('image')).not.toBe(old.image);
+    const written = readFileSync(join(folder, '.env'), 'utf8');
+    expect(written).not.toMatch(/^NATS_[A-Z]+_PASSWORD/m);
+    expect(written.replace(/^NATS_IMAGE_NKEY=.*$/m, '')).toBe(kept.replace(/^NATS_IMAGE_NKEY=.*$/m, ''));
+    expect(init('--nats', '--domain', 'a.example.com')).toMatchObject({ status: 2 });
+    // The rest of this file goes on with what the first run made.
+    await writeFile(join(seeds, 'image.seed'), `${old.image}\n`);
+    await writeFile(join(folder, '.env'), kept);
   });
 
   it('is no part of the repository', () => {
@@ -107,6 +135,7 @@ interface Configured {
   ports?: { published: string }[];
   profiles?: string[];
   command?: string[];
+  volumes?: { source: string; target: string; read_only?: boolean }[];
 }
 
 describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
@@ -149,9 +178,11 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
       expect(environment).toMatchObject({
         SLUICE_ENV: 'production',
         NATS_URL: 'tls://nats:4222',
-        NATS_USER: name,
-        NATS_PASSWORD: env[`NATS_${name.toUpperCase()}_PASSWORD`],
+        NATS_NKEY_SEED_FILE: '/run/sluice/nats.seed',
       });
+      expect(Object.keys(environment).filter((variable) => /^NATS_(USER|PASSWORD)$/.test(variable))).toEqual([]);
+      const mounted = configured[name]?.volumes?.find(({ target }) => target === '/run/sluice/nats.seed');
+      expect(mounted).toMatchObject({ source: join(folder, `deploy/secrets/nats/${name}.seed`), read_only: true });
     }
     const { identities } = JSON.parse(readFileSync(join(folder, 'deploy/secrets/s3.json'), 'utf8')) as {
       identities: { name: string; credentials: [{ accessKey: string; secretKey: string }]; actions: string[] }[];
@@ -204,10 +235,10 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
 
   it('does not start without its secrets', async () => {
     const kept = readFileSync(join(folder, '.env'), 'utf8');
-    const without = kept.replace(/^NATS_GATEWAY_PASSWORD=.*$/m, '');
+    const without = kept.replace(/^NATS_GATEWAY_NKEY=.*$/m, '');
     await writeFile(join(folder, '.env'), without);
     await expect(config('-q')).rejects.toThrow(
-      /NATS_GATEWAY_PASSWORD is missing a value: run npx pnpm init:production/,
+      /NATS_GATEWAY_NKEY is missing a value: run npx pnpm init:production --nats/,
     );
     await writeFile(join(folder, '.env'), kept);
   });
@@ -261,24 +292,41 @@ describe('the broker', () => {
     for (const server of servers) await stop(server);
   });
 
-  const open = (user: string, settings: { NATS_PASSWORD?: string | undefined; NATS_CA?: string | undefined } = {}) => {
-    const own = {
-      NATS_PASSWORD: env[`NATS_${user.toUpperCase()}_PASSWORD`],
-      NATS_CA: join(folder, 'deploy/secrets/ca.crt'),
-    };
-    return connectService({ NATS_URL: url, NATS_USER: user, ...own, ...settings }, user, 'test', {
-      waitForServer: false,
-    });
+  const open = (
+    user: string,
+    settings: {
+      NATS_NKEY_SEED?: string;
+      NATS_USER?: string;
+      NATS_PASSWORD?: string;
+      NATS_CA?: string | undefined;
+    } = {},
+  ) => {
+    const own = { NATS_NKEY_SEED: seedOf(user), NATS_CA: join(folder, 'deploy/secrets/ca.crt') };
+    return connectService({ NATS_URL: url, ...own, ...settings }, user, 'test', { waitForServer: false });
   };
 
-  it('lets each service in with its own password, over TLS that the authority vouches for', async () => {
+  it('lets each service in with its own seed, over TLS that the authority vouches for', async () => {
     for (const name of services) {
       const connection = await open(name);
       expect(connection.getServer()).toBe(url.replace('tls://', ''));
       await connection.close();
     }
-    await expect(open('gateway', { NATS_PASSWORD: env['NATS_IMAGE_PASSWORD'] })).rejects.toThrow(/[Aa]uthorization/);
+    await expect(open('gateway', { NATS_NKEY_SEED: newNatsIdentity().seed })).rejects.toThrow(/[Aa]uthorization/);
     await expect(open('gateway', { NATS_CA: undefined })).rejects.toThrow();
+  });
+
+  it('takes no password, also not the public key as one', async () => {
+    const withPassword = (user: string, password: string) =>
+      connectService(
+        { NATS_URL: url, NATS_USER: user, NATS_PASSWORD: password, NATS_CA: join(folder, 'deploy/secrets/ca.crt') },
+        'gateway',
+        'test',
+        { waitForServer: false },
+      );
+    for (const password of ['', 'gateway', env['NATS_GATEWAY_NKEY'] ?? '']) {
+      await expect(withPassword('gateway', password)).rejects.toThrow(/[Aa]uthorization/);
+      await expect(withPassword(env['NATS_GATEWAY_NKEY'] ?? '', password)).rejects.toThrow(/[Aa]uthorization/);
+    }
   });
 
   it('lets the gateway make the streams, and the image service none', async () => {
@@ -299,8 +347,8 @@ describe('the broker', () => {
       const script = join(root, 'services/gateway/src/cli', `${name}.ts`);
       const parts = [join(folder, 'backup', user), '--without', 'objects', '--without', 'history'];
       const own = { NATS_URL: broker, NATS_USER: user, NATS_CA: join(folder, 'deploy/secrets/ca.crt') };
-      const password = { NATS_PASSWORD: env[`NATS_${user.toUpperCase()}_PASSWORD`] };
-      return run(process.execPath, [script, ...parts], { env: { ...process.env, ...own, ...password } });
+      const seed = { NATS_NKEY_SEED_FILE: join(folder, `deploy/secrets/nats/${user}.seed`) };
+      return run(process.execPath, [script, ...parts], { env: { ...process.env, ...own, ...seed } });
     };
     await expect(command('backup', 'gateway', url)).rejects.toThrow(/permissions violation/i);
     expect((await command('backup', 'operator', url)).stdout).toMatch(/^stream {3}KV_api_keys, 0 messages$/m);
@@ -310,8 +358,7 @@ describe('the broker', () => {
     const connection = await connectService(
       {
         NATS_URL: other,
-        NATS_USER: 'gateway',
-        NATS_PASSWORD: env['NATS_GATEWAY_PASSWORD'],
+        NATS_NKEY_SEED: seedOf('gateway'),
         NATS_CA: join(folder, 'deploy/secrets/ca.crt'),
       },
       'gateway',

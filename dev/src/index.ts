@@ -11,6 +11,7 @@ export {
 } from './nats/find.ts';
 export { NatsStartError, startNats, type NatsProcess, type StartNatsOptions } from './nats/server.ts';
 export { startNatsCluster, type NatsCluster } from './nats/cluster.ts';
+export { newNatsIdentity, type NatsIdentity } from './nats/identity.ts';
 export { MINIMUM_NATS_VERSION } from './nats/version.ts';
 export { freePort } from './free-port.ts';
 export { findPostgres, startPostgres, type PostgresProcess } from './postgres-server.ts';

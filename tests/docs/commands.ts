@@ -48,7 +48,8 @@ export const OTHERS: readonly {
   { page: /email/, command: /email (?:faults|templates|screenshots)/, why: 'prints or draws what the suites hold' },
   { page: /image/, command: /pngsuite/, why: 'fetches 160 kB from the Debian archive; CI does it' },
   { page: /^deploy|cluster/, command: /^(?:docker|npx pnpm smoke)/, why: 'needs a Docker engine' },
-  { page: /^deploy/, command: /init:production/, why: 'asks for a domain of your own' },
+  { page: /^(deploy|docs\/nats)/, command: /init:production/, why: 'asks for a domain of your own' },
+  { page: /^docs\/nats/, command: /^npx pnpm keys list/, by: 'tests/e2e/least-privilege.test.ts' },
   { page: /^docs\/cli/, command: /completion/, why: 'are lines for the profile of your shell' },
   { page: /./, command: /--slow-mail/, by: 'dev/src/commands/dev.test.ts' },
 ];

@@ -4,7 +4,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findNatsProgram, serviceNames, startStack, type Stack } from '@sluice/dev';
+import { findNatsProgram, newNatsIdentity, serviceNames, startStack, type Stack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayClient, until } from './gateway-client.ts';
@@ -13,7 +13,8 @@ import { gatewayClient, until } from './gateway-client.ts';
 const CHECKED_AFTER_MS = 6_000;
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
-const passwordOf = (service: string): string => `only-${service}-knows`;
+const identities = Object.fromEntries([...serviceNames, 'operator'].map((user) => [user, newNatsIdentity()]));
+const seedOf = (user: string): string => identities[user]?.seed ?? '';
 
 let directory: string;
 let stack: Stack;
@@ -23,14 +24,13 @@ let api: ReturnType<typeof gatewayClient>;
 const violations = async (): Promise<string[]> =>
   (await readFile(join(directory, 'nats.log'), 'utf8')).split('\n').filter((line) => /violation/i.test(line));
 
-/** An attacker who has a service's password. */
+/** An attacker who has a service's seed. */
 const intruder = (service: string): ReturnType<typeof connectNats> =>
   connectNats({
     url: stack.urls.nats,
     name: 'intruder',
     inboxPrefix: `_INBOX_${service}`,
-    user: service,
-    password: passwordOf(service),
+    nkeySeed: seedOf(service),
   });
 
 /** Newer servers can name domain and account in the subjects of acknowledgements and flow control. */
@@ -48,7 +48,12 @@ describe.each(configurations)(
     beforeAll(async () => {
       directory = mkdtempSync(join(tmpdir(), 'sluice-users-'));
       const users = await readFile(join(ROOT, 'deploy/nats/users.conf'), 'utf8');
-      const config = users.replaceAll(/\$NATS_([A-Z]+)_PASSWORD/g, (_, name: string) => passwordOf(name.toLowerCase()));
+      const config = users.replaceAll(
+        /\$NATS_([A-Z]+)_NKEY/g,
+        (_, name: string) => identities[name.toLowerCase()]?.publicKey ?? '',
+      );
+      // What the broker is given opens nothing.
+      for (const { seed } of Object.values(identities)) expect(config).not.toContain(seed);
       stack = await startStack({
         dataDirectory: join(directory, 'data'),
         natsConfig: `${flags}\n${config}\nlog_file: "${join(directory, 'nats.log')}"\n`,
@@ -56,8 +61,7 @@ describe.each(configurations)(
           serviceNames.map((service) => [
             service,
             {
-              NATS_USER: service,
-              NATS_PASSWORD: passwordOf(service),
+              NATS_NKEY_SEED: seedOf(service),
               CREDITS: 'on',
               CREDIT_PRICE_EMAIL: '0',
               CREDIT_PRICE_IMAGE: '0',
@@ -131,7 +135,7 @@ describe.each(configurations)(
           ...process.env,
           NATS_URL: stack.urls.nats,
           NATS_USER: 'operator',
-          NATS_PASSWORD: passwordOf('operator'),
+          NATS_NKEY_SEED: seedOf('operator'),
         };
         const { stdout } = await run(process.execPath, [join(ROOT, 'services/gateway/src', script), ...args], { env });
         return stdout;
@@ -170,7 +174,7 @@ describe.each(configurations)(
       ['gateway', '$JS.API.STREAM.MSG.DELETE.AUDIT', 'take an entry out of the audit'],
       ['gateway', '$JS.API.STREAM.RESTORE.CREDITS', 'replace the ledger'],
       ['gateway', '$JS.API.ACCOUNT.PURGE.$G', 'empty everything'],
-      ['gateway', '$KV.api_keys.x', 'make a key'],
+      ['client', '$KV.api_keys.x', 'make a key'],
       ['gateway', '$KV.email_inbox.x', 'have a mail sent twice'],
       ['email', '$JS.API.STREAM.CREATE.KV_email_inbox', 'make a bucket'],
       ['email', '$KV.pipelines.x', 'pause a pipeline'],

@@ -125,21 +125,19 @@ export function editsOf(
       `  ${name}:
     environment:
       <<: *broker
-      NATS_USER: ${name}
-      NATS_PASSWORD: \${NATS_${upper}_PASSWORD:?run npx pnpm init:production}
       S3_ENDPOINT: !reset null
       S3_PUBLIC_ENDPOINT: !reset null
       S3_BUCKET: !reset null
       S3_ACCESS_KEY_ID: !reset null
       S3_SECRET_ACCESS_KEY: !reset null
-    volumes: [*ca]
+    volumes: [*ca, './deploy/secrets/nats/${name}.seed:/run/sluice/nats.seed:ro']
 
 `,
     ),
     after(
       'deploy/compose/prod.yml',
-      '      NATS_CLIENT_PASSWORD: ${NATS_CLIENT_PASSWORD:?run npx pnpm init:production}\n',
-      `      NATS_${upper}_PASSWORD: \${NATS_${upper}_PASSWORD:?run npx pnpm init:production}\n`,
+      '      NATS_CLIENT_NKEY: ${NATS_CLIENT_NKEY:?run npx pnpm init:production --nats}\n',
+      `      NATS_${upper}_NKEY: \${NATS_${upper}_NKEY:?run npx pnpm init:production --nats}\n`,
     ),
     before(
       'deploy/compose/cluster.yml',
@@ -172,8 +170,9 @@ export function editsOf(
     before(USERS_CONF, 'MAY_CLIENT = {', `${permissionsOf({ name, type, upper }, usersConf)}\n`),
     before(
       USERS_CONF,
-      '    { user: client, password:',
-      `    { user: ${name}, password: $NATS_${upper}_PASSWORD, permissions: $MAY_${upper} }\n`,
+      '    { nkey: $NATS_CLIENT_NKEY,',
+      `    { nkey: $NATS_${upper}_NKEY, permissions: $MAY_${upper} }
+`,
     ),
   ];
 }

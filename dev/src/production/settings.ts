@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hash } from 'bcryptjs';
+import { withPublicKeys } from './nats-users.ts';
 
 /** What only its owner can say. */
 export interface Site {
@@ -35,8 +36,11 @@ export interface ProductionFiles {
   readonly operatorPassword: string;
 }
 
-/** Fresh secrets for a system in which these services have a NATS user each. */
-export async function productionFiles({ domain, email }: Site, services: readonly string[]): Promise<ProductionFiles> {
+/** Fresh secrets for everything but the broker's users, whose public keys these are, by user. */
+export async function productionFiles(
+  { domain, email }: Site,
+  natsKeys: Readonly<Record<string, string>>,
+): Promise<ProductionFiles> {
   const operatorPassword = newSecret();
   const s3Secrets = Object.fromEntries(Object.keys(objectRights).map((service) => [service, newSecret()]));
   const lines: readonly (readonly [comment: string, ...values: (readonly [string, string])[]])[] = [
@@ -53,10 +57,6 @@ export async function productionFiles({ domain, email }: Site, services: readonl
       'Your mail provider, smtps://user:password@host, and who mails come from. Fill these in.',
       ['SMTP_URLS', ''],
       ['MAIL_FROM', ''],
-    ],
-    [
-      "A user of the broker for each service, and the operator's, who may change every stream.",
-      ...[...services, 'operator'].map((user) => [`NATS_${user.toUpperCase()}_PASSWORD`, newSecret()] as const),
     ],
     [
       'Keys of the object store; deploy/secrets/s3.json has them too.',
@@ -84,7 +84,7 @@ export async function productionFiles({ domain, email }: Site, services: readonl
     actions,
   }));
   return {
-    env: `${env.map((block) => block.join('\n')).join('\n\n')}\n`,
+    env: withPublicKeys(`${env.map((block) => block.join('\n')).join('\n\n')}\n`, natsKeys),
     s3: `${JSON.stringify({ identities }, undefined, 2)}\n`,
     operatorPassword,
   };

@@ -90,11 +90,11 @@ export const serviceFields = {
 export const natsFields = {
   /** Servers, comma separated; `tls://` asks for TLS. */
   NATS_URL: z.string().default('nats://127.0.0.1:4222'),
-  /** User and password, where the server asks for these. */
+  /** User and password, where the server asks for these. With a seed: whose inbox a command of operators reads. */
   NATS_USER: z.string().optional(),
   /** Belongs to NATS_USER. */
   NATS_PASSWORD: z.string().optional(),
-  /** The seed of an NKey, in place of user and password. */
+  /** The seed of an NKey, in place of user and password; best given as NATS_NKEY_SEED_FILE. */
   NATS_NKEY_SEED: z.string().optional(),
   /** Path of a `.creds` file (JWT and seed), in place of user and password. */
   NATS_CREDENTIALS: z.string().optional(),

@@ -11,6 +11,7 @@ export interface ConnectionSettings {
    * reading its replies.
    */
   readonly inboxPrefix?: string;
+  /** With a seed or a credentials file it is not sent. */
   readonly user?: string | undefined;
   readonly password?: string | undefined;
   /** A user NKey seed (`SU...`). */
@@ -33,6 +34,7 @@ export interface ConnectionSettings {
 export async function connectNats(settings: ConnectionSettings): Promise<NatsConnection> {
   const { user, password, nkeySeed, credentialsFile, caFile } = settings;
   const encoder = new TextEncoder();
+  const signs = nkeySeed !== undefined || credentialsFile !== undefined;
   return connect({
     servers: settings.url.split(',').map((server) => server.trim()),
     name: settings.name,
@@ -47,7 +49,7 @@ export async function connectNats(settings: ConnectionSettings): Promise<NatsCon
     maxPingOut: 2,
     // A stack trace per request costs 40 % of publishing (js.publish at 64 in flight).
     noAsyncTraces: true,
-    ...(user === undefined ? {} : { user, pass: password ?? '' }),
+    ...(user === undefined || signs ? {} : { user, pass: password ?? '' }),
     ...(nkeySeed === undefined ? {} : { authenticator: nkeyAuthenticator(encoder.encode(nkeySeed)) }),
     ...(credentialsFile === undefined ? {} : { authenticator: credsAuthenticator(readFileSync(credentialsFile)) }),
     ...(caFile === undefined ? {} : { tls: { caFile } }),
