@@ -1,3 +1,4 @@
+export { chartDigest, chartFolder, findHelm, MANIFEST_FLAGS, manifestFiles, renderChart } from './kubernetes/chart.ts';
 export { NoDebianPackageError, withDebianPackage } from './debian-package.ts';
 export { toolCacheDir } from './nats/cache.ts';
 export {

@@ -145,6 +145,28 @@ export function editsOf(
       `  ${name}:\n    deploy: { replicas: 2 }\n    environment: *brokers\n`,
     ),
     before(
+      'deploy/helm/sluice/values.yaml',
+      '  client:\n    replicas: 2\n',
+      `  ${name}:
+    replicas: 2
+    secret: sluice-${name}
+    secretKeys: [NATS_NKEY_SEED, LOG_REDACTION_KEY]
+    store: false
+    env: {}
+    resources:
+      requests: { cpu: 100m, memory: 256Mi }
+      limits: { memory: 256Mi }
+    egress: [dns, nats, collector]
+    scale:
+      min: 2
+      max: 6
+      perReplica: 500
+      consumers:
+        - { stream: ${upper}, consumer: ${name}_worker }
+        - { stream: ${upper}_EXPRESS, consumer: ${name}_worker }
+`,
+    ),
+    before(
       'o11y/prometheus/prometheus.yml',
       '  - job_name: client\n',
       `  - job_name: ${name}\n    dns_sd_configs: [{ names: [${name}], type: A, port: 9464, refresh_interval: 5s }]\n`,

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { findPostgres, startPostgres, type PostgresProcess } from '@sluice/dev';
 import { JobState } from '@sluice/contracts';
 import { newJobId } from '@sluice/jobs';
@@ -46,6 +48,20 @@ describe.skipIf(bin === undefined)('the read model in PostgreSQL (skipped where 
   describe('by the suite of all read models', () => {
     readModelConformance(async () => openReadModel(await server.newDatabase(), log));
   });
+
+  test('has its schema brought up by `pnpm migrate`, which does nothing the second time', async () => {
+    const url = await server.newDatabase();
+    const migrate = async (place = url) => {
+      const script = join(import.meta.dirname, '../../src/cli/migrate.ts');
+      const env = { ...process.env, READ_MODEL_URL: place, SLUICE_ENV: 'dev' };
+      return (await promisify(execFile)(process.execPath, [script], { env })).stdout;
+    };
+    expect(await migrate()).toMatch(/^ran {6}2026-11-tables$/m);
+    expect(await migrate()).toMatch(/^the history at postgres:\/\/\S+ is as it should be$/m);
+    await expect(migrate('sqlite:history.sqlite')).rejects.toMatchObject({ code: 2 });
+    // A gateway finds everything there.
+    await open(url);
+  }, 120_000);
 
   test('is copied while a gateway has it open, and brought back into an empty database', async () => {
     const [url, other] = [await server.newDatabase(), await server.newDatabase()];

@@ -3,8 +3,11 @@ import { Migrator } from 'kysely/migration';
 import type { Pool } from 'pg';
 import { migrations } from './schema.ts';
 
-/** Brings the schema up. Kysely's migrator takes a lock, so that of gateways that start together one does it. */
-export async function migrate(pool: Pool): Promise<void> {
+/**
+ * Brings the schema up, and returns the names of the migrations that it ran. Kysely's migrator takes a lock, so that of
+ * gateways that start together one does it.
+ */
+export async function migrate(pool: Pool): Promise<readonly string[]> {
   // Its own destroy would end the pool, which is not its to end.
   const db = new Kysely<never>({ dialect: new PostgresDialect({ pool }) });
   const migrator = new Migrator({
@@ -13,6 +16,7 @@ export async function migrate(pool: Pool): Promise<void> {
     migrationTableName: 'history_migration',
     migrationLockTableName: 'history_migration_lock',
   });
-  const { error } = await migrator.migrateToLatest();
+  const { error, results = [] } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;
+  return results.map(({ migrationName }) => migrationName);
 }
