@@ -36,11 +36,15 @@ export const orchestrator = (tuning: PipelineTuning): Pipeline<JobEvent, Orchest
     ...options,
     // A failure that a repeat cannot change ends at once.
     retry: { ...retry, retryable: isRetryable },
-    handle: (message, context) => react(message.data, context),
+    handle: react,
   });
 };
 
-async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promise<Outcome | void> {
+async function react(
+  message: { readonly data: JobEvent; readonly attempt: number },
+  context: Context<OrchestratorDeps>,
+): Promise<Outcome | void> {
+  const event = message.data;
   const { job } = event;
   if (job === undefined) return { kind: 'deadLetter', reason: 'a job event without a job' };
   switch (job.state) {
@@ -52,7 +56,7 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
       }
       if (event.cause === 'reconcile' || event.cause === 'refresh')
         return { kind: 'skip', reason: 'the reconciler says where the work is' };
-      return dispatch(job, context);
+      return dispatch(job, message.attempt, context);
     case JobState.SUCCEEDED:
     case JobState.FAILED:
     case JobState.CANCELLED:
@@ -64,7 +68,13 @@ async function react(event: JobEvent, context: Context<OrchestratorDeps>): Promi
   }
 }
 
-async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
+/**
+ * A stream without a leader answers as one that does not exist. An election is over within these attempts (6 s); the
+ * reconciler would publish the work only after the time in which a stream remembers message ids.
+ */
+const ELECTION_ATTEMPTS = 6;
+
+async function dispatch(job: Job, attempt: number, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
   const request = await deps.jobs.request(job);
   if (request === undefined) return { kind: 'deadLetter', reason: 'the request of the job is not kept any more' };
   const step = workOf({ ...job, request });
@@ -75,6 +85,7 @@ async function dispatch(job: Job, { deps }: Context<OrchestratorDeps>): Promise<
   } catch (error) {
     const reason = unavailable(step.channel.stream, error);
     if (reason === undefined) throw error;
+    if (reason.reason === 'missing' && attempt < ELECTION_ATTEMPTS) throw error;
     // Waiting here would hold a slot of the consumer for each such job, until no job of any kind is dispatched.
     deps.report(job.id, postponed(reason.message, job.traceId));
     return { kind: 'skip', reason: `${reason.message}; the reconciler publishes the work once there is room` };
