@@ -1,8 +1,7 @@
-// `pnpm gen:config-docs`: writes docs/configuration.md from the schemas that the services validate with.
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+// docs/configuration.md, from the schemas that the services validate with.
+import { globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { parseCommand } from '@sluice/cli';
 import { natsFields, serviceFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 
@@ -104,17 +103,40 @@ function composeTable(): string {
   return ['| variable | default |', '| --- | --- |', ...rows].join('\n');
 }
 
+/** What each setting of every service does, by its name. */
+export async function settingTexts(): Promise<ReadonlyMap<string, string>> {
+  const texts = new Map<string, string>();
+  const take = (fields: Fields, comments: ReadonlyMap<string, string>): void => {
+    for (const { name, text } of variablesOf(fields, comments)) if (!texts.has(name)) texts.set(name, text);
+  };
+  const shared = commentsOf(readFileSync(join(root, 'libs/service/src/config.ts'), 'utf8'));
+  take({ ...serviceFields, ...natsFields, ...storeFields }, shared);
+  for (const { file, fields } of await serviceSettings()) {
+    take(fields, new Map([...shared, ...commentsOf(readFileSync(join(root, file), 'utf8'))]));
+  }
+  return texts;
+}
+
+/** The settings of each service, and where they are written. */
+async function serviceSettings(): Promise<readonly { service: string; file: string; fields: Fields }[]> {
+  const files = globSync('services/*/src/config.ts', { cwd: root }).toSorted((a, b) => a.localeCompare(b, 'en'));
+  return Promise.all(
+    files.map(async (file) => {
+      const service = basename(dirname(dirname(file)));
+      const exported = (await import(pathToFileURL(join(root, file)).href)) as Record<string, Fields>;
+      const fields = exported[`${service}Fields`];
+      if (fields === undefined) throw new Error(`${file} exports no ${service}Fields`);
+      return { service, file, fields };
+    }),
+  );
+}
+
 /** The whole page. Every service with a `src/config.ts` has a section. */
 export async function configurationPage(): Promise<string> {
   const shared = commentsOf(readFileSync(join(root, 'libs/service/src/config.ts'), 'utf8'));
   const common = new Set([...Object.keys(natsFields), ...Object.keys(storeFields)]);
   const sections: string[] = [];
-  const files = globSync('services/*/src/config.ts', { cwd: root }).toSorted((a, b) => a.localeCompare(b, 'en'));
-  for (const file of files) {
-    const service = basename(dirname(dirname(file)));
-    const exported = (await import(pathToFileURL(join(root, file)).href)) as Record<string, Fields>;
-    const fields = exported[`${service}Fields`];
-    if (fields === undefined) throw new Error(`${file} exports no ${service}Fields`);
+  for (const { service, file, fields } of await serviceSettings()) {
     // A service that says more about a shared variable (optional where others need it) shows it again.
     const own = Object.entries(fields).filter(
       ([name, schema]) => !common.has(name) || schema !== { ...natsFields, ...storeFields }[name as 'NATS_URL'],
@@ -158,13 +180,4 @@ of one service above are set in its \`environment\`.
 
 ${composeTable()}
 `;
-}
-
-if (process.argv[1] === import.meta.filename) {
-  parseCommand({
-    name: 'pnpm gen:config-docs',
-    usage: 'usage: pnpm gen:config-docs   writes docs/configuration.md from the settings of every service',
-    options: {},
-  });
-  writeFileSync(CONFIGURATION_PAGE, await configurationPage());
 }

@@ -113,7 +113,7 @@ async function allCurrent(): Promise<void> {
         .next()
         .catch(() => []);
       const replicas = infos.flatMap(({ cluster: group }) => group?.replicas ?? []);
-      if (infos.length > 0 && replicas.every(({ current, offline }) => current && offline !== true)) return;
+      if (infos.length > 0 && replicas.every(({ current, offline }) => current && !(offline ?? false))) return;
       await sleep(250);
     }
   } finally {

@@ -54,7 +54,7 @@ describe('the values of the chart', () => {
     }
   });
 
-  test.each(services)('give %s the settings that it reads, and all that it needs', async (name, service) => {
+  test.each(services)('give %s the settings that it reads, and all that it needs', async (name) => {
     const config = (await import(join(root, `services/${name}/src/config.ts`))) as Record<
       string,
       Record<string, z.ZodType>
@@ -102,19 +102,23 @@ describe('the values of the chart', () => {
     const schema = JSON.parse(read('deploy/helm/sluice/values.schema.json')) as object;
     const fits = new Ajv2020({ allErrors: true, strict: false }).compile(schema);
     expect(fits(values), JSON.stringify(fits.errors)).toBe(true);
-    const faults: readonly ((changed: any) => void)[] = [
-      (changed) => (changed.nats.replicas = 2),
-      (changed) => (changed.publicUrl = 'http://sluice.example.com'),
-      (changed) => (changed.services.image.env = { S3_SECRET_ACCESS_KEY: 'in the clear' }),
-      (changed) => (changed.autoscaling.mode = 'sometimes'),
-      (changed) => delete changed.services.gateway.resources.limits,
-      (changed) => (changed.nats.publicKeys = { gateway: newNatsIdentity().seed }),
-      (changed) => (changed.replica = 3),
+    const faults: readonly (readonly [path: string, value: unknown])[] = [
+      ['nats.replicas', 2],
+      ['publicUrl', 'http://sluice.example.com'],
+      ['services.image.env.S3_SECRET_ACCESS_KEY', 'in the clear'],
+      ['autoscaling.mode', 'sometimes'],
+      ['services.gateway.resources.limits', undefined],
+      ['nats.publicKeys.gateway', newNatsIdentity().seed],
+      ['replica', 3],
     ];
-    for (const fault of faults) {
-      const changed = structuredClone(values);
-      fault(changed);
-      expect(fits(changed), String(fault)).toBe(false);
+    for (const [path, value] of faults) {
+      const changed = structuredClone(values) as unknown as Record<string, unknown>;
+      const names = path.split('.');
+      const last = names.pop() ?? '';
+      const parent = names.reduce((at, name) => at[name] as Record<string, unknown>, changed);
+      if (value === undefined) delete parent[last];
+      else parent[last] = value;
+      expect(fits(changed), path).toBe(false);
     }
   });
 

@@ -97,8 +97,7 @@ const closed: Policy = (manifests) => {
     const mine = policies.filter(({ spec }) => selects(spec['podSelector'], labels));
     const denies = (type: string): boolean =>
       mine.some(
-        ({ spec }) =>
-          (spec['policyTypes'] as string[]).includes(type) && (spec[type.toLowerCase()] ?? []) instanceof Array,
+        ({ spec }) => (spec['policyTypes'] as string[]).includes(type) && Array.isArray(spec[type.toLowerCase()] ?? []),
       );
     const ports = new Set(pod.containers.flatMap(({ ports: own = [] }) => own.map(({ name }) => name)));
     const reachable = mine.flatMap(({ spec }) =>
