@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { words } from './words.ts';
@@ -14,7 +14,10 @@ const NAME = '[\'"`/@.:$-]';
 
 const files = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' })
   .split('\0')
-  .filter((file) => file !== '' && !NOT_READ.test(file) && existsSync(join(root, file)));
+  // A link is read where it leads to.
+  .filter(
+    (file) => file !== '' && !NOT_READ.test(file) && lstatSync(join(root, file), { throwIfNoEntry: false })?.isFile(),
+  );
 
 const rules = words.map((word) => ({
   ...word,
