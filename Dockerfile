@@ -41,6 +41,8 @@ RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
 # The console, which the gateway serves. The other images have an empty folder in its place.
 FROM deps AS console
 ARG SERVICE
+# The console's tsconfig.json extends it, and Vite reads both.
+COPY tsconfig.base.json ./
 COPY apps/console apps/console
 RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
     mkdir -p apps/console/dist \

@@ -197,6 +197,13 @@ describe('the image', () => {
     }
   });
 
+  it('has what the tsconfig.json of the console extends: Vite reads it and stops where it is not', () => {
+    const { extends: base = '' } = JSON.parse(read('apps/console/tsconfig.json')) as { extends?: string };
+    const name = base.replace('../../', '');
+    expect(dockerfile).toMatch(new RegExp(`^COPY ${name} \\./$`, 'm'));
+    expect(read('.dockerignore').split('\n')).toContain(`!${name}`);
+  });
+
   it('is of one Node version, runs as node and is not built from more than is named', () => {
     expect(dockerfile).toMatch(/^ARG NODE_IMAGE=node:\d+\.\d+\.\d+-bookworm-slim$/m);
     expect(dockerfile).toMatch(/^USER node$/m);
