@@ -33,8 +33,11 @@ COPY o11y/package.json o11y/
 COPY tests/package.json tests/
 ARG SERVICE
 # The image has Node already, and needs no pnpm: 180 MB that the repository brings for people's machines.
+# @sluice/pipeline depends on nothing: who uses its entries /otel, /prometheus and /nats brings what they import. In the
+# workspace they are its development dependencies; here it finds them in /app/node_modules.
 RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
-    pnpm install --frozen-lockfile --prod --filter "@sluice/${SERVICE}..." --store-dir /pnpm/store \
+    printf 'publicHoistPattern: [prom-client, "@opentelemetry/api", "@nats-io/transport-node"]\n' >> pnpm-workspace.yaml \
+ && pnpm install --frozen-lockfile --prod --filter "{services/${SERVICE}}..." --store-dir /pnpm/store \
  && rm -rf node_modules/.pnpm/node-*-x64@* node_modules/.pnpm/node-*-arm64@* node_modules/node-* node_modules/.bin/node \
       node_modules/.pnpm/pnpm@* node_modules/.pnpm/@pnpm+exe* node_modules/pnpm node_modules/.bin/pn*
 
