@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { ConvertOptions } from '../src/convert/options.ts';
 import { largestDifference } from './support/compare.ts';
 import { convertBytes, startDecoders } from './support/convert-bytes.ts';
+import { adobeRgb } from './support/matrix-profile.ts';
 import { readPictures, type DrawnPicture } from './support/pdf-reader.ts';
 import { graySamples, height, iccProfile, picture, rgbaOf, rgbSamples, wide, width } from './support/picture.ts';
 import { chunk, writePng } from './support/png-writer.ts';
@@ -49,6 +50,8 @@ describe('16 bits with a profile: samples stay as they are, and the PDF says who
   it.each([
     ['sRGB, TIFF', tiffFile([rgb16(srgb)]), srgb],
     ['Display P3, TIFF', tiffFile([rgb16(p3)]), p3],
+    ['Adobe RGB, TIFF', tiffFile([rgb16(adobeRgb)]), adobeRgb],
+    ['Adobe RGB, interlaced PNG', interlaced16(adobeRgb), adobeRgb],
     ['sRGB, interlaced PNG', interlaced16(srgb), srgb],
     ['Display P3, interlaced PNG', interlaced16(p3), p3],
   ])('%s', async (_, file, profile) => {

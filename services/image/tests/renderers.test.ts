@@ -3,7 +3,10 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { convertBytes, startDecoders } from './support/convert-bytes.ts';
 import { isRight, judge } from './support/judge-pdf.ts';
+import { adobeRgb } from './support/matrix-profile.ts';
+import { iccProfile } from './support/picture.ts';
 import { writePng } from './support/png-writer.ts';
+import { tiffFile } from './support/tiff-writer.ts';
 import { DocumentJudges, missingRenderers } from './support/renderers.ts';
 
 const decoders = startDecoders();
@@ -55,3 +58,54 @@ describe.skipIf(missing !== undefined)('qpdf finds nothing wrong, poppler and Mu
     expect(await judges.problems((await convertBytes(decoders, files)).pdf)).toBe('');
   });
 });
+
+describe.skipIf(missing !== undefined)(
+  '16 bits with a profile are drawn in the colours that the profile says',
+  async () => {
+    // What lcms makes of four colours in sRGB, by relative colorimetric intent. MuPDF of Debian ignores profiles.
+    const samples = [
+      [200, 100, 50],
+      [128, 128, 128],
+      [255, 255, 255],
+      [150, 160, 140],
+    ];
+    const [width, height] = [8 * samples.length, 8];
+    const data = Buffer.alloc(width * height * 6);
+    for (let i = 0; i < width * height * 3; i += 1) {
+      data.writeUInt16LE((samples[Math.floor(((i / 3) % width) / 8)]?.[i % 3] ?? 0) * 257, i * 2);
+    }
+    it.each([
+      ['sRGB', await iccProfile('srgb'), samples],
+      [
+        'Display P3',
+        await iccProfile('p3'),
+        [
+          [215, 93, 32],
+          [128, 128, 128],
+          [255, 255, 255],
+          [148, 160, 137],
+        ],
+      ],
+      [
+        'Adobe RGB',
+        adobeRgb,
+        [
+          [227, 100, 42],
+          [129, 129, 129],
+          [255, 255, 255],
+          [146, 161, 140],
+        ],
+      ],
+    ])('%s: kept, encoded again, and applied', async (_, profile, drawn) => {
+      const file = tiffFile([{ width, height, data, bits: 16, samples: 3, tags: [[34_675, 7, [...profile]]] }]);
+      for (const options of [{}, { quality: 'low' }, { stripMetadata: true }] as const) {
+        const pixels = await judges.draw('poppler', (await convertBytes(decoders, file, options)).pdf, width, height);
+        drawn.forEach((colour, i) => {
+          const at = (4 * width + 8 * i + 4) * 3;
+          const found = [...pixels.subarray(at, at + 3)];
+          expect(Math.max(...found.map((level, k) => Math.abs(level - colour[k]!))), `${found}`).toBeLessThanOrEqual(2);
+        });
+      }
+    });
+  },
+);
