@@ -7,7 +7,7 @@ export {
   mailAttachmentTypes,
   type MailAttachmentType,
 } from './mail-attachments.ts';
-export { mailHeaderProblem, MAX_MAIL_HEADERS } from './mail-headers.ts';
+export { mailHeadersProblem } from './mail-headers.ts';
 export {
   mailCopies,
   MAX_MAIL_COPIES,

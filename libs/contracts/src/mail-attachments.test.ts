@@ -14,6 +14,10 @@ describe('the name of an attachment', () => {
     'a\r\nBcc: x@example.com.pdf',
     'invoice\u202efdp.pdf',
     'a"b.pdf',
+    `invoice.txt${' '.repeat(60)}.pdf`,
+    ' invoice.pdf',
+    'invoice\u2028.pdf',
+    'invoice\u3164.pdf',
     `${'x'.repeat(100)}.pdf`,
   ])('%j is refused', (name) => expect(attachmentNameProblem(name, 'application/pdf')).toBeDefined());
 });

@@ -27,6 +27,10 @@ export function attachmentNameProblem(fileName: string, type: MailAttachmentType
   if (!/^[^\p{Cc}\p{Bidi_Control}/\\"<>:|?*]{1,100}$/u.test(fileName) || !fileName.isWellFormed()) {
     return 'must be 1 to 100 characters of a file name, without a path';
   }
+  // A run of spaces, or ones that are no space to a program, push the end of a name out of sight.
+  if (/^\s|\s$|\s{2}|[\p{Zl}\p{Zp}\u3164\uffa0\u2800\u200b\ufeff]/u.test(fileName)) {
+    return 'must not begin or end with a space, nor have two of them in a row or one that cannot be seen';
+  }
   const endings: readonly string[] = mailAttachmentTypes[type];
   const ending = /\.([^.]+)$/.exec(fileName)?.[1]?.toLowerCase() ?? '';
   return endings.includes(ending) ? undefined : `must end in .${endings.join(' or .')}, as ${type} does`;

@@ -232,8 +232,10 @@ describe('a reply address and headers of a caller', () => {
   test.each([
     ['invalid_address', { replyTo: 'a@example.com\r\nBcc: evil@example.com' }],
     ['invalid_headers', { headers: { Bcc: 'evil@example.com' } }],
-    ['invalid_headers', { headers: { 'X-A': 'b\r\nBcc: evil@example.com' } }],
-    ['invalid_headers', { headers: Object.fromEntries(Array.from({ length: 11 }, (_, n) => [`X-${n}`, 'v'])) }],
+    ['invalid_headers', { headers: { 'X-Campaign': 'b\r\nBcc: evil@example.com' } }],
+    ['invalid_headers', { headers: { 'X-SMTPAPI': '{"to": ["evil@example.com"]}' } }],
+    ['invalid_headers', { headers: { 'X-Campaign': `b${' '.repeat(200)}Bcc: evil@example.com` } }],
+    ['invalid_headers', { headers: Object.fromEntries(Array.from({ length: 11 }, (_, n) => [`X-Custom-${n}`, 'v'])) }],
   ])('that could do more fail with %s', async (code, more) => {
     const jobId = `job_${code}_${JSON.stringify(more).length}`;
     await broker.ask({ jobId, to: `${jobId}@example.com`, ...more });

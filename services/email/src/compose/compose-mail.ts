@@ -30,7 +30,7 @@ export interface MailInput {
   readonly variables: Readonly<Record<string, unknown>>;
   /** Checked by `parseEmailAddress`. */
   readonly replyTo?: string | undefined;
-  /** Checked by `mailHeaderProblem`. */
+  /** Checked by `mailHeadersProblem`. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly attachments?: readonly MimeAttachment[];
 }

@@ -52,6 +52,23 @@ describe('a mail on the wire', () => {
     for (const part of quoted) expect(part).not.toMatch(/=(\r\n)+$/);
   });
 
+  test('has no header line of nothing but spaces, which some readers take for the end of the headers', async () => {
+    const spaced = (text: string): string => `a${' '.repeat(90)}${text}`;
+    const attachment = {
+      fileName: `${'b '.repeat(47)}c.pdf`,
+      contentType: 'application/pdf',
+      content: Buffer.alloc(1),
+    };
+    for (const title of [spaced('b'), spaced('é'), `${'x '.repeat(60)}y`]) {
+      const headers = { 'X-Campaign': 'x '.repeat(249).trim(), References: 'y'.repeat(500) };
+      const { raw } = await composeMail(input({ title, message: 'x' }, { headers, attachments: [attachment] }), sender);
+      const parts = raw.toString('latin1').split('\r\n\r\n');
+      for (const line of parts.filter((part) => /^[\w-]+: /.test(part)).flatMap((part) => part.split('\r\n'))) {
+        expect(line.trim()).not.toBe('');
+      }
+    }
+  });
+
   test('holds its parts as a mail program looks for them', async () => {
     const attachment = { fileName: 'job_1.pdf', contentType: 'application/pdf', content: Buffer.from('%PDF-1.7') };
     const { raw } = await composeMail(input({ message: 'x' }, { attachments: [attachment] }), sender);

@@ -1,6 +1,5 @@
 import {
-  mailHeaderProblem,
-  MAX_MAIL_HEADERS,
+  mailHeadersProblem,
   parseEmailAddress,
   readRecipients,
   type EmailRequest,
@@ -49,9 +48,7 @@ export async function prepare(
   if (email.replyTo !== '' && replyTo === undefined) {
     return { code: 'invalid_address', detail: 'the reply address is not one bare address' };
   }
-  const headers = Object.entries(email.headers);
-  const refused = headers.find(([name, value]) => mailHeaderProblem(name, value) !== undefined);
-  if (refused !== undefined || headers.length > MAX_MAIL_HEADERS) {
+  if (mailHeadersProblem(email.headers) !== undefined) {
     return { code: 'invalid_headers', detail: 'a header is not on the list, or there are too many' };
   }
   return { jobId, replays, recipients, template, variables, replyTo, headers: email.headers };

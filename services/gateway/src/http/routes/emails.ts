@@ -60,7 +60,7 @@ export const EmailBody = Type.Object(
     headers: Type.Optional(
       Type.Record(Type.String(), Type.String({ maxLength: 500 }), {
         description:
-          'Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most.',
+          'Headers of your own: In-Reply-To, References, Feedback-ID, X-Entity-Ref-ID, X-Campaign, X-Campaign-ID, X-Request-ID, X-Correlation-ID and X-Custom-...; ten at most.',
       }),
     ),
     metadata: Type.Optional(MetadataSchema),

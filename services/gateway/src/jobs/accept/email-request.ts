@@ -4,10 +4,9 @@ import {
   EmailRequestSchema,
   isMailTemplateName,
   mailCopies,
-  mailHeaderProblem,
+  mailHeadersProblem,
   mailTemplateNames,
   mailTemplates,
-  MAX_MAIL_HEADERS,
   parseEmailAddress,
   Priority,
   readRecipients,
@@ -38,7 +37,7 @@ export interface EmailInput {
   readonly attachmentKey?: string;
   /** Where answers go. */
   readonly replyTo?: string | undefined;
-  /** By the allow list of `mailHeaderProblem`. */
+  /** By the allow list of `mailHeadersProblem`. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Pairs of the caller's own. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
@@ -164,13 +163,11 @@ function checkTemplateVariables(
 
 /** @throws {GatewayError} `invalid_request`. */
 function checkedHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const entries = Object.entries(headers);
-  if (entries.length > MAX_MAIL_HEADERS) throw invalidField('/headers', `must be at most ${MAX_MAIL_HEADERS}`);
-  for (const [name, value] of entries) {
-    const problem = mailHeaderProblem(name, value);
-    if (problem !== undefined) throw invalidField(`/headers/${name.slice(0, 64)}`, problem);
+  const found = mailHeadersProblem(headers);
+  if (found !== undefined) {
+    throw invalidField(found.name === undefined ? '/headers' : `/headers/${found.name.slice(0, 64)}`, found.problem);
   }
-  return Object.fromEntries(entries);
+  return { ...headers };
 }
 
 /** Whether a value has more levels of lists and objects than allowed; looks no further down than that. */
