@@ -1,12 +1,12 @@
 import { create } from '@bufbuild/protobuf';
-import { JobKind, JobResultSchema, JobState, type Job } from '@sluice/contracts';
+import { JobKind, JobRequestSchema, JobResultSchema, JobState, MailReportSchema, type Job } from '@sluice/contracts';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { connectNats, createBus, provision, topology, type Bus } from '@sluice/messaging';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { jobIdFor, newJobId } from './id.ts';
 import { jobLog, type JobLog } from './log.ts';
-import { cancel, fail, isTerminal, mayMove, reopen, succeed, type Move } from './state.ts';
+import { cancel, fail, isTerminal, mayMove, reopen, report, succeed, type Move } from './state.ts';
 
 let server: NatsProcess;
 const buses: Bus[] = [];
@@ -135,4 +135,48 @@ describe('moving a job', () => {
       );
     },
   );
+});
+
+describe('erasing a job', () => {
+  const request = create(JobRequestSchema, { work: { case: 'email', value: { to: 'ada@example.com' } } });
+  const bounce = create(MailReportSchema, { kind: 'bounce', status: '5.1.1' });
+  const sent = async (): Promise<string> => {
+    const id = newJobId();
+    await log().accept({ id, kind: JobKind.EMAIL, request });
+    await log().transition(id, (job) => succeed(job, { result, attempt: 1, replays: 0 }));
+    return id;
+  };
+
+  test('waits for what came after the event that was looked at: a report may not have reached its readers', async () => {
+    const id = await sent();
+    const { sequence } = (await log().read(id, 'leader'))!;
+    await log(1).transition(id, (job) => report(job, bounce));
+    expect(await log().erase(id, () => true, sequence)).toBe(false);
+    const { cause, sequence: last } = (await log().read(id, 'leader'))!;
+    expect(cause).toBe('report');
+    expect(await log().erase(id, () => true, last)).toBe(true);
+    // A repeat after a crash erases what was left; which event it looked at does not matter then.
+    expect(await log().erase(id, () => true, sequence)).toBe(true);
+  });
+
+  test('is final: a mail that comes back later changes nothing', async () => {
+    const id = await sent();
+    await log().erase(id, () => true);
+    expect(await log(1).transition(id, (job) => report(job, bounce))).toMatchObject({ moved: false, cause: 'erase' });
+    expect(await states(id)).toEqual([JobState.SUCCEEDED]);
+  });
+
+  test('and reports about it at once end with an erased job', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const id = await sent();
+      await Promise.all([
+        log(0).transition(id, (job) => report(job, bounce)),
+        log(1).erase(id, () => true),
+        log(2).transition(id, (job) => report(job, create(MailReportSchema, { kind: 'complaint' }))),
+      ]);
+      const found = (await log().read(id, 'leader'))!;
+      expect(found.cause).toBe('erase');
+      expect(found.job.request).toBeUndefined();
+    }
+  });
 });

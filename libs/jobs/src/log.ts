@@ -47,9 +47,11 @@ export interface JobLog {
    * repeat; a repeat after a crash erases what was left.
    *
    * @param mentions whether a text of the job speaks of the person who is erased.
-   * @returns false for a job that has not ended, which is left as it is, and for one that is not there.
+   * @param lastSequence erase only while this is the last event: a later one may not have reached its readers yet.
+   * @returns false for a job that has not ended or has another last event, which is left as it is, and for one that is
+   * not there.
    */
-  erase(jobId: string, mentions: (text: string) => boolean): Promise<boolean>;
+  erase(jobId: string, mentions: (text: string) => boolean, lastSequence?: number): Promise<boolean>;
   /** Every event of a job, oldest first. */
   history(jobId: string): AsyncGenerator<Stored<JobEvent>>;
 }
@@ -149,10 +151,11 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
       return { ...existing, accepted: false };
     },
 
-    async erase(jobId, mentions) {
+    async erase(jobId, mentions, lastSequence) {
       for (let round = 0; round < ROUNDS; round += 1) {
         const current = await read(jobId, 'leader');
         if (current === undefined || !isTerminal(current.job.state)) return false;
+        if (current.cause !== 'erase' && lastSequence !== undefined && current.sequence !== lastSequence) return false;
         const erased =
           current.cause === 'erase'
             ? current

@@ -23,6 +23,7 @@ import {
   moveEvent,
   refresh,
   reopen,
+  eraseEvent,
   report,
   requestCancel,
   requeue,
@@ -52,7 +53,9 @@ describe('a job', () => {
   });
 
   test('whose mail came back notes it once for each kind of report, and stays as it ended', () => {
-    const done = moveEvent(accepted(), succeed(accepted(), { result, attempt: 1, replays: 0 })!, 2_000).job!;
+    const request = { work: { case: 'email', value: { to: 'ada@example.com' } } } as const;
+    const asked = acceptEvent({ id, kind: JobKind.EMAIL, request }, 1_000).job!;
+    const done = moveEvent(asked, succeed(asked, { result, attempt: 1, replays: 0 })!, 2_000).job!;
     const bounce = create(MailReportSchema, { kind: 'bounce', status: '5.1.1' });
     const bounced = moveEvent(done, report(done, bounce)!, 3_000).job!;
     expect(bounced).toMatchObject({ state: JobState.SUCCEEDED, updatedAt: done.updatedAt });
@@ -60,6 +63,8 @@ describe('a job', () => {
     expect(report(bounced, bounce)).toBeUndefined();
     expect(report(bounced, create(MailReportSchema, { kind: 'complaint' }))).toBeDefined();
     expect(report(accepted(), bounce)).toBeUndefined();
+    // An erased job stays as the erasure left it.
+    expect(report(eraseEvent(done, () => true, 4_000).job!, bounce)).toBeUndefined();
   });
 
   test('that a client asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {

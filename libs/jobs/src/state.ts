@@ -171,12 +171,12 @@ export function refresh(
 }
 
 /**
- * A mail that was sent came back, or its reader complained. No move for a job that sent none, or for a second report of
- * its kind about the same recipient.
+ * A mail that was sent came back, or its reader complained. No move for a job that sent none, for a second report of
+ * its kind about the same recipient, or for one that was erased: its last event stays the one of the erasure.
  */
 export function report(job: Job, said: MailReport): Move | undefined {
   const work = job.result?.work;
-  if (job.state !== SUCCEEDED || work?.case !== 'email') return undefined;
+  if (job.state !== SUCCEEDED || job.request === undefined || work?.case !== 'email') return undefined;
   const { reports } = work.value;
   if (reports.some(({ kind, recipient }) => kind === said.kind && recipient === said.recipient)) return undefined;
   const value = { ...work.value, reports: [...reports, said] };

@@ -77,7 +77,35 @@ describe('the templates of an account', () => {
     expect((await store.add('many', template('often', 'more'))).version).toBe(templateCounts.versions + 1);
     expect((await store.head('many', 'often'))?.versions).toHaveLength(templateCounts.versions);
     const bucket = await openBucket(nc, buckets.mailTemplates);
-    expect((await bucket.get('many.often.1'))?.operation).toBe('PURGE');
+    expect(await bucket.get('many.often.1')).toBeNull();
+  });
+
+  test('leave nothing behind that grows, however often they are written and deleted', async () => {
+    const bucket = await openBucket(nc, buckets.mailTemplates);
+    const stored = async (): Promise<number> => (await bucket.status()).values;
+    await store.add('churn', template('first', 'x'));
+    await store.remove('churn', 'first');
+    const before = await stored();
+    const versions: number[] = [];
+    for (let n = 0; n < 5; n++) {
+      for (let version = 0; version < 3; version++) {
+        versions.push((await store.add('churn', template(`t${n}`, `${version}`))).version);
+      }
+      expect(await store.remove('churn', `t${n}`)).toBe(true);
+    }
+    expect(await stored()).toBe(before);
+    // Nor does a number come back, under any name.
+    expect(versions).toEqual(Array.from({ length: versions.length }, (_, n) => n + 2));
+    expect(await store.list('churn')).toEqual([]);
+  });
+
+  test('that are written while they are deleted are whole or gone', async () => {
+    await store.add('both', template('raced', '0'));
+    await Promise.all([store.remove('both', 'raced'), store.add('both', template('raced', '1'))]);
+    const head = await store.head('both', 'raced');
+    if (head !== undefined) expect(await subjectOf('both', 'raced')).toBe('1');
+    await store.remove('both', 'raced');
+    expect(await store.head('both', 'raced')).toBeUndefined();
   });
 
   test('are a hundred at most', async () => {

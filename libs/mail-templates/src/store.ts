@@ -1,5 +1,13 @@
 import { isSubjectToken } from '@sluice/contracts';
-import { buckets, changeEntry, openBucket, valueOf, writeEntry } from '@sluice/messaging';
+import {
+  buckets,
+  changeEntry,
+  deleteEntry,
+  EntryContendedError,
+  openBucket,
+  valueOf,
+  writeEntry,
+} from '@sluice/messaging';
 import type { TemplateVersion } from './template.ts';
 
 /** What is kept of a template beside its versions. */
@@ -34,6 +42,13 @@ export interface TemplateStore {
   remove(account: string, name: string): Promise<boolean>;
 }
 
+/** What is left of the templates that an account deleted: one entry, however many they were. */
+interface Deleted {
+  /** No new template has a version up to here: mails that wait may name versions of one that was deleted. */
+  readonly highest: number;
+}
+
+const isDeleted = (value: object): value is Deleted => 'highest' in value;
 const isHead = (value: object): value is TemplateHead => 'latest' in value && 'versions' in value;
 const isVersion = (value: object): value is TemplateVersion => 'compiled' in value && 'definition' in value;
 
@@ -52,6 +67,14 @@ export async function openTemplates(
   const cache = new Map<string, TemplateVersion>();
   const headKey = (account: string, name: string): string => `${account}.${name}`;
   const versionKey = (account: string, name: string, version: number): string => `${account}.${name}.${version}`;
+  const deletedKey = (account: string): string => account;
+  const forget = (revision: number): Promise<boolean> => deleteEntry(nc, buckets.mailTemplates, revision);
+  const forgetVersion = async (account: string, name: string, version: number): Promise<void> => {
+    const key = versionKey(account, name, version);
+    cache.delete(key);
+    const entry = await bucket.get(key);
+    if (entry !== null) await forget(entry.revision);
+  };
   const isKnown = (account: string, name: string): boolean => isSubjectToken(account) && isTemplateKey(name);
   const head = async (account: string, name: string): Promise<TemplateHead | undefined> =>
     isKnown(account, name) ? valueOf(await bucket.get(headKey(account, name)), isHead) : undefined;
@@ -87,8 +110,9 @@ export async function openTemplates(
             `a template has at most ${templateCounts.versions} versions, and the oldest may still be needed by mails of the last 7 days`,
           );
         }
-        // What is left of a deleted template has a higher number than any of its versions: no number comes back.
-        const number = known === undefined ? (entry?.revision ?? 0) + 1 : known.latest + 1;
+        // No number comes back. The marker of a template that an older version deleted has a higher one than it had.
+        const before = valueOf(await bucket.get(deletedKey(account)), isDeleted)?.highest ?? 0;
+        const number = known === undefined ? Math.max(entry?.revision ?? 0, before) + 1 : known.latest + 1;
         const version: TemplateVersion = { ...template, version: number, createdAt };
         // The version before the head that names it. Of two writers one makes it, and the other takes the next number.
         const key = versionKey(account, name, number);
@@ -101,7 +125,7 @@ export async function openTemplates(
         });
         if (!made) continue;
         const [oldest] = kept;
-        if (full && oldest !== undefined) await bucket.purge(versionKey(account, name, oldest.version));
+        if (full && oldest !== undefined) await forgetVersion(account, name, oldest.version);
         return version;
       }
     },
@@ -118,11 +142,23 @@ export async function openTemplates(
       return found;
     },
     async remove(account, name) {
-      const found = await head(account, name);
-      if (found === undefined) return false;
-      await bucket.purge(headKey(account, name));
-      for (const { version } of found.versions) await bucket.purge(versionKey(account, name, version));
-      return true;
+      if (!isKnown(account, name)) return false;
+      for (let round = 0; round < REMOVE_ROUNDS; round += 1) {
+        const entry = await bucket.get(headKey(account, name));
+        const found = valueOf(entry, isHead);
+        if (entry === null || found === undefined) return round > 0;
+        await changeEntry(bucket, deletedKey(account), (current) => {
+          const before = valueOf(current, isDeleted)?.highest ?? 0;
+          return found.latest <= before ? undefined : JSON.stringify({ highest: found.latest } satisfies Deleted);
+        });
+        // The head last: a repeat finds what is left.
+        for (const { version } of found.versions) await forgetVersion(account, name, version);
+        if (await forget(entry.revision)) return true;
+      }
+      throw new EntryContendedError(headKey(account, name), REMOVE_ROUNDS);
     },
   };
 }
+
+/** Deleting a template that is written at the same time begins anew with what was written. */
+const REMOVE_ROUNDS = 16;

@@ -3,6 +3,8 @@ export { apiErrorCode, isFull, isWrongLastSequence, JS_ERROR } from './nats/api-
 export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
 export { followStream, type Follower, type FollowOptions, type StartAt } from './nats/follow-stream.ts';
 export { isBrokerFault } from './nats/broker-fault.ts';
+export { entriesAfter } from './kv/entries-after.ts';
+export { deleteEntry } from './kv/delete-entry.ts';
 export { BucketMissingError, createBucket, openBucket, valueOf } from './kv/bucket.ts';
 export { watchBucket, type BucketWatch } from './kv/watch-bucket.ts';
 export {

@@ -1,4 +1,4 @@
-import { buckets, openBucket, valueOf } from '@sluice/messaging';
+import { buckets, entriesAfter, openBucket, valueOf } from '@sluice/messaging';
 import { hashAddress, isAddressHash } from './address-hash.ts';
 
 /**
@@ -42,8 +42,13 @@ export interface Suppressions {
   find(addressOrHash: string): Promise<Suppression[]>;
   /** Lets mail to an address go out again, unsubscribed or not. @returns how many entries there were. */
   remove(addressOrHash: string): Promise<number>;
-  /** Every entry, in no order. */
-  list(): AsyncIterable<Suppression>;
+  /**
+   * Every entry: bounces, complaints and those of operators, then unsubscribes, each in the order of their last change.
+   *
+   * @param cursor of an entry that was listed: begins behind it. What was added meanwhile to the first part is missed.
+   * @throws {RangeError} for a text that is no cursor.
+   */
+  list(cursor?: string): AsyncIterable<Suppression & { readonly cursor: string }>;
 }
 
 interface Stored {
@@ -125,9 +130,19 @@ export async function openSuppressions(
       await Promise.all([bounced.delete(hash), unsubscribed.delete(hash)]);
       return found.length;
     },
-    async *list() {
-      for (const [bucket, fallback] of [[bounced, 'bounce'] as const, [unsubscribed, 'unsubscribe'] as const]) {
-        for await (const hash of await bucket.keys()) yield* suppression(hash, await read(bucket, hash), fallback);
+    async *list(cursor) {
+      const [, from = '', after = '0'] = /^([bu])(\d{1,15})$/.exec(cursor ?? 'b0') ?? [];
+      if (from === '') throw new RangeError('no cursor of this list');
+      const parts = [
+        { letter: 'b', bucket: buckets.emailSuppressions, fallback: 'bounce' },
+        { letter: 'u', bucket: buckets.emailUnsubscribes, fallback: 'unsubscribe' },
+      ] as const;
+      for (const { letter, bucket, fallback } of parts) {
+        if (letter < from) continue;
+        const begin = letter === from ? Number(after) : 0;
+        for await (const { key, value, revision } of entriesAfter(nc, bucket, { after: begin, isValue: isStored })) {
+          for (const each of suppression(key, value, fallback)) yield { ...each, cursor: `${letter}${revision}` };
+        }
       }
     },
   };

@@ -14,6 +14,7 @@ afterAll(() => rig?.stop());
 interface Entries {
   readonly suppressions: readonly Suppression[];
   readonly more?: boolean;
+  readonly next?: string;
 }
 
 describe('the suppression list', () => {
@@ -45,6 +46,25 @@ describe('the suppression list', () => {
     const { body } = await rig.call<Entries>('/v1/suppressions?limit=2');
     expect(body).toMatchObject({ more: true });
     expect(body.suppressions).toHaveLength(2);
+  });
+
+  test('is read page by page, each entry once, over both of its parts', async () => {
+    for (let n = 0; n < 7; n++) await list.add(`page${n}@example.com`, n % 2 === 0 ? 'manual' : 'unsubscribe');
+    const whole = await rig.call<Entries>('/v1/suppressions?limit=1000');
+    const seen: string[] = [];
+    let cursor: string | undefined = '';
+    for (let page = 0; cursor !== undefined; page += 1) {
+      const path: string = `/v1/suppressions?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`;
+      const { body }: { body: Entries } = await rig.call<Entries>(path);
+      seen.push(...body.suppressions.map(({ hash, reason }) => `${reason} ${hash}`));
+      expect(body.more).toBe(body.next !== undefined);
+      // What is written while someone reads moves nothing that was not read yet.
+      if (page === 0) await list.add('page0@example.com', 'complaint');
+      cursor = body.next;
+    }
+    expect(seen).toEqual(whole.body.suppressions.map(({ hash, reason }) => `${reason} ${hash}`));
+    expect(new Set(seen).size).toBe(seen.length);
+    expect((await rig.call('/v1/suppressions?cursor=x')).status).toBe(400);
   });
 });
 

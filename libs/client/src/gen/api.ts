@@ -652,7 +652,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Addresses that get no mail, by hash, in no order */
+        /** Addresses that get no mail, by hash, in the order of their last change */
         get: operations["listSuppressions"];
         put?: never;
         /** Send no more mail to an address */
@@ -2935,6 +2935,8 @@ export interface operations {
     listSuppressions: {
         parameters: {
             query: {
+                /** @description `next` of the page before. */
+                cursor?: string;
                 limit: number;
             };
             header?: never;
@@ -2952,6 +2954,8 @@ export interface operations {
                     "application/json": {
                         /** @description Whether there are more than `limit`. */
                         more: boolean;
+                        /** @description `cursor` of the next page, when there is one. */
+                        next?: string;
                         suppressions: components["schemas"]["Suppression"][];
                     };
                 };

@@ -8,6 +8,7 @@ export const JS_ERROR = {
   consumerNotFound: 10_014,
   insufficientResources: 10_023,
   noMessageFound: 10_037,
+  sequenceNotFound: 10_043,
   storageExceeded: 10_047,
   streamNotFound: 10_059,
   wrongLastSequence: 10_071,

@@ -105,8 +105,8 @@ async function eraseJob(
     if (!(await isPast(bus, 'JOBS', name, found.sequence))) return open;
   }
   const objects = await deleteObjects(store, jobId);
-  // False for a job that was reopened meanwhile.
-  return (await jobs.erase(jobId, inText)) ? { jobs: 1, objects } : { ...open, objects };
+  // False for a job that was reopened, or whose mail came back, meanwhile: a later run erases it.
+  return (await jobs.erase(jobId, inText, found.sequence)) ? { jobs: 1, objects } : { ...open, objects };
 }
 
 async function deleteObjects(store: ObjectStore, jobId: string): Promise<number> {

@@ -44,26 +44,37 @@ export function suppressionRoutes(app: App, { bus, now, suppressions }: Suppress
       config,
       schema: {
         operationId: 'listSuppressions',
-        summary: 'Addresses that get no mail, by hash, in no order',
+        summary: 'Addresses that get no mail, by hash, in the order of their last change',
         tags,
         querystring: Type.Object(
-          { limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }) },
+          {
+            limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 100 }),
+            cursor: Type.Optional(Type.String({ maxLength: 20, description: '`next` of the page before.' })),
+          },
           { additionalProperties: false },
         ),
         response: {
           200: Type.Object(
-            { ...Entries.properties, more: Type.Boolean({ description: 'Whether there are more than `limit`.' }) },
+            {
+              ...Entries.properties,
+              more: Type.Boolean({ description: 'Whether there are more than `limit`.' }),
+              next: Type.Optional(Type.String({ description: '`cursor` of the next page, when there is one.' })),
+            },
             { description: 'So many entries.' },
           ),
           ...problemResponses(),
         },
       },
     },
-    async ({ query: { limit } }) => {
+    async ({ query: { limit, cursor } }) => {
+      if (cursor !== undefined && !/^[bu]\d{1,15}$/.test(cursor))
+        throw invalidField('/query/cursor', 'is none of ours');
       const found: Suppression[] = [];
-      for await (const entry of suppressions.list()) {
-        if (found.length === limit) return { suppressions: found, more: true };
+      let next: string | undefined;
+      for await (const { cursor: place, ...entry } of suppressions.list(cursor)) {
+        if (found.length === limit) return { suppressions: found, more: true, ...(next === undefined ? {} : { next }) };
         found.push(entry);
+        next = place;
       }
       return { suppressions: found, more: false };
     },
