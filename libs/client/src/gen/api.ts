@@ -1764,7 +1764,7 @@ export interface operations {
                     callbackUrl?: string;
                     /** @description Who gets a copy and is named in it: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
                     cc?: string[];
-                    /** @description Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most. */
+                    /** @description Headers of your own: In-Reply-To, References, Feedback-ID, X-Entity-Ref-ID, X-Campaign, X-Campaign-ID, X-Request-ID, X-Correlation-ID and X-Custom-...; ten at most. */
                     headers?: {
                         [key: string]: string;
                     };
@@ -1845,7 +1845,7 @@ export interface operations {
                     callbackUrl?: string;
                     /** @description Who gets a copy and is named in it: bare addresses, 20 in cc and bcc together. Needs a key with the scope emails:copies. */
                     cc?: string[];
-                    /** @description Headers of your own: In-Reply-To, References, Feedback-ID, and X- names that no mail system acts on; ten at most. */
+                    /** @description Headers of your own: In-Reply-To, References, Feedback-ID, X-Entity-Ref-ID, X-Campaign, X-Campaign-ID, X-Request-ID, X-Correlation-ID and X-Custom-...; ten at most. */
                     headers?: {
                         [key: string]: string;
                     };
