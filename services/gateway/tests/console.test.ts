@@ -78,6 +78,17 @@ describe('a gateway with a console', () => {
     expect((await fetch(`${rig.gateway.url}${path}`)).status).toBe(404);
   });
 
+  test('gives back a small picture that came with its request, also after the job has ended', async () => {
+    const workers = await rig.workers({ convert: () => Promise.resolve('corrupt_image') });
+    const picture = png();
+    const { body } = await rig.call<JobView>('/v1/images', { body: picture, headers: { prefer: 'wait=20' } });
+    expect(body.state).toBe('failed');
+    const answer = await fetch(`${rig.gateway.url}/v1/jobs/${body.id}/sources/0`);
+    expect([answer.status, Buffer.from(await answer.arrayBuffer())]).toEqual([200, Buffer.from(picture)]);
+    expect((await rig.call(`/v1/jobs/${body.id}/sources/1`)).status).toBe(404);
+    await workers.stop();
+  });
+
   test('gives the PDF itself to a page that shows it', async () => {
     await rig.workers();
     const { body } = await rig.call<JobView>('/v1/images', { body: png() });

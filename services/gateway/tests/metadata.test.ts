@@ -103,3 +103,15 @@ test('jobs are counted per state', async () => {
   const { body: images } = await rig.call<{ total: number }>('/v1/jobs:counts?kind=image');
   expect(images.total).toBeLessThan(body.total);
 });
+
+test('errors of failed jobs are counted, the most frequent first', async () => {
+  await rig.workers({ convert: () => Promise.resolve('corrupt_image') });
+  const { body: job } = await rig.call<JobView>('/v1/images', { body: png(), headers: { prefer: 'wait=20' } });
+  expect(job.state).toBe('failed');
+  const errors = async (query = '') =>
+    (await rig.call<{ counted: number; more: boolean; errors: unknown[] }>(`/v1/jobs:errors${query}`)).body;
+  const counted = await eventually(errors, ({ errors: found }) => found.length > 0);
+  expect(counted.errors[0]).toMatchObject({ code: 'corrupt_image', newestAt: expect.any(String) as string });
+  expect(counted).toMatchObject({ more: false, counted: (await found('state=failed')).length });
+  expect(await errors('?kind=email')).toEqual({ counted: 0, more: false, errors: [] });
+});

@@ -138,6 +138,10 @@ describe('a dead letter', () => {
     expect((await rig.call('/v1/dead-letters/999999')).status).toBe(404);
     expect((await letters('reason=decode')).deadLetters).toEqual([]);
     expect((await letters('consumer=notification_mailer&limit=1')).deadLetters).toHaveLength(1);
+    for (const error of ['PermanentError', 'PERMANENT']) {
+      expect((await letters(`error=${error}`)).deadLetters).toContainEqual(letter);
+    }
+    expect((await letters('error=OtherError')).deadLetters).toEqual([]);
   });
 
   test('is replayed through its job, once, and then it is gone', async () => {

@@ -15,6 +15,7 @@ const FILTER: readonly Option[] = [
     summary: 'only for this reason',
     choices: ['exhausted', 'permanent', 'rejected', 'decode', 'crashLoop', 'stranded'],
   },
+  { flags: '--error <code>', summary: 'only of this error: its code or its name' },
 ];
 const IDS = { name: 'id', summary: 'its number, from `dlq list`', variadic: true, optional: true } as const;
 const MANY: readonly Option[] = [
@@ -24,7 +25,12 @@ const MANY: readonly Option[] = [
 ];
 
 const filterOf = ({ text }: Typed) => {
-  const filter = { stream: text('stream'), consumer: text('consumer'), reason: text('reason') };
+  const filter = {
+    stream: text('stream'),
+    consumer: text('consumer'),
+    reason: text('reason'),
+    error: text('error'),
+  };
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as Partial<
     Record<keyof typeof filter, string>
   >;

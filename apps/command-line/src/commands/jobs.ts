@@ -39,16 +39,26 @@ export const jobCommands: readonly Command[] = [
       { flags: '--state <state>', summary: 'only of this state', choices: STATES },
       { flags: '--kind <kind>', summary: 'only of this kind', choices: ['image', 'email'] },
       { flags: '--recipient <address>', summary: 'of a mail, or to be notified of an image' },
+      { flags: '--file <name>', summary: 'with a file of this whole name, in any case' },
+      { flags: '--error <code>', summary: 'that failed with this code' },
+      { flags: '--metadata <key:value>', summary: 'with this pair; may be repeated', repeated: true },
       { flags: '--since <time>', summary: 'made since: 2026-11-28T10:00:00Z, or 15m, 2h, 7d ago' },
       { flags: '--until <time>', summary: 'made before' },
       { flags: '--limit <n>', summary: 'at most so many', as: 'count', default: 20 },
     ],
-    examples: ['job list --state failed --since 1d', 'job list --recipient ada@example.com --json'],
-    async run({ sluice, output, signal }, { text, number }) {
+    examples: [
+      'job list --state failed --since 1d',
+      'job list --recipient ada@example.com --json',
+      'job list --file scan.png --metadata order:17',
+    ],
+    async run({ sluice, output, signal }, { text, texts, number }) {
       const filter = {
         state: text('state'),
         kind: text('kind'),
         recipient: text('recipient'),
+        fileName: text('file'),
+        error: text('error'),
+        metadata: texts('metadata').length === 0 ? undefined : texts('metadata'),
         since: timeOf('--since', text('since')),
         until: timeOf('--until', text('until')),
       };

@@ -29,7 +29,9 @@ interface Group {
   readonly stream: string;
   readonly consumer: string;
   readonly reason: string;
+  /** Its code, or its name where it has none; empty for no error. */
   readonly error: string;
+  readonly errorName: string;
   readonly letters: DeadLetter[];
 }
 
@@ -44,7 +46,7 @@ interface Question {
   /** Of one filter, found by a dry run, how many may be more than was looked through. */
   readonly more: boolean;
 }
-type Filter = Readonly<{ stream: string; consumer: string; reason: string }>;
+type Filter = Readonly<{ stream: string; consumer: string; reason: string; error?: string }>;
 
 const PAGES = 5;
 const reasons: Readonly<Record<string, string>> = {
@@ -74,9 +76,10 @@ function groupsOf(letters: readonly DeadLetter[]): readonly Group[] {
   const groups = new Map<string, Group>();
   for (const letter of letters) {
     const { stream, consumer, reason } = letter;
-    const error = letter.error === undefined ? '' : [letter.error.name, letter.error.code].filter(Boolean).join(' ');
+    const { name: errorName = '', code = '' } = letter.error ?? {};
+    const error = code === '' ? errorName : code;
     const key = [stream, consumer, reason, error].join('\0');
-    const group = groups.get(key) ?? { stream, consumer, reason, error, letters: [] };
+    const group = groups.get(key) ?? { stream, consumer, reason, error, errorName, letters: [] };
     group.letters.push(letter);
     groups.set(key, group);
   }
@@ -101,9 +104,9 @@ export function DeadLettersPage({ place }: { readonly place: Place }) {
     setChosen(next);
   };
   /** Counts what a filter finds before anything is asked: the list may show a part alone. */
-  const preview = (verb: Verb, { stream, consumer: of, reason }: Group): Promise<boolean> =>
+  const preview = (verb: Verb, { stream, consumer: of, reason, error }: Group): Promise<boolean> =>
     action.run(async () => {
-      const filter = { stream, consumer: of, reason };
+      const filter = { stream, consumer: of, reason, ...(error === '' ? {} : { error }) };
       const { matched, next } = await many(verb, { ...filter, dryRun: true, limit: 500 });
       setQuestion({ verb, filter, count: matched, more: next !== undefined });
     });
@@ -191,8 +194,7 @@ export function DeadLettersPage({ place }: { readonly place: Place }) {
       ))}
       {found.value?.more === true && (
         <p class="note">
-          Only the newest {countText(found.value.letters.length)} are shown. “All of this reason” reaches the others,
-          too.
+          Only the newest {countText(found.value.letters.length)} are shown. “All of these” reaches the others, too.
         </p>
       )}
       {question !== undefined && (
@@ -207,7 +209,15 @@ export function DeadLettersPage({ place }: { readonly place: Place }) {
           {question.filter !== undefined && (
             <p>
               Every dead letter of <code>{question.filter.stream}</code>, <code>{question.filter.consumer}</code> with
-              the reason <code>{question.filter.reason}</code>, of any error.
+              the reason <code>{question.filter.reason}</code>
+              {question.filter.error === undefined ? (
+                ', of any error.'
+              ) : (
+                <>
+                  {' '}
+                  and the error <code>{question.filter.error}</code>.
+                </>
+              )}
             </p>
           )}
           <p>
@@ -243,21 +253,21 @@ function GroupPanel(props: {
   readonly onOne: (verb: Verb, id: string) => void;
 }) {
   const { group, busy, chosen, onToggle, onAll, onOne } = props;
-  const { stream, consumer, reason, error, letters } = group;
+  const { stream, consumer, reason, error, errorName, letters } = group;
   const ids = letters.map(({ id }) => id);
   const [shown, setShown] = useState(SHOWN);
   return (
-    <section class="panel stack" aria-label={`${consumer}: ${reason}`}>
+    <section class="panel stack" aria-label={[`${consumer}: ${reason}`, error].filter(Boolean).join(', ')}>
       <div class="title">
         <h2 style={{ margin: 0 }}>
           {countText(letters.length)} × {consumer} {reasons[reason] ?? reason}
         </h2>
         <span class="spring" />
         <button type="button" disabled={busy} onClick={() => onAll('redrive')}>
-          Redrive all of this reason
+          Redrive all of these
         </button>
         <button type="button" class="danger" disabled={busy} onClick={() => onAll('purge')}>
-          Remove all of this reason
+          Remove all of these
         </button>
       </div>
       <p class="quiet">
@@ -266,6 +276,7 @@ function GroupPanel(props: {
           <>
             {' '}
             · <code>{error}</code>
+            {errorName !== error && ` ${errorName}`}
           </>
         )}
       </p>

@@ -9,6 +9,8 @@ import { agoText, countText, dateTimeText, durationText } from '../ui/format.ts'
 import { ProblemNote } from '../ui/problem-note.tsx';
 import { StateBadge } from '../ui/state-badge.tsx';
 import { VirtualList } from '../ui/virtual-list.tsx';
+import { ErrorCounts } from './error-counts.tsx';
+import { fieldNames, searchFields, searchOf } from './search.ts';
 
 const PAGE = 100;
 /** Rows in the page at most: a search narrows a longer list down. */
@@ -16,7 +18,7 @@ const MOST_ROWS = 20_000;
 const EVERY_MS = 2_000;
 const ROW_PX = 58;
 
-const filters = ['state', 'kind', 'recipient', 'since', 'until'] as const;
+const filters = ['state', 'kind', ...searchFields, 'since', 'until'] as const;
 
 export function JobsPage({ place }: { readonly place: Place }) {
   const query = Object.fromEntries(
@@ -81,6 +83,7 @@ export function JobsPage({ place }: { readonly place: Place }) {
         </a>
       </div>
       <JobFilters place={place} />
+      <ErrorCounts place={place} />
       <ProblemNote problem={first.problem ?? moreProblem ?? action.problem} />
       <div class="row" role="status">
         <span class="quiet">
@@ -210,32 +213,66 @@ function JobRow({
 
 /** The filters, which are the query of the address: a search can be sent to a colleague. */
 function JobFilters({ place }: { readonly place: Place }) {
+  const [typed, setTyped] = useState('');
   const value = (name: (typeof filters)[number]): string => place.query.get(name) ?? '';
   const set = (name: (typeof filters)[number]) => (event: Event) =>
     replaceQuery(place, { [name]: (event.currentTarget as HTMLInputElement).value.trim() });
+  const find = (): void => {
+    const search = searchOf(typed);
+    if (search === undefined) return;
+    if ('job' in search) location.hash = placeUrl(['jobs', search.job]);
+    else replaceQuery(place, { [search.field]: search.value });
+    setTyped('');
+  };
+  const given = searchFields.filter((name) => value(name) !== '');
   return (
-    <form class="panel fields" role="search" onSubmit={(event) => event.preventDefault()}>
-      <label class="field">
-        State
-        <select value={value('state')} onChange={set('state')}>
-          <option value="">any</option>
-          {jobStates.map((state) => (
-            <option key={state}>{state}</option>
+    <form
+      class="panel stack"
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault();
+        find();
+      }}
+    >
+      <div class="fields">
+        <label class="field wide">
+          Find
+          <input
+            type="search"
+            value={typed}
+            placeholder="address, file name, error code, name=value or job id"
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        </label>
+        <label class="field">
+          State
+          <select value={value('state')} onChange={set('state')}>
+            <option value="">any</option>
+            {jobStates.map((state) => (
+              <option key={state}>{state}</option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          Kind
+          <select value={value('kind')} onChange={set('kind')}>
+            <option value="">any</option>
+            <option>image</option>
+            <option>email</option>
+          </select>
+        </label>
+        <button type="submit">Find</button>
+      </div>
+      {given.length > 0 && (
+        <div class="row">
+          {given.map((name) => (
+            <button key={name} type="button" onClick={() => replaceQuery(place, { [name]: undefined })}>
+              <span class="visually-hidden">No longer only </span>
+              {fieldNames[name]} {value(name)} <span aria-hidden="true">✕</span>
+            </button>
           ))}
-        </select>
-      </label>
-      <label class="field">
-        Kind
-        <select value={value('kind')} onChange={set('kind')}>
-          <option value="">any</option>
-          <option>image</option>
-          <option>email</option>
-        </select>
-      </label>
-      <label class="field">
-        Recipient
-        <input type="email" value={value('recipient')} placeholder="ada@example.com" onChange={set('recipient')} />
-      </label>
+        </div>
+      )}
     </form>
   );
 }

@@ -400,6 +400,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs:errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Why the newest jobs that failed did, by the code of their error
+         * @description Of the newest 1,000 that failed, the most frequent code first.
+         */
+        get: operations["countJobErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{id}": {
         parameters: {
             query?: never;
@@ -1548,6 +1568,8 @@ export interface operations {
                 consumer?: string;
                 /** @description `next` of the page before. */
                 cursor?: number;
+                /** @description `error.code` or `error.name`. */
+                error?: string;
                 limit: number;
                 reason?: string;
                 stream?: string;
@@ -1592,6 +1614,8 @@ export interface operations {
                     cursor?: number;
                     /** @description Count, and do nothing. */
                     dryRun?: boolean;
+                    /** @description `error.code` or `error.name`. */
+                    error?: string;
                     /** @default 100 */
                     limit: number;
                     reason?: string;
@@ -1635,6 +1659,8 @@ export interface operations {
                     cursor?: number;
                     /** @description Count, and do nothing. */
                     dryRun?: boolean;
+                    /** @description `error.code` or `error.name`. */
+                    error?: string;
                     /** @default 100 */
                     limit: number;
                     reason?: string;
@@ -2422,6 +2448,42 @@ export interface operations {
                             succeeded: number;
                         };
                         total: number;
+                    };
+                };
+            };
+        };
+    };
+    countJobErrors: {
+        parameters: {
+            query?: {
+                kind?: "image" | "email";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The counts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description How many jobs were looked at. */
+                        counted: number;
+                        errors: {
+                            code: string;
+                            jobs: number;
+                            /**
+                             * Format: date-time
+                             * @description When the newest of them was made.
+                             */
+                            newestAt: string;
+                        }[];
+                        /** @description Whether older ones failed, too. */
+                        more: boolean;
                     };
                 };
             };

@@ -21,6 +21,8 @@ export interface DeadLetterFilter {
   readonly stream?: string | undefined;
   readonly consumer?: string | undefined;
   readonly reason?: string | undefined;
+  /** The code of the error, or its name. */
+  readonly error?: string | undefined;
   /** Stored before this time. */
   readonly before?: Date | undefined;
 }
@@ -253,10 +255,11 @@ async function publishAgain({ bus }: DeadLetterDeps, letter: DeadLetter): Promis
   );
 }
 
-const matches = (letter: DeadLetter, { stream, consumer, reason, before }: DeadLetterFilter): boolean =>
+const matches = (letter: DeadLetter, { stream, consumer, reason, error, before }: DeadLetterFilter): boolean =>
   (stream === undefined || letter.header(DEAD_LETTER.stream) === stream) &&
   (consumer === undefined || letter.header(DEAD_LETTER.consumer) === consumer) &&
   (reason === undefined || letter.header(DEAD_LETTER.reason) === reason) &&
+  (error === undefined || [DEAD_LETTER.errorCode, DEAD_LETTER.errorName].some((of) => letter.header(of) === error)) &&
   (before === undefined || letter.storedAt < before);
 
 const about = (letter: DeadLetter): Record<string, unknown> => ({

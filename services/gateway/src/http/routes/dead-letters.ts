@@ -18,6 +18,7 @@ const Filter = {
   stream: Type.Optional(Type.String({ maxLength: 64 })),
   consumer: Type.Optional(Type.String({ maxLength: 64 })),
   reason: Type.Optional(Type.String({ maxLength: 64 })),
+  error: Type.Optional(Type.String({ maxLength: 128, description: '`error.code` or `error.name`.' })),
 };
 const Next = Type.Integer({ description: '`cursor` of the call that goes on.' });
 const Many = {

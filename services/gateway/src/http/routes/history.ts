@@ -10,7 +10,7 @@ import { Cursor, cursorOf, cursorText } from '../job-cursor.ts';
 import { MetadataPairs } from './metadata.ts';
 import type { FlowStore } from '../../lifecycle/flows.ts';
 import type { Projection } from '../../history/projection.ts';
-import { projectedStreams, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
+import { projectedStreams, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
   {
@@ -29,6 +29,9 @@ const HistoryQuery = Type.Object(
   },
   { additionalProperties: false },
 );
+
+/** Failed jobs whose errors are counted: those of now, at a cost that does not grow with the history. */
+const COUNTED_FAILURES = 1_000;
 
 /** Stretches without a message to show that a request goes through on its own. */
 const MOST_EMPTY_PAGES = 20;
@@ -136,6 +139,63 @@ export function historyRoutes(
         number
       >;
       return { total: Object.values(states).reduce((sum, count) => sum + count, 0), states, ...behindNow() };
+    },
+  );
+
+  app.get(
+    '/v1/jobs::errors',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        operationId: 'countJobErrors',
+        summary: 'Why the newest jobs that failed did, by the code of their error',
+        description: `Of the newest ${COUNTED_FAILURES.toLocaleString('en')} that failed, the most frequent code first.`,
+        tags: ['jobs'],
+        querystring: Type.Object({ kind: Type.Optional(KindSchema) }, { additionalProperties: false }),
+        response: {
+          200: Type.Object(
+            {
+              counted: Type.Integer({ description: 'How many jobs were looked at.' }),
+              more: Type.Boolean({ description: 'Whether older ones failed, too.' }),
+              errors: Type.Array(
+                Type.Object({
+                  code: Type.String(),
+                  jobs: Type.Integer(),
+                  newestAt: { ...DateTime, description: 'When the newest of them was made.' },
+                }),
+              ),
+            },
+            { description: 'The counts.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async (request) => {
+      const { kind } = request.query;
+      const found = new Map<string, { code: string; jobs: number; newestAt: string }>();
+      let counted = 0;
+      let cursor: JobCursor | undefined;
+      let pages = 0;
+      do {
+        // Page by page, so that other questions to the history go in between.
+        const page = await deps.model.jobs({ account: request.account.id, state: 'failed', kind, limit: 200, cursor });
+        for (const { error, createdAt } of page.jobs) {
+          const code = error?.code ?? 'unknown';
+          const known = found.get(code);
+          if (known === undefined) found.set(code, { code, jobs: 1, newestAt: createdAt });
+          else known.jobs += 1;
+        }
+        counted += page.jobs.length;
+        pages += 1;
+        cursor = page.next;
+        // Pages of two filters can be empty.
+      } while (cursor !== undefined && counted < COUNTED_FAILURES && pages < MOST_EMPTY_PAGES);
+      return {
+        counted,
+        more: cursor !== undefined,
+        errors: [...found.values()].sort((a, b) => b.jobs - a.jobs),
+      };
     },
   );
 

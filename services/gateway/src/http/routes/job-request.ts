@@ -64,7 +64,8 @@ export function jobRequestRoutes(app: App, { store, ...places }: Pick<RouteDeps,
     async (request, reply) => {
       const { job, forgotten } = await ownJob(places, request.account.id, request.params.id);
       if (forgotten) throw requestForgotten(job.id);
-      const work = job.request?.work;
+      // The later events of a job lack the pictures that came inside of its request.
+      const work = ((await places.jobs.request(job)) ?? job.request)?.work;
       const from = work?.case === 'image' ? work.value.sources[request.params.index]?.from : undefined;
       // Never shown as a page of this origin: the bytes are the client's.
       reply

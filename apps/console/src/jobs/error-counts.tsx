@@ -1,0 +1,49 @@
+import { useLive } from '../api/live.ts';
+import { request } from '../api/request.ts';
+import { placeUrl, type Place } from '../router.ts';
+import { agoText, countText } from '../ui/format.ts';
+import { adviceFor } from './advice.ts';
+
+interface Counts {
+  readonly counted: number;
+  readonly more: boolean;
+  readonly errors: readonly { readonly code: string; readonly jobs: number; readonly newestAt: string }[];
+}
+
+const EVERY_MS = 10_000;
+const SHOWN = 12;
+
+/** Why jobs failed of late, each a filter of the list. */
+export function ErrorCounts({ place }: { readonly place: Place }) {
+  const kind = place.query.get('kind') ?? undefined;
+  const chosen = place.query.get('error');
+  const found = useLive(kind ?? '', () => request<Counts>('GET', '/v1/jobs:errors', { query: { kind } }), EVERY_MS);
+  if (found.value === undefined || found.value.errors.length === 0) return null;
+  const { counted, more, errors } = found.value;
+  return (
+    <section class="panel stack" aria-label="Errors">
+      <p class="quiet">
+        Why {more ? 'the newest' : 'the'} {countText(counted)} failed jobs did:
+      </p>
+      <ul class="row plain">
+        {errors.slice(0, SHOWN).map(({ code, jobs, newestAt }) => (
+          <li key={code}>
+            <a
+              class="button"
+              href={placeUrl(['jobs'], {
+                ...Object.fromEntries(place.query),
+                state: undefined,
+                error: code === chosen ? undefined : code,
+              })}
+              aria-current={code === chosen ? 'true' : undefined}
+              title={`${adviceFor(code).means} Newest ${agoText(newestAt)}.`}
+            >
+              <code>{code}</code> {countText(jobs)}
+            </a>
+          </li>
+        ))}
+      </ul>
+      {errors.length > SHOWN && <p class="quiet">And {countText(errors.length - SHOWN)} rarer ones.</p>}
+    </section>
+  );
+}
