@@ -43,7 +43,7 @@ const { values, positionals } = parseCommand({
   usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
 
   NAME          pipeline, image, email, gateway, http, grpc, history, backlog, telemetry,
-                longevity or attacks
+                longevity, attacks or console
   --quick       fewer and shorter runs
   --only PART   one part of a bench that has several
   --json FILE   the rows as JSON, too

@@ -3,6 +3,8 @@ import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import assert from 'node:assert/strict';
 
+export type { Page };
+
 /** Where Debian and others put the browser; nothing is downloaded. */
 export const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 

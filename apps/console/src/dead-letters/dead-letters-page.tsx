@@ -242,7 +242,7 @@ interface ManyAnswer {
 const many = (verb: Verb, json: object): Promise<ManyAnswer> =>
   request('POST', `/v1/dead-letters:${verb === 'redrive' ? 'replay' : 'purge'}`, { json });
 
-const SHOWN = 50;
+const SHOWN = 20;
 
 function GroupPanel(props: {
   readonly group: Group;

@@ -20,7 +20,9 @@ export function useTimeline(
     (raw: readonly unknown[]) => {
       const events = raw as readonly TimelineEntry[];
       setEntries((before) => {
-        const all = [...before, ...events].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+        const all = [...before, ...events];
+        // Times are of one form, so their texts have their order. Nearly always they come in it.
+        if (!isInOrder(all, Math.max(1, before.length))) all.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
         return all.length <= MOST_EVENTS ? all : [...all.slice(0, MOST_EVENTS / 2), ...all.slice(-MOST_EVENTS / 2)];
       });
       if (events.some(({ state }) => state !== undefined)) onChange();
@@ -32,3 +34,6 @@ export function useTimeline(
   const last = entries.findLast(({ state }) => state !== undefined);
   return { entries, ended: last?.state !== undefined && hasEnded(last.state) };
 }
+
+const isInOrder = (entries: readonly TimelineEntry[], from: number): boolean =>
+  entries.every((entry, index) => index < from || entry.at >= (entries[index - 1]?.at ?? ''));

@@ -1,32 +1,37 @@
 import { durationText } from '../ui/format.ts';
+import { VirtualList } from '../ui/virtual-list.tsx';
 import { totals, type Span } from './spans.ts';
 
-const FIRST = 60;
-const LAST = 140;
+const ROW_PX = 30;
 
 /** The stages of a job over time: bars for work, hatched bars for waiting. */
 export function Waterfall({ spans }: { readonly spans: readonly Span[] }) {
   if (spans.length === 0) return <p class="quiet">Nothing has been reported yet.</p>;
-  const fromMs = Math.min(...spans.map((span) => span.fromMs));
-  const wholeMs = Math.max(1, Math.max(...spans.map((span) => span.toMs)) - fromMs);
+  let fromMs = Infinity;
+  let untilMs = -Infinity;
+  for (const span of spans) {
+    fromMs = Math.min(fromMs, span.fromMs);
+    untilMs = Math.max(untilMs, span.toMs);
+  }
+  const wholeMs = Math.max(1, untilMs - fromMs);
   const { workMs, waitMs } = totals(spans);
-  // A job that was tried hundreds of times: its beginning and its end tell the story.
-  const hidden = Math.max(0, spans.length - FIRST - LAST);
-  const shown = hidden === 0 ? spans : [...spans.slice(0, FIRST), ...spans.slice(-LAST)];
   return (
     <div class="stack">
       <p>
         {durationText(wholeMs)} in all: <strong>{durationText(workMs)} work</strong>,{' '}
         <strong>{durationText(waitMs)} waiting</strong>
       </p>
-      <div class="waterfall" role="list" aria-label="Stages">
-        {shown.map((span, index) => (
-          <>
-            {index === FIRST && hidden > 0 && (
-              <p class="quiet">{hidden} stages in between are not drawn; the events below have them.</p>
-            )}
-            <div class="line" role="listitem" key={`${span.fromMs} ${span.label}`}>
-              <span>
+      <div class="waterfall">
+        <VirtualList
+          items={spans}
+          rowHeight={ROW_PX}
+          height="30rem"
+          label="Stages"
+          keyOf={(span) => `${span.fromMs} ${span.toMs} ${span.label} ${span.by}`}
+        >
+          {(span) => (
+            <div class="line">
+              <span class="what" title={span.by === '' ? span.label : `${span.label} · ${span.by}`}>
                 {span.label}
                 {span.by !== '' && <span class="quiet"> · {span.by}</span>}
               </span>
@@ -44,8 +49,8 @@ export function Waterfall({ spans }: { readonly spans: readonly Span[] }) {
                 {span.open ? '…' : ''}
               </span>
             </div>
-          </>
-        ))}
+          )}
+        </VirtualList>
       </div>
     </div>
   );

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { channels, JobEventSchema, JobSchema, JobState, type JobEvent } from '@sluice/contracts';
+import { channels, JobEventSchema, JobSchema, JobState, LifecycleEventSchema, type JobEvent } from '@sluice/contracts';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBus, type Bus } from './bus.ts';
@@ -103,6 +103,21 @@ describe('reading a stream back', () => {
     for await (const { data } of bus.history(channels.job, {}, first.sequence)) ids.push(data.job?.id);
     expect(ids).toEqual(['hist_1', 'hist_2', 'hist_1']);
   });
+
+  test.each([11, 12, 13, 267, 268, 269, 600])(
+    'gives every one of a history of %i, once and in order',
+    async (count) => {
+      const values = { appId: 'batches', messageId: `of_${count}` };
+      const sent = Array.from({ length: count }, (_, n) => `event_${n}`);
+      for (const event of sent) {
+        const message = create(LifecycleEventSchema, { ...values, event });
+        await bus.publish(channels.event, message, { id: `${values.messageId}-${event}`, values });
+      }
+      const events: string[] = [];
+      for await (const { data } of bus.history(channels.event, values)) events.push(data.event);
+      expect(events).toEqual(sent);
+    },
+  );
 });
 
 describe('tailing a channel', () => {

@@ -121,6 +121,8 @@ export interface Bus {
 
 /** How long closing waits for the server to take what is buffered. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** Messages of a history that are read one by one. */
+const READ_ALONE = 12;
 
 /** Makes a bus of a connection. */
 export async function createBus(
@@ -180,7 +182,7 @@ export async function createBus(
       const found =
         from === 'leader'
           ? await leaderRead(jsm, channel.stream, { last_by_subj: lastOf })
-          : await directRead(channel.stream, { lastOf });
+          : await directRead.one(channel.stream, { lastOf });
       return found === undefined ? undefined : stored(found, decoder(channel));
     },
     async find(stream, wanted) {
@@ -201,12 +203,21 @@ export async function createBus(
     async *history(channel, values, fromSequence = 1) {
       const matching = channel.template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '*');
       const decode = decoder(channel);
-      // One direct get a message: a job has a handful, and it needs no consumer on the server.
-      for (let sequence = fromSequence; ;) {
-        const found = await directRead(channel.stream, { fromSequence: sequence, matching });
+      // One direct get a message, because a job has a handful, and it needs no consumer on the server. Beyond that a
+      // batch at a time: one that was tried for a day has thousands.
+      let sequence = fromSequence;
+      for (let read = 0; read < READ_ALONE; read += 1) {
+        const found = await directRead.one(channel.stream, { fromSequence: sequence, matching });
         if (found === undefined) return;
         yield stored(found, decode);
         sequence = found.sequence + 1;
+      }
+      for (;;) {
+        const batch = await directRead.many(channel.stream, { fromSequence: sequence, matching });
+        for (const found of batch) yield stored(found, decode);
+        const last = batch.at(-1);
+        if (last === undefined) return;
+        sequence = last.sequence + 1;
       }
     },
     async close() {

@@ -12,18 +12,31 @@ export interface DirectMessage {
 /** Which message: the last of a subject, or the first from a sequence on that matches a filter. */
 export type Wanted = { readonly lastOf: string } | { readonly fromSequence: number; readonly matching: string };
 
-/** Reads one message straight out of a stream; undefined when there is none. */
-export type DirectRead = (stream: string, wanted: Wanted) => Promise<DirectMessage | undefined>;
+/** Reads messages straight out of a stream. */
+export interface DirectRead {
+  /** One message; undefined when there is none. */
+  one(stream: string, wanted: Wanted): Promise<DirectMessage | undefined>;
+  /** The next ones that match, in order: none when there are no more. */
+  many(stream: string, wanted: Extract<Wanted, { matching: string }>): Promise<readonly DirectMessage[]>;
+}
 
 interface Waiting {
   readonly dueMs: number;
-  readonly resolve: (message: NatsMessage) => void;
+  /** Of a batch: what has come of it. */
+  readonly batch?: NatsMessage[];
+  readonly resolve: (messages: NatsMessage[]) => void;
   readonly reject: (error: RequestError) => void;
 }
+
+/** Of one batch. The server ends it earlier when it has this many bytes. */
+const BATCH_MESSAGES = 256;
+const BATCH_BYTES = 1_048_576;
 
 const TIMEOUT_MS = 5_000;
 const EXPIRY_CHECK_MS = 500;
 const NOT_FOUND = 404;
+/** What the server ends a batch with. */
+const END_OF_BATCH = 204;
 
 /**
  * Direct gets over one inbox that is subscribed once, sent with everything else of the turn in one socket write. The
@@ -40,8 +53,12 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
     const token = message.subject.slice(inbox.length + 1);
     const found = waiting.get(token);
     if (found === undefined) return;
+    const { batch = [] } = found;
+    const code = message.headers?.code ?? 0;
+    if (code !== END_OF_BATCH) batch.push(message);
+    if (found.batch !== undefined && code === 0 && message.headers !== undefined) return;
     waiting.delete(token);
-    found.resolve(message);
+    found.resolve(batch);
   });
 
   // One timer for all: a timer per read would be a third of its cost.
@@ -54,20 +71,35 @@ export function createDirectRead(port: NatsPort, now: () => number = () => perfo
     timer = waiting.size === 0 ? undefined : setTimeout(expireWaiting, EXPIRY_CHECK_MS).unref();
   };
 
-  return async (stream, wanted) => {
+  const ask = (stream: string, subject: string, body: string, batch?: NatsMessage[]): Promise<NatsMessage[]> => {
     if (port.closed) throw new RequestError('CLOSED', 'the connection is closed');
     // What is sent now is dropped and never answered.
     if (!port.connected) throw new RequestError('TIMEOUT', `no connection to read ${stream} over`);
     const token = (next += 1).toString(36);
-    const answer = new Promise<NatsMessage>((resolve, reject) => {
-      waiting.set(token, { dueMs: now() + TIMEOUT_MS, resolve, reject });
+    const answer = new Promise<NatsMessage[]>((resolve, reject) => {
+      const entry = { dueMs: now() + TIMEOUT_MS, resolve, reject };
+      waiting.set(token, batch === undefined ? entry : { ...entry, batch });
     });
     timer ??= setTimeout(expireWaiting, EXPIRY_CHECK_MS).unref();
-    const api = `${port.apiPrefix}.DIRECT.GET.${stream}`;
-    const reply = `${inbox}.${token}`;
-    if ('lastOf' in wanted) port.send(`${api}.${wanted.lastOf}`, '', { reply });
-    else port.send(api, JSON.stringify({ seq: wanted.fromSequence, next_by_subj: wanted.matching }), { reply });
-    return read(stream, await answer);
+    port.send(subject, body, { reply: `${inbox}.${token}` });
+    return answer;
+  };
+  const apiOf = (stream: string): string => `${port.apiPrefix}.DIRECT.GET.${stream}`;
+
+  return {
+    async one(stream, wanted) {
+      const api = apiOf(stream);
+      const [message] =
+        'lastOf' in wanted
+          ? await ask(stream, `${api}.${wanted.lastOf}`, '')
+          : await ask(stream, api, JSON.stringify({ seq: wanted.fromSequence, next_by_subj: wanted.matching }));
+      return read(stream, message!);
+    },
+    async many(stream, { fromSequence, matching }) {
+      const body = { seq: fromSequence, next_by_subj: matching, batch: BATCH_MESSAGES, max_bytes: BATCH_BYTES };
+      const found = await ask(stream, apiOf(stream), JSON.stringify(body), []);
+      return found.map((message) => read(stream, message)).filter((message) => message !== undefined);
+    },
   };
 }
 
