@@ -27,7 +27,12 @@ export const words: readonly Word[] = [
     exact: true,
     in: ['libs/pipeline/src/'],
   },
-  { pattern: 'lease[sd]?', write: 'ackWait, or claim', in: ['libs/pipeline/src/'] },
+  {
+    pattern: 'lease[sd]?',
+    // Limits have some: what replicas hold of a shared limit.
+    write: 'ackWait, or claim',
+    in: ['idempotency', 'process', 'pull', 'settle'].map((folder) => `libs/pipeline/src/${folder}/`),
+  },
   { pattern: 'beats?|beatAt', write: 'heartbeat' },
   {
     pattern: 'zombies?|zombieEnded',

@@ -4,6 +4,7 @@ import type { LiveConsumer } from './pull/consumer-check.ts';
 import { Engine } from './engine.ts';
 import { ensure } from './ensure.ts';
 import type { EnsureOptions, EnsureReport } from './ensure.ts';
+import { checkLimitStore } from './limits/check.ts';
 import { checkDelayedStream } from './delayed/stream-check.ts';
 import { checkPartitions } from './partitions/server-check.ts';
 import type { NatsPort } from './nats/port.ts';
@@ -49,17 +50,19 @@ export function definePipeline<T, D = undefined>(spec: PipelineSpec<T, D>): Pipe
 }
 
 async function start<T, D>(spec: ResolvedSpec<T, D>, runtime: Runtime<D>): Promise<RunningPipeline> {
-  const [partitions, reports, deadLetters, delayed] = await Promise.all([
+  const [partitions, reports, deadLetters, delayed, limits] = await Promise.all([
     checkPartitions(runtime.nats, spec),
     Promise.all(spec.sources.map((_, index) => checkConsumer(runtime.nats, spec, index))),
     checkDeadLetters(runtime.nats, spec),
     spec.delayed === undefined ? [] : checkDelayedStream(runtime.nats, spec.delayed.subject),
+    checkLimitStore(spec.limits),
   ]);
   const problems: ConfigProblem[] = [
     ...partitions,
     ...reports.flatMap((report) => report.problems),
     ...deadLetters,
     ...delayed,
+    ...limits,
   ];
   if (problems.length > 0) throw new PipelineConfigError(`pipeline ${spec.name} does not fit the server`, problems);
   const live = reports.map((report) => report.live).filter((one): one is LiveConsumer => one !== undefined);

@@ -18,6 +18,7 @@ import type { Observer } from './events.ts';
 import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
 import { flowFields, rateFields } from './config/options.ts';
+import { Limiter } from './limits/limiter.ts';
 import type { ConnectionEvent, NatsPort } from './nats/port.ts';
 import { Partitions } from './partitions/partitions.ts';
 import type { Delivery } from './process/delivery.ts';
@@ -70,6 +71,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #demand: Demand;
   readonly #status: StatusSources<T, D>;
   readonly #breaker: Breaker | undefined;
+  readonly #limiter: Limiter<T> | undefined;
   readonly #prefetch: Prefetch | undefined;
   readonly #partitions: Partitions<T, D> | undefined;
   readonly #stopListening: () => void;
@@ -102,7 +104,25 @@ export class Engine<T, D> implements RunningPipeline {
       this.#seen(index, now, before, since),
     );
     const weights = spec.sources.map((source) => source.weight);
-    const inFlight = new InFlight<T, D>(weights, spec.flow.concurrency);
+    const limiter: Limiter<T> | undefined =
+      spec.limits === undefined
+        ? undefined
+        : new Limiter<T>(
+            {
+              limits: spec.limits,
+              pipeline: spec.name,
+              clock,
+              log: guardedLog,
+              observe,
+              random: runtime.random ?? Math.random,
+              slots: () => inFlight.concurrency,
+              maxAckPending: () => this.#live.maxAckPending,
+              wake: () => this.#scheduler.advance(),
+            },
+            weights.length,
+          );
+    this.#limiter = limiter;
+    const inFlight = new InFlight<T, D>(weights, spec.flow.concurrency, limiter?.queues);
     this.#inFlight = inFlight;
     this.#settlements = new Settlements(this.#port, clock, spec.ack.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
@@ -119,6 +139,7 @@ export class Engine<T, D> implements RunningPipeline {
       inFlight,
       settlements: this.#settlements,
       breaker: this.#breaker,
+      limiter,
       processor: () => processor,
       scheduler: () => this.#scheduler,
       prefetch: () => prefetch,
@@ -171,6 +192,7 @@ export class Engine<T, D> implements RunningPipeline {
       processor,
       settlements: this.#settlements,
       prefetch,
+      limiter,
     };
     this.#prefetch = prefetch;
     this.#conditions = new ConditionEvents(spec.name, clock, observe);
@@ -208,6 +230,7 @@ export class Engine<T, D> implements RunningPipeline {
       demand: this.#demand,
       attempts: processor.attempts,
       breaker: this.#breaker,
+      defer: (delivery, delayMs) => this.#defer(delivery, delayMs),
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
@@ -404,6 +427,14 @@ export class Engine<T, D> implements RunningPipeline {
     }
   }
 
+  /** A limit keeps the message from starting for long: it makes room for others and comes again. */
+  #defer(delivery: Delivery<T>, delayMs: number): void {
+    const limit = this.#limiter?.waitsFor(delivery)?.limit ?? 'slots';
+    this.#limiter?.deferrals.add(delivery, delayMs, limit);
+    this.#observe?.({ type: 'message.deferred', pipeline: this.#spec.name, message: delivery.message, delayMs, limit });
+    this.#settler.defer(delivery, delayMs);
+  }
+
   // --- ending --------------------------------------------------------------------------------------------------------
 
   async #drain(timeoutMs: number): Promise<DrainReport> {
@@ -413,6 +444,8 @@ export class Engine<T, D> implements RunningPipeline {
     this.#partitions?.leave();
     const report = await this.#shutdown.drain(timeoutMs);
     if (this.#port.connected) await this.#partitions?.release();
+    // What it holds of limits is free at once, not when it is found gone.
+    await this.#limiter?.close();
     this.#observe?.({ type: 'drain.finished', pipeline: this.#spec.name, report });
     this.#stop('drained');
     this.#resolveDone();
@@ -435,6 +468,7 @@ export class Engine<T, D> implements RunningPipeline {
     this.#stopListening();
     this.#settlements.close();
     this.#demand.close();
+    void this.#limiter?.close();
     for (const source of this.#sources) source.close();
     for (const puller of this.#pullers) puller.close();
     this.#inFlight.cancelWaits();

@@ -43,6 +43,12 @@ export type PipelineEvent = { readonly pipeline: string } & (
       readonly reason: string;
       readonly error: unknown;
     } & ByMessage)
+  /** Sent back because of a limit: it comes again, and no attempt is used. */
+  | ({
+      readonly type: 'message.deferred';
+      readonly delayMs: number;
+      readonly limit: 'all' | 'perKey' | 'slots';
+    } & ByMessage)
   | ({ readonly type: 'message.snoozed'; readonly delayMs: number; readonly reason: string } & ByMessage)
   | ({
       readonly type: 'message.deadLettered';
@@ -74,6 +80,9 @@ export type PipelineEvent = { readonly pipeline: string } & (
   | ({ readonly type: 'pull.requested'; readonly batch: number } & BySource)
   | { readonly type: 'prefetch.changed'; readonly prefetch: number }
   | { readonly type: 'rate.limited'; readonly waitMs: number }
+  /** A lease of a shared limit was written: once for many messages. */
+  | { readonly type: 'limits.written' }
+  | { readonly type: 'limits.failed'; readonly error: unknown }
   | ({ readonly type: 'source.stalled'; readonly silentMs: number; readonly consecutive: number } & BySource)
   | ({ readonly type: 'source.missing'; readonly error: unknown; readonly retryMs: number } & BySource)
   | ({ readonly type: 'source.drifted'; readonly problems: readonly string[]; readonly retryMs: number } & BySource)

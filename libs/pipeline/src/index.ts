@@ -13,6 +13,8 @@ export type {
   FlowOptions,
   Handler,
   IdempotencyOptions,
+  LimitOptions,
+  LimitsOptions,
   AckOptions,
   TimeoutOptions,
   Middleware,
@@ -43,6 +45,8 @@ export type { AttemptRecord, AttemptStore } from './attempts/store.ts';
 export { kvAttemptStore } from './attempts/kv-store.ts';
 export { memoryIdempotencyStore } from './idempotency/memory-store.ts';
 export { kvIdempotencyStore } from './idempotency/kv-store.ts';
+export { natsLimits } from './limits/kv-store.ts';
+export type { LimitEntry, LimitStore } from './limits/store.ts';
 export { DEAD_LETTER } from './dead-letter/record.ts';
 export { delayedMessages } from './delayed/forwarder.ts';
 export type { DelayedOptions } from './delayed/forwarder.ts';

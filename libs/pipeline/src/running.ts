@@ -40,6 +40,10 @@ export interface Snapshot {
   readonly hungHandlers: number;
   /** Messages this pipeline nak'ed with a delay that are not due yet: they occupy the consumer's max_ack_pending. */
   readonly parked: number;
+  /** Held here, not started, under `limits`. */
+  readonly limited: number;
+  /** Sent back because of a limit and not yet due: they occupy the consumer's max_ack_pending. */
+  readonly deferred: number;
   /** Messages waiting in the stream for these consumers, as of the newest delivery of each. */
   readonly lag: number;
   /** Connections so far: grows by one per reconnect. */
@@ -54,6 +58,8 @@ export interface Snapshot {
  * - `stalled`, `missing`, `consumerChanged`, `pausedByServer`, `refused`, `permissionDenied`: of one source.
  * - `ackPendingFull`: the consumer hands out nothing new, and not because of what this process holds.
  * - `retriesParked`: max_ack_pending is taken by messages that wait for their retry.
+ * - `limitStoreFails`: what replicas share limits through cannot be reached. Nothing starts when the leases have ended.
+ * - `deferralsFull`: as many messages as may be wait elsewhere for their limit; others may wait behind those that come.
  * - `notCaughtUp`: messages have waited in the stream for a minute on end.
  * - `partitionsUnread`: no replica has read a partition for 15 seconds.
  */
@@ -70,6 +76,8 @@ export type ConditionCode =
   | 'retriesParked'
   | 'ackPendingFull'
   | 'handlersHung'
+  | 'limitStoreFails'
+  | 'deferralsFull'
   | 'notCaughtUp'
   | 'partitionsUnread';
 
@@ -122,6 +130,20 @@ type Why =
   | { readonly state: 'backingOff'; readonly forMs: number }
   /** So many messages of its key come before it; the first is processed or waits for its retry. */
   | { readonly state: 'orderKeyBusy'; readonly key: string; readonly ahead: number }
+  /**
+   * It waits for a limit in all or of its key, behind so many of its key here. It lacks a token (`rate`), a free place
+   * (`concurrency`), or other replicas hold all of the limit (`lease`).
+   */
+  | {
+      readonly state: 'limited';
+      readonly limit: 'all' | 'perKey';
+      readonly lacks: 'rate' | 'concurrency' | 'lease';
+      readonly key: string | undefined;
+      readonly ahead: number;
+      readonly forMs: number;
+    }
+  /** It was sent back because of a limit (`slots`: others take their turn first), and comes again. */
+  | { readonly state: 'deferred'; readonly limit: 'all' | 'perKey' | 'slots'; readonly forMs: number }
   /** The rate limit has no token for it. */
   | { readonly state: 'rateLimited'; readonly forMs: number }
   /** Nothing is started: see the pipeline's state. */

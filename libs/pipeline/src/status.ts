@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { ResolvedSpec } from './config/resolve-spec.ts';
+import type { Limiter } from './limits/limiter.ts';
 import type { NatsPort } from './nats/port.ts';
 import type { Partitions } from './partitions/partitions.ts';
 import type { Delivery } from './process/delivery.ts';
@@ -26,6 +27,7 @@ export interface StatusSources<T, D> {
   readonly sources: readonly SourceHealth[];
   readonly live: LiveConsumers<T, D>;
   readonly demand: Demand;
+  readonly limiter: Limiter<T> | undefined;
   readonly partitions: Partitions<T, D> | undefined;
 }
 
@@ -45,7 +47,7 @@ export function findDeclared<T, D>(
 
 /** The gauges of this instant. */
 export function snapshotOf<T, D>(from: StatusSources<T, D>, state: State, connections: number): Snapshot {
-  const { spec, inFlight, pullers, prefetch, settlements, clock } = from;
+  const { spec, inFlight, pullers, prefetch, settlements, clock, limiter } = from;
   const { inHandlers } = inFlight;
   return {
     state,
@@ -57,6 +59,8 @@ export function snapshotOf<T, D>(from: StatusSources<T, D>, state: State, connec
     heldSettlements: settlements.held,
     hungHandlers: inFlight.hungHandlers,
     parked: inFlight.parked(clock.now()),
+    limited: limiter?.waiting ?? 0,
+    deferred: limiter?.deferrals.size ?? 0,
     lag: pullers.reduce((sum, puller) => sum + puller.lag, 0),
     connections,
     partitions: from.partitions?.heldCount ?? 0,
@@ -79,7 +83,7 @@ export function healthOf<T, D>(from: StatusSources<T, D>, state: State): Health 
 function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly Condition[] {
   if (state === 'stopped') return [{ code: 'stopped', detail: 'stopped', serious: true }];
   if (!from.port.connected) return [{ code: 'notConnected', detail: 'not connected to NATS', serious: true }];
-  const { spec, clock, inFlight, processor, live } = from;
+  const { spec, clock, inFlight, processor, live, limiter } = from;
   const found: Condition[] = [];
   for (const index of spec.sources.keys()) found.push(...troubleOf(from, index));
   const { failing } = processor.claims;
@@ -89,6 +93,14 @@ function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly C
   if (inFlight.parked(clock.now()) >= live.maxAckPending) {
     const detail = `max_ack_pending (${live.maxAckPending}) is taken by messages that wait for their retry`;
     found.push({ code: 'retriesParked', detail, serious: true });
+  }
+  if (limiter?.leases?.failing !== undefined) {
+    const detail = `the store of shared limits fails: ${limiter.leases.failing}`;
+    found.push({ code: 'limitStoreFails', detail, serious: true });
+  }
+  if (limiter?.isFull === true) {
+    const detail = `${limiter.deferrals.size} messages wait elsewhere for their limit, as many as max_ack_pending leaves room for`;
+    found.push({ code: 'deferralsFull', detail, serious: false });
   }
   if (inFlight.hungHandlers >= inFlight.concurrency) {
     const detail = 'every slot is taken by a handler that does not return';
@@ -141,14 +153,14 @@ function backlogOf<T, D>({ spec, live, inFlight, clock }: StatusSources<T, D>, i
 /** Why the message at `sequence` does not run, as far as this process knows. */
 export function explain<T, D>(from: StatusSources<T, D>, state: State, sequence: number, source: number): Explanation {
   const delivery = findDeclared(from.spec, from.inFlight, sequence, source);
-  if (delivery === undefined) return { state: 'notHeld' };
+  if (delivery === undefined) return from.limiter?.deferrals.explain(source, sequence) ?? { state: 'notHeld' };
   const { partition } = delivery;
   const why = explainHeld(from, state, delivery);
   return partition === undefined ? why : { ...why, partition };
 }
 
 function explainHeld<T, D>(from: StatusSources<T, D>, state: State, delivery: Delivery<T>): Explanation {
-  const { inFlight, clock, demand } = from;
+  const { inFlight, clock, demand, limiter } = from;
   if (inFlight.takingOver.has(delivery)) return { state: 'takingOver' };
   const now = clock.now();
   const run = inFlight.runOf(delivery);
@@ -160,5 +172,9 @@ function explainHeld<T, D>(from: StatusSources<T, D>, state: State, delivery: De
   if (key !== undefined && ahead > 0) return { state: 'orderKeyBusy', key, ahead };
   if (state !== 'starting' && state !== 'running') return { state };
   const forMs = demand.rateWaitMs();
-  return forMs > 0 ? { state: 'rateLimited', forMs } : { state: 'queued', ahead: inFlight.buffer.ahead(delivery) };
+  if (forMs > 0) return { state: 'rateLimited', forMs };
+  const aheadHere = inFlight.buffer.ahead(delivery);
+  const waitsFor = limiter?.waitsFor(delivery);
+  if (waitsFor === undefined) return { state: 'queued', ahead: aheadHere };
+  return { state: 'limited', ...waitsFor, key: delivery.limitKey, ahead: aheadHere };
 }

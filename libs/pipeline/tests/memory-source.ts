@@ -40,6 +40,10 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
     });
     server.addConsumer(`LATER_${stream}`, 'due', { filter_subject: `later.${stream}.due.>` });
   }
+  if (options.limits === true) {
+    const bucket = `limits_${stream}`;
+    server.addStream({ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], maxAgeMs: 60_000 });
+  }
   const port = server.connect();
   const ports = [port];
   const pack = async (work: () => void): Promise<void> => work();
@@ -87,7 +91,8 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
     close: () =>
       pack(() => {
         for (const one of ports) one.close();
-        for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`]) server.deleteStream(name);
+        for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`, `KV_limits_${stream}`])
+          server.deleteStream(name);
       }),
   };
 }

@@ -111,6 +111,18 @@ async function makePlace(
       filter_subject: `later.${stream}.due.>`,
     });
   }
+  if (options.limits === true) {
+    const bucket = `limits_${stream}`;
+    await jsm.streams.add({
+      name: `KV_${bucket}`,
+      subjects: [`$KV.${bucket}.>`],
+      max_msgs_per_subject: 1,
+      max_age: 60_000 * NS,
+      duplicate_window: 60_000 * NS,
+      discard: 'new',
+      num_replicas: replicas,
+    });
+  }
   const port = await open(`127.0.0.1:${wire.port}`);
   return {
     stream,
@@ -159,7 +171,7 @@ async function makePlace(
       for (const one of ports) one.close();
       await Promise.all(connections.map((connection) => connection.close()));
       await wire.close();
-      for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`])
+      for (const name of [stream, `OUT_${stream}`, `DLQ_${stream}`, `LATER_${stream}`, `KV_limits_${stream}`])
         await jsm.streams.delete(name).catch(() => false);
     },
   };

@@ -81,6 +81,24 @@ export const rateFields = {
   burst: maybeNumber('Starts that may be saved up; `limit` (at least 1) when absent.', { min: 1, integer: false }),
 } as const;
 
+export const limitsFields = {
+  key: maybeCall<unknown>(
+    'Whose message it is. Keys take turns, so that one with a backlog does not hold up the others; `undefined`: under no limit but `limits.all`.',
+  ),
+  name: maybeText('What is shared under one name is one limit. Absent: the name of the pipeline.', NAME, NAME_SHAPE),
+  leaseMs: numberOr(
+    15_000,
+    'With `limits.shared`: how long a replica that died keeps what it held. One that cannot reach the store starts nothing after three quarters of it.',
+    { min: 500, max: 600_000 },
+  ),
+} as const;
+
+export const limitFields = {
+  perSecond: maybeNumber('Handler starts a second.', { min: 0.001, integer: false }),
+  burst: maybeNumber('Starts that may be saved up; `perSecond` (at least 1) when absent.', { min: 1, integer: false }),
+  concurrency: maybeNumber('Handlers that run at once.', { min: 1 }),
+} as const;
+
 export const ackFields = {
   waitMs: maybeNumber(
     'The ack_wait the consumer is expected to have; `start` refuses another. Absent: read from the consumer.',

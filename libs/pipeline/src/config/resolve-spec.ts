@@ -1,6 +1,8 @@
 import { PipelineConfigError } from '../errors.ts';
 import type { ConfigProblem } from '../errors.ts';
 import * as options from './options.ts';
+import { resolveLimits } from './resolve-limits.ts';
+import type { ResolvedLimits } from './resolve-limits.ts';
 import { isRecord, resolve } from './schema.ts';
 import type { Resolved } from './schema.ts';
 import type { AttemptOptions, BatchHandler, BatchOptions, Handler, IdempotencyOptions, PipelineSpec } from './spec.ts';
@@ -39,6 +41,7 @@ export interface ResolvedSpec<T, D> {
   readonly flow: Omit<Resolved<typeof options.flowFields>, 'orderBy'>;
   readonly orderBy: ((message: Message<T>) => string | undefined) | undefined;
   readonly rate: ResolvedRate | undefined;
+  readonly limits: ResolvedLimits<T> | undefined;
   readonly ack: Resolved<typeof options.ackFields>;
   readonly timeout: Resolved<typeof options.timeoutFields>;
   readonly retry: Resolved<typeof options.retryFields>;
@@ -63,6 +66,7 @@ export interface ResolvedSpec<T, D> {
 const GROUPS = [
   'sources',
   'flow',
+  'limits',
   'ack',
   'timeout',
   'retry',
@@ -94,6 +98,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
   if (raw['flow'] !== undefined && !isRecord(raw['flow']))
     problems.push({ path: 'flow', message: 'must be an object' });
   const rate = rawRate === undefined ? undefined : resolve(options.rateFields, rawRate, 'flow.rate', problems);
+  const limits = resolveLimits<T>(raw['limits'], top.name, problems);
   const ack = resolve(options.ackFields, raw['ack'], 'ack', problems);
   const timeout = resolve(options.timeoutFields, raw['timeout'], 'timeout', problems);
   const retry = resolve(options.retryFields, raw['retry'], 'retry', problems);
@@ -117,6 +122,7 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
     flow,
     orderBy: flow.orderBy as ResolvedSpec<T, D>['orderBy'],
     rate,
+    limits,
     ack,
     timeout,
     retry,
@@ -150,6 +156,13 @@ export function resolveSpec<T, D>(spec: PipelineSpec<T, D>): ResolvedSpec<T, D> 
       if (work.kind === 'batch')
         say(path, 'cannot be combined with batches: batches of one key would run side by side');
       if (reserve > 0) say(path, 'cannot be combined with reserve');
+    }
+    if (limits !== undefined) {
+      if (rate !== undefined) say('flow.rate', 'cannot be combined with limits; use limits.all');
+      if (work.kind === 'batch') say('limits', 'cannot be combined with batches: a batch is of many keys');
+      if (limits.shared !== undefined && limits.key !== undefined && attempts === undefined) {
+        say('attempts.store', 'is required with limits.key and limits.shared, to tell deferrals from failed runs');
+      }
     }
     if (work.kind === 'batch') {
       if (flow.orderBy !== undefined) say('flow.orderBy', 'cannot be combined with batches; use batch.by');

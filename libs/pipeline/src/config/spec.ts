@@ -2,6 +2,7 @@ import type { Context } from '../process/context.ts';
 import type { AttemptStore } from '../attempts/store.ts';
 import type { DeadLetterReason } from '../events.ts';
 import type { IdempotencyStore } from '../idempotency/store.ts';
+import type { LimitStore } from '../limits/store.ts';
 import type { Message } from '../process/message.ts';
 import type * as options from './options.ts';
 import type { Outcome } from '../process/outcome.ts';
@@ -39,6 +40,17 @@ export type AckOptions = Input<typeof options.ackFields>;
 export type TimeoutOptions = Input<typeof options.timeoutFields>;
 export type DelayedEmitOptions = Input<typeof options.delayedFields>;
 export type BreakerOptions = Input<typeof options.breakerFields>;
+/** A rate, a concurrency, or both. */
+export type LimitOptions = Input<typeof options.limitFields>;
+export type LimitsOptions<T> = Omit<Input<typeof options.limitsFields>, 'key'> & {
+  readonly key?: (message: Message<T>) => string | undefined;
+  /** Of all messages together. */
+  readonly all?: LimitOptions;
+  /** Of the messages of each key. */
+  readonly perKey?: LimitOptions;
+  /** Where replicas share the limits: `natsLimits`. Without it each process has limits of its own. */
+  readonly shared?: LimitStore;
+};
 export type FlowOptions<T> = Omit<Input<typeof options.flowFields>, 'orderBy'> & {
   readonly orderBy?: (message: Message<T>) => string | undefined;
   readonly rate?: Rate;
@@ -58,6 +70,8 @@ interface Base<T, D> {
   readonly sources: readonly [Source, ...Source[]];
   readonly decode: (bytes: Uint8Array, subject: string) => T;
   readonly flow?: FlowOptions<T>;
+  /** How many messages may start, in all and of each key, over all replicas. */
+  readonly limits?: LimitsOptions<T>;
   readonly ack?: AckOptions;
   readonly timeout?: TimeoutOptions;
   readonly retry?: RetryPolicy;

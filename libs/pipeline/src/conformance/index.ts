@@ -16,6 +16,7 @@ import { duplicateRows } from './duplicates.ts';
 import { flowRows } from './flow.ts';
 import { handlerRows } from './handler.ts';
 import { isolationRows } from './isolation.ts';
+import { limitRows } from './limits.ts';
 import { recreatedStreamRows } from './recreated-stream.ts';
 import { retryRows } from './retries.ts';
 import { shutdownRows } from './shutdown.ts';
@@ -62,6 +63,7 @@ export function conformance(open: () => Promise<Source>): void {
   shutdownRows(row);
   connectionRows(row);
   flowRows(row);
+  limitRows(row);
   isolationRows(row);
   batchRows(row);
 }

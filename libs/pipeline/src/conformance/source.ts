@@ -17,6 +17,8 @@ export interface PlaceOptions {
   readonly maxDeliver?: number;
   /** With a stream for `later.<stream>.>`, whose messages wait for their time, and a consumer `due` of what is. */
   readonly delayed?: boolean;
+  /** With a bucket `limits_<stream>` in which replicas share limits. */
+  readonly limits?: boolean;
   /** Further consumers, each with the subject it reads: `<stream>.<name>`. */
   readonly lanes?: readonly string[];
 }

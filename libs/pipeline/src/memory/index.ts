@@ -317,14 +317,16 @@ export class MemoryJetStream {
           name: first,
           subjects: stream.config.subjects,
           retention: stream.config.retention ?? 'limits',
-          max_age: 0,
+          max_age: (stream.config.maxAgeMs ?? 0) * 1_000_000,
           allow_msg_schedules: stream.config.schedules === true,
         },
         state,
       };
     }
     if (name === 'STREAM.MSG') {
-      const message = this.messages(first).find((one) => one.sequence === body['seq']);
+      const message = this.messages(first).findLast((one) =>
+        body['last_by_subj'] === undefined ? one.sequence === body['seq'] : one.subject === body['last_by_subj'],
+      );
       return message === undefined
         ? { error: { code: 404, err_code: 10_037, description: 'no message found' } }
         : { message: stored(message) };

@@ -10,6 +10,8 @@ export interface MemoryStreamConfig {
   readonly retention?: 'limits' | 'workqueue';
   readonly maxMessages?: number;
   readonly duplicateWindowMs?: number;
+  /** The lifetime that is told of it; nothing is removed. */
+  readonly maxAgeMs?: number;
   /** Takes message schedules (`@at`), as a stream of nats-server 2.12 with `allow_msg_schedules` does. */
   readonly schedules?: boolean;
 }

@@ -1,4 +1,5 @@
 import type { AttemptRecord } from '../attempts/store.ts';
+import type { Permit } from '../limits/limit.ts';
 import type { Message } from './message.ts';
 import { MessageView } from './message-view.ts';
 import type { NatsHeaders, NatsMessage } from '../nats/port.ts';
@@ -129,6 +130,10 @@ export class Delivery<T> {
   record: AttemptRecord | undefined = undefined;
   phase: 'waiting' | 'running' | 'settled' = 'waiting';
   key: string | undefined = undefined;
+  /** Whose limits it is under. */
+  limitKey: string | undefined = undefined;
+  /** The limits it runs under. */
+  permit: Permit | undefined = undefined;
   /** Which life of its consumer it came from: see `LiveConsumers.epoch`. */
   epoch = 0;
   /** When the server last heard that we still hold it. */

@@ -18,9 +18,9 @@ export type Outcome =
 
 /**
  * How a delivery ended: as its handler wanted, or `duplicate` (done before, acknowledged), `busy` (another worker has the
- * work), `released` (given back unrun or stopped).
+ * work), `released` (given back unrun or stopped), `deferred` (sent back because of a limit, to come again).
  */
-export type Settlement = Outcome['kind'] | 'duplicate' | 'busy' | 'released';
+export type Settlement = Outcome['kind'] | 'duplicate' | 'busy' | 'released' | 'deferred';
 
 /** A handler that threw, or was stopped. */
 export interface Failure {

@@ -48,6 +48,7 @@ const settlements: Readonly<Record<Settlement, true>> = {
   duplicate: true,
   busy: true,
   released: true,
+  deferred: true,
 };
 
 /**
@@ -105,6 +106,9 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
   );
   const claimsLost = counter(metricNames.claimsLost, 'Idempotency keys taken over by another replica while working.');
   const rateWait = counter(metricNames.rateWait, 'Time the rate limit held messages back.');
+  const deferred = counter(metricNames.deferred, 'Messages sent back because of a limit, to come again.', 'limit');
+  const limitWrites = counter(metricNames.limitWrites, 'Writes of leases of shared limits.');
+  const limitFailures = counter(metricNames.limitFailures, 'Calls to the store of shared limits that failed.');
   const stalls = counter(metricNames.stalls, 'Times the server went silent on a pull.', 'stream', 'consumer');
   const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
   const trips = counter(metricNames.breakerTrips, 'Times the breaker stopped pulling.');
@@ -120,6 +124,7 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
   watchedGauge(metricNames.requested, 'Asked of the server, not yet delivered.', (each) => each.snapshot().requested);
   watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
   watchedGauge(metricNames.parked, 'Retries that are not due yet.', (each) => each.snapshot().parked);
+  watchedGauge(metricNames.limited, 'Held here, waiting for a limit or a turn.', (each) => each.snapshot().limited);
   watchedGauge(metricNames.healthy, '1 while the pipeline makes progress.', (each) => (each.health().ok ? 1 : 0));
   const stateGauge = new Gauge({
     name: metricNames.state,
@@ -217,6 +222,15 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
       case 'rate.limited':
         rateWait.inc({ pipeline }, event.waitMs / 1000);
         return;
+      case 'message.deferred':
+        deferred.inc({ pipeline, limit: event.limit });
+        return;
+      case 'limits.written':
+        limitWrites.inc({ pipeline });
+        return;
+      case 'limits.failed':
+        limitFailures.inc({ pipeline });
+        return;
       case 'source.stalled':
         stalls.inc({ pipeline, stream: event.stream, consumer: event.consumer });
         return;
@@ -273,6 +287,8 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
         claimsLost,
         losses,
         trips,
+        limitWrites,
+        limitFailures,
       ]) {
         each.inc({ pipeline }, 0);
       }

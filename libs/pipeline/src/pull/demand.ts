@@ -59,6 +59,11 @@ export class Demand {
     return this.#bucket?.waitMs(this.#clock.now()) ?? 0;
   }
 
+  /** Messages that wait in the stream, as of the newest delivery. */
+  get behind(): number {
+    return this.#pullers.reduce((sum, puller) => sum + puller.lag, 0);
+  }
+
   /** Takes a token for one start; false when the rate limit says wait (and a wake-up is set). */
   mayStart(): boolean {
     if (this.#bucket === undefined || this.#bucket.take(this.#clock.now())) return true;

@@ -3,6 +3,17 @@ import { Fifo } from './fifo.ts';
 import { KeyOrder } from './key-order.ts';
 import { WeightedTurn } from './weighted-turn.ts';
 
+/** Messages of one source that are ready: in their order, or by keys that take turns. */
+export interface ReadyQueue<I> {
+  readonly size: number;
+  /** Whether one may be taken. */
+  readonly startable: boolean;
+  add(item: I): void;
+  take(): I | undefined;
+  indexOf(item: I): number;
+  takeAll(): I[];
+}
+
 /**
  * Every message this process holds, and which of them may start next: one queue per source, order per
  * key across them, turns by weight.
@@ -10,19 +21,20 @@ import { WeightedTurn } from './weighted-turn.ts';
 export class MessageBuffer<T> {
   readonly keyOrder = new KeyOrder<Delivery<T>>();
   readonly #held: readonly Map<number, Delivery<T>>[];
-  readonly #ready: readonly Fifo<Delivery<T>>[];
+  readonly #ready: readonly ReadyQueue<Delivery<T>>[];
   readonly #turn: WeightedTurn;
-  #readyCount = 0;
 
-  constructor(weights: readonly number[]) {
+  constructor(weights: readonly number[], queues?: readonly ReadyQueue<Delivery<T>>[]) {
     this.#held = weights.map(() => new Map<number, Delivery<T>>());
-    this.#ready = weights.map(() => new Fifo<Delivery<T>>());
+    this.#ready = queues ?? weights.map(() => new Fifo<Delivery<T>>());
     this.#turn = new WeightedTurn(weights);
   }
 
   /** Ready to start. */
   get ready(): number {
-    return this.#readyCount;
+    let count = 0;
+    for (const { size } of this.#ready) count += size;
+    return count;
   }
 
   find(source: number, sequence: number): Delivery<T> | undefined {
@@ -55,7 +67,6 @@ export class MessageBuffer<T> {
   /** Makes a held message ready (again). */
   queue(delivery: Delivery<T>): void {
     this.#ready[delivery.source]?.add(delivery);
-    this.#readyCount++;
   }
 
   /** How many messages of its source start before one that is ready; 0 for one that is not in the queue. */
@@ -63,18 +74,20 @@ export class MessageBuffer<T> {
     return Math.max(0, this.#ready[delivery.source]?.indexOf(delivery) ?? 0);
   }
 
-  /** Whether a source has a message that is ready to start. */
+  /** Whether a source has a message that may start. */
   readyOf(source: number): boolean {
-    return (this.#ready[source]?.size ?? 0) > 0;
+    return this.#ready[source]?.startable === true;
+  }
+
+  /** Whether a message of the sources that may can start. */
+  canTake(may: (source: number) => boolean = () => true): boolean {
+    return this.#ready.some((queue, source) => queue.startable && may(source));
   }
 
   /** The message that may start next, by weight of its source, of the sources that may. */
   take(may: (source: number) => boolean = () => true): Delivery<T> | undefined {
-    if (this.#readyCount === 0) return undefined;
     const index = this.#turn.next((source) => this.readyOf(source) && may(source));
-    const delivery = this.#ready[index]?.take();
-    if (delivery !== undefined) this.#readyCount--;
-    return delivery;
+    return this.#ready[index]?.take();
   }
 
   /** Forgets a settled message; the next of its key becomes ready. */
@@ -97,7 +110,6 @@ export class MessageBuffer<T> {
   takeWaitingOf(source: number): { readonly ready: Delivery<T>[]; readonly behind: Delivery<T>[] } {
     const behind = this.keyOrder.takeWaitingThat((delivery) => delivery.source === source);
     const ready = this.#ready[source]?.takeAll() ?? [];
-    this.#readyCount -= ready.length;
     return { ready, behind };
   }
 
@@ -105,7 +117,6 @@ export class MessageBuffer<T> {
   takeWaiting(keep: ReadonlySet<string>): { readonly ready: Delivery<T>[]; readonly behind: Delivery<T>[] } {
     const behind = this.keyOrder.takeWaiting(keep);
     const ready = this.#ready.flatMap((queue) => queue.takeAll());
-    this.#readyCount = 0;
     return { ready, behind };
   }
 }

@@ -6,6 +6,10 @@ export class Fifo<T> {
   get size(): number {
     return this.#items.length - this.#head;
   }
+  /** Whether one may be taken. */
+  get startable(): boolean {
+    return this.size > 0;
+  }
   peek(): T | undefined {
     return this.#items[this.#head];
   }
@@ -28,6 +32,13 @@ export class Fifo<T> {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }
+    return item;
+  }
+  /** Takes the newest. */
+  takeLast(): T | undefined {
+    if (this.size === 0) return undefined;
+    const item = this.#items.pop();
+    if (this.size === 0) this.takeAll();
     return item;
   }
   /** Empties the queue and returns what was in it, oldest first. */

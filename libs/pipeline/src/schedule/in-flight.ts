@@ -4,6 +4,7 @@ import type { Delivery } from '../process/delivery.ts';
 import { DueTimes } from './due-times.ts';
 import { Fifo } from './fifo.ts';
 import { MessageBuffer } from './buffer.ts';
+import type { ReadyQueue } from './buffer.ts';
 import type { Run } from '../process/run.ts';
 
 export type Items<T> = readonly [Delivery<T>, ...Delivery<T>[]];
@@ -45,9 +46,9 @@ export class InFlight<T, D> {
   concurrency: number;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(weights: readonly number[], concurrency: number) {
+  constructor(weights: readonly number[], concurrency: number, queues?: readonly ReadyQueue<Delivery<T>>[]) {
     this.concurrency = concurrency;
-    this.buffer = new MessageBuffer<T>(weights);
+    this.buffer = new MessageBuffer<T>(weights, queues);
   }
 
   /** Places taken: messages held, and those a hung handler still works on. */

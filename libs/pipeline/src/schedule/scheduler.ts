@@ -15,10 +15,13 @@ import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Partitions } from '../partitions/partitions.ts';
 import { keyReader } from '../partitions/subject-transform.ts';
 import type { Settlements } from '../settle/settlements.ts';
+import type { Limiter } from '../limits/limiter.ts';
 import type { InFlight } from './in-flight.ts';
 
 /** Messages that wait behind another of their key do not use up the room of other keys, up to this many per slot. */
 const KEY_ROOM_PER_SLOT = 3;
+/** With all slots taken, so many messages by slot are looked at ahead for the turns of keys. */
+const AHEAD_PER_SLOT = 2;
 const NONE: readonly number[] = [];
 
 export interface SchedulerDeps<T, D> {
@@ -33,6 +36,9 @@ export interface SchedulerDeps<T, D> {
   readonly demand: Demand;
   readonly prefetch: Prefetch | undefined;
   readonly breaker: Breaker | undefined;
+  readonly limiter: Limiter<T> | undefined;
+  /** Sends a message back because of a limit. */
+  readonly defer: (delivery: Delivery<T>, delayMs: number) => void;
   /** Whether new work may be taken and started now. */
   readonly open: () => boolean;
   /** Whether a drain or a pause has begun: a message that was just admitted goes back to the buffer. */
@@ -77,7 +83,7 @@ export class Scheduler<T, D> {
 
   /** A message arrived. */
   receive(source: number, raw: NatsMessage, puller: Puller): void {
-    const { spec, clock, log, observe, inFlight, settlements, attempts } = this.#deps;
+    const { spec, clock, log, observe, inFlight, settlements, attempts, limiter } = this.#deps;
     const from = this.#origins[source];
     const reply = raw.reply ?? '';
     const meta = this.#meta;
@@ -115,7 +121,8 @@ export class Scheduler<T, D> {
       observe?.({ type: 'message.received', pipeline: spec.name, message: delivery.message });
       return;
     }
-    this.#findKey(delivery);
+    limiter?.deferrals.arrived(source, meta.sequence);
+    this.#findKeys(delivery);
     try {
       inFlight.buffer.add(delivery);
     } catch (error) {
@@ -132,7 +139,7 @@ export class Scheduler<T, D> {
     const { inFlight, processor } = this.#deps;
     for (const delivery of deliveries) {
       try {
-        this.#findKey(delivery);
+        this.#findKeys(delivery);
         inFlight.buffer.add(delivery);
       } catch (error) {
         processor.fault(delivery, error);
@@ -157,22 +164,28 @@ export class Scheduler<T, D> {
   }
 
   startReady(): void {
-    const { inFlight, demand, processor, open, partitions } = this.#deps;
+    const { inFlight, demand, processor, open, partitions, limiter } = this.#deps;
     if (this.#starting || !open()) return;
     this.#starting = true;
     // Batches take their slots when they close, not while they fill.
     while (inFlight.buffer.ready > 0) {
       const free = inFlight.batcher !== undefined || inFlight.slots < this.#slots;
       if (!free && !this.#reserves.some(this.#mayUseReserve)) break;
+      if (limiter !== undefined && !inFlight.buffer.canTake(free ? undefined : this.#mayUseReserve)) break;
       if (!demand.mayStart()) break;
       const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
-      if (partitions?.holds(delivery.source) === false || delivery.phase === 'settled') continue;
+      if (partitions?.holds(delivery.source) === false || delivery.phase === 'settled') {
+        limiter?.release(delivery);
+        continue;
+      }
       try {
         const passed = processor.admit(delivery);
         if (passed === true) this.#pass(delivery);
         else if (passed !== false) this.#passLater(delivery, passed);
+        else limiter?.release(delivery);
       } catch (error) {
+        limiter?.release(delivery);
         processor.fault(delivery, error);
       }
     }
@@ -180,13 +193,17 @@ export class Scheduler<T, D> {
   }
 
   #passLater(delivery: Delivery<T>, passed: Promise<boolean>): void {
-    const { inFlight, processor } = this.#deps;
+    const { inFlight, processor, limiter } = this.#deps;
     inFlight.admitting++;
     passed
       .then((ok) => {
         if (ok) this.#pass(delivery);
+        else limiter?.release(delivery);
       })
-      .catch((error: unknown) => processor.fault(delivery, error))
+      .catch((error: unknown) => {
+        limiter?.release(delivery);
+        processor.fault(delivery, error);
+      })
       .finally(() => {
         inFlight.admitting--;
         this.slotFreed();
@@ -223,8 +240,9 @@ export class Scheduler<T, D> {
   }
 
   request(): void {
-    const { inFlight, demand, open, usable, partitions } = this.#deps;
+    const { inFlight, demand, open, usable, partitions, limiter } = this.#deps;
     if (!open()) return;
+    if (limiter !== undefined) this.#deferExcess(limiter);
     const capacity = this.#capacity();
     const { held } = inFlight;
     const waiting = inFlight.buffer.ready + inFlight.buffer.keyOrder.waiting;
@@ -264,6 +282,34 @@ export class Scheduler<T, D> {
     return breaker.phase === 'probing' ? 1 : 0;
   }
 
+  /** Makes room for messages of other keys, by sending back those that would wait here for long. */
+  #deferExcess(limiter: Limiter<T>): void {
+    const { spec, demand, defer, partitions } = this.#deps;
+    // In order, a message that leaves would come after its successors.
+    if (spec.orderBy !== undefined || partitions !== undefined || spec.limits?.key === undefined) return;
+    for (const { delivery, delayMs } of limiter.takeExcess(this.#limitRoom(limiter), demand.behind)) {
+      defer(delivery, delayMs);
+    }
+  }
+
+  /**
+   * Places besides the slots. Messages that no limit lets start would take those of others; with all slots taken some are
+   * looked at ahead, while there is a backlog, so that keys can take turns.
+   */
+  #limitRoom(limiter: Limiter<T>): number {
+    const { inFlight, spec } = this.#deps;
+    if (inFlight.slots < this.#slots) return limiter.room;
+    return spec.limits?.key === undefined ? 0 : Math.min(limiter.room, AHEAD_PER_SLOT * inFlight.concurrency);
+  }
+
+  #roomBehindLimits(): number {
+    const { limiter, demand, inFlight } = this.#deps;
+    if (limiter === undefined) return 0;
+    const room = this.#limitRoom(limiter);
+    if (inFlight.slots < this.#slots) return Math.min(room, limiter.waiting + 1);
+    return demand.behind > 0 ? room : 0;
+  }
+
   #capacity(): number {
     const { spec, inFlight, prefetch, breaker } = this.#deps;
     if (breaker?.phase === 'probing') return 1;
@@ -273,7 +319,13 @@ export class Scheduler<T, D> {
       spec.orderBy === undefined && this.#deps.partitions === undefined
         ? 0
         : Math.min(inFlight.buffer.keyOrder.waiting, KEY_ROOM_PER_SLOT * slots);
-    return slots + (prefetch?.current ?? spec.flow.prefetch ?? 0) + behind;
+    return slots + (prefetch?.current ?? spec.flow.prefetch ?? 0) + behind + this.#roomBehindLimits();
+  }
+
+  /** Whose order and whose limits it is under. */
+  #findKeys(delivery: Delivery<T>): void {
+    this.#findKey(delivery);
+    this.#deps.limiter?.findKey(delivery, this.#deps.spec.decode);
   }
 
   #findKey(delivery: Delivery<T>): void {
@@ -297,8 +349,11 @@ export class Scheduler<T, D> {
 
   /** Admitted: to its handler, or into a batch. */
   #pass(delivery: Delivery<T>): void {
-    const { inFlight, processor, closing } = this.#deps;
-    if (delivery.phase === 'settled') return;
+    const { inFlight, processor, closing, limiter } = this.#deps;
+    if (delivery.phase === 'settled') {
+      limiter?.release(delivery);
+      return;
+    }
     if (inFlight.batcher === undefined) {
       processor.execute([delivery]);
       return;

@@ -6,6 +6,7 @@ import type { Prefetch } from '../pull/prefetch.ts';
 import type { Delivery } from '../process/delivery.ts';
 import type { Processor, ProcessorHost } from '../process/processor.ts';
 import type { Run } from '../process/run.ts';
+import type { Limiter } from '../limits/limiter.ts';
 import type { Breaker } from '../schedule/breaker.ts';
 import type { InFlight } from '../schedule/in-flight.ts';
 import type { Scheduler } from '../schedule/scheduler.ts';
@@ -22,6 +23,7 @@ export interface SettlerDeps<T, D> {
   readonly inFlight: InFlight<T, D>;
   readonly settlements: Settlements;
   readonly breaker: Breaker | undefined;
+  readonly limiter: Limiter<T> | undefined;
   readonly processor: () => Processor<T, D>;
   readonly scheduler: () => Scheduler<T, D>;
   readonly prefetch: () => Prefetch | undefined;
@@ -82,6 +84,16 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     inFlight.buffer.remove(delivery);
   }
 
+  /** Sends back a message that has not started, because of a limit. */
+  defer(delivery: Delivery<T>, delayMs: number): void {
+    const { inFlight, settlements, clock, processor, observe, name } = this.#deps;
+    processor().attempts.left(delivery, false);
+    settlements.nak(delivery, delayMs);
+    inFlight.buffer.remove(delivery);
+    const heldMs = clock.now() - delivery.receivedAt;
+    observe?.({ type: 'message.settled', pipeline: name, message: delivery.message, as: 'deferred', heldMs });
+  }
+
   wait(delivery: Delivery<T>, delayMs: number): void {
     const { inFlight, clock } = this.#deps;
     if (delivery.outdated) return;
@@ -127,8 +139,12 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
   }
 
   runEnded(run: Run<T, D>): void {
-    const { inFlight, observe, name, prefetch, scheduler } = this.#deps;
+    const { inFlight, observe, name, prefetch, scheduler, limiter } = this.#deps;
     inFlight.runs.delete(run);
+    if (limiter !== undefined) {
+      for (const delivery of run.deliveries) limiter.release(delivery);
+      limiter.learn(run.endedAt - run.startedAt);
+    }
     if (run.deliveries.some(({ hung }) => hung)) this.#hungReturned(run);
     if (run.countedAsHung) {
       inFlight.hungHandlers--;

@@ -1,0 +1,237 @@
+import { describe } from 'vitest';
+import { natsLimits } from '../index.ts';
+import type { AttemptStore, LimitsOptions, NatsPort } from '../index.ts';
+import { base, gate, recordEvents } from './source.ts';
+import type { Job, Place, Row } from './source.ts';
+
+const bySender = ({ data }: { readonly data: Job }): string | undefined => data.key;
+
+/** Counts of handlers at work at once, in all and by key. */
+function counters() {
+  const now = new Map<string, number>();
+  const most = new Map<string, number>();
+  const add = (key: string, change: number): void => {
+    const count = (now.get(key) ?? 0) + change;
+    now.set(key, count);
+    most.set(key, Math.max(count, most.get(key) ?? 0));
+  };
+  const during = async (key: string, work: () => Promise<unknown>): Promise<void> => {
+    for (const one of ['all', key]) add(one, 1);
+    await work();
+    for (const one of ['all', key]) add(one, -1);
+  };
+  return { most, during };
+}
+
+/** One for all replicas, as a bucket is. */
+function memoryAttempts(): AttemptStore {
+  const records = new Map<string, Parameters<AttemptStore['write']>[1]>();
+  return {
+    read: async (key) => records.get(key),
+    write: async (key, record) => void records.set(key, record),
+    remove: async (key) => void records.delete(key),
+  };
+}
+
+const pauseMs = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How many may start, in all and of each key, here and over replicas. */
+export function limitRows(row: Row): void {
+  describe('limits', () => {
+    row('so many of a key run at once, and other keys do not wait for them', async ({ place, start, expect }) => {
+      const working = gate();
+      const { most, during } = counters();
+      const running = await start({
+        ...base(place),
+        limits: { key: bySender, perKey: { concurrency: 2 } },
+        handle: ({ data }) => during(data.key ?? '', () => (data.key === 'a' ? working.opened : Promise.resolve())),
+      });
+      await place.send(...Array.from({ length: 8 }, (_, n) => ({ n, key: 'a' })), { n: 8, key: 'b' });
+      await expect.poll(() => place.left()).toBe(8);
+      expect(running.snapshot().inFlight).toBe(2);
+      expect(running.explain(3)).toEqual({
+        state: 'limited',
+        limit: 'perKey',
+        lacks: 'concurrency',
+        key: 'a',
+        ahead: 0,
+        forMs: 0,
+      });
+      working.open();
+      await expect.poll(() => place.left()).toBe(0);
+      expect(Object.fromEntries(most)).toMatchObject({ a: 2, b: 1 });
+    });
+
+    row('the first message of a key does not wait behind a backlog of another', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const working = gate();
+      const attempts: number[] = [];
+      await place.send(...Array.from({ length: 150 }, (_, n) => ({ n, key: 'a' })), { n: 150, key: 'b' });
+      const running = await start(
+        {
+          ...base(place),
+          limits: { key: bySender, perKey: { concurrency: 1 } },
+          handle: async ({ data, attempt }) => {
+            attempts.push(attempt);
+            if (data.key === 'a') await working.opened;
+          },
+        },
+        events.observe,
+      );
+      await expect.poll(() => place.left()).toBe(150);
+      const [deferred] = events.of('message.deferred');
+      expect(deferred).toMatchObject({ limit: 'perKey' });
+      expect(running.explain(deferred?.message.sequence ?? 0)).toMatchObject({ state: 'deferred', limit: 'perKey' });
+      // What others may need is left free.
+      expect(await place.ackPending()).toBeLessThan(500);
+      working.open();
+      await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
+      expect(new Set(attempts)).toEqual(new Set([1]));
+      expect(await place.deadLetters()).toEqual([]);
+    });
+
+    row('keys take turns when slots are short', async ({ place, start, expect }) => {
+      const order: string[] = [];
+      await place.send(
+        ...Array.from({ length: 40 }, (_, n) => ({ n, key: 'a' })),
+        ...Array.from({ length: 4 }, (_, n) => ({ n: 40 + n, key: 'b' })),
+      );
+      await start({
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 2 },
+        limits: { key: bySender },
+        handle: async ({ data }) => {
+          order.push(data.key ?? '');
+          await pauseMs(150);
+        },
+      });
+      await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
+      // In the order they were stored, 40 would have come first.
+      expect(order.lastIndexOf('b')).toBeLessThan(30);
+    });
+
+    row('so many start in a second, after a burst', async ({ place, start, expect }) => {
+      const startedAt: number[] = [];
+      await place.send(...Array.from({ length: 25 }, (_, n) => ({ n })));
+      await start({
+        ...base(place),
+        limits: { all: { perSecond: 50, burst: 5 } },
+        handle: async () => void startedAt.push(performance.now()),
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expectRate(expect, startedAt, 50, 5);
+    });
+
+    row(
+      'replicas share a limit on concurrency, and one that ends gives its part back',
+      async ({ place, start, expect }) => {
+        const { most, during } = counters();
+        const store = memoryAttempts();
+        const replica = async (nats: NatsPort) =>
+          start(
+            {
+              ...base(place),
+              limits: { key: bySender, perKey: { concurrency: 3 }, all: { concurrency: 5 }, ...shared(place, nats) },
+              attempts: { store },
+              handle: ({ data }) => during(data.key ?? '', () => pauseMs(20)),
+            },
+            undefined,
+            nats,
+          );
+        const [first] = await Promise.all([replica(place.port), replica(await place.connect())]);
+        const send = (): Promise<unknown> =>
+          place.send(...Array.from({ length: 60 }, (_, n) => ({ n, key: n % 2 === 0 ? 'a' : 'b' })));
+        await send();
+        await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
+        await first?.drain();
+        await send();
+        await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
+        for (const [key, bound] of [
+          ['a', 3],
+          ['b', 3],
+          ['all', 5],
+        ] as const) {
+          expect(most.get(key)).toBeLessThanOrEqual(bound);
+        }
+        expect(await place.deadLetters()).toEqual([]);
+      },
+      { limits: true },
+    );
+
+    row(
+      'replicas share a rate',
+      async ({ place, start, expect }) => {
+        const events = recordEvents();
+        const startedAt: number[] = [];
+        const replica = async (nats: NatsPort) =>
+          start(
+            {
+              ...base(place),
+              limits: { all: { perSecond: 40, burst: 4 }, ...shared(place, nats) },
+              handle: async () => void startedAt.push(performance.now()),
+            },
+            events.observe,
+            nats,
+          );
+        await Promise.all([replica(place.port), replica(await place.connect())]);
+        await place.send(...Array.from({ length: 80 }, (_, n) => ({ n })));
+        await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
+        expectRate(expect, startedAt, 40, 4);
+        // Leases are for many messages.
+        expect(events.of('limits.written').length).toBeLessThan(30);
+      },
+      { limits: true },
+    );
+
+    row(
+      'without their store nothing starts, health says so, and nothing is lost',
+      async ({ place, start, expect }) => {
+        const handled: number[] = [];
+        let isAway = true;
+        const store = natsLimits(place.port, { bucket: `limits_${place.stream}`, timeoutMs: 100 });
+        const running = await start({
+          ...base(place),
+          limits: {
+            all: { concurrency: 2 },
+            leaseMs: 500,
+            shared: {
+              ...store,
+              write: (...args) => (isAway ? Promise.reject(new Error('away')) : store.write(...args)),
+            },
+          },
+          handle: async ({ data }) => void handled.push(data.n),
+        });
+        await place.send({ n: 1 }, { n: 2 }, { n: 3 });
+        await expect.poll(() => running.health().conditions.map(({ code }) => code)).toContain('limitStoreFails');
+        await expect.poll(() => running.explain(1)).toMatchObject({ state: 'limited', limit: 'all', lacks: 'lease' });
+        expect(handled).toEqual([]);
+        isAway = false;
+        await expect.poll(() => place.left()).toBe(0);
+        expect(handled.toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
+        expect(running.health().ok).toBe(true);
+      },
+      { limits: true },
+    );
+  });
+}
+
+const shared = (place: Place, nats: NatsPort): Pick<LimitsOptions<Job>, 'shared' | 'leaseMs'> => ({
+  shared: natsLimits(nats, { bucket: `limits_${place.stream}` }),
+  leaseMs: 2000,
+});
+
+/** In every window that begins with a start: no more than the burst and what the rate allows in it. */
+function expectRate(
+  expect: Parameters<Parameters<Row>[1]>[0]['expect'],
+  startedAt: readonly number[],
+  perSecond: number,
+  burst: number,
+): void {
+  for (const from of startedAt.keys()) {
+    for (let to = from; to < startedAt.length; to++) {
+      const windowMs = (startedAt[to] ?? 0) - (startedAt[from] ?? 0);
+      // A timer that fires late has the next ones come closer together, never more of them: one for rounding.
+      expect(to - from + 1).toBeLessThanOrEqual(burst + (windowMs * perSecond) / 1000 + 1);
+    }
+  }
+}
