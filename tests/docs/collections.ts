@@ -88,6 +88,12 @@ export const collections: readonly Collection[] = [
     'as above',
     'the last message of the key',
   ),
+  row(
+    'libs/pipeline/src/limits/deferrals.ts #aside',
+    'keys with messages that were set aside',
+    'keys with such messages',
+    'the last of the key is due',
+  ),
   row('libs/pipeline/src/limits/fair-queue.ts #queues', 'keys with messages that wait', MESSAGES, 'its last message'),
   row(
     'libs/pipeline/src/limits/leases.ts #leases',

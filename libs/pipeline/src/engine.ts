@@ -19,6 +19,8 @@ import { guardLogger } from './log.ts';
 import type { Logger } from './log.ts';
 import { flowFields, rateFields } from './config/options.ts';
 import { Limiter } from './limits/limiter.ts';
+import type { Excess } from './limits/limiter.ts';
+import { SetAside } from './limits/set-aside.ts';
 import type { ConnectionEvent, NatsPort } from './nats/port.ts';
 import { Partitions } from './partitions/partitions.ts';
 import type { Delivery } from './process/delivery.ts';
@@ -40,6 +42,8 @@ import { InFlight } from './schedule/in-flight.ts';
 const RECHECK_MS = 1000;
 /** And every so many lifetimes of a pull without a reason: every ten seconds by default. */
 const PULLS_PER_RECHECK = 5;
+/** Messages on their way to where they are set aside. */
+const MAX_SETTING_ASIDE = 256;
 /** Half of what the consumer hands out at most is prefetched: the rest is for other replicas and parked retries. */
 const MAX_PREFETCH = 1024;
 
@@ -72,6 +76,7 @@ export class Engine<T, D> implements RunningPipeline {
   readonly #status: StatusSources<T, D>;
   readonly #breaker: Breaker | undefined;
   readonly #limiter: Limiter<T> | undefined;
+  readonly #setAside: SetAside<T> | undefined;
   readonly #prefetch: Prefetch | undefined;
   readonly #partitions: Partitions<T, D> | undefined;
   readonly #stopListening: () => void;
@@ -116,13 +121,18 @@ export class Engine<T, D> implements RunningPipeline {
               observe,
               random: runtime.random ?? Math.random,
               slots: () => inFlight.concurrency,
+              maySetAside: () => this.#setAside !== undefined && inFlight.settingAside < MAX_SETTING_ASIDE,
               maxAckPending: () => this.#live.maxAckPending,
               wake: () => this.#scheduler.advance(),
             },
             weights.length,
           );
     this.#limiter = limiter;
-    const inFlight = new InFlight<T, D>(weights, spec.flow.concurrency, limiter?.queues);
+    this.#setAside =
+      spec.delayed === undefined || limiter === undefined
+        ? undefined
+        : new SetAside<T>(this.#port, clock, spec.delayed.subject);
+    const inFlight: InFlight<T, D> = new InFlight<T, D>(weights, spec.flow.concurrency, limiter?.queues);
     this.#inFlight = inFlight;
     this.#settlements = new Settlements(this.#port, clock, spec.ack.confirm);
     this.#breaker = spec.breaker === undefined ? undefined : new Breaker(spec.breaker);
@@ -135,6 +145,7 @@ export class Engine<T, D> implements RunningPipeline {
       effects,
       port: this.#port,
       clock,
+      log: guardedLog,
       observe,
       inFlight,
       settlements: this.#settlements,
@@ -230,7 +241,7 @@ export class Engine<T, D> implements RunningPipeline {
       demand: this.#demand,
       attempts: processor.attempts,
       breaker: this.#breaker,
-      defer: (delivery, delayMs) => this.#defer(delivery, delayMs),
+      defer: (excess) => this.#defer(excess),
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,
       usable: (index) => this.#sources[index]?.usable === true,
@@ -428,10 +439,15 @@ export class Engine<T, D> implements RunningPipeline {
   }
 
   /** A limit keeps the message from starting for long: it makes room for others and comes again. */
-  #defer(delivery: Delivery<T>, delayMs: number): void {
+  #defer({ delivery, delayMs, aside }: Excess<T>): void {
     const limit = this.#limiter?.waitsFor(delivery)?.limit ?? 'slots';
-    this.#limiter?.deferrals.add(delivery, delayMs, limit);
     this.#observe?.({ type: 'message.deferred', pipeline: this.#spec.name, message: delivery.message, delayMs, limit });
+    if (aside && this.#setAside !== undefined) {
+      this.#inFlight.settingAside++;
+      void this.#settler.setAside(delivery, this.#setAside.store(delivery, delayMs), delayMs);
+      return;
+    }
+    this.#limiter?.deferrals.add(delivery, delayMs, limit);
     this.#settler.defer(delivery, delayMs);
   }
 

@@ -98,7 +98,7 @@ function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly C
     const detail = `the store of shared limits fails: ${limiter.leases.failing}`;
     found.push({ code: 'limitStoreFails', detail, serious: true });
   }
-  if (limiter?.isFull === true) {
+  if (limiter?.isFull === true && spec.delayed === undefined) {
     const detail = `${limiter.deferrals.size} messages wait elsewhere for their limit, as many as max_ack_pending leaves room for`;
     found.push({ code: 'deferralsFull', detail, serious: false });
   }

@@ -14,7 +14,7 @@ const total = (entry: LeaseEntry | undefined): number =>
   Object.values(entry?.held ?? {}).reduce((sum, units) => sum + units, 0);
 
 describe('an entry of a shared limit', () => {
-  test('never gives out more units than there are, whatever processes do to it', () => {
+  test('never gives out more units than there are, in any order of changes', () => {
     const id = fc.constantFrom('a', 'b', 'c');
     const step = fc.oneof(
       fc.record({ kind: fc.constant('take' as const), id, needed: fc.integer({ min: 1, max: 9 }) }),

@@ -7,6 +7,10 @@ const MIN_DELAY_MS = 250;
 const MAX_DELAY_MS = 5000;
 /** A little early: a message that has to wait once more costs less than a limit that is not used. */
 const EARLY = 0.8;
+/** The server looks once a second for what is due. */
+const MIN_ASIDE_MS = 1000;
+/** The same for messages that are set aside: one that has to go there again costs more. */
+const MAX_ASIDE_MS = 30_000;
 /** After its time it is at another replica, or waits for its turn in the server. */
 const FORGET_AFTER_MS = 1000;
 
@@ -25,6 +29,8 @@ export class Deferrals<T> {
   readonly #random: () => number;
   readonly #deferred = new Map<string, Deferred>();
   readonly #byKey = new Map<string | undefined, number>();
+  /** By key: when the last that was set aside comes back. */
+  readonly #aside = new Map<string | undefined, number>();
   #prunedAt = 0;
 
   constructor(clock: Clock, random: () => number) {
@@ -49,6 +55,16 @@ export class Deferrals<T> {
     // Spread, so that those beyond do not come in one lump.
     const most = MAX_DELAY_MS * (0.5 + this.#random() / 2);
     return Math.round(Math.min(most, Math.max(MIN_DELAY_MS, delayMs)));
+  }
+
+  /** When a message is to come back that is set aside: after the last of its key. */
+  asideMs(key: string | undefined, perMs: number): number {
+    const now = this.#clock.now();
+    const last = Math.max(now, this.#aside.get(key) ?? 0);
+    const dueAt = Math.max(now + MIN_ASIDE_MS, last + EARLY / perMs);
+    const most = now + MAX_ASIDE_MS * (0.5 + this.#random() / 2);
+    this.#aside.set(key, Math.min(dueAt, now + MAX_ASIDE_MS));
+    return Math.round(Math.min(dueAt, most) - now);
   }
 
   add(delivery: Delivery<T>, delayMs: number, limit: DeferredBy): void {
@@ -83,6 +99,7 @@ export class Deferrals<T> {
     if (now - this.#prunedAt < FORGET_AFTER_MS) return;
     this.#prunedAt = now;
     for (const [name, { dueAt }] of this.#deferred) if (now - dueAt > FORGET_AFTER_MS) this.#remove(name);
+    for (const [key, dueAt] of this.#aside) if (dueAt < now) this.#aside.delete(key);
   }
 }
 

@@ -9,7 +9,7 @@ export interface LeaseEntry {
   readonly held: Readonly<Record<string, number>>;
   /** Processes that want more than they got. */
   readonly wants: readonly string[];
-  /** Units that nobody has held since the entry was made: their burst is still there to be used. */
+  /** Units that no process has held since the entry was made: their burst is still there to be used. */
   readonly fresh: number;
   /** Who wrote it. */
   readonly by?: string;
@@ -53,7 +53,7 @@ const count = (given: unknown): number =>
 /** What a change of an entry gives to the process that makes it. */
 export interface Taken {
   readonly entry: LeaseEntry;
-  /** Of what was taken, units that nobody has held before. */
+  /** Of what was taken, units that no process has held before. */
   readonly fresh: number;
 }
 

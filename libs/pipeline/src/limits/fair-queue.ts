@@ -113,7 +113,7 @@ export class FairQueue<I extends Queued> {
 
   #next(): { readonly key: string | undefined; readonly queue: Fifo<I> } | undefined {
     for (const [key, queue] of this.#queues) {
-      // What was settled while it waited is in nobody's way.
+      // What was settled while it waited must not be in the way.
       while (queue.peek()?.phase === 'settled') {
         queue.take();
         this.#count(key, -1);

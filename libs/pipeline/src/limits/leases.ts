@@ -8,7 +8,7 @@ import type { LimitStore } from './store.ts';
 
 /** Who uses a lease: one limit of this process. */
 export interface LeaseUser {
-  /** Units that nobody held before come with their burst. */
+  /** Units that no process held before come with their burst. */
   unitsChanged(units: number, fresh: number): void;
   usage(now: number): Usage;
   /** How many units it has a use for. */
@@ -289,7 +289,7 @@ export class Leases {
       if (next === undefined) break;
       const { entry, fresh } = next;
       const units = entry.held[me] ?? 0;
-      // Given away: not used from here on, whatever becomes of the write.
+      // Given away: not used from here on, also when the write fails.
       if (units < lease.units) this.#setUnits(lease, units, 0);
       const sentAt = clock.now();
       const revision = await store.write(lease.key, JSON.stringify({ ...entry, by: me }), lease.revision);
@@ -350,7 +350,7 @@ export class Leases {
     lease.polls++;
   }
 
-  /** Somebody wrote an entry, or tried to: read, where it concerns this process. */
+  /** An entry was written, or a write of it was refused: read, where it concerns this process. */
   #written(key: string, value: string): void {
     if (this.#closed || !key.startsWith(`lease.${this.#deps.name}.`)) return;
     let lease = this.#leases.get(key);

@@ -20,6 +20,8 @@ export interface LimiterDeps<T> {
   /** Slots of the pipeline. */
   readonly slots: () => number;
   readonly maxAckPending: () => number;
+  /** Whether another message may be set aside now: stored elsewhere, where it occupies no place of max_ack_pending. */
+  readonly maySetAside: () => boolean;
   /** Something may start that might not before. */
   readonly wake: () => void;
 }
@@ -40,6 +42,14 @@ const LEARN_SHARE = 1 / 16;
 const SOON_MS = 1000;
 /** A process sends back as many messages as this part of max_ack_pending at most. */
 const MAX_SHARE_DEFERRED = 4;
+
+/** A message that has to come back later, to make room. */
+export interface Excess<T> {
+  readonly delivery: Delivery<T>;
+  readonly delayMs: number;
+  /** As many as may be were sent back: this one is stored elsewhere until then. */
+  readonly aside: boolean;
+}
 
 /** The limits of a pipeline: who may start, whose turn it is, and which messages have to come back later. */
 export class Limiter<T> {
@@ -139,11 +149,7 @@ export class Limiter<T> {
 
   /** As many messages were sent back as may be. */
   get isFull(): boolean {
-    return this.deferrals.size >= this.#mostDeferred;
-  }
-
-  get #mostDeferred(): number {
-    return Math.floor(this.#deps.maxAckPending() / MAX_SHARE_DEFERRED);
+    return this.deferrals.size >= Math.floor(this.#deps.maxAckPending() / MAX_SHARE_DEFERRED);
   }
 
   /** Places for messages that wait for a limit. */
@@ -164,7 +170,7 @@ export class Limiter<T> {
    * Takes out messages that leave no room for those of other keys, the newest of the key with most; with each, when it is
    * to come back. `behind`: messages that wait in the stream.
    */
-  *takeExcess(room: number, behind: number): Generator<{ readonly delivery: Delivery<T>; readonly delayMs: number }> {
+  *takeExcess(room: number, behind: number): Generator<Excess<T>> {
     if (this.waiting < room) return;
     const queue = this.queues.reduce((most, one) => (one.size > most.size ? one : most));
     const longest = queue.longest((key) => this.deferrals.of(key));
@@ -178,10 +184,16 @@ export class Limiter<T> {
     // The next of a key stays, unless its limit keeps it from starting and every place is taken by such ones.
     const least = longest.size === 1 && this.#isReached(longest.key) ? 0 : 1;
     if (least === 0) excess = 1;
-    for (let size = longest.size; excess > 0 && size > least && !this.isFull; excess--, size--) {
+    const { maySetAside } = this.#deps;
+    for (let size = longest.size; excess > 0 && size > least && (!this.isFull || maySetAside()); excess--, size--) {
       const delivery = queue.takeNewest(longest.key);
       if (delivery === undefined) return;
-      yield { delivery, delayMs: this.deferrals.delayMs(longest.key, size, perMs) };
+      // One that came before has a history that its copy would not have, and a place of max_ack_pending.
+      const aside = this.isFull && delivery.deliveries === 1;
+      const delayMs = aside
+        ? this.deferrals.asideMs(longest.key, perMs)
+        : this.deferrals.delayMs(longest.key, size, perMs);
+      yield { delivery, delayMs, aside };
     }
   }
 
@@ -278,6 +290,6 @@ export class Limiter<T> {
 
 /** As part of a subject: as it is where that is possible, and otherwise by hash. */
 const shortKey = (key: string): string =>
-  key.length <= MAX_PLAIN_KEY && /^[-_=a-zA-Z0-9]+$/.test(key)
+  key.length <= MAX_PLAIN_KEY && /^[-_a-zA-Z0-9]+$/.test(key)
     ? key
     : `h=${hash('sha256', key, 'base64url').slice(0, 32)}`;

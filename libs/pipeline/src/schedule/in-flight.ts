@@ -42,6 +42,8 @@ export class InFlight<T, D> {
   admitting = 0;
   /** When messages that were nak'ed with a delay are due again. */
   readonly naked = new DueTimes();
+  /** Messages that are being set aside because of a limit. */
+  settingAside = 0;
   /** Slots there are. */
   concurrency: number;
   #idleWaiters: (() => void)[] = [];
@@ -67,7 +69,7 @@ export class InFlight<T, D> {
   }
   /** Nothing runs that is going to end by itself. */
   get idle(): boolean {
-    return this.runs.size - this.hungHandlers + this.admitting === 0 && this.batches.size === 0;
+    return this.runs.size - this.hungHandlers + this.admitting + this.settingAside === 0 && this.batches.size === 0;
   }
   /** Messages in handlers, hungHandlers not counted. */
   get inHandlers(): number {

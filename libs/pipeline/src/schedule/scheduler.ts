@@ -15,7 +15,7 @@ import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Partitions } from '../partitions/partitions.ts';
 import { keyReader } from '../partitions/subject-transform.ts';
 import type { Settlements } from '../settle/settlements.ts';
-import type { Limiter } from '../limits/limiter.ts';
+import type { Excess, Limiter } from '../limits/limiter.ts';
 import type { InFlight } from './in-flight.ts';
 
 /** Messages that wait behind another of their key do not use up the room of other keys, up to this many per slot. */
@@ -38,7 +38,7 @@ export interface SchedulerDeps<T, D> {
   readonly breaker: Breaker | undefined;
   readonly limiter: Limiter<T> | undefined;
   /** Sends a message back because of a limit. */
-  readonly defer: (delivery: Delivery<T>, delayMs: number) => void;
+  readonly defer: (excess: Excess<T>) => void;
   /** Whether new work may be taken and started now. */
   readonly open: () => boolean;
   /** Whether a drain or a pause has begun: a message that was just admitted goes back to the buffer. */
@@ -287,9 +287,7 @@ export class Scheduler<T, D> {
     const { spec, demand, defer, partitions } = this.#deps;
     // In order, a message that leaves would come after its successors.
     if (spec.orderBy !== undefined || partitions !== undefined || spec.limits?.key === undefined) return;
-    for (const { delivery, delayMs } of limiter.takeExcess(this.#limitRoom(limiter), demand.behind)) {
-      defer(delivery, delayMs);
-    }
+    for (const excess of limiter.takeExcess(this.#limitRoom(limiter), demand.behind)) defer(excess);
   }
 
   /**
@@ -306,8 +304,8 @@ export class Scheduler<T, D> {
     const { limiter, demand, inFlight } = this.#deps;
     if (limiter === undefined) return 0;
     const room = this.#limitRoom(limiter);
-    if (inFlight.slots < this.#slots) return Math.min(room, limiter.waiting + 1);
-    return demand.behind > 0 ? room : 0;
+    if (inFlight.slots < this.#slots) return Math.min(room, limiter.waiting + 1) + inFlight.settingAside;
+    return (demand.behind > 0 ? room : 0) + inFlight.settingAside;
   }
 
   #capacity(): number {

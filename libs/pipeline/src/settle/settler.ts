@@ -1,5 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { EngineEffects } from '../runtime.ts';
+import type { Logger } from '../log.ts';
+import { errorMessage } from '../process/describe-error.ts';
 import type { Observer } from '../events.ts';
 import type { NatsPort } from '../nats/port.ts';
 import type { Prefetch } from '../pull/prefetch.ts';
@@ -19,6 +21,7 @@ export interface SettlerDeps<T, D> {
   readonly effects: EngineEffects;
   readonly port: NatsPort;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly observe: Observer | undefined;
   readonly inFlight: InFlight<T, D>;
   readonly settlements: Settlements;
@@ -82,6 +85,24 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     const now = clock.now();
     inFlight.naked.add(now + delayMs, now);
     inFlight.buffer.remove(delivery);
+  }
+
+  /** Acknowledges a message that has not started when its copy is stored, and sends it back if that fails. */
+  async setAside(delivery: Delivery<T>, stored: Promise<void>, delayMs: number): Promise<void> {
+    const { inFlight, clock, processor, observe, name, scheduler } = this.#deps;
+    try {
+      await stored;
+      processor().attempts.gone(delivery);
+      await this.ack(delivery);
+      const heldMs = clock.now() - delivery.receivedAt;
+      observe?.({ type: 'message.settled', pipeline: name, message: delivery.message, as: 'deferred', heldMs });
+    } catch (error) {
+      this.#deps.log.warn({ pipeline: name, error: errorMessage(error) }, 'a message could not be set aside');
+      if (delivery.phase !== 'settled') this.defer(delivery, delayMs);
+    } finally {
+      inFlight.settingAside--;
+      scheduler().slotFreed();
+    }
   }
 
   /** Sends back a message that has not started, because of a limit. */
