@@ -34,7 +34,8 @@ function decodeSendEmail(bytes: Uint8Array): SendEmail {
 
 /**
  * The two mailers. Each reads its express lane and its normal lane, four to one while both have work, and neither can
- * keep the other waiting: a flood of notifications leaves welcome mails their own slots.
+ * keep the other waiting: a flood of notifications leaves welcome mails their own slots. Nor can an account keep another
+ * one waiting.
  */
 export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, MailerDeps>[] {
   return (['welcome_mailer', 'notification_mailer'] as const).map((name) =>
@@ -50,6 +51,8 @@ export function mailerPipelines(settings: MailerSettings): Pipeline<SendEmail, M
         { stream: 'EMAILS', consumer: name, weight: 1 },
       ],
       decode: decodeSendEmail,
+      // Accounts take turns: a mail does not wait behind the backlog of another account.
+      limits: { key: ({ data }) => data.account },
       flow: {
         concurrency: settings.concurrency[name],
         ...(settings.pullExpiresMs === undefined
