@@ -23,10 +23,13 @@ const traceparentOf = (index: number): string =>
   `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0${index % 10 === 0 ? 1 : 0}`;
 const WARMUP = 20_000;
 const SLOTS = 64;
+/** One minute, in nanoseconds. */
+const BUCKET_TTL = 60_000_000_000;
 const variants = [
   { name: 'raw, window 64', kind: 'raw', window: 64 },
   { name: 'raw, window 256', kind: 'raw', window: 256 },
   { name: 'engine', kind: 'pipeline', window: SLOTS },
+  { name: 'engine with limits', kind: 'limits', window: SLOTS },
   { name: 'engine with telemetry', kind: 'telemetry', window: SLOTS },
   { name: 'js.publish', kind: 'publish-client', window: SLOTS },
   { name: 'own publisher', kind: 'publish-own', window: SLOTS },
@@ -39,6 +42,12 @@ export async function throughput(
 ): Promise<readonly Row[]> {
   await jsm.streams.add({ name: 'BENCH', subjects: ['bench.a'] });
   await jsm.streams.add({ name: 'PUBLISHED', subjects: ['bench.published'], max_msgs: 10_000 });
+  await jsm.streams.add({
+    name: 'KV_limits',
+    subjects: ['$KV.limits.>'],
+    max_msgs_per_subject: 1,
+    max_age: BUCKET_TTL,
+  });
   const body = payload();
   for (let sent = 0; sent < WARMUP + options.count + 5000; sent += 500) {
     await Promise.all(
@@ -83,6 +92,14 @@ export async function throughput(
     rated('engine, 64 slots', rate('engine'), 'msg/s', rate('engine') / rate(best), 0.75),
     rated('  its CPU (ratio: raw to engine)', cpu('engine'), 'us/msg', cpu(best) / cpu('engine'), 1 / 1.25),
     rated('  its event-loop delay p99 (raw to engine)', delay('engine'), 'ms', delay(best) / delay('engine'), 0.5),
+    rated(
+      'engine, shared limits of ten keys and in all (of engine)',
+      rate('engine with limits'),
+      'msg/s',
+      rate('engine with limits') / rate('engine'),
+      0.75,
+    ),
+    plain('  its CPU', cpu('engine with limits'), 'us/msg'),
     rated(
       'engine, metrics and 10 % of traces',
       rate('engine with telemetry'),

@@ -2,14 +2,15 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { jetstream } from '@nats-io/jetstream';
 import { connect, headers } from '@nats-io/transport-node';
-import { definePipeline } from '@sluice/pipeline';
+import { definePipeline, kvAttemptStore, natsLimits, type LimitsOptions } from '@sluice/pipeline';
+import type { JobEvent } from '@sluice/contracts';
 import { natsPort } from '@sluice/pipeline/nats';
 import { startMeter, type Reading } from './meter.ts';
 import { decodePayload, payload } from './payload.ts';
 import { rawPull } from './raw-pull.ts';
 
 export interface WorkerOrder {
-  readonly kind: 'raw' | 'pipeline' | 'telemetry' | 'publish-client' | 'publish-own';
+  readonly kind: 'raw' | 'pipeline' | 'limits' | 'telemetry' | 'publish-client' | 'publish-own';
   readonly url: string;
   readonly stream: string;
   readonly consumer: string;
@@ -76,11 +77,21 @@ if (kind === 'raw') {
   await publishAll((body) => port.publish('bench.published', body));
 } else {
   const telemetry = kind === 'telemetry' ? (await import('./telemetry.ts')).benchTelemetry() : {};
+  // Ten keys, and limits that are never reached: what it costs to count.
+  const limits: LimitsOptions<JobEvent> = {
+    // What a measurement before this one held is not waited for.
+    name: order.consumer,
+    key: ({ sequence }) => String(sequence % 10),
+    perKey: { perSecond: 1_000_000, concurrency: 1000 },
+    all: { perSecond: 1_000_000 },
+    shared: natsLimits(port, { bucket: 'limits' }),
+  };
   await definePipeline({
     name: 'bench',
     sources: [{ stream: order.stream, consumer: order.consumer }],
     decode: decodePayload,
     flow: { concurrency: window },
+    ...(kind === 'limits' ? { limits, attempts: { store: kvAttemptStore(port, { bucket: 'attempts' }) } } : {}),
     handle: async () => tick(1),
   }).start({ nats: port, deps: undefined, ...telemetry });
 }

@@ -22,8 +22,8 @@ await definePipeline<Job>({
     leaseMs: 1500,
   },
   attempts: { store: kvAttemptStore(port, { bucket: 'attempts' }) },
-  handle: async ({ data }) => {
-    say('began', data.n);
+  handle: async ({ data, deliveries }) => {
+    say(deliveries === 1 ? 'began' : 'beganAgain', data.n);
     if (Number(handlerMs) > 0) await new Promise((resolve) => setTimeout(resolve, Number(handlerMs)));
     say('ended', data.n);
   },

@@ -59,6 +59,10 @@ export class Demand {
     return this.#bucket?.waitMs(this.#clock.now()) ?? 0;
   }
 
+  get hasRate(): boolean {
+    return this.#bucket !== undefined;
+  }
+
   /** Messages that wait in the stream, as of the newest delivery. */
   get behind(): number {
     return this.#pullers.reduce((sum, puller) => sum + puller.lag, 0);

@@ -86,6 +86,9 @@ export class MessageBuffer<T> {
 
   /** The message that may start next, by weight of its source, of the sources that may. */
   take(may: (source: number) => boolean = () => true): Delivery<T> | undefined {
+    const [only, another] = this.#ready;
+    // Whether one may start is asked once: behind limits that costs more than taking it.
+    if (another === undefined) return may(0) ? only?.take() : undefined;
     const index = this.#turn.next((source) => this.readyOf(source) && may(source));
     return this.#ready[index]?.take();
   }

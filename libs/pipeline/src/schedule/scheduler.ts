@@ -171,7 +171,9 @@ export class Scheduler<T, D> {
     while (inFlight.buffer.ready > 0) {
       const free = inFlight.batcher !== undefined || inFlight.slots < this.#slots;
       if (!free && !this.#reserves.some(this.#mayUseReserve)) break;
-      if (limiter !== undefined && !inFlight.buffer.canTake(free ? undefined : this.#mayUseReserve)) break;
+      // A token of the rate must not be taken for a message that a limit keeps from starting.
+      if (limiter !== undefined && demand.hasRate && !inFlight.buffer.canTake(free ? undefined : this.#mayUseReserve))
+        break;
       if (!demand.mayStart()) break;
       const delivery = free ? inFlight.buffer.take() : inFlight.buffer.take(this.#mayUseReserve);
       if (delivery === undefined) break;
