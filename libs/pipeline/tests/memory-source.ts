@@ -1,8 +1,10 @@
 import { MemoryJetStream } from '../src/memory/index.ts';
 import type { MemoryMessage } from '../src/memory/index.ts';
+import { partitionTransform } from '../src/partitions/subject-transform.ts';
 import type { Place, PlaceOptions, Source, Stored } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
+const PIN_TTL_MS = 1500;
 
 /** The in-memory source on the real clock. */
 export function memorySource(): Source {
@@ -11,6 +13,7 @@ export function memorySource(): Source {
   return {
     name: 'memory',
     schedules: true,
+    pinning: true,
     place: (options = {}) => Promise.resolve(makePlace(server, `W${++places}`, options)),
     close: () => Promise.resolve(),
   };
@@ -26,10 +29,25 @@ function makePlace(server: MemoryJetStream, stream: string, options: PlaceOption
   });
   const addDeadLetters = (): void => server.addStream({ name: `DLQ_${stream}`, subjects: [`dlq.${stream}.>`] });
   const ackWaitMs = options.ackWaitMs ?? 30_000;
-  server.addStream({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+  const { partitions } = options;
+  if (partitions === undefined) {
+    server.addStream({ name: stream, subjects: [`${stream}.>`], retention: 'workqueue' });
+    server.addConsumer(stream, consumer, config(ackWaitMs));
+  } else {
+    const transform = partitionTransform(partitions, `${stream}.*`);
+    server.addStream({ name: stream, subjects: [`${stream}.*`], retention: 'workqueue', transform });
+    for (let number = 0; number < partitions; number++) {
+      server.addConsumer(stream, `${consumer}-${number}`, {
+        ...config(ackWaitMs),
+        filter_subject: `${number}.>`,
+        priority_groups: ['partition'],
+        priority_policy: 'pinned_client',
+        priority_timeout: PIN_TTL_MS * NS,
+      });
+    }
+  }
   server.addStream({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`] });
   addDeadLetters();
-  server.addConsumer(stream, consumer, config(ackWaitMs));
   for (const lane of options.lanes ?? []) server.addConsumer(stream, lane, config(ackWaitMs, lane));
   if (options.delayed === true) {
     server.addStream({

@@ -8,9 +8,11 @@ import type { FaultProxy, NatsProcess } from '@sluice/dev';
 import { ensureDelayedStream } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import type { ClosableNatsPort } from '../src/nats/index.ts';
+import { partitionTransform } from '../src/partitions/subject-transform.ts';
 import type { Place, PlaceOptions, Source, Stored } from '../src/conformance/source.ts';
 
 const NS = 1_000_000;
+const PIN_TTL_MS = 1500;
 
 /** A real nats-server, the pipeline's connection running through a proxy that can break it. */
 export interface NatsSource extends Source {
@@ -33,9 +35,11 @@ export async function natsSource(series?: string): Promise<NatsSource> {
   const jsm = await jetstreamManager(admin, { timeout: 30_000 });
   const js = jetstream(admin, { timeout: 30_000 });
   let places = 0;
+  const minor = Number((admin.info?.version ?? '').split('.')[1]);
   return {
     name: `nats-server ${server.version ?? server.from}`,
-    schedules: Number((admin.info?.version ?? '').split('.')[1]) >= 12,
+    schedules: minor >= 12,
+    pinning: minor >= 11,
     server,
     admin,
     jsm,
@@ -97,10 +101,34 @@ async function makePlace(
       num_replicas: replicas,
     });
   };
-  await addStream();
+  const addPartitions = async (count: number): Promise<void> => {
+    const { src, dest } = partitionTransform(count, `${stream}.*`);
+    await jsm.streams.add({
+      name: stream,
+      subjects: [`${stream}.*`],
+      retention: 'workqueue',
+      num_replicas: replicas,
+      subject_transform: { src, dest },
+    });
+    for (let number = 0; number < count; number++) {
+      await jsm.consumers.add(stream, {
+        durable_name: `${consumer}-${number}`,
+        ack_policy: 'explicit',
+        ack_wait: ackWaitMs * NS,
+        max_deliver: -1,
+        filter_subject: `${number}.>`,
+        priority_groups: ['partition'],
+        priority_policy: 'pinned_client',
+        priority_timeout: PIN_TTL_MS * NS,
+      });
+    }
+  };
+  if (options.partitions === undefined) await addStream();
+  else await addPartitions(options.partitions);
   await jsm.streams.add({ name: `OUT_${stream}`, subjects: [`out.${stream}.>`], num_replicas: replicas });
   await addDeadLetters();
-  for (const name of [consumer, ...(options.lanes ?? [])]) await addConsumer(name, ackWaitMs);
+  if (options.partitions === undefined)
+    for (const name of [consumer, ...(options.lanes ?? [])]) await addConsumer(name, ackWaitMs);
   if (options.delayed === true) {
     const admin = await open(server.url);
     await ensureDelayedStream(admin, { stream: `LATER_${stream}`, subject: `later.${stream}`, replicas });

@@ -18,6 +18,7 @@ import { handlerRows } from './handler.ts';
 import { isolationRows } from './isolation.ts';
 import { limitRows } from './limits.ts';
 import { recreatedStreamRows } from './recreated-stream.ts';
+import { partitionRows } from './partitions.ts';
 import { retryRows } from './retries.ts';
 import { shutdownRows } from './shutdown.ts';
 
@@ -31,6 +32,7 @@ export function conformance(open: () => Promise<Source>): void {
   const row: Row = (name, body, options) => {
     test.concurrent(name, async ({ expect, skip }) => {
       if (options?.delayed === true) skip(!source.schedules, 'needs message schedules');
+      if (options?.partitions !== undefined) skip(!source.pinning, 'needs consumers that are pinned to one client');
       const place = await source.place(options);
       const started: RunningPipeline[] = [];
       try {
@@ -64,6 +66,7 @@ export function conformance(open: () => Promise<Source>): void {
   connectionRows(row);
   flowRows(row);
   limitRows(row);
+  partitionRows(row);
   isolationRows(row);
   batchRows(row);
 }

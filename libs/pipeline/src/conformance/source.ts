@@ -6,6 +6,8 @@ export interface Source {
   readonly name: string;
   /** Whether its streams take message schedules, as nats-server does from 2.12 on. */
   readonly schedules: boolean;
+  /** Whether its consumers can be pinned to one client, as those of nats-server can from 2.11 on. */
+  readonly pinning: boolean;
   /** A fresh stream with a consumer and a connection of its own. */
   place(options?: PlaceOptions): Promise<Place>;
   close(): Promise<void>;
@@ -21,6 +23,11 @@ export interface PlaceOptions {
   readonly limits?: boolean;
   /** Further consumers, each with the subject it reads: `<stream>.<name>`. */
   readonly lanes?: readonly string[];
+  /**
+   * The stream takes `<stream>.<key>` and is divided by the key into so many partitions, each with a consumer
+   * `worker-<number>` whose pin ends after 1.5 s.
+   */
+  readonly partitions?: number;
 }
 
 /** What one test works on: a work queue with the consumer `worker`, its dead letters, and a stream for what it emits. */

@@ -13,12 +13,26 @@ interface Pending {
 interface Pull {
   readonly inbox: string;
   left: number;
+  /** The pin it was sent with, or the one that was given to it. */
+  pin: string | undefined;
   readonly expiresAt: number;
   readonly heartbeatMs: number;
   spokeAt: number;
 }
 
+interface PullRequest {
+  readonly batch?: number;
+  readonly expires?: number;
+  readonly idle_heartbeat?: number;
+  readonly group?: string;
+  readonly id?: string;
+  readonly no_wait?: boolean;
+  readonly max_bytes?: number;
+}
+
 let made = 0;
+let pins = 0;
+const DEFAULT_PIN_TTL_NS = 120_000 * 1_000_000;
 const NS = 1_000_000;
 const DEFAULT_ACK_WAIT_NS = 30_000 * NS;
 const TICK_MS = 10;
@@ -39,6 +53,8 @@ export class MemoryConsumer {
   #pulls: Pull[] = [];
   #next: number;
   #deliverySequence = 0;
+  #pin: string | undefined;
+  #pinEndsAt = 0;
   readonly #created: string;
   readonly #ticker: Timer;
 
@@ -76,14 +92,41 @@ export class MemoryConsumer {
       num_ack_pending: this.#pending.size,
       ack_floor: { stream_seq: floor },
       delivered: { stream_seq: this.#next - 1, consumer_seq: this.#deliverySequence },
+      priority_groups: (this.config.priority_groups ?? []).map((group) => ({
+        group,
+        ...(this.#pin === undefined ? {} : { pinned_client_id: this.#pin }),
+      })),
     };
   }
 
-  pull(request: { batch?: number; expires?: number; idle_heartbeat?: number }, inbox: string): void {
+  pull(request: PullRequest, inbox: string): void {
     const now = this.#clock.now();
+    const { id } = request;
+    const refuse = (code: number, description: string): void => {
+      this.#router.deliver(inbox, { subject: inbox, data: EMPTY, headers: receivedHeaders({}, code, description) });
+    };
+    if (this.#isPinning && this.config.priority_groups?.includes(request.group ?? '') !== true) {
+      refuse(400, 'Bad Request - Priority Group missing');
+      return;
+    }
+    if (this.#pin !== undefined && id !== undefined) {
+      if (id !== this.#pin) {
+        refuse(423, 'Nats-Pin-Id mismatch');
+        return;
+      }
+      this.#keepPin();
+    }
+    if (request.no_wait === true) {
+      // Enough of it for a pull that can take no message: it is answered with a status.
+      if (this.#waiting() + this.#redeliver.length === 0) refuse(404, 'No Messages');
+      else if (id !== undefined && this.#pin === undefined) refuse(423, 'Nats-Wrong-Pin-Id');
+      else refuse(409, 'Message Size Exceeds MaxBytes');
+      return;
+    }
     this.#pulls.push({
       inbox,
       left: request.batch ?? 1,
+      pin: id,
       expiresAt: now + (request.expires ?? 0) / NS,
       heartbeatMs: (request.idle_heartbeat ?? 0) / NS,
       spokeAt: now,
@@ -115,18 +158,43 @@ export class MemoryConsumer {
 
   /** Hands out what there is to the open pulls. */
   serve(): void {
-    while (this.#pulls.length > 0) {
-      const [pull] = this.#pulls;
+    for (;;) {
+      this.#pulls = this.#pulls.filter(({ inbox }) => this.#router.hasInterest(inbox));
+      const pull = this.#nextPull();
       if (pull === undefined) return;
-      if (!this.#router.hasInterest(pull.inbox)) {
-        this.#pulls.shift();
-        continue;
-      }
       const sequence = this.#take();
       if (sequence === undefined) return;
+      if (this.#isPinning && this.#pin === undefined) {
+        this.#pin = `pin${++pins}`;
+        pull.pin = this.#pin;
+        this.#keepPin();
+      }
       this.#deliver(sequence, pull);
-      if (pull.left === 0) this.#pulls.shift();
+      if (pull.left === 0) this.#pulls = this.#pulls.filter((one) => one !== pull);
     }
+  }
+
+  /** Takes the pin away: the next pull without one gets it. */
+  unpin(): void {
+    this.#pin = undefined;
+    this.serve();
+  }
+
+  /** The pull to answer next: of a consumer that is pinned, one of the client it is pinned to. */
+  #nextPull(): Pull | undefined {
+    if (!this.#isPinning) return this.#pulls[0];
+    for (const pull of this.#pulls) {
+      if (pull.pin === undefined ? this.#pin === undefined : pull.pin === this.#pin) return pull;
+    }
+    return undefined;
+  }
+
+  get #isPinning(): boolean {
+    return this.config.priority_policy === 'pinned_client';
+  }
+
+  #keepPin(): void {
+    this.#pinEndsAt = this.#clock.now() + (this.config.priority_timeout ?? DEFAULT_PIN_TTL_NS) / NS;
   }
 
   /** Open pulls are forgotten without a word, as by a leader that dies. */
@@ -184,6 +252,7 @@ export class MemoryConsumer {
     pull.left--;
     pull.spokeAt = now;
     const { name } = this.#stream.config;
+    const pin = this.#pin;
     const place = `${pending.deliveries}.${sequence}.${++this.#deliverySequence}.${message.storedAtMs}000000`;
     this.#router.deliver(pull.inbox, {
       subject: message.subject,
@@ -191,13 +260,22 @@ export class MemoryConsumer {
       reply: `$JS.ACK.${name}.${this.name}.${place}.${this.#waiting()}`,
       // As the client has it: parsed when it is read, and then it may throw.
       get headers() {
-        return receivedHeaders(message.headers);
+        return receivedHeaders(pin === undefined ? message.headers : { ...message.headers, 'Nats-Pin-Id': pin });
       },
     });
   }
 
   #tick(): void {
     const now = this.#clock.now();
+    if (this.#pin !== undefined && now >= this.#pinEndsAt) this.#pin = undefined;
+    // What was asked with a pin that is gone is refused as soon as there is something to answer it with.
+    if (this.#isPinning && this.#waiting() + this.#redeliver.length > 0) {
+      this.#pulls = this.#pulls.filter((pull) => {
+        if (pull.pin === undefined || pull.pin === this.#pin) return true;
+        this.#say(pull, 423, 'Nats-Wrong-Pin-Id');
+        return false;
+      });
+    }
     const most = this.config.max_deliver ?? -1;
     for (const [sequence, pending] of this.#pending) {
       if (pending.dueAt === undefined || pending.dueAt > now) continue;

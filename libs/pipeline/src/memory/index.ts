@@ -297,6 +297,7 @@ export class MemoryJetStream {
     const [first = '', second = ''] = name === 'STREAM.MSG' ? rest.slice(1) : rest;
     const stream = this.#streams.get(first);
     const consumer = this.#consumers.get(`${first}/${second}`);
+    if (name === 'INFO.') return { api: { level: 2 } };
     if (name === 'STREAM.NAMES') {
       const tokens = String(body['subject']).split('.');
       const streams = [...this.#streams.values()].filter(({ config }) =>
@@ -319,6 +320,7 @@ export class MemoryJetStream {
           retention: stream.config.retention ?? 'limits',
           max_age: (stream.config.maxAgeMs ?? 0) * 1_000_000,
           allow_msg_schedules: stream.config.schedules === true,
+          ...(stream.config.transform === undefined ? {} : { subject_transform: stream.config.transform }),
         },
         state,
       };
@@ -332,6 +334,10 @@ export class MemoryJetStream {
         : { message: stored(message) };
     }
     if (consumer === undefined) return { error: { code: 404, err_code: 10_014, description: 'consumer not found' } };
+    if (name === 'CONSUMER.UNPIN') {
+      consumer.unpin();
+      return {};
+    }
     return consumer.info();
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { HeaderInput } from '../nats/port.ts';
 import { matches } from '../nats/subject.ts';
+import type { SubjectTransform } from '../partitions/subject-transform.ts';
 
 /** A stream to keep in memory. */
 export interface MemoryStreamConfig {
@@ -14,6 +15,8 @@ export interface MemoryStreamConfig {
   readonly maxAgeMs?: number;
   /** Takes message schedules (`@at`), as a stream of nats-server 2.12 with `allow_msg_schedules` does. */
   readonly schedules?: boolean;
+  /** What is published under `src` is stored under `dest`, which may use `{{partition(count,...)}}` and `{{wildcard(n)}}`. */
+  readonly transform?: SubjectTransform;
 }
 
 export interface MemoryMessage {
@@ -55,7 +58,9 @@ export class MemoryStream {
     return this.#patterns.some((pattern) => matches(pattern, tokens));
   }
 
-  store(subject: string, data: Uint8Array, headers: HeaderInput): Stored {
+  store(published: string, data: Uint8Array, headers: HeaderInput): Stored {
+    const { transform } = this.config;
+    const subject = transform === undefined ? published : transformed(published, transform);
     const now = this.#clock.now();
     const id = headers['Nats-Msg-Id'];
     if (typeof id === 'string') {
@@ -105,4 +110,30 @@ export class MemoryStream {
     for (const message of this.messages.values()) if (message.subject === subject) last = message.sequence;
     return last;
   }
+}
+
+/** The subject that a message is stored under; a subject that `src` does not cover stays as it is. */
+function transformed(subject: string, { src, dest }: SubjectTransform): string {
+  const tokens = subject.split('.');
+  const pattern = src.split('.');
+  if (!matches(pattern, tokens)) return subject;
+  const wildcards = tokens.filter((_, index) => pattern[index] === '*');
+  const rest = pattern.at(-1) === '>' ? tokens.slice(pattern.length - 1) : [];
+  return dest
+    .replaceAll(/\{\{wildcard\((\d+)\)\}\}/g, (_, place: string) => wildcards[Number(place) - 1] ?? '')
+    .replaceAll(/\{\{partition\((\d+)([^)]*)\)\}\}/g, (_, count: string, places: string) => {
+      const hashed = places
+        .split(',')
+        .filter((place) => place !== '')
+        .map((place) => wildcards[Number(place) - 1] ?? '');
+      return String(hash(hashed.length === 0 ? subject : hashed.join('')) % Number(count));
+    })
+    .replace(/(^|\.)>$/, (_, dot: string) => `${dot}${rest.join('.')}`);
+}
+
+/** FNV-1a, which is what the server hashes with. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
+  return value >>> 0;
 }
