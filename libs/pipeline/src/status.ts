@@ -106,7 +106,8 @@ function conditionsOf<T, D>(from: StatusSources<T, D>, state: State): readonly C
     const detail = 'every slot is taken by a handler that does not return';
     found.push({ code: 'handlersHung', detail, serious: true });
   }
-  for (const index of spec.sources.keys()) found.push(...backlogOf(from, index));
+  for (const index of spec.sources.keys())
+    if (from.partitions?.reads(index) !== false) found.push(...backlogOf(from, index));
   for (const { stream, consumer, unread } of from.partitions?.shares() ?? []) {
     if (unread.length === 0) continue;
     const detail = `${stream}/${consumer}: no replica reads partition ${unread.join(', ')}`;

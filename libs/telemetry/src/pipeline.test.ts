@@ -246,7 +246,7 @@ describe('the numbers of a pipeline', () => {
 
   test('and from its snapshot, read when asked', async () => {
     const engine = start();
-    const none = { buffered: 0, requested: 0, unconfirmedAcks: 0, parked: 0, limited: 0 };
+    const none = { buffered: 0, requested: 0, unconfirmedAcks: 0, parked: 0, limited: 0, partitions: 0 };
     let state: State = 'running';
     engine.watch('url_to_pdf', {
       // It was running before it was watched: the host starts a pipeline first.

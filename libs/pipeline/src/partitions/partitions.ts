@@ -214,8 +214,10 @@ export class Partitions<T, D> {
     this.#noteReaders();
   }
 
-  isTakingOver(index: number): boolean {
-    return this.#partitions.get(index)?.takingOver === true;
+  /** Whether this replica reads the source: what waits in another's partition is that one's concern. */
+  reads(index: number): boolean {
+    const partition = this.#partitions.get(index);
+    return partition === undefined || partition.wanted || partition.pin.id !== undefined;
   }
 
   /** Partitions that this replica reads. */
@@ -392,7 +394,10 @@ export class Partitions<T, D> {
     if (!this.holds(index)) return;
     pin.drop();
     const puller = pullers[index];
-    if (puller !== undefined) puller.pinId = undefined;
+    if (puller !== undefined) {
+      puller.pinId = undefined;
+      puller.lag = 0;
+    }
     this.#tell(partition, { type: 'partition.released' });
     try {
       await unpin(port, stream, consumer);
@@ -410,6 +415,7 @@ export class Partitions<T, D> {
     const puller = pullers[index];
     if (puller !== undefined) {
       puller.pinId = undefined;
+      puller.lag = 0;
       puller.forgetPulls();
     }
     settlements.forget(index, `$JS.ACK.${stream}.${consumer}.`);

@@ -111,6 +111,10 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
   const limitFailures = counter(metricNames.limitFailures, 'Calls to the store of shared limits that failed.');
   const stalls = counter(metricNames.stalls, 'Times the server went silent on a pull.', 'stream', 'consumer');
   const losses = counter(metricNames.connectionLosses, 'Times the connection was lost.');
+  const partitionsLost = counter(
+    metricNames.partitionsLost,
+    'Partitions that another replica got while they were held.',
+  );
   const trips = counter(metricNames.breakerTrips, 'Times the breaker stopped pulling.');
 
   const hungHandlers = gauge(metricNames.hungHandlers, 'Handlers that timed out and have not returned.');
@@ -123,6 +127,7 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
   watchedGauge(metricNames.buffered, 'Held here, not started.', (each) => each.snapshot().buffered);
   watchedGauge(metricNames.requested, 'Asked of the server, not yet delivered.', (each) => each.snapshot().requested);
   watchedGauge(metricNames.unconfirmedAcks, 'Acks not yet confirmed.', (each) => each.snapshot().unconfirmedAcks);
+  watchedGauge(metricNames.partitionsHeld, 'Partitions that this replica reads.', (each) => each.snapshot().partitions);
   watchedGauge(metricNames.parked, 'Retries that are not due yet.', (each) => each.snapshot().parked);
   watchedGauge(metricNames.limited, 'Held here, waiting for a limit or a turn.', (each) => each.snapshot().limited);
   watchedGauge(metricNames.healthy, '1 while the pipeline makes progress.', (each) => (each.health().ok ? 1 : 0));
@@ -242,6 +247,9 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
       case 'source.recovered':
         missing.set({ pipeline, stream: event.stream, consumer: event.consumer }, 0);
         return;
+      case 'partition.lost':
+        partitionsLost.inc({ pipeline });
+        return;
       case 'connection.lost':
         losses.inc({ pipeline });
         return;
@@ -265,7 +273,6 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
       case 'source.denied':
       case 'partition.taken':
       case 'partition.released':
-      case 'partition.lost':
       case 'condition.began':
       case 'condition.ended':
       case 'drain.finished':
@@ -285,6 +292,7 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
         deadLetterFailures,
         emitFailures,
         claimsLost,
+        partitionsLost,
         losses,
         trips,
         limitWrites,

@@ -31,6 +31,8 @@ export const pipelineMetricNames = {
   buffered: 'pipeline_messages_buffered',
   requested: 'pipeline_messages_requested',
   unconfirmedAcks: 'pipeline_acks_unconfirmed',
+  partitionsHeld: 'pipeline_partitions_held',
+  partitionsLost: 'pipeline_partitions_lost_total',
   parked: 'pipeline_messages_parked',
   healthy: 'pipeline_healthy',
 } as const;
