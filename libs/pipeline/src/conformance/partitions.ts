@@ -70,7 +70,7 @@ export function partitionRows(row: Row): void {
             await runs.handle(data, () => pauseFor(1));
           },
         });
-        await expect.poll(() => place.left()).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         expect(subjects).toEqual(new Set(KEYS.map((key) => `${place.stream}.${key}`)));
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2, 3, 4, 5]);
         expect(runs.overlaps).toEqual([]);
@@ -91,18 +91,18 @@ export function partitionRows(row: Row): void {
         const sending = (async () => {
           for (let n = 0; n < sent; n++) await send(place, n).then(() => pauseFor(20));
         })();
-        await expect.poll(() => heldBy(first)).toEqual(ALL);
+        await expect.poll(() => heldBy(first), { timeout: 30_000 }).toEqual(ALL);
         const second = await start(spec, undefined, await place.connect());
         const third = await start(spec, undefined, await place.connect());
         await expect
-          .poll(() => sharesOf(first, second, third).toSorted((a, b) => a - b), { timeout: 10_000 })
+          .poll(() => sharesOf(first, second, third).toSorted((a, b) => a - b), { timeout: 30_000 })
           .toEqual([1, 1, 2]);
         expect(heldBy(first, second, third)).toEqual(ALL);
         const report = await first.drain();
         expect(report.abandoned).toBe(0);
-        await expect.poll(() => sharesOf(second, third), { timeout: 10_000 }).toEqual([2, 2]);
+        await expect.poll(() => sharesOf(second, third), { timeout: 30_000 }).toEqual([2, 2]);
         await sending;
-        await expect.poll(() => place.left(), { timeout: 10_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         expect(runs.overlaps).toEqual([]);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual(Array.from({ length: sent }, (_, n) => n));
       },
@@ -138,7 +138,7 @@ export function partitionRows(row: Row): void {
           await place.connect(),
         );
         await send(place, 2);
-        await expect.poll(() => place.left(), { timeout: 15_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2]);
         expect(heldBy(second)).toEqual(ALL);
         expect(reasons).toEqual(KEYS.map(() => 'PARTITION_LOST'));
@@ -150,7 +150,7 @@ export function partitionRows(row: Row): void {
           new Set(events.of('partition.taken').map(({ partition }) => partition)),
         );
       },
-      options,
+      { ...options, pinTtlMs: 3000 },
     );
 
     row(
@@ -174,7 +174,7 @@ export function partitionRows(row: Row): void {
         await expect.poll(() => failures).toBe(1);
         await start(spec, undefined, await place.connect());
         await first.drain();
-        await expect.poll(() => done, { timeout: 15_000 }).toEqual([1, 2, 3]);
+        await expect.poll(() => done, { timeout: 30_000 }).toEqual([1, 2, 3]);
       },
       options,
     );
@@ -189,16 +189,16 @@ export function partitionRows(row: Row): void {
         };
         const first = await start(spec);
         await send(place, 1);
-        await expect.poll(() => place.left()).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         const second = await start(spec, undefined, await place.connect());
         await first.pause('stock-taking');
-        await expect.poll(() => [heldBy(first), heldBy(second)], { timeout: 10_000 }).toEqual([[], ALL]);
+        await expect.poll(() => [heldBy(first), heldBy(second)], { timeout: 30_000 }).toEqual([[], ALL]);
         await send(place, 2);
-        await expect.poll(() => place.left(), { timeout: 10_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         first.resume();
-        await expect.poll(() => sharesOf(first, second), { timeout: 10_000 }).toEqual([2, 2]);
+        await expect.poll(() => sharesOf(first, second), { timeout: 30_000 }).toEqual([2, 2]);
         await send(place, 3);
-        await expect.poll(() => place.left(), { timeout: 10_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2, 3]);
         expect(runs.overlaps).toEqual([]);
       },
@@ -228,7 +228,7 @@ export function partitionRows(row: Row): void {
         expect(running.explain(999_999)).toEqual({ state: 'notHeld' });
         expect(running.cancel(999_999)).toBe(false);
         stuck.open();
-        await expect.poll(() => place.left()).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         const letters = await place.deadLetters();
         expect(letters.map(({ subject }) => subject)).toEqual([
           `dlq.${place.stream}.${place.consumer}`,
@@ -247,7 +247,7 @@ export function partitionRows(row: Row): void {
         const [sequence] = await send(place, 1);
         const done: number[] = [];
         await start({ ...partitioned(place), handle: async (message) => void done.push(message.sequence) });
-        await expect.poll(() => place.left(), { timeout: 10_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
         expect(done).toContain(sequence);
         expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'))).toEqual(['decode']);
       },

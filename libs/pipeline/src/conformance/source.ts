@@ -25,9 +25,11 @@ export interface PlaceOptions {
   readonly lanes?: readonly string[];
   /**
    * The stream takes `<stream>.<key>` and is divided by the key into so many partitions, each with a consumer
-   * `worker-<number>` whose pin ends after 1.5 s.
+   * `worker-<number>`.
    */
   readonly partitions?: number;
+  /** With partitions: how long a client that is pinned may be silent; 20 s when absent. */
+  readonly pinTtlMs?: number;
 }
 
 /** What one test works on: a work queue with the consumer `worker`, its dead letters, and a stream for what it emits. */

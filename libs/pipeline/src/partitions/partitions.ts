@@ -182,7 +182,7 @@ export class Partitions<T, D> {
     const { pin } = partition;
     if (id === undefined && pin.id === undefined) {
       // Its headers cannot be read. The server knows the pin as well; the message is sent back when it is known.
-      void this.#findPin(partition, sentAt);
+      this.#beside(this.#findPin(partition, sentAt));
       return 'drop';
     }
     if (id === undefined) return partition.takingOver ? 'keep' : 'take';
@@ -301,13 +301,13 @@ export class Partitions<T, D> {
     if (!this.holds(index)) {
       if (!partition.wanted || !port.connected || clock.now() < partition.lookAt) return;
       partition.lookAt = clock.now() + LOOK_OFTEN_MS;
-      void this.#lookForOutstanding(partition);
+      this.#beside(this.#lookForOutstanding(partition));
       return;
     }
     if (pin.id !== undefined && port.connected) {
       this.#keepAlive.renew(index, pin.id, pin.ttlMs, { stream, name: consumer });
     }
-    if (!partition.wanted && this.#state === 'here' && !partition.handingOver) void this.#handOver(partition);
+    if (!partition.wanted && this.#state === 'here' && !partition.handingOver) this.#beside(this.#handOver(partition));
   }
 
   #noteReaders(): void {
@@ -343,6 +343,11 @@ export class Partitions<T, D> {
     const { index, pin } = partition;
     let askAgainAt = 0;
     while (this.#state !== 'closed' && pin.id === id) {
+      if (this.#state === 'away') {
+        // What is here goes back, and more would not be sent back again.
+        await this.#sleep(STEP_MS);
+        continue;
+      }
       const before = inFlight.buffer.heldOf(index);
       const info = await this.#info(partition);
       if (pin.id !== id) return;
@@ -450,6 +455,14 @@ export class Partitions<T, D> {
       fields,
       'what the last reader of the partition held lies too far apart to be sent back: ack_wait brings it',
     );
+  }
+
+  /** For what goes on beside the caller. */
+  #beside(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      const { log, spec } = this.#deps;
+      log.error({ pipeline: spec.name, error: errorMessage(error) }, 'a step of sharing partitions failed');
+    });
   }
 
   async #info({ stream, consumer }: Partition): Promise<Awaited<ReturnType<typeof consumerInfo>> | undefined> {

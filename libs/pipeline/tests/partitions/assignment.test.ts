@@ -16,7 +16,7 @@ test('every partition has a reader, and no replica has two more than another', (
   );
 });
 
-test('every replica computes the same, in whatever order it knows the others', () => {
+test('every replica computes the same, in any order in which it knows the others', () => {
   fc.assert(
     fc.property(partitions, replicas, (count, ids) => {
       expect(assign(count, ids.toReversed())).toEqual(assign(count, ids));

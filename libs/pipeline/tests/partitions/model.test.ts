@@ -9,12 +9,18 @@ import { manualClock } from '../../src/testing/manual-clock.ts';
 import { decodeJson } from '../../src/conformance/source.ts';
 
 const PARTITIONS = 4;
-const KEYS = ['a', 'b', 'c', 'd', 'e'];
+const KEYS = ['a', 'b', 'c'];
 const PIN_TTL_MS = 3000;
 const ACK_WAIT_MS = 20_000;
 
 type Step =
-  | { readonly step: 'publish'; readonly key: string; readonly workMs: number; readonly failures: number }
+  | {
+      readonly step: 'publish';
+      readonly key: string;
+      readonly workMs: number;
+      readonly failures: number;
+      readonly count: number;
+    }
   | { readonly step: 'wait'; readonly ms: number }
   | { readonly step: 'join' }
   | {
@@ -31,6 +37,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       key: fc.constantFrom(...KEYS),
       workMs: fc.constantFrom(0, 5, 100, 1500),
       failures: fc.constantFrom(0, 0, 0, 1, 2),
+      count: fc.constantFrom(1, 1, 3, 8),
     }),
   },
   {
@@ -177,7 +184,7 @@ type World = Awaited<ReturnType<typeof world>>;
 
 async function take(what: Step, it: World): Promise<void> {
   const { clock, replicas } = it;
-  if (what.step === 'publish') it.publish(what.key, what);
+  if (what.step === 'publish') for (let n = 0; n < what.count; n++) it.publish(what.key, what);
   else if (what.step === 'wait') await clock.advance(what.ms);
   else if (what.step === 'join') {
     if (replicas.filter(({ state }) => state !== 'gone').length < 4) await it.join();
@@ -245,6 +252,7 @@ test(
   async () => {
     const property = fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (story) => {
       const it = await world();
+      await it.join();
       await it.join();
       for (const what of story) await take(what, it);
       await comeToRest(it);
