@@ -6,6 +6,8 @@ import type { PipelineSpec, RunningPipeline } from '../index.ts';
 const PARTITIONS = 4;
 const KEYS = ['ann', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal'];
 const options = { partitions: PARTITIONS };
+/** A test that fails takes so long, one that passes no longer than it needs. */
+const WITHIN = { timeout: 45_000 };
 
 const partitioned = (place: Place): Omit<PipelineSpec<Job, undefined>, 'handle' | 'handleBatch' | 'batch' | 'use'> => ({
   ...base(place),
@@ -70,7 +72,7 @@ export function partitionRows(row: Row): void {
             await runs.handle(data, () => pauseFor(1));
           },
         });
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         expect(subjects).toEqual(new Set(KEYS.map((key) => `${place.stream}.${key}`)));
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2, 3, 4, 5]);
         expect(runs.overlaps).toEqual([]);
@@ -91,18 +93,16 @@ export function partitionRows(row: Row): void {
         const sending = (async () => {
           for (let n = 0; n < sent; n++) await send(place, n).then(() => pauseFor(20));
         })();
-        await expect.poll(() => heldBy(first), { timeout: 30_000 }).toEqual(ALL);
+        await expect.poll(() => heldBy(first), WITHIN).toEqual(ALL);
         const second = await start(spec, undefined, await place.connect());
         const third = await start(spec, undefined, await place.connect());
-        await expect
-          .poll(() => sharesOf(first, second, third).toSorted((a, b) => a - b), { timeout: 30_000 })
-          .toEqual([1, 1, 2]);
+        await expect.poll(() => sharesOf(first, second, third).toSorted((a, b) => a - b), WITHIN).toEqual([1, 1, 2]);
         expect(heldBy(first, second, third)).toEqual(ALL);
         const report = await first.drain();
         expect(report.abandoned).toBe(0);
-        await expect.poll(() => sharesOf(second, third), { timeout: 30_000 }).toEqual([2, 2]);
+        await expect.poll(() => sharesOf(second, third), WITHIN).toEqual([2, 2]);
         await sending;
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         expect(runs.overlaps).toEqual([]);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual(Array.from({ length: sent }, (_, n) => n));
       },
@@ -130,7 +130,7 @@ export function partitionRows(row: Row): void {
           },
           events.observe,
         );
-        await expect.poll(() => first.snapshot().inFlight).toBe(KEYS.length);
+        await expect.poll(() => first.snapshot().inFlight, WITHIN).toBe(KEYS.length);
         place.partition(true);
         const second = await start(
           { ...partitioned(place), handle: ({ data }) => runs.handle(data, () => pauseFor(1)) },
@@ -138,13 +138,13 @@ export function partitionRows(row: Row): void {
           await place.connect(),
         );
         await send(place, 2);
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2]);
         expect(heldBy(second)).toEqual(ALL);
         expect(reasons).toEqual(KEYS.map(() => 'PARTITION_LOST'));
         stuck.open();
         place.partition(false);
-        await expect.poll(() => events.of('message.settled').length).toBe(KEYS.length);
+        await expect.poll(() => events.of('message.settled').length, WITHIN).toBe(KEYS.length);
         expect(events.of('message.settled').map(({ as }) => as)).toEqual(KEYS.map(() => 'released'));
         expect(new Set(events.of('partition.lost').map(({ partition }) => partition))).toEqual(
           new Set(events.of('partition.taken').map(({ partition }) => partition)),
@@ -171,10 +171,10 @@ export function partitionRows(row: Row): void {
         };
         for (const n of [1, 2, 3]) await place.store(JSON.stringify({ n, key: 'ann' }), { lane: 'ann' });
         const first = await start(spec);
-        await expect.poll(() => failures).toBe(1);
+        await expect.poll(() => failures, WITHIN).toBe(1);
         await start(spec, undefined, await place.connect());
         await first.drain();
-        await expect.poll(() => done, { timeout: 30_000 }).toEqual([1, 2, 3]);
+        await expect.poll(() => done, WITHIN).toEqual([1, 2, 3]);
       },
       options,
     );
@@ -189,16 +189,16 @@ export function partitionRows(row: Row): void {
         };
         const first = await start(spec);
         await send(place, 1);
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         const second = await start(spec, undefined, await place.connect());
         await first.pause('stock-taking');
-        await expect.poll(() => [heldBy(first), heldBy(second)], { timeout: 30_000 }).toEqual([[], ALL]);
+        await expect.poll(() => [heldBy(first), heldBy(second)], WITHIN).toEqual([[], ALL]);
         await send(place, 2);
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         first.resume();
-        await expect.poll(() => sharesOf(first, second), { timeout: 30_000 }).toEqual([2, 2]);
+        await expect.poll(() => sharesOf(first, second), WITHIN).toEqual([2, 2]);
         await send(place, 3);
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         for (const key of KEYS) expect(runs.numbers.get(key)).toEqual([1, 2, 3]);
         expect(runs.overlaps).toEqual([]);
       },
@@ -220,15 +220,15 @@ export function partitionRows(row: Row): void {
             return undefined;
           },
         });
-        await expect.poll(() => running.explain(sequence).state).toBe('running');
-        await expect.poll(() => running.explain(later).state).toBe('orderKeyBusy');
+        await expect.poll(() => running.explain(sequence).state, WITHIN).toBe('running');
+        await expect.poll(() => running.explain(later).state, WITHIN).toBe('orderKeyBusy');
         const { partition } = running.explain(sequence);
         expect(ALL).toContain(partition);
         expect(running.explain(later).partition).toBe(partition);
         expect(running.explain(999_999)).toEqual({ state: 'notHeld' });
         expect(running.cancel(999_999)).toBe(false);
         stuck.open();
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         const letters = await place.deadLetters();
         expect(letters.map(({ subject }) => subject)).toEqual([
           `dlq.${place.stream}.${place.consumer}`,
@@ -247,7 +247,7 @@ export function partitionRows(row: Row): void {
         const [sequence] = await send(place, 1);
         const done: number[] = [];
         await start({ ...partitioned(place), handle: async (message) => void done.push(message.sequence) });
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), WITHIN).toBe(0);
         expect(done).toContain(sequence);
         expect((await place.deadLetters()).map(({ headers }) => headers.get('Dlq-Reason'))).toEqual(['decode']);
       },
