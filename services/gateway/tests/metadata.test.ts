@@ -109,9 +109,10 @@ test('errors of failed jobs are counted, the most frequent first', async () => {
   const { body: job } = await rig.call<JobView>('/v1/images', { body: png(), headers: { prefer: 'wait=20' } });
   expect(job.state).toBe('failed');
   const errors = async (query = '') =>
-    (await rig.call<{ counted: number; more: boolean; errors: unknown[] }>(`/v1/jobs:errors${query}`)).body;
+    (await rig.call<{ counted: number; more: boolean; errors: { jobs: number }[] }>(`/v1/jobs:errors${query}`)).body;
   const counted = await eventually(errors, ({ errors: found }) => found.length > 0);
   expect(counted.errors[0]).toMatchObject({ code: 'corrupt_image', newestAt: expect.any(String) as string });
-  expect(counted).toMatchObject({ more: false, counted: (await found('state=failed')).length });
+  // Jobs of the tests before fail meanwhile, too.
+  expect(counted).toMatchObject({ more: false, counted: counted.errors.reduce((sum, { jobs }) => sum + jobs, 0) });
   expect(await errors('?kind=email')).toEqual({ counted: 0, more: false, errors: [] });
 });
