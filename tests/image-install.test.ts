@@ -14,10 +14,10 @@ const dockerfile = readFileSync(join(root, 'Dockerfile'), 'utf8');
 function installCommand(service: string): string {
   const [, command = ''] =
     /(printf [^\n]*>> pnpm-workspace\.yaml[\s\S]*?pnpm install [^\n]*?) --store-dir/.exec(dockerfile) ?? [];
-  return `${command.replaceAll('\\\n', ' ').replace('pnpm install', 'npx pnpm install --prefer-offline')}`.replaceAll(
-    '${SERVICE}',
-    service,
-  );
+  return command
+    .replaceAll('\\\n', ' ')
+    .replace('pnpm install', 'npx pnpm install --prefer-offline')
+    .replaceAll('${SERVICE}', service);
 }
 
 describe('the image', { timeout: 600_000 }, () => {
