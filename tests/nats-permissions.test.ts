@@ -84,7 +84,7 @@ const granted: Readonly<Record<string, readonly string[]>> = {
     ...without(all(/^\$JS\.API\.STREAM\.UPDATE\./), /AUDIT|CREDITS/),
     ...ofStreams('STREAM.PURGE', ['DLQ']),
     ...ofStreams('STREAM.MSG.DELETE', ['DLQ', 'USERS', 'JOBS', 'EVENTS', 'KV_email_inbox', 'EMAILS', 'EMAILS_EXPRESS']),
-    ...ofStreams('STREAM.MSG.DELETE', ['CLIENTS', 'WEBHOOKS']),
+    ...ofStreams('STREAM.MSG.DELETE', ['CLIENTS', 'WEBHOOKS', 'KV_mail_templates']),
   ],
   operator: [
     ...without(ofChannels, /^jobs\./),
@@ -95,7 +95,10 @@ const granted: Readonly<Record<string, readonly string[]>> = {
 };
 const readable: Readonly<Record<string, readonly string[]>> = {
   gateway: ['control.presence.*'],
-  image: ['control.cancel.*'],
+  // A mail that is on its way is not called back.
+  ...Object.fromEntries(
+    jobKindEntries.filter(([name]) => name !== 'email').map(([, { service }]) => [service, ['control.cancel.*']]),
+  ),
 };
 
 let server: NatsProcess;

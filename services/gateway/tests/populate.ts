@@ -15,6 +15,7 @@ export interface World {
 
 const HOPELESS = 12;
 const OPEN = 3;
+const FILES = 3;
 const hopeless = 'hopeless@example.com';
 
 /** A template of an account's own. */
@@ -31,7 +32,11 @@ const receipt = {
  */
 export async function populate(rig: Rig): Promise<World> {
   await grant(rig.bus, 'local', 1_000_000_000, 'to begin with', Date.now());
-  const upload = await uploaded(rig);
+  const upload = await uploaded(rig, 'image');
+  const files = [];
+  for (let n = 0; n < FILES; n += 1) files.push(await uploaded(rig, 'attachment'));
+  // An account has two keys at most: the other one is left to be made.
+  const { body: key } = await rig.call<{ prefix: string }>('/v1/accounts/me/keys', { json: { scopes: ['jobs:read'] } });
   const cancelled = await post(rig, '/v1/emails', {
     json: { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } },
   });
@@ -91,6 +96,9 @@ export async function populate(rig: Rig): Promise<World> {
     'id of get /v1/dead-letters/{id}': ids.slice(3),
     'id of post /v1/dead-letters/{id}:replay': ids.slice(3),
     'id of get /v1/erasures/{id}': [erasure.id],
+    // Some are deleted, the others stay.
+    'id of delete /v1/uploads/{id}': files,
+    prefix: [key.prefix],
     index: ['0'],
     'id of get /v1/jobs/{id}/sources/{index}': [waiting],
     // Some are deleted, the others stay.
@@ -133,10 +141,10 @@ async function post(rig: Rig, path: string, call: Parameters<Rig['call']>[1]): P
 }
 
 /** A picture in the store that no job has been made of. */
-async function uploaded(rig: Rig): Promise<string> {
+async function uploaded(rig: Rig, use: 'image' | 'attachment'): Promise<string> {
   const picture = png();
   const { body } = await rig.call<{ uploadId: string; url: string }>('/v1/uploads', {
-    json: { contentType: 'image/png', sizeBytes: picture.length },
+    json: { use, contentType: 'image/png', sizeBytes: picture.length },
   });
   const headers = { 'content-type': 'image/png' };
   await fetch(body.url, { method: 'PUT', body: new Uint8Array(picture), headers });
