@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { App } from './app-type.ts';
+import { hasBody } from './bodies.ts';
 
 /** Of all bodies together: a refused body must cost next to nothing, however many are sent at once. */
 const BYTES_PER_SECOND = 8 * 2 ** 20;
@@ -47,6 +48,10 @@ export function readRestsSlowly(app: App): void {
   };
 
   app.addHook('onRequest', ({ raw: body }, reply, done) => {
+    if (!hasBody(body)) {
+      done();
+      return;
+    }
     // Before Node's own listener, which reads the rest of a body that was not begun.
     reply.raw.prependOnceListener('finish', () => {
       if (body.complete || body.destroyed) return;
