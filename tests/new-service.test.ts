@@ -63,7 +63,7 @@ describe('a service made by one command', { timeout: 600_000 }, () => {
       `services/${NAME}`,
       'tests/job-kinds.test.ts',
       'tests/workspace.test.ts',
-      'tests/e2e/least-privilege.test.ts',
+      'tests/nats-permissions.test.ts',
       'tests/docs/retention.test.ts',
       'tests/docs/configuration.test.ts',
       'o11y',

@@ -366,6 +366,7 @@ export const collections: readonly Collection[] = [
 
 /** Of one call, one picture or one message: gone with it. Constants that stay empty are here too. */
 export const ofOneCall: readonly string[] = [
+  'libs/contracts/src/mail-headers.ts seen',
   'libs/contracts/src/mail-recipients.ts read',
   'libs/contracts/src/mail-recipients.ts seen',
   'libs/mail-templates/src/compile.ts seen',
@@ -376,6 +377,8 @@ export const ofOneCall: readonly string[] = [
   'libs/pipeline/src/conformance/limits.ts most',
   'libs/pipeline/src/conformance/limits.ts now',
   'libs/pipeline/src/conformance/limits.ts records',
+  'libs/pipeline/src/conformance/partitions.ts numbers',
+  'libs/pipeline/src/conformance/partitions.ts running',
   'libs/pipeline/src/limits/entry.ts got',
   'libs/pipeline/src/nats/stored-message.ts values',
   'libs/pipeline/src/partitions/assignment.ts assigned',

@@ -41,6 +41,7 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `access, skippe
     await page.getByRole('heading', { name: 'Jobs' }).waitFor();
     expect(await page.getByRole('navigation', { name: 'Screens' }).getByRole('link').allTextContents()).toEqual([
       'Jobs',
+      'Mail',
     ]);
     await page.goto(`${stack.urls.gateway}/#/overview`);
     await page.getByText('Your key may not see this.').waitFor();

@@ -112,7 +112,13 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a lost lease is not acknowledged',
-    from: "abortReason?.code === 'CLAIM_LOST' || ",
+    from: "abortReason?.code === 'CLAIM_LOST' ||",
+    to: '',
+  },
+  {
+    file: 'process/processor',
+    rule: 'what was handled for a lost partition is not acknowledged',
+    from: "abortReason?.code === 'PARTITION_LOST' ||",
     to: '',
   },
   {
