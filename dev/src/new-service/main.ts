@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findHelm } from '../kubernetes/chart.ts';
 import { AnchorError, applyEdit } from './edits.ts';
 import { editsOf, USERS_CONF } from './edits-of.ts';
 import { filesOf } from './files-of.ts';
@@ -32,7 +33,7 @@ function run(root: string, command: string, ...args: string[]): void {
     throw new Error(`${[command, ...args].join(' ')} failed${error === undefined ? '' : `: ${error.message}`}`);
 }
 
-function newService(name: string, root: string): void {
+async function newService(name: string, root: string): Promise<void> {
   const path = (file: string): string => join(root, file);
   const proto = readFileSync(path(JOBS_PROTO), 'utf8');
   const words = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, word]) => word ?? '');
@@ -73,11 +74,14 @@ function newService(name: string, root: string): void {
   run(root, 'npx', 'pnpm', 'gen:config-docs');
   run(root, 'npx', 'pnpm', 'gen:retention-docs');
   run(root, 'npx', 'pnpm', 'fmt');
+  const helm = await findHelm();
+  if (helm !== undefined) run(root, 'npx', 'pnpm', 'gen:manifests');
   console.log(`
 Next:
   npx pnpm check && npx pnpm test services/${name} tests/job-kinds.test.ts
   npx pnpm dev        then: curl -s -H 'content-type: application/json' -d '{"text":"hello"}' http://localhost:8080/v1/${name}
 The work is in services/${name}/src/run-${name}.ts, its request and result in protos/sluice/v1/${name}.proto.`);
+  if (helm === undefined) console.log('deploy/kubernetes lacks it: npx pnpm gen:manifests, which needs helm');
 }
 
 try {
@@ -90,7 +94,7 @@ try {
   else if (what !== 'service' || name === undefined || rest.length > 0) {
     console.error(USAGE);
     process.exitCode = 2;
-  } else newService(name, values.root ?? join(import.meta.dirname, '../../..'));
+  } else await newService(name, values.root ?? join(import.meta.dirname, '../../..'));
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = error instanceof RangeError || error instanceof AnchorError ? 2 : 1;
