@@ -138,7 +138,7 @@ test('a work queue that is full of bytes refuses, keeps every message it accepte
 
   await server!.restart();
   await expect.poll(() => jsm.streams.info('EMAILS').then(({ state: after }) => after.messages)).toBe(accepted.length);
-  await jsm.streams.deleteMessage('EMAILS', 1_000);
-  await jsm.streams.deleteMessage('EMAILS', 1_001);
+  // How many fit depends on how many streams share the store.
+  for (const sequence of accepted.slice(10, 12)) await jsm.streams.deleteMessage('EMAILS', sequence);
   expect((await js.publish('email.send.welcome', Buffer.alloc(10))).seq).toBeGreaterThan(accepted.at(-1)!);
 });
