@@ -144,6 +144,7 @@ export function editsOf(
       '\n  nats:\n    environment: { SERVER_NAME: nats }',
       `  ${name}:\n    deploy: { replicas: 2 }\n    environment: *brokers\n`,
     ),
+    after('.github/workflows/release.yml', 'service: [gateway, image, email, ', `${name}, `),
     before(
       'deploy/helm/sluice/values.yaml',
       '  client:\n    replicas: 2\n',
