@@ -22,6 +22,9 @@ import { partitionRows } from './partitions.ts';
 import { retryRows } from './retries.ts';
 import { shutdownRows } from './shutdown.ts';
 
+/** More than what its polls may take: over a hundred rows run at once, and a lease that lapses meanwhile takes its time. */
+const ROW_TIMEOUT_MS = 150_000;
+
 /** The semantics of the engine, row by row. Every source has to pass all of it. */
 export function conformance(open: () => Promise<Source>): void {
   let source: Source;
@@ -30,7 +33,7 @@ export function conformance(open: () => Promise<Source>): void {
   });
   afterAll(() => source.close());
   const row: Row = (name, body, options) => {
-    test.concurrent(name, async ({ expect, skip }) => {
+    test.concurrent(name, { timeout: ROW_TIMEOUT_MS }, async ({ expect, skip }) => {
       if (options?.delayed === true) skip(!source.schedules, 'needs message schedules');
       if (options?.partitions !== undefined) skip(!source.pinning, 'needs consumers that are pinned to one client');
       const place = await source.place(options);
