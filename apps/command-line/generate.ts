@@ -37,6 +37,8 @@ function section({ name, summary, detail, arguments: words = [], options = [], e
     const inner = `${word.toUpperCase()}${variadic === true ? '...' : ''}`;
     return optional === true ? `[${inner}]` : inner;
   });
+  // Of a command without arguments the usage is an example.
+  const shown = new Set([[name, ...usage].join(' '), ...examples]);
   const rows = [
     ...words.map(({ name: word, summary: about, choices }) => [
       `\`${word.toUpperCase()}\``,
@@ -47,7 +49,7 @@ function section({ name, summary, detail, arguments: words = [], options = [], e
   return [
     `### ${name}`,
     wrap(`${summary}.${detail === undefined ? '' : ` ${detail}`}`),
-    `\`\`\`console\n$ sluice ${[name, ...usage].join(' ')}\n${examples.map((line) => `$ sluice ${line}`).join('\n')}\n\`\`\``,
+    `\`\`\`console\n${[...shown].map((line) => `$ sluice ${line}`).join('\n')}\n\`\`\``,
     ...(rows.length === 0 ? [] : [table(['', ''], rows)]),
   ].join('\n\n');
 }
