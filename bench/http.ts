@@ -11,7 +11,7 @@ import type { BenchOptions, BenchResult, Row } from './run.ts';
 
 const CONNECTIONS = 100;
 const json = { 'content-type': 'application/json' };
-/** What the issue's own figures allow: CPU per request as multiples of the plain route's. */
+/** CPU per request, as multiples of the plain route's. */
 const LIMITS = { frame: 1.5, ingest: 2, job: 2, jobP99Ms: 10 } as const;
 /** The load generator must be able to do this much more than the fastest server that it measures. */
 const LOAD_HEADROOM = 3;

@@ -2,18 +2,19 @@ import { readFileSync, readdirSync } from 'node:fs';
 
 const MS_PER_TICK = 10;
 
-/** CPU time that a process and its children have used, in milliseconds; 0 for one that has ended. Linux only. */
+/** CPU time that a process and its children have used, in milliseconds; NaN for one that has ended. Linux only. */
 export function cpuMsOf(pid: number): number {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+    // The name of the program, which may hold spaces, ends with the last bracket; user and system time are fields 14 and 15.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
     const own = (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
-    return childrenOf(pid).reduce((sum, child) => sum + cpuMsOf(child), own);
+    return childrenOf(pid).reduce((sum, child) => sum + (cpuMsOf(child) || 0), own);
   } catch {
-    return 0;
+    return NaN;
   }
 }
 
-/** The processes that one has started and that still run. */
+/** The processes that one has started and that still run; none for one that has ended. */
 export function childrenOf(pid: number): readonly number[] {
   try {
     return readdirSync(`/proc/${pid}/task`)

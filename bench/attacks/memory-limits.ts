@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stack } from '@sluice/dev';
 import { parse } from 'yaml';
+import { childrenOf } from '../processes.ts';
 
 const COMPOSE = join(import.meta.dirname, '../../docker-compose.yml');
 const LOOK_MS = 100;
@@ -86,8 +87,7 @@ export function bytesOf(pid: number): number {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const kib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
     const own = (kib('RssAnon') + kib('RssShmem')) * 1024;
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-    return children === '' ? own : children.split(' ').reduce((sum, child) => sum + bytesOf(Number(child)), own);
+    return childrenOf(pid).reduce((sum, child) => sum + bytesOf(child), own);
   } catch {
     return 0; // it has ended meanwhile
   }

@@ -58,6 +58,8 @@ export async function wrk(
     if (found === undefined) throw new Error(`wrk printed no result:\n${stdout}`);
     const [requests = 0, seconds = 1, p50 = 0, p99 = 0, failed = 0, wrkUs = 0] = found.split(' ').map(Number);
     if (requests === 0) throw new Error(`${request.url} answered nothing`);
+    const gone = pids.find(([, pid]) => Number.isNaN(cpuMsOf(pid)));
+    if (gone !== undefined) throw new Error(`${gone[0]} has ended under the load`);
     const cpu = pids.map(
       ([name, pid], at) => [name, ((cpuMsOf(pid) - (cpuBefore[at] ?? 0)) * 1e3) / requests] as const,
     );

@@ -101,5 +101,5 @@ async function measure(run: () => Promise<void>, _decoders: DecoderPool): Promis
 /** CPU time of this process and of its decoders. */
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();
-  return (user + system) / 1e3 + childrenOf(process.pid).reduce((sum, pid) => sum + cpuMsOf(pid), 0);
+  return (user + system) / 1e3 + childrenOf(process.pid).reduce((sum, pid) => sum + (cpuMsOf(pid) || 0), 0);
 }

@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceProcess, Stack } from '@sluice/dev';
+import { cpuMsOf } from '../processes.ts';
 import type { Series } from './samples.ts';
 
 const READY_POLL_MS = 50;
 /** What a start takes longer by when something else ran beside it. */
 const IGNORED_MS = 500;
-/** Of `/proc`: fixed by Linux for programs. */
-const MS_PER_TICK = 10;
 
 /**
  * Restarts the parts of a system in turn and measures how long each takes until it is ready again: by the clock, which says
@@ -29,7 +27,7 @@ export function startRestarts(
   const broker = async (): Promise<Start> => {
     const startedMs = performance.now();
     await stack.nats.restart();
-    return { clockMs: performance.now() - startedMs, processorMs: processorMs(stack.nats.pid) };
+    return { clockMs: performance.now() - startedMs, processorMs: cpuMsOf(stack.nats.pid) };
   };
   const parts: readonly (readonly [string, () => Promise<Start>])[] = [
     ...stack.services.map((process) => [process.name, () => restartService(process, signal)] as const),
@@ -78,16 +76,8 @@ export async function restartService(process: ServiceProcess, signal: AbortSigna
   while ((process.pid === before || process.pid === undefined) && !signal.aborted) await sleep(READY_POLL_MS);
   const spawnedMs = performance.now();
   while (process.notReady !== undefined && !signal.aborted) await sleep(READY_POLL_MS);
-  return { clockMs: performance.now() - spawnedMs, processorMs: processorMs(process.pid) };
-}
-
-/** Time of the processors that a process has used, in milliseconds; NaN for one that has ended. */
-function processorMs(pid: number | undefined): number {
-  try {
-    // The name of the program, which may hold spaces, ends with the last bracket; user and system time are fields 14 and 15.
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-    return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
-  } catch {
-    return NaN;
-  }
+  return {
+    clockMs: performance.now() - spawnedMs,
+    processorMs: process.pid === undefined ? NaN : cpuMsOf(process.pid),
+  };
 }
