@@ -360,7 +360,7 @@ export class Partitions<T, D> {
       }
       const puller = pullers[index];
       if (info !== undefined && puller !== undefined && puller.requested < outstanding) puller.request(outstanding);
-      await this.#sleep(STEP_MS);
+      await this.#sleep(info === undefined ? LOOK_OFTEN_MS : STEP_MS);
     }
     if (this.#state === 'closed' || pin.id !== id) return;
     partition.takingOver = false;
@@ -466,9 +466,12 @@ export class Partitions<T, D> {
   }
 
   async #info({ stream, consumer }: Partition): Promise<Awaited<ReturnType<typeof consumerInfo>> | undefined> {
+    const { port, log, spec } = this.#deps;
     try {
-      return await consumerInfo(this.#deps.port, stream, consumer);
-    } catch {
+      return await consumerInfo(port, stream, consumer);
+    } catch (error) {
+      const fields = { pipeline: spec.name, stream, consumer, error: errorMessage(error) };
+      log.debug(fields, 'the consumer of a partition did not answer: it is asked again');
       return undefined;
     }
   }
