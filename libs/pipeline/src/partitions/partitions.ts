@@ -47,8 +47,6 @@ interface Partition {
   readonly pin: Pin;
   /** It is this replica's turn to read it. */
   wanted: boolean;
-  /** Pinned, and messages of the last holder are not all here yet. */
-  takingOver: boolean;
   handingOver: boolean;
   /** When to look for messages that no replica holds. */
   lookAt: number;
@@ -160,7 +158,7 @@ export class Partitions<T, D> {
   mayPull(index: number): boolean {
     const partition = this.#partitions.get(index);
     if (partition === undefined) return true;
-    if (!partition.wanted || partition.takingOver || partition.handingOver) return false;
+    if (!partition.wanted || partition.pin.takingOver || partition.handingOver) return false;
     // A pull without a pin waits at the server until the partition is free; more of them would only wait longer.
     return partition.pin.id !== undefined || this.#deps.pullers[index]?.requested === 0;
   }
@@ -185,11 +183,11 @@ export class Partitions<T, D> {
       this.#beside(this.#findPin(partition, sentAt));
       return 'drop';
     }
-    if (id === undefined) return partition.takingOver ? 'keep' : 'take';
+    if (id === undefined) return pin.takingOver ? 'keep' : 'take';
     if (pin.wasLost(id)) return 'drop';
     if (pin.id !== undefined && pin.id !== id) this.#lost(partition, 'the server gave it a new pin');
     if (pin.id === undefined) this.#take(partition, id, sentAt);
-    return partition.takingOver ? 'keep' : 'take';
+    return pin.takingOver ? 'keep' : 'take';
   }
 
   /** The server refused a pull for its pin. */
@@ -256,7 +254,6 @@ export class Partitions<T, D> {
       consumer: source.consumer,
       pin: new Pin(clock),
       wanted: false,
-      takingOver: false,
       handingOver: false,
       lookAt: 0,
     }));
@@ -327,7 +324,6 @@ export class Partitions<T, D> {
     const puller = pullers[index];
     if (puller !== undefined) puller.pinId = id;
     this.#keepAlive.hurry(index);
-    partition.takingOver = true;
     void this.#takeOver(partition, id).catch((error: unknown) => this.#lost(partition, errorMessage(error)));
   }
 
@@ -363,7 +359,7 @@ export class Partitions<T, D> {
       await this.#sleep(info === undefined ? LOOK_OFTEN_MS : STEP_MS);
     }
     if (this.#state === 'closed' || pin.id !== id) return;
-    partition.takingOver = false;
+    pin.takenOver();
     const kept = [...inFlight.takingOver].filter(({ source }) => source === index);
     for (const delivery of kept) inFlight.takingOver.delete(delivery);
     this.#tell(partition, { type: 'partition.taken', messages: kept.length });
@@ -379,8 +375,8 @@ export class Partitions<T, D> {
     const goesOn = (): boolean => pin.id === id && !partition.wanted && this.#state === 'here';
     try {
       await pullers[index]?.idle();
-      while (goesOn() && (partition.takingOver || inFlight.buffer.heldOf(index) > 0)) {
-        if (!partition.takingOver) releaseWaitingOf(index);
+      while (goesOn() && (pin.takingOver || inFlight.buffer.heldOf(index) > 0)) {
+        if (!pin.takingOver) releaseWaitingOf(index);
         await this.#sleep(STEP_MS);
       }
       if (!goesOn()) return;
@@ -416,7 +412,6 @@ export class Partitions<T, D> {
     const { inFlight, settlements, pullers, clock } = this.#deps;
     const { index, pin, stream, consumer } = partition;
     pin.drop();
-    partition.takingOver = false;
     const puller = pullers[index];
     if (puller !== undefined) {
       puller.pinId = undefined;

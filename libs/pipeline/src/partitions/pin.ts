@@ -14,6 +14,7 @@ export class Pin {
   readonly #clock: Clock;
   readonly #lost: string[] = [];
   #id: string | undefined;
+  #isTakenOver = false;
   #ttlMs = 0;
   #since = 0;
   #sinceWall = 0;
@@ -27,11 +28,16 @@ export class Pin {
     return this.#id;
   }
 
+  /** Whether messages of the last holder are not all here yet. It ends with the pin, however that ends. */
+  get takingOver(): boolean {
+    return this.#id !== undefined && !this.#isTakenOver;
+  }
+
   get ttlMs(): number {
     return this.#ttlMs;
   }
 
-  /** Whether there is a pin whose time has run out. On wall time too: a suspended machine does not count the other. */
+  /** Whether there is a pin whose time has run out. By the wall clock too: the other one stands still while a machine is suspended. */
   get hasLapsed(): boolean {
     if (this.#id === undefined) return false;
     const certainMs = this.#ttlMs * (1 - MARGIN);
@@ -45,6 +51,7 @@ export class Pin {
   /** A message came under a new pin, in answer to a pull sent at `sentAt`. */
   take(id: string, sentAt: number, ttlMs: number): void {
     this.#id = id;
+    this.#isTakenOver = false;
     this.#ttlMs = ttlMs;
     this.#renewedAt(sentAt);
   }
@@ -52,6 +59,10 @@ export class Pin {
   /** The server took a pull that was sent at `sentAt`. Known too late, it proves nothing: the pin may have gone in between. */
   renewed(id: string, sentAt: number): void {
     if (this.#id === id && !this.hasLapsed && sentAt > this.#since) this.#renewedAt(sentAt);
+  }
+
+  takenOver(): void {
+    this.#isTakenOver = true;
   }
 
   drop(): void {

@@ -271,3 +271,31 @@ test(
     await fc.assert(property, { numRuns: 60, endOnFailure: true, interruptAfterTimeLimit: 90_000 });
   },
 );
+
+test('a pause in the middle of a takeover leaves no partition behind', { timeout: 60_000 }, async () => {
+  for (const pausedAfterMs of [0, 1, 5, 10, 20]) {
+    const it = await world();
+    await it.join();
+    await it.clock.advance(1000);
+    for (const key of KEYS) for (let n = 0; n < 4; n++) it.publish(key, { workMs: 1500, failures: 0 });
+    await it.clock.advance(100);
+    await trouble('kill', it.replicas[0], it);
+    await it.join();
+    const heir = it.replicas[1]?.running;
+    const isTakingOver = (): boolean =>
+      it.server.messages('W').some(({ sequence }) => heir?.explain(sequence).state === 'takingOver');
+    for (let ms = 0; ms < 10_000 && !isTakingOver(); ms += 1) await it.clock.advance(1);
+    expect(isTakingOver()).toBe(true);
+    await it.clock.advance(pausedAfterMs);
+    await trouble('pause', it.replicas[1], it);
+    await it.clock.advance(1000);
+    await comeToRest(it);
+    expect(it.server.messages('W'), `paused after ${pausedAfterMs} ms`).toEqual([]);
+    expect(it.faults).toEqual([]);
+    const drained = Promise.all(
+      it.replicas.filter(({ state }) => state === 'up').map(({ running }) => running.drain()),
+    );
+    await it.clock.advance(12_000);
+    await drained;
+  }
+});
