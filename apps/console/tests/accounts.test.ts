@@ -191,5 +191,21 @@ describe.skipIf(CHROMIUM === undefined)(
       await page.getByRole('cell', { name: 'manual' }).waitFor({ state: 'detached' });
       expect(faults).toEqual([]);
     });
+
+    test('more addresses than a page holds are shown on request', { timeout }, async () => {
+      const { page, faults, key } = await signIn('archivist', 'admin');
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+      for (let n = 0; n < 101; n++) {
+        const body = JSON.stringify({ address: `left-${n}@example.com` });
+        await fetch(`${stack.urls.gateway}/v1/suppressions`, { method: 'POST', headers, body });
+      }
+      await page.goto(`${stack.urls.gateway}/#/mail/suppressions`);
+      const rows = page.getByRole('cell', { name: 'manual' });
+      await expect.poll(() => rows.count()).toBe(100);
+      await page.getByRole('button', { name: 'Show more' }).click();
+      await expect.poll(() => rows.count()).toBe(101);
+      await page.getByRole('button', { name: 'Show more' }).waitFor({ state: 'detached' });
+      expect(faults).toEqual([]);
+    });
   },
 );

@@ -4,21 +4,32 @@ import { request } from '../api/request.ts';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
-interface Suppressions {
+interface Page {
   readonly suppressions: readonly { readonly hash: string; readonly reason: string; readonly since: string }[];
-  readonly more: boolean;
+  readonly next?: string;
 }
+const PATH = '/v1/suppressions';
 
 /** Addresses that get no mail: look one up, keep one out, let one back in. */
 export function Suppressions() {
-  const found = useLive('suppressions', () => request<Suppressions>('GET', '/v1/suppressions'), 10_000);
+  const found = useLive('suppressions', () => request<Page>('GET', PATH), 10_000);
+  /** What was asked for behind the first page, until something is changed. */
+  const [later, setLater] = useState<Page | undefined>();
+  const shown = [...(found.value?.suppressions ?? []), ...(later?.suppressions ?? [])];
+  const next = later === undefined ? found.value?.next : later.next;
+  const showMore = (): Promise<boolean> =>
+    action.run(async () => {
+      const page = await request<Page>('GET', `${PATH}?cursor=${encodeURIComponent(next ?? '')}`);
+      setLater({ ...page, suppressions: [...(later?.suppressions ?? []), ...page.suppressions] });
+    });
   const [address, setAddress] = useState('');
   const [said, setSaid] = useState('');
   const action = useAction();
   const change = (what: 'add' | 'remove', of: string): Promise<boolean> =>
     action.run(async () => {
-      if (what === 'add') await request('POST', '/v1/suppressions', { json: { address: of } });
-      else await request('DELETE', `/v1/suppressions/${encodeURIComponent(of)}`);
+      if (what === 'add') await request('POST', PATH, { json: { address: of } });
+      else await request('DELETE', `${PATH}/${encodeURIComponent(of)}`);
+      setLater(undefined);
       setSaid(what === 'add' ? `${of} gets no more mail.` : `${of} gets mail again.`);
       found.refresh();
     });
@@ -55,7 +66,7 @@ export function Suppressions() {
         </div>
         <ProblemNote problem={action.problem ?? found.problem} />
       </form>
-      {found.value !== undefined && found.value.suppressions.length > 0 && (
+      {shown.length > 0 && (
         <div class="panel flush">
           <div class="scroll" tabIndex={0} role="group" aria-label="Suppressed addresses">
             <table>
@@ -70,7 +81,7 @@ export function Suppressions() {
                 </tr>
               </thead>
               <tbody>
-                {found.value.suppressions.map(({ hash, reason, since }) => (
+                {shown.map(({ hash, reason, since }) => (
                   <tr key={hash}>
                     <td class="mono">{hash.slice(0, 16)}…</td>
                     <td>{reason}</td>
@@ -87,7 +98,11 @@ export function Suppressions() {
           </div>
         </div>
       )}
-      {found.value?.more === true && <p class="quiet">There are more than these.</p>}
+      {next !== undefined && (
+        <button type="button" disabled={action.busy} onClick={() => void showMore()}>
+          Show more
+        </button>
+      )}
     </>
   );
 }
