@@ -5,12 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { channels, LifecycleEventSchema } from '@sluice/contracts';
 import { startStack, type Stack } from '@sluice/dev';
-import { connectNats, createBus, type Bus } from '@sluice/messaging';
+import { connectNats, createBus } from '@sluice/messaging';
 import { CHROMIUM, closeBrowser, NO_CHROMIUM, openPage, type Page } from '../apps/console/tests/browser.ts';
+import { jobWithEvents } from '../apps/console/tests/job-with-events.ts';
 import { fillDeadLetters } from './console/dead-letters.ts';
 import { goTo, heapBytes, longestTaskMs, show, watchTasks } from './console/page.ts';
 import { fill } from './history/fill.ts';
@@ -49,7 +47,7 @@ export async function run({ quick, signal }: BenchOptions): Promise<BenchResult>
     stopping.push(() => stack.stop());
     const bus = await createBus(await connectNats({ url: stack.urls.nats, name: 'bench-console' }));
     stopping.push(() => bus.close());
-    const job = await jobWithEvents(stack, bus);
+    const job = await jobWithEvents(stack.urls.gateway, bus, EVENTS);
     await fillDeadLetters(bus, DEAD_LETTERS);
     stopping.push(closeBrowser);
 
@@ -85,39 +83,6 @@ export async function run({ quick, signal }: BenchOptions): Promise<BenchResult>
   } finally {
     for (const stop of stopping.toReversed()) await stop();
   }
-}
-
-/** A job whose worker told of 2,500 attempts. */
-async function jobWithEvents({ urls }: Stack, bus: Bus): Promise<string> {
-  const answer = await fetch(`${urls.gateway}/v1/emails`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } }),
-  });
-  const { id } = (await answer.json()) as { id: string };
-  const startedMs = Date.now();
-  const names = ['attempt', 'retry_scheduled'];
-  for (let from = 0; from < EVENTS; from += 500) {
-    await Promise.all(
-      Array.from({ length: 500 }, (_, n) => {
-        const index = from + n;
-        const event = create(LifecycleEventSchema, {
-          appId: 'email',
-          messageId: id,
-          instance: 'email-1',
-          event: names[index % 2] ?? '',
-          attempt: 1 + (index >> 1),
-          pipeline: 'welcome_mailer',
-          createdAt: timestampFromMs(startedMs + index * 10),
-        });
-        return bus.publish(channels.event, event, {
-          id: `${id}-${index}`,
-          values: { appId: 'email', messageId: id },
-        });
-      }),
-    );
-  }
-  return id;
 }
 
 function bundle(): Row {
