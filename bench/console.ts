@@ -24,6 +24,8 @@ const BUNDLE_BYTES = 200_000;
 const FIRST_PAINT_MS = 1_000;
 /** The heap of the last third of the time, over that of the first. */
 const HEAP_FACTOR = 1.1;
+/** From the end of a replica's process to the row that says so. */
+const SILENT_MS = 2_000;
 const HEAP_SAMPLES = 12;
 /** Each view so often: the median counts. */
 const TIMES = 5;
@@ -40,7 +42,9 @@ export async function run({ quick, signal }: BenchOptions): Promise<BenchResult>
     await fill(history, JOBS);
     const stack = await startStack({
       dataDirectory: join(directory, 'stack'),
-      services: ['gateway'],
+      services: ['gateway', 'image'],
+      imageReplicas: 2,
+      restartAfterMs: 60_000,
       env: { gateway: { READ_MODEL_URL: history, LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' } },
       signal,
     });
@@ -70,7 +74,7 @@ export async function run({ quick, signal }: BenchOptions): Promise<BenchResult>
       signal.throwIfAborted();
       rows.push(...(await drawn(page, name, hash, selector, neutral)));
     }
-    rows.push(await found(page));
+    rows.push(await found(page), await killed(page, stack));
     rows.push(...(await live(page, stack, { seconds: quick ? 30 : 600, job, signal })));
     rows.push({ id: 'console.faults', value: faults.length, unit: 'errors of the page', pass: faults.length === 0 });
     return {
@@ -145,6 +149,17 @@ async function found(page: Page): Promise<Row> {
   }
   const ms = median(times);
   return { id: 'console.find_by_file_name', value: ms, unit: `ms, at most ${FIND_MS}`, pass: ms <= FIND_MS };
+}
+
+async function killed(page: Page, { services }: Stack): Promise<Row> {
+  await show(page, '#/overview', 'main table tbody tr');
+  const replica = page.getByRole('row', { name: /^image-2 / });
+  await replica.getByText('up', { exact: true }).waitFor();
+  services.find(({ name }) => name === 'image-2')?.kill('SIGKILL');
+  const killedMs = performance.now();
+  await replica.getByText('silent').waitFor();
+  const ms = performance.now() - killedMs;
+  return { id: 'console.killed_replica_shown', value: ms, unit: `ms, at most ${SILENT_MS}`, pass: ms <= SILENT_MS };
 }
 
 /** Jobs come all the time while the reader goes from view to view. */

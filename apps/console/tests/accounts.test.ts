@@ -9,8 +9,8 @@ import { promisify } from 'node:util';
 import { startStack, type Stack } from '@sluice/dev';
 import { signedHeaders } from '../../../services/gateway/src/webhooks/signature.ts';
 import type { Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHROMIUM, closeBrowser, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { CHROMIUM, closeBrowser, closePages, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
 
 const KEYS = join(import.meta.dirname, '../../../services/gateway/src/cli/keys.ts');
 const timeout = 120_000;
@@ -55,6 +55,7 @@ describe.skipIf(CHROMIUM === undefined)(
         env: { gateway: { AUTH: 'keys', CREDITS: 'on', WEBHOOK_TARGETS: 'any' } },
       });
     });
+    afterEach(closePages);
     afterAll(async () => {
       await closeBrowser();
       await stack?.stop();

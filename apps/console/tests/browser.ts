@@ -14,6 +14,10 @@ export const NO_CHROMIUM = 'no Chromium at /usr/bin/chromium: apt-get install ch
 let browser: Browser | undefined;
 /** Ends the browser of this process, if one was started. */
 export const closeBrowser = async (): Promise<void> => browser?.close();
+/** Ends every page that is open: each asks the gateway every second for as long as it is there. */
+export const closePages = async (): Promise<void> => {
+  await Promise.all((browser?.contexts() ?? []).map((context) => context.close()));
+};
 
 /** A page that fails its test when its scripts throw, or when the policy of the page refuses something. */
 export async function openPage(options: BrowserContextOptions = {}): Promise<{ page: Page; faults: string[] }> {
