@@ -20,10 +20,11 @@ const running = await definePipeline({
   timeout: { handlerMs: 10_000, graceMs: 100 },
   handle: async ({ data, key, sequence }, { signal }) => {
     const run = { replica: name, key, n: data.n, sequence };
-    await port.publish('runs.start', JSON.stringify(run));
+    const now = (): object => ({ ...run, at: Date.now() });
+    await port.publish('runs.start', JSON.stringify(now()));
     await new Promise((resolve) => setTimeout(resolve, Number(workMs)));
     if (signal.aborted) return;
-    await port.publish('runs.end', JSON.stringify(run));
+    await port.publish('runs.end', JSON.stringify(now()));
   },
 }).start({
   nats: port,
