@@ -156,6 +156,18 @@ export const pulling: readonly Mutation[] = [
     to: '',
   },
   {
+    file: 'pull/source-health',
+    rule: 'acks that were refused are tried again when other trouble came meanwhile',
+    from: 'if (this.#settlingDenied) void this.#probeSettling();\n    else if',
+    to: 'if',
+  },
+  {
+    file: 'pull/source-health',
+    rule: 'a message without its body does not end the asking',
+    from: 'else if (wasSuspicious) this.#events.retry();',
+    to: '',
+  },
+  {
     file: 'engine',
     rule: 'a reconnect opens a fresh inbox',
     from: 'if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();',

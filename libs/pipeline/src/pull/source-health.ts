@@ -111,14 +111,18 @@ export class SourceHealth {
     } else this.#puller.awaitingLife = true;
     if (operation === 'pull') this.#puller.forgetPulls();
     this.detail = `permission denied to ${operation === 'subscribe' ? 'subscribe' : 'publish'} to ${subject}`;
-    const retryMs = operation === 'settle' ? this.#rest(() => void this.#probeSettling()) : this.#rest();
+    const retryMs = this.#rest();
     if (this.trouble === 'denied') return;
     this.#emit({ type: 'source.denied', operation, subject, retryMs });
     this.#enter('denied');
   }
 
-  /** A message came without its body: the consumer may have been changed into one with `headers_only`. */
+  /**
+   * A message came without its body: the consumer may have been changed into one with `headers_only`. It may have used up
+   * the last pull, and another is sent only once the consumer was looked at.
+   */
   bodyless(): void {
+    if (this.#events.recheckEveryMs === undefined) return this.#events.retry();
     this.#suspicious = true;
     this.askAboutConsumer();
   }
@@ -144,8 +148,7 @@ export class SourceHealth {
 
   /** A fresh connection starts with a clean slate. */
   reset(): void {
-    this.#resting?.cancel();
-    this.#resting = undefined;
+    this.#stopResting();
     this.#stalls = 0;
     this.#failures = 0;
     this.#refusedSince = undefined;
@@ -171,7 +174,7 @@ export class SourceHealth {
     const allowed = await this.#events.probeSettling().catch(() => false);
     if (!this.#settlingDenied) return;
     if (!allowed) {
-      this.#rest(() => void this.#probeSettling());
+      this.#rest();
       return;
     }
     this.#settlingDenied = false;
@@ -186,18 +189,23 @@ export class SourceHealth {
       problems = await this.#events.recheck();
     } catch {
       // Not answered: a source that was not pulled from is asked about again, any other one tells by its messages.
-      if (this.trouble === 'drifted') this.#rest(() => void this.#recheck());
+      if (this.trouble === 'drifted' || this.#suspicious) this.#rest();
       return;
     } finally {
       this.#rechecking = false;
     }
     if (problems.length === 0) {
-      if (this.#suspicious) this.#puller.bodylessUntil = this.#clock.now() + BODYLESS_ACCEPTED_MS;
+      const wasSuspicious = this.#suspicious;
       this.#suspicious = false;
-      if (this.trouble === 'drifted') this.#recover();
+      if (wasSuspicious) this.#puller.bodylessUntil = this.#clock.now() + BODYLESS_ACCEPTED_MS;
+      if (this.trouble === 'drifted') {
+        // What it waited for is known now.
+        this.#stopResting();
+        this.#recover();
+      } else if (wasSuspicious) this.#events.retry();
       return;
     }
-    const retryMs = this.#rest(() => void this.#recheck());
+    const retryMs = this.#rest();
     this.detail = problems.join('; ');
     if (this.trouble === 'drifted') return;
     this.#emit({ type: 'source.drifted', problems, retryMs });
@@ -219,15 +227,25 @@ export class SourceHealth {
     this.#events.changed();
   }
 
-  #rest(then: () => void = () => this.#events.retry()): number {
+  #rest(): number {
     const restMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures++;
     this.#resting?.cancel();
-    this.#resting = this.#clock.after(restMs, () => {
-      this.#resting = undefined;
-      then();
-    });
+    this.#resting = this.#clock.after(restMs, () => this.#rested());
     return restMs;
+  }
+
+  /** Does what is to be done now: since the rest began, other trouble may have come or gone. */
+  #rested(): void {
+    this.#resting = undefined;
+    if (this.#settlingDenied) void this.#probeSettling();
+    else if (this.trouble === 'drifted') void this.#recheck();
+    else this.#events.retry();
+  }
+
+  #stopResting(): void {
+    this.#resting?.cancel();
+    this.#resting = undefined;
   }
 
   #name(): { stream: string; consumer: string } {
