@@ -113,12 +113,15 @@ export {
   JobState,
   PlacementSchema,
   Priority,
+  WaitingForSchema,
+  WaitingReason,
   type Job,
   type JobEvent,
   type JobFinished,
   type JobRequest,
   type JobResult,
   type Placement,
+  type WaitingFor,
 } from './gen/sluice/v1/jobs_pb.ts';
 export {
   ConvertImageRequestSchema,

@@ -218,7 +218,7 @@ export async function startApi(
     credits: settings.credits === undefined ? undefined : credits,
     unsubscribeSecret: settings.unsubscribeSecret,
   });
-  const rpc = createRpc({ ...deps, flows, bodies });
+  const rpc = createRpc({ ...deps, flows, bodies, watch, replicas, paused: pauses.paused });
   await mountRpc(app, rpc);
 
   await app.listen({ host: settings.host, port: settings.port });

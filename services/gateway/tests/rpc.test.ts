@@ -1,7 +1,12 @@
 import { createClient, Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  timestampFromMs,
+  timestampMs,
+} from '@bufbuild/protobuf/wkt';
 import {
   BadRequestSchema,
   channels,
@@ -12,6 +17,7 @@ import {
   RetryInfoSchema,
   ServerReflection,
   UserService,
+  WaitingReason,
 } from '@sluice/contracts';
 import { buckets, openBucket } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -20,6 +26,7 @@ import { GatewayError, type ErrorCode } from '../src/errors.ts';
 import { problems } from '../src/http/problem.ts';
 import { rpcCodes, rpcError } from '../src/grpc/problem-codes.ts';
 import type { Gateway } from '../src/gateway.ts';
+import type { JobView } from '../src/jobs/job-view.ts';
 import { png } from './pictures.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
@@ -61,8 +68,28 @@ describe('a job over gRPC', () => {
       (read) => read?.state === JobState.SUCCEEDED,
     );
     expect(ended?.result?.work.case).toBe('email');
+    expect((await jobs.getJob({ id: job!.id })).waitingFor).toBeUndefined();
     expect((await rig.call(`/v1/jobs/${job!.id}`)).body).toMatchObject({ state: 'succeeded', traceId: job!.traceId });
     await workers.stop();
+  });
+
+  test('says what it waits for, as HTTP does', async () => {
+    const { job } = await createClient(UserService, grpc()).sendEmail(mail());
+    const waits = async (verb: string, reason: WaitingReason) => {
+      await rig.call(`/v1/pipelines/notification_mailer:${verb}`, { method: 'POST' });
+      return await eventually(
+        async () => (await createClient(JobService, grpc()).getJob({ id: job!.id })).waitingFor,
+        (found) => found?.reason === reason && found.ahead !== 0,
+      );
+    };
+    const shown = async () => (await rig.call<JobView>(`/v1/jobs/${job!.id}`)).body.waitingFor;
+    const paused = await waits('pause', WaitingReason.PAUSED);
+    const { detail, since } = (await shown()) ?? {};
+    expect(paused).toMatchObject({ detail: 'notification_mailer: paused by local', ahead: undefined });
+    expect([paused?.detail, new Date(timestampMs(paused!.since!)).toISOString()]).toEqual([detail, since]);
+    const unattended = await waits('resume', WaitingReason.NO_WORKER);
+    expect(unattended).toMatchObject({ detail: 'no worker of notification_mailer asks for work', since: undefined });
+    expect(unattended?.ahead).toBeGreaterThan(0);
   });
 
   test('meets the job of an earlier request with its key, over whichever protocol that came', async () => {

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { create } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import {
@@ -7,8 +8,11 @@ import {
   JobState,
   Priority,
   UserService,
+  WaitingForSchema,
+  WaitingReason,
   type ConvertImageRequest,
   type Job,
+  type WaitingFor,
 } from '@sluice/contracts';
 import { laneOf } from '../admission/backpressure.ts';
 import { acceptJob, type Acceptance, type NewJob } from '../jobs/accept/accept-job.ts';
@@ -16,12 +20,13 @@ import { keyOf } from '../jobs/accept/idempotency.ts';
 import { fileNameOf } from '../jobs/accept/labels.ts';
 import { imageOptions, newImageJob } from '../jobs/accept/image-request.ts';
 import { copiesOf } from '../jobs/kinds/index.ts';
-import { ownJob, progressOfJob } from '../jobs/own-job.ts';
+import { lastSaid, ownJob } from '../jobs/own-job.ts';
+import { waitingFor, type WaitingDeps } from '../jobs/waiting-for.ts';
 import type { EmailContext } from '../jobs/accept/email-request.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
 import { countItems, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
-import { currentProgress, type Progress } from '../jobs/job-view.ts';
+import { currentProgress, progressOf, type Progress, type WaitingFor as WaitingView } from '../jobs/job-view.ts';
 import { invalidField } from '../errors.ts';
 import { acceptPictures } from '../uploads/accept-pictures.ts';
 import type { FlowStore } from '../lifecycle/flows.ts';
@@ -29,7 +34,7 @@ import { storeEvents } from '../lifecycle/ingest.ts';
 import { callerOf } from './access.ts';
 import { eventsOfCall } from './record-events.ts';
 
-export interface RpcDeps extends Omit<RouteDeps, 'live' | 'streams' | 'closing'> {
+export interface RpcDeps extends Omit<RouteDeps, 'live' | 'streams' | 'closing'>, WaitingDeps {
   readonly flows: FlowStore;
 }
 
@@ -63,7 +68,12 @@ export function rpcServices(deps: RpcDeps) {
     router.service(JobService, {
       async getJob({ id }, context) {
         const { job } = await ownJob(deps, callerOf(context).account.id, id);
-        return { job: jobAnswer(job, await progressOfJob(bus, job)) };
+        const said = await lastSaid(bus, job);
+        const waiting = await waitingFor(deps, job, said);
+        return {
+          job: jobAnswer(job, said === undefined ? undefined : progressOf(said.data, said.storedAt.getTime())),
+          ...(waiting === undefined ? {} : { waitingFor: waitingAnswer(waiting) }),
+        };
       },
     });
 
@@ -130,3 +140,24 @@ function jobAnswer(job: Job, progress?: Progress): Job {
   );
   return shown;
 }
+
+const waitingReasons: Readonly<Record<WaitingView['reason'], WaitingReason>> = {
+  dispatch: WaitingReason.DISPATCH,
+  queue_full: WaitingReason.QUEUE_FULL,
+  paused: WaitingReason.PAUSED,
+  no_worker: WaitingReason.NO_WORKER,
+  queue: WaitingReason.QUEUE,
+  worker: WaitingReason.WORKER,
+  retry: WaitingReason.RETRY,
+  provider: WaitingReason.PROVIDER,
+};
+
+/** What HTTP shows as `waitingFor`. */
+const waitingAnswer = ({ reason, detail, since, until, ahead }: WaitingView): WaitingFor =>
+  create(WaitingForSchema, {
+    reason: waitingReasons[reason],
+    detail,
+    ...(since === undefined ? {} : { since: timestampFromMs(Date.parse(since)) }),
+    ...(until === undefined ? {} : { until: timestampFromMs(Date.parse(until)) }),
+    ...(ahead === undefined ? {} : { ahead }),
+  });

@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/jobs.proto.
  */
 export const file_sluice_v1_jobs: GenFile = /*@__PURE__*/
-  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsihwYKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIEicKCXBsYWNlbWVudBgVIAEoCzIULnNsdWljZS52MS5QbGFjZW1lbnQSMAoMcmVmcmVzaGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1ub3RpZnlfYXR0YWNoGB4gASgIEi4KCG1ldGFkYXRhGCggAygLMhwuc2x1aWNlLnYxLkpvYi5NZXRhZGF0YUVudHJ5EhIKCmZpbGVfbmFtZXMYKSADKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KCVBsYWNlbWVudBIOCgZzdHJlYW0YASABKAkSEAoIc2VxdWVuY2UYAiABKAQSDgoGbG9zc2VzGAMgASgNIl4KCEpvYkV2ZW50EhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIioKC0pvYkZpbmlzaGVkEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2IiGwoNR2V0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCSItCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iKksKB0pvYktpbmQSGAoUSk9CX0tJTkRfVU5TUEVDSUZJRUQQABISCg5KT0JfS0lORF9JTUFHRRABEhIKDkpPQl9LSU5EX0VNQUlMEAIqsgEKCEpvYlN0YXRlEhkKFUpPQl9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkpPQl9TVEFURV9BQ0NFUFRFRBABEhQKEEpPQl9TVEFURV9RVUVVRUQQAhIVChFKT0JfU1RBVEVfUlVOTklORxADEhcKE0pPQl9TVEFURV9TVUNDRUVERUQQBBIUChBKT0JfU1RBVEVfRkFJTEVEEAUSFwoTSk9CX1NUQVRFX0NBTkNFTExFRBAGKk8KCFByaW9yaXR5EhgKFFBSSU9SSVRZX1VOU1BFQ0lGSUVEEAASEwoPUFJJT1JJVFlfTk9STUFMEAESFAoQUFJJT1JJVFlfRVhQUkVTUxACMksKCkpvYlNlcnZpY2USPQoGR2V0Sm9iEhguc2x1aWNlLnYxLkdldEpvYlJlcXVlc3QaGS5zbHVpY2UudjEuR2V0Sm9iUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
+  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsihwYKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIEicKCXBsYWNlbWVudBgVIAEoCzIULnNsdWljZS52MS5QbGFjZW1lbnQSMAoMcmVmcmVzaGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1ub3RpZnlfYXR0YWNoGB4gASgIEi4KCG1ldGFkYXRhGCggAygLMhwuc2x1aWNlLnYxLkpvYi5NZXRhZGF0YUVudHJ5EhIKCmZpbGVfbmFtZXMYKSADKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KCVBsYWNlbWVudBIOCgZzdHJlYW0YASABKAkSEAoIc2VxdWVuY2UYAiABKAQSDgoGbG9zc2VzGAMgASgNIl4KCEpvYkV2ZW50EhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIioKC0pvYkZpbmlzaGVkEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2IiGwoNR2V0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCSJZCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iEioKC3dhaXRpbmdfZm9yGAIgASgLMhUuc2x1aWNlLnYxLldhaXRpbmdGb3IiugEKCldhaXRpbmdGb3ISKAoGcmVhc29uGAEgASgOMhguc2x1aWNlLnYxLldhaXRpbmdSZWFzb24SDgoGZGV0YWlsGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoFYWhlYWQYBSABKA1IAIgBAUIICgZfYWhlYWQqSwoHSm9iS2luZBIYChRKT0JfS0lORF9VTlNQRUNJRklFRBAAEhIKDkpPQl9LSU5EX0lNQUdFEAESEgoOSk9CX0tJTkRfRU1BSUwQAiqyAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSSk9CX1NUQVRFX0FDQ0VQVEVEEAESFAoQSk9CX1NUQVRFX1FVRVVFRBACEhUKEUpPQl9TVEFURV9SVU5OSU5HEAMSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAEEhQKEEpPQl9TVEFURV9GQUlMRUQQBRIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAYqTwoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABITCg9QUklPUklUWV9OT1JNQUwQARIUChBQUklPUklUWV9FWFBSRVNTEAIqkAIKDVdhaXRpbmdSZWFzb24SHgoaV0FJVElOR19SRUFTT05fVU5TUEVDSUZJRUQQABIbChdXQUlUSU5HX1JFQVNPTl9ESVNQQVRDSBABEh0KGVdBSVRJTkdfUkVBU09OX1FVRVVFX0ZVTEwQAhIZChVXQUlUSU5HX1JFQVNPTl9QQVVTRUQQAxIcChhXQUlUSU5HX1JFQVNPTl9OT19XT1JLRVIQBBIYChRXQUlUSU5HX1JFQVNPTl9RVUVVRRAFEhkKFVdBSVRJTkdfUkVBU09OX1dPUktFUhAGEhgKFFdBSVRJTkdfUkVBU09OX1JFVFJZEAcSGwoXV0FJVElOR19SRUFTT05fUFJPVklERVIQCDJLCgpKb2JTZXJ2aWNlEj0KBkdldEpvYhIYLnNsdWljZS52MS5HZXRKb2JSZXF1ZXN0Ghkuc2x1aWNlLnYxLkdldEpvYlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
 
 /**
  * @generated from message sluice.v1.JobRequest
@@ -612,6 +612,13 @@ export type GetJobResponse = Message<"sluice.v1.GetJobResponse"> & {
    * @generated from field: sluice.v1.Job job = 1;
    */
   job?: Job | undefined;
+
+  /**
+   * Why the job does not run; unset when it runs or has ended.
+   *
+   * @generated from field: sluice.v1.WaitingFor waiting_for = 2;
+   */
+  waitingFor?: WaitingFor | undefined;
 };
 
 /**
@@ -622,6 +629,13 @@ export type GetJobResponseJson = {
    * @generated from field: sluice.v1.Job job = 1;
    */
   job?: JobJson;
+
+  /**
+   * Why the job does not run; unset when it runs or has ended.
+   *
+   * @generated from field: sluice.v1.WaitingFor waiting_for = 2;
+   */
+  waitingFor?: WaitingForJson;
 };
 
 /**
@@ -630,6 +644,85 @@ export type GetJobResponseJson = {
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse, {jsonType: GetJobResponseJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_jobs, 7);
+
+/**
+ * Why a job that is open does not run.
+ *
+ * @generated from message sluice.v1.WaitingFor
+ */
+export type WaitingFor = Message<"sluice.v1.WaitingFor"> & {
+  /**
+   * @generated from field: sluice.v1.WaitingReason reason = 1;
+   */
+  reason: WaitingReason;
+
+  /**
+   * In words.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 3;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp until = 4;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * How many may go before it, at most; unset when that is not known.
+   *
+   * @generated from field: optional uint32 ahead = 5;
+   */
+  ahead?: number | undefined;
+};
+
+/**
+ * Why a job that is open does not run.
+ *
+ * @generated from message sluice.v1.WaitingFor
+ */
+export type WaitingForJson = {
+  /**
+   * @generated from field: sluice.v1.WaitingReason reason = 1;
+   */
+  reason?: WaitingReasonJson;
+
+  /**
+   * In words.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 3;
+   */
+  since?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp until = 4;
+   */
+  until?: TimestampJson;
+
+  /**
+   * How many may go before it, at most; unset when that is not known.
+   *
+   * @generated from field: optional uint32 ahead = 5;
+   */
+  ahead?: number;
+};
+
+/**
+ * Describes the message sluice.v1.WaitingFor.
+ * Use `create(WaitingForSchema)` to create a new message.
+ */
+export const WaitingForSchema: GenMessage<WaitingFor, {jsonType: WaitingForJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_jobs, 8);
 
 /**
  * @generated from enum sluice.v1.JobKind
@@ -764,6 +857,88 @@ export type PriorityJson = "PRIORITY_UNSPECIFIED" | "PRIORITY_NORMAL" | "PRIORIT
  */
 export const PrioritySchema: GenEnum<Priority, PriorityJson> = /*@__PURE__*/
   enumDesc(file_sluice_v1_jobs, 2);
+
+/**
+ * @generated from enum sluice.v1.WaitingReason
+ */
+export const WaitingReason = {
+  /**
+   * @generated from enum value: WAITING_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * To be put into its queue.
+   *
+   * @generated from enum value: WAITING_REASON_DISPATCH = 1;
+   */
+  DISPATCH: 1,
+
+  /**
+   * For room in its queue.
+   *
+   * @generated from enum value: WAITING_REASON_QUEUE_FULL = 2;
+   */
+  QUEUE_FULL: 2,
+
+  /**
+   * An operator paused its pipeline.
+   *
+   * @generated from enum value: WAITING_REASON_PAUSED = 3;
+   */
+  PAUSED: 3,
+
+  /**
+   * No worker asks for work.
+   *
+   * @generated from enum value: WAITING_REASON_NO_WORKER = 4;
+   */
+  NO_WORKER: 4,
+
+  /**
+   * For its turn in its queue.
+   *
+   * @generated from enum value: WAITING_REASON_QUEUE = 5;
+   */
+  QUEUE: 5,
+
+  /**
+   * For a slot of the worker that has it.
+   *
+   * @generated from enum value: WAITING_REASON_WORKER = 6;
+   */
+  WORKER: 6,
+
+  /**
+   * For its next attempt.
+   *
+   * @generated from enum value: WAITING_REASON_RETRY = 7;
+   */
+  RETRY: 7,
+
+  /**
+   * For a mail provider that takes mail.
+   *
+   * @generated from enum value: WAITING_REASON_PROVIDER = 8;
+   */
+  PROVIDER: 8,
+} as const;
+
+/**
+ * @generated from enum sluice.v1.WaitingReason
+ */
+export type WaitingReason = (typeof WaitingReason)[keyof typeof WaitingReason] | UnknownEnum;
+
+/**
+ * @generated from enum sluice.v1.WaitingReason
+ */
+export type WaitingReasonJson = "WAITING_REASON_UNSPECIFIED" | "WAITING_REASON_DISPATCH" | "WAITING_REASON_QUEUE_FULL" | "WAITING_REASON_PAUSED" | "WAITING_REASON_NO_WORKER" | "WAITING_REASON_QUEUE" | "WAITING_REASON_WORKER" | "WAITING_REASON_RETRY" | "WAITING_REASON_PROVIDER";
+
+/**
+ * Describes the enum sluice.v1.WaitingReason.
+ */
+export const WaitingReasonSchema: GenEnum<WaitingReason, WaitingReasonJson> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_jobs, 3);
 
 /**
  * @generated from service sluice.v1.JobService
