@@ -1,7 +1,7 @@
 // The engine against raw loops, nats.js's own client and other job systems: `pnpm bench pipeline [--quick] [--only PART]`,
 // PART being `throughput`, `peers`, `latency`, `sharing` or `failover`. SOAK=1 adds a million messages.
 import { jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { startNats } from '@sluice/dev';
 import { natsPort } from '@sluice/pipeline/nats';
 import { failover } from './pipeline/failover.ts';
@@ -17,7 +17,7 @@ export async function run({ quick, only }: { quick: boolean; only?: string }): P
   const wanted = (part: string): boolean => only === undefined || only === part;
   const server = await startNats();
   const connection = await connect({ servers: server.url, noAsyncTraces: true });
-  const port = natsPort(connection, { headers });
+  const port = natsPort(connection);
   const jsm = await jetstreamManager(connection);
   try {
     await jsm.streams.add({ name: 'DLQ', subjects: ['dlq.>'] });

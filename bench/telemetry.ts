@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { startNats } from '@sluice/dev';
 import { natsPort } from '@sluice/pipeline/nats';
 import type { BenchResult, Row } from './run.ts';
@@ -32,7 +32,7 @@ export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
   const collector = await startSink();
   const connection = await connect({ servers: server.url, noAsyncTraces: true });
   const jsm = await jetstreamManager(connection);
-  const port = natsPort(connection, { headers });
+  const port = natsPort(connection);
   const body = new Uint8Array(256);
   for (const share of new Set(modes.map((each) => each.share))) {
     const name = streamOf(share);

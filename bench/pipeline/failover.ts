@@ -1,6 +1,6 @@
 // The consumer's leader is killed while the client stays connected: how long until the next message is handled.
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { startNatsCluster, type NatsCluster } from '@sluice/dev';
 import { definePipeline } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
@@ -88,7 +88,7 @@ async function measure(cluster: NatsCluster, connections: NatsConnection[]): Pro
     sources: [{ stream: 'WORK', consumer: 'engine' }],
     decode: (bytes) => bytes,
     handle: async ({ data }) => mark('engine', data),
-  }).start({ nats: natsPort(forEngine, { headers }), deps: undefined });
+  }).start({ nats: natsPort(forEngine), deps: undefined });
   const consumer = await jetstream(forClient).consumers.get('WORK', client);
   const messages = await consumer.consume({
     callback: (message) => {

@@ -1,5 +1,5 @@
 // Publish to handler, in one process on one connection each way: `node latency-worker.ts '{"kind":...}'`.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
 import { quantile } from './meter.ts';
@@ -21,7 +21,7 @@ export interface LatencyReport {
 const SLOTS = 16;
 const order = JSON.parse(process.argv[2] ?? '{}') as LatencyOrder;
 const consuming = await connect({ servers: order.url, noAsyncTraces: true });
-const publishing = natsPort(await connect({ servers: order.url, noAsyncTraces: true }), { headers });
+const publishing = natsPort(await connect({ servers: order.url, noAsyncTraces: true }));
 const latencies: number[] = [];
 const finished = Promise.withResolvers<void>();
 const arrived = (body: Uint8Array): void => {
@@ -43,7 +43,7 @@ if (order.kind === 'raw') {
     decode: (bytes) => bytes,
     flow: { concurrency: SLOTS },
     handle: async ({ data }) => arrived(data),
-  }).start({ nats: natsPort(consuming, { headers }), deps: undefined });
+  }).start({ nats: natsPort(consuming), deps: undefined });
 }
 for (let sent = 0; sent < order.count; sent++) {
   void publishing.publish('bench.latency', String(performance.now()));

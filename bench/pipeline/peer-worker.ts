@@ -1,6 +1,6 @@
 // One peer in a process of its own: `node peer-worker.ts '{"kind":...}'` prints one line of JSON. Each as its own
 // documentation recommends for throughput, and woken when a job comes where it can be.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { Queue, Worker } from 'bullmq';
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 import { PgBoss } from 'pg-boss';
@@ -45,7 +45,7 @@ const encode = (body: Uint8Array): { body: string } => ({ body: Buffer.from(body
 const decode = ({ body }: { body: string }): Uint8Array => Buffer.from(body, 'base64');
 
 async function engine(): Promise<Peer> {
-  const port = natsPort(await connect({ servers: order.nats, noAsyncTraces: true }), { headers });
+  const port = natsPort(await connect({ servers: order.nats, noAsyncTraces: true }));
   return {
     enqueueSize: 1,
     enqueue: ([body]) => port.publish('peer.job', body ?? ''),

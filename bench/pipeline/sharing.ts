@@ -1,6 +1,6 @@
 // Two replicas with 2 and 6 slots share a backlog of 50 ms jobs.
 import type { JetStreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
 import type { Row } from '../run.ts';
@@ -13,7 +13,7 @@ export async function sharing({ jsm, url }: { jsm: JetStreamManager; url: string
   await jsm.streams.add({ name: 'SHARED', subjects: ['bench.shared'], retention: 'workqueue' });
   await jsm.consumers.add('SHARED', { durable_name: 'both', ack_policy: 'explicit', max_deliver: -1 });
   const connections = await Promise.all(SLOTS.map(() => connect({ servers: url, noAsyncTraces: true })));
-  const ports = connections.map((connection) => natsPort(connection, { headers }));
+  const ports = connections.map((connection) => natsPort(connection));
   for (let sent = 0; sent < JOBS; sent++) await ports[0]?.publish('bench.shared', String(sent));
   const counts = SLOTS.map(() => 0);
   const done = Promise.withResolvers<void>();

@@ -1,7 +1,7 @@
 // One measurement in a process of its own: `node worker.ts '{"kind":...}'` prints one line of JSON.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { jetstream } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline, kvAttemptStore, natsLimits, type LimitsOptions } from '@sluice/pipeline';
 import type { JobEvent } from '@sluice/contracts';
 import { natsPort } from '@sluice/pipeline/nats';
@@ -59,7 +59,7 @@ async function publishAll(publish: (body: Uint8Array) => Promise<unknown>): Prom
   await Promise.all(Array.from({ length: window }, lane));
 }
 
-const port = natsPort(connection, { headers });
+const port = natsPort(connection);
 if (kind === 'raw') {
   rawPull(connection, {
     stream: order.stream,

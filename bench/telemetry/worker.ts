@@ -1,5 +1,5 @@
 // One measurement in a process of its own: `node worker.ts '{"mode":...}'` prints one line of JSON.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
 import { nodeMetrics, pipelineTelemetry, startTelemetry, withSpan } from '@sluice/telemetry';
@@ -65,7 +65,7 @@ const running = await definePipeline<Uint8Array>({
   // The same code in every mode: without a tracer a span costs next to nothing.
   handle: () => withSpan('work', {}, tick),
 }).start({
-  nats: natsPort(connection, { headers }),
+  nats: natsPort(connection),
   deps: undefined,
   ...(traced === undefined ? {} : { observe: traced.observe, instrument: traced.instrument, inject: traced.inject }),
 });

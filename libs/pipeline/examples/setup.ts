@@ -1,5 +1,5 @@
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { natsPort } from '@sluice/pipeline/nats';
 
 /** A connection, a work queue `orders` with the consumers named, and somewhere for dead letters and results to go. */
@@ -23,7 +23,7 @@ export async function setUp(...consumers: readonly string[]) {
   return {
     connection,
     manager,
-    nats: natsPort(connection, { headers }),
+    nats: natsPort(connection),
     /** Stores orders one after the other. */
     place: async (consumer: string, ...orders: readonly object[]): Promise<void> => {
       for (const order of orders) await client.publish(`orders.${consumer}`, JSON.stringify(order));

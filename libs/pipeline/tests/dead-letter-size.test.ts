@@ -16,7 +16,7 @@ async function deadLetterOf(options: {
 }): Promise<{ readonly headers: ReadonlyMap<string, string>; readonly bytes: number }> {
   const server = await startNats({ config: `max_payload: ${options.maxPayload}` });
   const connection = await dial(server.url);
-  const port = natsPort(connection, { headers });
+  const port = natsPort(connection);
   try {
     const jsm = await jetstreamManager(connection);
     await jsm.streams.add({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });

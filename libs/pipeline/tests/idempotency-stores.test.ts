@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { headers } from '@nats-io/transport-node';
 import { kvIdempotencyStore, memoryIdempotencyStore } from '../src/index.ts';
 import type { Clock, IdempotencyStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
@@ -25,8 +24,7 @@ describe.each([
   ['memory', (clock: Clock): IdempotencyStore => memoryIdempotencyStore({ clock })],
   [
     'JetStream key-value',
-    (clock: Clock): IdempotencyStore =>
-      kvIdempotencyStore(natsPort(source.admin, { headers }), { bucket: 'done', clock }),
+    (clock: Clock): IdempotencyStore => kvIdempotencyStore(natsPort(source.admin), { bucket: 'done', clock }),
   ],
 ])('an idempotency store in %s', (name, make) => {
   /** A clock of which only the reading is moved: the store's own requests run in real time. */

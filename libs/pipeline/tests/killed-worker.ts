@@ -1,11 +1,11 @@
 // A worker that can be killed: works on W/worker, says what it started, and never finishes the first attempt.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline, kvAttemptStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
 import { decodeJson } from '../src/conformance/source.ts';
 
 const connection = await connect({ servers: process.argv[2] ?? '' });
-const port = natsPort(connection, { headers });
+const port = natsPort(connection);
 await definePipeline({
   name: 'doomed',
   sources: [{ stream: 'W', consumer: 'worker' }],

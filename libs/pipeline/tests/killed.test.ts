@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { headers } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definePipeline, kvAttemptStore } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
@@ -47,7 +46,7 @@ test('kill -9: nothing is settled, the next process runs the message again; a cr
   await killOnce('started 1 attempt 1');
   await killOnce('started 1 attempt 1');
   await killOnce('started 1 attempt 1');
-  const port = natsPort(source.admin, { headers });
+  const port = natsPort(source.admin);
   let calls = 0;
   const running = await definePipeline<Job>({
     name: 'doomed',

@@ -1,5 +1,5 @@
 // A replica that can be killed: works on W/worker under shared limits, and says when each handler began and ended.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline, kvAttemptStore, natsLimits } from '../src/index.ts';
 import type { LimitsOptions } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
@@ -7,7 +7,7 @@ import { decodeJson } from '../src/conformance/source.ts';
 import type { Job } from '../src/conformance/source.ts';
 
 const [, , servers = '', stream = '', limits = '{}', handlerMs = '0', byKey = ''] = process.argv;
-const port = natsPort(await connect({ servers }), { headers });
+const port = natsPort(await connect({ servers }));
 const say = (what: string, n: number): void =>
   void process.stdout.write(`${what} ${n} ${performance.timeOrigin + performance.now()}\n`);
 await definePipeline<Job>({

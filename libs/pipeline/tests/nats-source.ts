@@ -76,7 +76,7 @@ async function makePlace(
   const ports: ClosableNatsPort[] = [];
   const open = async (url: string): Promise<ClosableNatsPort> => {
     const connection = await dial(url);
-    const port = natsPort(connection, { headers });
+    const port = natsPort(connection);
     connections.push(connection);
     ports.push(port);
     return port;

@@ -1,5 +1,5 @@
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { startNats } from '@sluice/dev';
 import { describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
@@ -110,7 +110,7 @@ test('a real server says it beside the message: acks it refuses are not taken fo
       max_deliver: -1,
     });
     const log = recordEvents();
-    const port = natsPort(worker, { headers });
+    const port = natsPort(worker);
     let ran = 0;
     const running = await definePipeline({
       name: 'w',

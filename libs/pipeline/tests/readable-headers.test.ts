@@ -2,6 +2,7 @@ import { headers } from '@nats-io/transport-node';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hasReadableHeaders, isReadable } from '../src/nats/readable-headers.ts';
+import { writtenHeaders } from '../src/nats/written-headers.ts';
 
 /** The client's own parser, which is static on the class that `headers` makes. */
 const client = headers().constructor as unknown as { decode(block: Uint8Array): unknown };
@@ -37,4 +38,28 @@ test('ordinary headers are called readable, and odd ones are not', () => {
 
 test('a message of another client is left to its own parser', () => {
   expect(hasReadableHeaders({ subject: 'a', data: new Uint8Array(0) })).toBe(false);
+});
+
+test('headers are written as the client writes its own, and refused where it refuses', () => {
+  const name = fc.oneof(fc.constantFrom('Nats-Msg-Id', 'x', 'X', 'a b', 'a:b', 'é', '__proto__'), fc.string());
+  const value = fc.oneof(fc.constantFrom(' 1 ', 'a\rb', 'a\nb', 'é', ''), fc.string());
+  const attempt = (encode: () => Uint8Array | undefined): string => {
+    try {
+      return new TextDecoder().decode(encode());
+    } catch {
+      return 'refused';
+    }
+  };
+  fc.assert(
+    fc.property(fc.dictionary(name, fc.oneof(value, fc.array(value, { minLength: 1 }))), (input) => {
+      const own = headers();
+      const write = (): Uint8Array => {
+        for (const [key, values] of Object.entries(input)) for (const one of [values].flat()) own.append(key, one);
+        return (own as unknown as { encode(): Uint8Array }).encode();
+      };
+      expect(attempt(() => writtenHeaders(input)?.encode())).toBe(attempt(write));
+    }),
+    { numRuns: 2000 },
+  );
+  expect(writtenHeaders({})).toBeUndefined();
 });

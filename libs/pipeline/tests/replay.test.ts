@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
 import type { ReplayProgress } from '../src/index.ts';
 import { natsPort } from '../src/nats/index.ts';
-import { headers } from '@nats-io/transport-node';
 import type { ClosableNatsPort } from '../src/nats/index.ts';
 import { natsSource } from './nats-source.ts';
 import type { NatsSource } from './nats-source.ts';
@@ -13,7 +12,7 @@ let source: NatsSource;
 let port: ClosableNatsPort;
 beforeAll(async () => {
   source = await natsSource();
-  port = natsPort(source.admin, { headers });
+  port = natsPort(source.admin);
   await source.jsm.streams.add({ name: 'HISTORY', subjects: ['history.>'] });
   await source.jsm.streams.add({ name: 'DLQ', subjects: ['dlq.>'] });
   await source.jsm.consumers.add('HISTORY', { durable_name: 'live', ack_policy: 'explicit', max_deliver: -1 });

@@ -2,7 +2,6 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { headers } from '@nats-io/transport-node';
 import { startFaultProxy, startNats } from '@sluice/dev';
 import { expect, test } from 'vitest';
 import { definePipeline } from '../src/index.ts';
@@ -36,7 +35,7 @@ test('what is held settles no message of a broker that was restored from older s
     const seen: number[] = [];
     const held = gate();
     const late = gate();
-    const port = natsPort(worker, { headers });
+    const port = natsPort(worker);
     const running = await definePipeline<Job>({
       name: 'w',
       sources: [{ stream: 'W', consumer: 'worker' }],
@@ -86,7 +85,7 @@ test('what is held settles no message of a broker that was restored from older s
       .toBe(true);
     await publish(12);
     const replies: string[] = [];
-    const other = natsPort(admin, { headers });
+    const other = natsPort(admin);
     const inbox = other.inbox();
     other.subscribe(inbox, ({ reply }) => {
       if (reply !== undefined && reply !== '') replies.push(reply);

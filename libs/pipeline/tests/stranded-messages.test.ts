@@ -1,4 +1,3 @@
-import { headers } from '@nats-io/transport-node';
 import { natsPort } from '../src/nats/index.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startStrandedMessageScanner } from '../src/index.ts';
@@ -80,7 +79,7 @@ describe.each([
       max_deliver: 1,
       ack_wait: 100e6,
     });
-    const port = natsPort(admin, { headers });
+    const port = natsPort(admin);
     const scanner = startStrandedMessageScanner({ nats: port, stream: 'HISTORY', consumer: 'live', pipeline: 'p' });
     const next = () => port.request('$JS.API.CONSUMER.MSG.NEXT.HISTORY.live', '{"batch":1,"expires":200000000}');
     for (let n = 0; n < 3; n++) await js.publish('history.a', `{"n":${n}}`);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { jetstreamManager, type JetStreamManager, type MsgRequest } from '@nats-io/jetstream';
-import { headers, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { subject as fill, type Channel, type StreamName } from '@sluice/contracts';
 import { RequestError, type HeaderInput, type NatsPort, type PubAck } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
@@ -129,7 +129,7 @@ export async function createBus(
   nc: NatsConnection,
   options: { readonly tracePublish?: TracePublish } = {},
 ): Promise<Bus> {
-  const port = natsPort(nc, { headers });
+  const port = natsPort(nc);
   const jsm = await jetstreamManager(nc, { checkAPI: false });
   const directRead = createDirectRead(port);
   const trace: TracePublish = options.tracePublish ?? ((_, send) => send({}));

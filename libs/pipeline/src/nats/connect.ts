@@ -1,5 +1,5 @@
 import { natsPort } from './nats-port.ts';
-import type { ClosableNatsPort, NatsJsConnection, WritableHeaders } from './nats-port.ts';
+import type { ClosableNatsPort, NatsJsConnection } from './nats-port.ts';
 
 /** A port that made its own connection. */
 export interface NatsLink extends ClosableNatsPort {
@@ -10,7 +10,6 @@ export interface NatsLink extends ClosableNatsPort {
 
 interface Client {
   connect(options: object): Promise<NatsJsConnection & { close(): Promise<void> }>;
-  headers(): WritableHeaders;
 }
 
 /**
@@ -24,7 +23,7 @@ export async function connectNats(
   const client = (await import('@nats-io/transport-node')) as unknown as Client;
   const defaults = { maxReconnectAttempts: -1, pingInterval: 10_000, noAsyncTraces: true };
   const connection = await client.connect({ ...defaults, ...options });
-  const port = natsPort(connection, { headers: () => client.headers() });
+  const port = natsPort(connection);
   return Object.assign(port, {
     connection,
     async disconnect() {

@@ -5,6 +5,6 @@
 export { connectNats } from './connect.ts';
 export type { NatsLink } from './connect.ts';
 export { natsPort } from './nats-port.ts';
-export type { ClosableNatsPort, NatsJsConnection, NatsPortOptions, WritableHeaders } from './nats-port.ts';
+export type { ClosableNatsPort, NatsJsConnection, NatsPortOptions } from './nats-port.ts';
 export { createPublisher } from './publisher.ts';
 export type { Publisher, PublisherLink } from './publisher.ts';

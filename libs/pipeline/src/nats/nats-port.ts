@@ -1,22 +1,10 @@
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { PublishError, RequestError } from '../errors.ts';
-import type {
-  ConnectionEvent,
-  HeaderInput,
-  NatsHeaders,
-  NatsMessage,
-  NatsPort,
-  NatsSubscription,
-  SendOptions,
-} from './port.ts';
+import type { ConnectionEvent, NatsMessage, NatsPort, NatsSubscription, SendOptions } from './port.ts';
 import { createPublisher } from './publisher.ts';
 import { hasReadableHeaders } from './readable-headers.ts';
-
-/** Headers of nats.js that can be written. */
-export interface WritableHeaders extends NatsHeaders {
-  append(name: string, value: string): void;
-}
+import { writtenHeaders } from './written-headers.ts';
 
 /** The part of a nats.js v3 `NatsConnection` that is used. */
 export interface NatsJsConnection {
@@ -34,8 +22,8 @@ export interface NatsJsConnection {
 }
 
 export interface NatsPortOptions {
-  /** The client's `headers` function: `import { headers } from '@nats-io/transport-node'`. */
-  readonly headers: () => WritableHeaders;
+  /** Not read: the port writes headers by itself. */
+  readonly headers?: unknown;
   /** Prefix of inbox subjects; the connection's own `inboxPrefix` when absent, as permissions may allow no other. */
   readonly inboxPrefix?: string;
   /** `$JS.<domain>.API` to reach a JetStream domain. */
@@ -61,7 +49,7 @@ const FLUSH_TIMEOUT_MS = 5000;
 const EMPTY = new Uint8Array(0);
 
 /** Adapts a connection. Make one port per connection and share it between pipelines. */
-export function natsPort(connection: NatsJsConnection, options: NatsPortOptions): ClosableNatsPort {
+export function natsPort(connection: NatsJsConnection, options: NatsPortOptions = {}): ClosableNatsPort {
   const clock = options.clock ?? systemClock;
   const inboxPrefix = options.inboxPrefix ?? connection.options?.inboxPrefix ?? '_INBOX';
   const listeners = new Set<(event: ConnectionEvent) => void>();
@@ -90,18 +78,10 @@ export function natsPort(connection: NatsJsConnection, options: NatsPortOptions)
   const toClient = ({ reply, headers }: SendOptions): ClientOptions => {
     const prepared: ClientOptions = {};
     if (reply !== undefined) prepared.reply = reply;
-    if (headers !== undefined) prepared.headers = toHeaders(headers);
+    const written = headers === undefined ? undefined : writtenHeaders(headers);
+    // The client calls `encode` and nothing else of them: the cast only hides that it declares more.
+    if (written !== undefined) prepared.headers = written as never;
     return prepared;
-  };
-
-  const toHeaders = (input: HeaderInput): never => {
-    const result = options.headers();
-    for (const [name, value] of Object.entries(input)) {
-      if (typeof value === 'string') result.append(name, value);
-      else for (const one of value) result.append(name, one);
-    }
-    // The client's own header class came from its own factory: the cast only hides that class from this package.
-    return result as never;
   };
 
   const announce = (event: ConnectionEvent): void => {

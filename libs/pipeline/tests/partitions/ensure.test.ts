@@ -1,4 +1,3 @@
-import { headers } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { definePipeline } from '../../src/index.ts';
 import { MemoryJetStream } from '../../src/memory/index.ts';
@@ -12,7 +11,7 @@ let source: NatsSource;
 let nats: ClosableNatsPort;
 beforeAll(async () => {
   source = await natsSource();
-  nats = natsPort(source.admin, { headers });
+  nats = natsPort(source.admin);
 });
 afterAll(async () => {
   nats.close();
@@ -93,7 +92,7 @@ test('a consumer that is not pinned, reads another partition or gives its pin aw
 
 test('a server before 2.11 is refused with one line that says so', async () => {
   const old = await natsSource('2.10');
-  const port = natsPort(old.admin, { headers });
+  const port = natsPort(old.admin);
   try {
     const expected =
       'sources[0].partitions: need nats-server 2.11 or newer, for consumers that are pinned to one client; this one is older';
