@@ -40,8 +40,32 @@ export const handling: readonly Mutation[] = [
   {
     file: 'attempts/attempts',
     rule: 'a crash loop ends',
-    from: 'if (delivery.unknownDeliveries < retry.maxUnknownDeliveries) return undefined;',
+    from: 'if (unknownDeliveries < retry.maxUnknownDeliveries) return undefined;',
     to: 'return undefined;',
+  },
+  {
+    file: 'attempts/attempts',
+    rule: 'what is sent back often is no crash loop',
+    from: 'if (ageMs < unknownDeliveries * this.#takeoverMs * CRASH_SHARE) return undefined;',
+    to: '',
+  },
+  {
+    file: 'settle/settler',
+    rule: 'without an attempt store a snoozed message uses up no delivery',
+    from: 'const isKept = !countsAttempts && ',
+    to: 'const isKept = false && ',
+  },
+  {
+    file: 'schedule/in-flight',
+    rule: 'a snoozed message takes no place of another',
+    from: 'this.hungMessages - this.waits.snoozed',
+    to: 'this.hungMessages',
+  },
+  {
+    file: 'schedule/in-flight',
+    rule: 'a snoozed message that goes back keeps its time',
+    from: 'delivery.key === undefined && !snoozed ? undefined : delayMs',
+    to: 'delivery.key === undefined ? undefined : delayMs',
   },
   {
     file: 'attempts/attempts',
@@ -190,7 +214,7 @@ export const handling: readonly Mutation[] = [
   {
     file: 'process/processor',
     rule: 'a snoozed message uses up no attempt',
-    from: "this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, false));",
+    from: "this.#settled(delivery, 'snooze', () => this.#host.snooze(delivery, delayMs));",
     to: "this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, true));",
   },
   {

@@ -156,11 +156,12 @@ export class Engine<T, D> implements RunningPipeline {
       prefetch: () => prefetch,
       tally: () => this.#shutdown.tally,
       stopped: () => this.#final !== undefined,
+      countsAttempts: spec.attempts !== undefined,
       holds: spec.sources.some(isPartition) ? (source) => this.#partitions?.holds(source) !== false : undefined,
       breakerChanged: (reason) => this.#refresh(reason),
     });
     this.#settler = settler;
-    const processor: Processor<T, D> = new Processor(spec, processing, settler, this.#live.ackWaitMs);
+    const processor: Processor<T, D> = new Processor(spec, processing, settler, this.#live);
     const { pullers, sources } = makeSources({
       spec,
       port: this.#port,
@@ -487,7 +488,7 @@ export class Engine<T, D> implements RunningPipeline {
     void this.#limiter?.close();
     for (const source of this.#sources) source.close();
     for (const puller of this.#pullers) puller.close();
-    this.#inFlight.cancelWaits();
+    this.#inFlight.waits.endAll();
     this.#refresh(reason);
     this.#inFlight.wakeIdle(true);
   }

@@ -166,7 +166,7 @@ function explainHeld<T, D>(from: StatusSources<T, D>, state: State, delivery: De
   const now = clock.now();
   const run = inFlight.runOf(delivery);
   if (run !== undefined) return { state: 'running', forMs: now - run.startedAt };
-  const waiting = inFlight.waitingHere.get(delivery);
+  const waiting = inFlight.waits.get(delivery);
   if (waiting !== undefined) return { state: 'backingOff', forMs: Math.max(0, waiting.dueAt - now) };
   const { key } = delivery;
   const ahead = key === undefined ? 0 : inFlight.buffer.keyOrder.ahead(key, delivery);

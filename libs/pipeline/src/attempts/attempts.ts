@@ -16,6 +16,13 @@ interface Known {
 
 const NO_RECORD: AttemptRecord = { failed: 0, crashed: 0, running: false };
 
+/**
+ * A delivery that ends with its process lasts for ack_wait at least, one that is sent back need not. A message that was
+ * delivered more often than its age allows for crashes alone was sent back, for a limit or a pause; not to miss one that
+ * ended processes besides, half of them count.
+ */
+const CRASH_SHARE = 0.5;
+
 /** Messages remembered at once: the consumer's max_ack_pending bounds those that can come back, 1,000 by default. */
 const MAX_KNOWN = 10_000;
 
@@ -24,19 +31,23 @@ const MAX_KNOWN = 10_000;
  * an outage of the idempotency store would use up the attempts of messages whose handler never ran.
  *
  * Without a store this process knows what it did itself. Deliveries it knows nothing of (another replica had the message,
- * or a process died) count as failed runs, but never as the last one: the handler always gets its run. With a store the
+ * or a process died) count as failed runs, but never as the last one: the handler always gets its run. Only so many of them,
+ * each as long as a crash takes to be noticed, are a crash loop. With a store the
  * count is exact over replicas and restarts, and crashes are proved: a run that began and never ended.
  */
 export class Attempts<T, D> {
   readonly #spec: ResolvedSpec<T, D>;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #takeoverMs: number;
   readonly #known = new Map<string, Known>();
 
-  constructor(spec: ResolvedSpec<T, D>, clock: Clock, log: Logger) {
+  /** `takeoverMs`: the soonest that the server gives on what a process held when it ended. */
+  constructor(spec: ResolvedSpec<T, D>, clock: Clock, log: Logger, takeoverMs: number) {
     this.#spec = spec;
     this.#clock = clock;
     this.#log = log;
+    this.#takeoverMs = takeoverMs;
   }
 
   /** A message arrived: sets its `attempt` from what this process knows. */
@@ -57,8 +68,11 @@ export class Attempts<T, D> {
       if (crashed < attempts.maxCrashes) return undefined;
       return `its handler was started and the process ended ${crashed} times`;
     }
-    if (delivery.unknownDeliveries < retry.maxUnknownDeliveries) return undefined;
-    return `delivered ${delivery.deliveries} times, of which ${delivery.unknownDeliveries} ended without being settled`;
+    const { unknownDeliveries } = delivery;
+    if (unknownDeliveries < retry.maxUnknownDeliveries) return undefined;
+    const ageMs = this.#clock.wall() - delivery.storedAtMs;
+    if (ageMs < unknownDeliveries * this.#takeoverMs * CRASH_SHARE) return undefined;
+    return `delivered ${delivery.deliveries} times, of which ${unknownDeliveries} ended without being settled`;
   }
 
   /** Whether `begin` has to be awaited before the handler may run. */

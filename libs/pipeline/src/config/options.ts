@@ -138,7 +138,7 @@ export const retryFields = {
   maxAttempts: numberOr(5, 'Failed runs of the handler before the dead letters.', { min: 1, max: 1_000_000 }),
   maxUnknownDeliveries: numberOr(
     100,
-    'Without an attempt store: deliveries that ended without being settled and not in this process, before a message counts as a crash loop and is dead-lettered unrun.',
+    'Without an attempt store: deliveries that ended without being settled and not in this process, before a message counts as a crash loop and is dead-lettered unrun. Those that came sooner after each other than crashes are noticed do not make one.',
     { min: 1 },
   ),
   baseMs: numberOr(1000, 'Delay after the first failure.', { min: 1 }),

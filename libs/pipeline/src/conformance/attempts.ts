@@ -1,7 +1,7 @@
 import { describe } from 'vitest';
 import type { AttemptRecord, AttemptStore, PipelineSpec } from '../index.ts';
 import { base, gate, recordEvents, wasteDeliveries } from './source.ts';
-import type { Job, Row } from './source.ts';
+import type { Job, Row, RowContext } from './source.ts';
 
 /** Failed runs are counted apart from deliveries and from crashes. */
 export function attemptRows(row: Row): void {
@@ -103,9 +103,26 @@ export function attemptRows(row: Row): void {
       expect(calls).toBe(0);
     });
 
-    row('without a store a message that ended too many processes is a crash loop', async ({ place, start, expect }) => {
+    row('without a store one that was sent back again and again is no crash loop', async ({ place, start, expect }) => {
       await place.send({ n: 1 });
-      await wasteDeliveries(place, 3);
+      await wasteDeliveries(place, 5);
+      let calls = 0;
+      await start({
+        ...base(place),
+        retry: { ...base(place).retry, maxUnknownDeliveries: 3 },
+        handle: async () => {
+          calls++;
+        },
+      });
+      await expect.poll(() => place.left()).toBe(0);
+      expect(calls).toBe(1);
+      expect(await place.deadLetters()).toEqual([]);
+    });
+
+    const ended = 'without a store a message that ended too many processes is a crash loop';
+    const crashing = async ({ place, start, expect }: RowContext): Promise<void> => {
+      await place.send({ n: 1 });
+      await wasteDeliveries(place, 3, () => undefined);
       let calls = 0;
       await start({
         ...base(place),
@@ -119,6 +136,7 @@ export function attemptRows(row: Row): void {
       expect(record?.headers.get('Dlq-Reason')).toBe('crashLoop');
       expect(record?.headers.get('Dlq-Deliveries')).toBe('4');
       expect(calls).toBe(0);
-    });
+    };
+    row(ended, crashing, { ackWaitMs: 1000 });
   });
 }

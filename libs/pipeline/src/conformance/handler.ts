@@ -1,8 +1,8 @@
 import { describe } from 'vitest';
 import { bySubject, memoryIdempotencyStore } from '../index.ts';
-import type { IdempotencyStore, NatsPort } from '../index.ts';
+import type { IdempotencyStore, NatsPort, PipelineSpec } from '../index.ts';
 import { base, gate, recordEvents } from './source.ts';
-import type { Row } from './source.ts';
+import type { Job, Row } from './source.ts';
 
 /** What a handler's end leads to. */
 export function handlerRows(row: Row): void {
@@ -119,6 +119,37 @@ export function handlerRows(row: Row): void {
         expect(await place.deadLetters()).toEqual([]);
       },
     );
+
+    row('without an attempt store it is not delivered again, and takes no slot meanwhile', async (context) => {
+      const { place, start, expect } = context;
+      const deliveries: number[] = [];
+      const others: number[] = [];
+      const [first] = await place.send({ n: 1 });
+      const spec: PipelineSpec<Job, undefined> = {
+        ...base(place),
+        flow: { ...base(place).flow, concurrency: 1 },
+        handle: async (message) => {
+          if (message.data.n > 1) others.push(message.data.n);
+          else {
+            deliveries.push(message.deliveries);
+            // Then until the end of the test.
+            return { kind: 'snooze', forMs: deliveries.length < 3 ? 20 : 3_600_000 };
+          }
+          return undefined;
+        },
+      };
+      const running = await start(spec);
+      await expect.poll(() => deliveries).toEqual([1, 1, 1]);
+      await place.send({ n: 2 }, { n: 3 });
+      await expect.poll(() => others).toEqual([2, 3]);
+      expect(running.explain(first ?? 0).state).toBe('backingOff');
+      // It goes back for the rest of its time: nobody gets it at once.
+      expect((await running.drain()).released).toBe(1);
+      await start(spec, undefined, await place.connect());
+      await place.send({ n: 4 });
+      await expect.poll(() => others).toEqual([2, 3, 4]);
+      expect([deliveries.length, await place.left()]).toEqual([3, 1]);
+    });
 
     row('an ordered message: the others of its key wait for it', async ({ place, start, expect }) => {
       const handled: number[] = [];

@@ -140,16 +140,21 @@ export function gate(): Gate {
 }
 
 /**
- * Has `times` deliveries of the first message come to nothing, as crashing workers would: each is given back at once.
+ * Has `times` deliveries of the first message come to nothing: each is given back at once, or with `end`, which does nothing,
+ * left to ack_wait, as workers do that crash.
  */
-export async function wasteDeliveries(place: Place, times: number): Promise<void> {
+export async function wasteDeliveries(
+  place: Place,
+  times: number,
+  end = (port: NatsPort, reply: string): void => port.send(reply, '-NAK'),
+): Promise<void> {
   const port = await place.connect();
   const inbox = port.inbox();
   await new Promise<void>((resolve) => {
     let seen = 0;
     const subscription = port.subscribe(inbox, (message) => {
       if (message.reply === undefined) return;
-      port.send(message.reply, '-NAK');
+      end(port, message.reply);
       seen++;
       if (seen < times) request();
       else {

@@ -32,6 +32,8 @@ export interface ProcessorHost<T, D> {
   ack(delivery: Delivery<T>): Promise<void> | undefined;
   /** Naks the message with a delay; `failed`: this run counts as an attempt. */
   retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void;
+  /** Has the message come back after the delay its handler asked for. */
+  snooze(delivery: Delivery<T>, delayMs: number): void;
   /** Keeps the message here and admits it again after the delay: no delivery is used up. */
   wait(delivery: Delivery<T>, delayMs: number): void;
   /** Naks the message without a delay, or, with `silently`, forgets it without telling the server. */
@@ -74,12 +76,17 @@ export class Processor<T, D> {
   readonly #results: ResultReader;
   readonly #admission: Admission<T, D>;
 
-  constructor(spec: ResolvedSpec<T, D>, runtime: ProcessorRuntime<D>, host: ProcessorHost<T, D>, ackWaitMs: number) {
+  constructor(
+    spec: ResolvedSpec<T, D>,
+    runtime: ProcessorRuntime<D>,
+    host: ProcessorHost<T, D>,
+    consumers: { readonly ackWaitMs: number; readonly takeoverMs: number },
+  ) {
     this.#spec = spec;
     this.#runtime = runtime;
     this.#host = host;
-    this.claims = new IdempotencyClaims(spec, runtime, ackWaitMs);
-    this.attempts = new Attempts(spec, runtime.clock, runtime.log);
+    this.claims = new IdempotencyClaims(spec, runtime, consumers.ackWaitMs);
+    this.attempts = new Attempts(spec, runtime.clock, runtime.log, consumers.takeoverMs);
     this.#deadLetters = new DeadLetters(spec, runtime.clock, (...args) => host.publishDeadLetter(...args));
     this.#results = new ResultReader(spec.name, runtime.log);
     this.#admission = new Admission(
@@ -385,7 +392,7 @@ export class Processor<T, D> {
   #snooze(delivery: Delivery<T>, { delayMs, reason }: Extract<Decision, { kind: 'snooze' }>): void {
     const { observe } = this.#runtime;
     observe?.({ type: 'message.snoozed', pipeline: this.#spec.name, message: delivery.message, delayMs, reason });
-    this.#settled(delivery, 'snooze', () => this.#host.retry(delivery, delayMs, false));
+    this.#settled(delivery, 'snooze', () => this.#host.snooze(delivery, delayMs));
   }
 
   #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {

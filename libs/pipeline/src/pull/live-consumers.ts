@@ -54,6 +54,11 @@ export class LiveConsumers<T, D> {
     return Math.min(...this.#live.map(({ ackWaitMs }) => ackWaitMs));
   }
 
+  /** The soonest that another reader gets what a process held when it ended. */
+  get takeoverMs(): number {
+    return Math.min(...this.#live.map(({ ackWaitMs, pinTtlMs }) => Math.min(ackWaitMs, pinTtlMs ?? ackWaitMs)));
+  }
+
   get maxAckPending(): number {
     return Math.min(...this.#live.map(({ maxAckPending }) => maxAckPending ?? Number.POSITIVE_INFINITY));
   }

@@ -1,11 +1,11 @@
 import type { Batcher } from './batcher.ts';
-import type { Timer } from '../clock.ts';
 import type { Delivery } from '../process/delivery.ts';
 import { DueTimes } from './due-times.ts';
 import { Fifo } from './fifo.ts';
 import { MessageBuffer } from './buffer.ts';
 import type { ReadyQueue } from './buffer.ts';
 import type { Run } from '../process/run.ts';
+import { Waits } from './waits.ts';
 
 export type Items<T> = readonly [Delivery<T>, ...Delivery<T>[]];
 
@@ -30,8 +30,7 @@ export class InFlight<T, D> {
   readonly buffer: MessageBuffer<T>;
   readonly runs = new Set<Run<T, D>>();
   readonly batches = new Fifo<ReadyBatch<T>>();
-  /** Messages that wait here to be admitted again: retries of ordered messages, and those the idempotency store fails. */
-  readonly waitingHere = new Map<Delivery<T>, { readonly timer: Timer | undefined; readonly dueAt: number }>();
+  readonly waits = new Waits<T>();
   /** Messages of partitions that are being taken over: they start when the older ones are here too. */
   readonly takingOver = new Set<Delivery<T>>();
   batcher: Batcher<T, Delivery<T>> | undefined;
@@ -53,9 +52,13 @@ export class InFlight<T, D> {
     this.buffer = new MessageBuffer<T>(weights, queues);
   }
 
-  /** Places taken: messages held, and those a hung handler still works on. */
+  /** Places taken: messages held that were not put off, and those a hung handler still works on. */
   get held(): number {
-    return this.buffer.heldCount() + this.hungMessages;
+    return this.buffer.heldCount() + this.hungMessages - this.waits.snoozed;
+  }
+  /** Places taken by messages of one source. */
+  heldOf(source: number): number {
+    return this.buffer.heldOf(source) - this.waits.snoozedOf(source);
   }
   /** Slots taken. */
   get slots(): number {
@@ -86,7 +89,7 @@ export class InFlight<T, D> {
 
   /** Messages that wait for their retry. */
   parked(now: number): number {
-    return this.naked.count(now) + this.waitingHere.size;
+    return this.naked.count(now) + this.waits.size;
   }
 
   /** Resolves when no handler runs any more. */
@@ -104,18 +107,19 @@ export class InFlight<T, D> {
   }
 
   /**
-   * Takes out everything that has not started, in stream order. A message behind one of its key that waits for its retry
-   * gets the same delay: sent back at once it would be delivered, and handled, before it.
+   * Takes out everything that has not started, in stream order. What was put off keeps the rest of its time. A message behind
+   * one of its key that waits for its retry gets the same delay: sent back at once it would be delivered, and handled,
+   * before it.
    */
   takeWaiting(now: number, keep: ReadonlySet<string> = NONE): readonly Waiting<T>[] {
     const delays = new Map<string, number>();
     const waiting: Waiting<T>[] = [];
-    for (const [delivery, { dueAt }] of this.waitingHere) {
+    for (const [delivery, { dueAt, snoozed }] of this.waits) {
       const delayMs = Math.max(1, Math.round(dueAt - now));
       if (delivery.key !== undefined) delays.set(delivery.key, delayMs);
-      waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delayMs });
+      waiting.push({ delivery, delayMs: delivery.key === undefined && !snoozed ? undefined : delayMs });
     }
-    this.cancelWaits();
+    this.waits.endAll();
     const { ready, behind } = this.buffer.takeWaiting(keep);
     for (const delivery of behind) {
       waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delays.get(delivery.key) });
@@ -134,12 +138,8 @@ export class InFlight<T, D> {
     // Removing it must not let another one start beside the message in front of its key.
     for (const delivery of behind) delivery.key = undefined;
     const here: Delivery<T>[] = [];
-    for (const [delivery, { timer }] of this.waitingHere) {
-      if (delivery.source !== source) continue;
-      timer?.cancel();
-      this.waitingHere.delete(delivery);
-      here.push(delivery);
-    }
+    for (const [delivery] of this.waits) if (delivery.source === source) here.push(delivery);
+    for (const delivery of here) this.waits.end(delivery);
     return [...ready, ...behind, ...here].toSorted((a, b) => a.sequence - b.sequence);
   }
 
@@ -147,8 +147,7 @@ export class InFlight<T, D> {
   outdate(delivery: Delivery<T>): void {
     delivery.outdated = true;
     delivery.hung = delivery.phase === 'running';
-    this.waitingHere.get(delivery)?.timer?.cancel();
-    this.waitingHere.delete(delivery);
+    this.waits.end(delivery);
     this.takingOver.delete(delivery);
     this.buffer.remove(delivery);
   }
@@ -158,10 +157,5 @@ export class InFlight<T, D> {
     const keys = new Set<string>();
     for (const { deliveries } of this.runs) if (deliveries[0].key !== undefined) keys.add(deliveries[0].key);
     return keys;
-  }
-
-  cancelWaits(): void {
-    for (const { timer } of this.waitingHere.values()) timer?.cancel();
-    this.waitingHere.clear();
   }
 }

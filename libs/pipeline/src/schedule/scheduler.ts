@@ -274,7 +274,7 @@ export class Scheduler<T, D> {
   #freeReserves(): readonly number[] {
     const { breaker, spec, inFlight } = this.#deps;
     if (this.#reserves.length === 0 || (breaker !== undefined && breaker.phase !== 'closed')) return NONE;
-    return spec.sources.map(({ reserve }, source) => reserve - inFlight.buffer.heldOf(source));
+    return spec.sources.map(({ reserve }, source) => reserve - inFlight.heldOf(source));
   }
 
   /** Slots there are: one while the breaker probes, none while it is open. */

@@ -32,6 +32,8 @@ export interface SettlerDeps<T, D> {
   readonly prefetch: () => Prefetch | undefined;
   readonly tally: () => Shutdown<T, D>['tally'];
   readonly stopped: () => boolean;
+  /** An attempt store tells other replicas what became of a delivery. */
+  readonly countsAttempts: boolean;
   /** Whether what is held of a source is still this replica's: when it is not, its deliveries are outdated from then on. */
   readonly holds: ((source: number) => boolean) | undefined;
   /** The breaker tripped or closed: the pipeline's state follows. */
@@ -115,20 +117,33 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     observe?.({ type: 'message.settled', pipeline: name, message: delivery.message, as: 'deferred', heldMs });
   }
 
+  /**
+   * Without an attempt store it waits here: sent back each time, it would look to other replicas, and to this process once it
+   * was started again, like a message that ends the process.
+   */
+  snooze(delivery: Delivery<T>, delayMs: number): void {
+    const { inFlight, countsAttempts, stopped } = this.#deps;
+    const isKept = !countsAttempts && delivery.key === undefined && inFlight.waits.mayKeep(delivery);
+    if (isKept && !stopped() && !this.#isGone(delivery)) this.#waitHere(delivery, delayMs, true);
+    else this.retry(delivery, delayMs, false);
+  }
+
   wait(delivery: Delivery<T>, delayMs: number): void {
+    this.#waitHere(delivery, delayMs, false);
+  }
+
+  #waitHere(delivery: Delivery<T>, delayMs: number, snoozed: boolean): void {
     const { inFlight, clock } = this.#deps;
     if (delivery.outdated) return;
     delivery.phase = 'waiting';
     // Beside a hung handler of its key it must not run: its wait begins to count when that one returns.
     const timer = delivery.hung ? undefined : clock.after(delayMs, () => this.#waitEnded(delivery));
-    inFlight.waitingHere.set(delivery, { timer, dueAt: clock.now() + delayMs });
+    inFlight.waits.set(delivery, { timer, dueAt: clock.now() + delayMs, snoozed });
   }
 
   /** It need not wait any longer. */
   endWait(delivery: Delivery<T>): void {
-    const waiting = this.#deps.inFlight.waitingHere.get(delivery);
-    if (waiting === undefined || delivery.hung) return;
-    waiting.timer?.cancel();
+    if (this.#deps.inFlight.waits.get(delivery) === undefined || delivery.hung) return;
     this.#waitEnded(delivery);
   }
 
@@ -199,7 +214,7 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
 
   #waitEnded(delivery: Delivery<T>): void {
     const { inFlight, processor, scheduler } = this.#deps;
-    inFlight.waitingHere.delete(delivery);
+    inFlight.waits.end(delivery);
     try {
       inFlight.buffer.queue(delivery);
     } catch (error) {
@@ -213,7 +228,7 @@ export class Settler<T, D> implements ProcessorHost<T, D> {
     const { inFlight, clock } = this.#deps;
     for (const delivery of run.deliveries) {
       delivery.hung = false;
-      const waiting = inFlight.waitingHere.get(delivery);
+      const waiting = inFlight.waits.get(delivery);
       if (waiting === undefined) inFlight.buffer.freeKey(delivery);
       else this.wait(delivery, Math.max(0, waiting.dueAt - clock.now()));
     }

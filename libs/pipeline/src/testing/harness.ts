@@ -126,6 +126,7 @@ async function run<T, D>(
     publishDeadLetter: note,
     ack: () => undefined,
     retry: (delivery, delayMs) => void happened.delays.set(delivery, delayMs),
+    snooze: (delivery, delayMs) => void happened.delays.set(delivery, delayMs),
     wait: () => undefined,
     release: () => undefined,
     sample: () => undefined,
@@ -137,11 +138,12 @@ async function run<T, D>(
   const observe = (event: PipelineEvent): void => void happened.events.push(event);
   const clock = systemClock;
   const runtime = { deps, clock, random: Math.random, log: silentLogger, observe };
+  const { waitMs = 30_000 } = spec.ack;
   const processor = new Processor<T, D>(
     spec,
     { ...runtime, instrument: undefined, inject: undefined, hasReadableHeaders: undefined },
     host,
-    spec.ack.waitMs ?? 30_000,
+    { ackWaitMs: waitMs, takeoverMs: waitMs },
   );
   const admitted = await Promise.all(deliveries.map(async (delivery) => processor.admit(delivery)));
   const [first, ...rest] = deliveries.filter((_, index) => admitted[index]);
