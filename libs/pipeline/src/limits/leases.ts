@@ -4,6 +4,7 @@ import { errorMessage } from '../process/describe-error.ts';
 import { withTimeout } from '../settle/with-timeout.ts';
 import { handOver, parseEntry, takeUnits, withoutProcesses } from './entry.ts';
 import type { LeaseEntry, Usage } from './entry.ts';
+import { HEARTBEATS_PER_LEASE, Liveness, VALID_SHARE } from './liveness.ts';
 import type { LimitStore } from './store.ts';
 
 /** Who uses a lease: one limit of this process. */
@@ -50,27 +51,13 @@ export interface LeasesDeps {
   readonly failed: (error: unknown) => void;
 }
 
-/** A process stops using what it holds before another one may take it: the rest is for clocks that run differently. */
-const VALID_SHARE = 0.75;
-const HEARTBEATS_PER_LEASE = 5;
 const FIRST_POLL_MS = 500;
 const MAX_ROUNDS = 20;
 const CLOSE_TIMEOUT_MS = 1000;
-const NOT_YET = Number.NEGATIVE_INFINITY;
-
-interface Peer {
-  revision: number;
-  /** When this revision of its heartbeat was first seen here. */
-  seenAt: number;
-  askedAt: number;
-  gone: boolean;
-}
 
 /**
- * Leases of limits in a store that all replicas share. No clock of another machine is read: a process that is alive writes
- * an entry of its own again and again, and another one that sees it unchanged for `leaseMs`, by its own clock, may free what
- * it held. A process whose heartbeat was not confirmed for three quarters of that uses nothing of what it holds (fail
- * closed), and comes back under another name, with nothing.
+ * Leases of limits in a store that all replicas share: an entry for each limit says how many units of it which process holds.
+ * What a process that is gone held is freed by others (`Liveness`).
  *
  * Units move only by compare-and-set: taken from what is free, given by who holds them, or freed from who is gone. Their sum
  * is never more than there are.
@@ -78,14 +65,9 @@ interface Peer {
 export class Leases {
   readonly #deps: LeasesDeps;
   readonly #leases = new Map<string, Lease>();
-  readonly #peers = new Map<string, Peer>();
   readonly #stopWatching: () => void;
   readonly #ticker: Timer;
-  #id = newId();
-  #heartbeatRevision = 0;
-  #heartbeats = 0;
-  /** When the last heartbeat that was stored was sent. */
-  #heartbeatAt = NOT_YET;
+  readonly #alive: Liveness;
   #sendingHeartbeat = false;
   #ttlMs = Number.POSITIVE_INFINITY;
   #closed = false;
@@ -94,6 +76,7 @@ export class Leases {
   constructor(deps: LeasesDeps) {
     this.#deps = deps;
     const { store, clock, leaseMs } = deps;
+    this.#alive = new Liveness({ ...deps, began: deps.changed, renamed: () => this.#forgetUnits() });
     this.#stopWatching = store.watch((key, value) => this.#written(key, value));
     this.#ticker = clock.every(Math.min(1000, leaseMs / HEARTBEATS_PER_LEASE), () => this.#tick());
     void this.#begin();
@@ -124,8 +107,7 @@ export class Leases {
 
   /** Units that may be used now. */
   usable(lease: Lease, now: number): number {
-    const { leaseMs } = this.#deps;
-    if (now - this.#heartbeatAt > leaseMs * VALID_SHARE || now - lease.writtenAt > this.#ttlMs * VALID_SHARE) return 0;
+    if (!this.#alive.isCertain(now) || now - lease.writtenAt > this.#ttlMs * VALID_SHARE) return 0;
     return lease.units;
   }
 
@@ -141,10 +123,9 @@ export class Leases {
     this.#closed = true;
     this.#ticker.cancel();
     this.#stopWatching();
-    const { store, clock } = this.#deps;
-    if (this.#heartbeatAt === NOT_YET) return;
-    const removed = store.remove(`alive.${this.#id}`);
-    await withTimeout(removed, CLOSE_TIMEOUT_MS, clock, 'the store of limits').catch(() => undefined);
+    if (!this.#alive.hasBegun) return;
+    const ended = withTimeout(this.#alive.end(), CLOSE_TIMEOUT_MS, this.#deps.clock, 'the store of limits');
+    await ended.catch(() => undefined);
   }
 
   async #begin(): Promise<void> {
@@ -157,30 +138,28 @@ export class Leases {
   }
 
   #tick(): void {
-    const { clock, leaseMs } = this.#deps;
-    const now = clock.now();
-    if (now - this.#heartbeatAt >= leaseMs / HEARTBEATS_PER_LEASE) this.#sendHeartbeat();
+    const now = this.now();
+    if (this.#alive.isDue(now)) this.#sendHeartbeat();
     for (const lease of this.#leases.values()) if (!lease.busy && this.#isDue(lease, now)) this.#work(lease);
-    for (const [id, { askedAt }] of this.#peers) if (now - askedAt > 10 * leaseMs) this.#peers.delete(id);
+    this.#alive.forgetPeers(now);
   }
 
   /** Whether something is to be done about a lease: more is wanted, others want some, or it has to be written again. */
   #isDue(lease: Lease, now: number): boolean {
     if (now >= lease.pollAt && lease.user.wanted() > lease.units) return true;
     if (lease.units === 0) return false;
-    return lease.entry?.wants.some((id) => id !== this.#id) === true || this.#needsRenewal(lease, now);
+    return lease.entry?.wants.some((id) => id !== this.#alive.id) === true || this.#needsRenewal(lease, now);
   }
 
   #needsRenewal(lease: Lease, now: number): boolean {
     return lease.units > 0 && now - lease.writtenAt > this.#ttlMs / 3 && !lease.user.usage(now).idle;
   }
 
-  // --- heartbeat -----------------------------------------------------------------------------------------------------
-
   #sendHeartbeat(): void {
     if (this.#sendingHeartbeat || this.#closed) return;
     this.#sendingHeartbeat = true;
-    this.#writeHeartbeat()
+    this.#alive
+      .heartbeat()
       .then(
         () => this.#works(),
         (error: unknown) => this.#fails(error),
@@ -190,63 +169,14 @@ export class Leases {
       });
   }
 
-  async #writeHeartbeat(): Promise<void> {
-    const { store, clock, leaseMs } = this.#deps;
-    // Too late: others may have taken what this process held.
-    if (this.#heartbeatAt !== NOT_YET && clock.now() - this.#heartbeatAt > leaseMs * VALID_SHARE) this.#startAgain();
-    const key = `alive.${this.#id}`;
-    const sentAt = clock.now();
-    const revision = await store.write(key, String(++this.#heartbeats), this.#heartbeatRevision);
-    if (revision === undefined) {
-      // A heartbeat whose answer was lost, or the bucket was emptied.
-      const found = await store.read(key);
-      if (found === undefined || found.value === '') this.#startAgain();
-      else this.#heartbeatRevision = found.revision;
-      await this.#writeHeartbeat();
-      return;
-    }
-    this.#heartbeatRevision = revision;
-    const first = this.#heartbeatAt === NOT_YET;
-    this.#heartbeatAt = sentAt;
-    if (first) this.#deps.changed();
-  }
-
-  /** Another process for all others, which holds nothing. */
-  #startAgain(): void {
-    const { log, pipeline } = this.#deps;
-    log.warn({ pipeline }, 'the leases of this process ended: its heartbeat was not stored in time');
-    this.#id = newId();
-    this.#heartbeatRevision = 0;
-    this.#heartbeatAt = NOT_YET;
+  /** This process is another one for all others, and holds nothing. */
+  #forgetUnits(): void {
     for (const lease of this.#leases.values()) {
       lease.stale = true;
       lease.entry = undefined;
       lease.pollAt = 0;
       this.#setUnits(lease, 0, 0);
     }
-  }
-
-  /** Of these processes, those that are gone. */
-  async #goneOf(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const gone = new Set<string>();
-    for (const id of ids) if (id !== this.#id && (await this.#isGone(id))) gone.add(id);
-    return gone;
-  }
-
-  async #isGone(id: string): Promise<boolean> {
-    const { store, clock, leaseMs } = this.#deps;
-    const known = this.#peers.get(id);
-    if (known !== undefined && clock.now() - known.askedAt < leaseMs / HEARTBEATS_PER_LEASE) return known.gone;
-    const found = await store.read(`alive.${id}`);
-    const now = clock.now();
-    const ended = found === undefined || found.value === '';
-    if (known === undefined || (!ended && known.revision !== found.revision)) {
-      this.#peers.set(id, { revision: found?.revision ?? 0, seenAt: now, askedAt: now, gone: ended });
-      return ended;
-    }
-    known.askedAt = now;
-    known.gone = ended || now - known.seenAt >= leaseMs;
-    return known.gone;
   }
 
   // --- entries -------------------------------------------------------------------------------------------------------
@@ -277,14 +207,14 @@ export class Leases {
   async #change(lease: Lease): Promise<void> {
     const { store, clock } = this.#deps;
     // Without a heartbeat others would take this process for gone. The first one says that it may begin.
-    if (this.#heartbeatAt === NOT_YET) return;
+    if (!this.#alive.hasBegun) return;
     const polling = lease.polls > 0;
     if (polling) lease.stale = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const me = this.#id;
+      const me = this.#alive.id;
       if (lease.stale) await this.#read(lease);
-      const gone = polling ? await this.#goneOf(othersIn(lease.entry)) : undefined;
-      if (me !== this.#id) continue;
+      const gone = polling ? await this.#alive.goneOf(othersIn(lease.entry)) : undefined;
+      if (me !== this.#alive.id) continue;
       const next = this.#nextEntry(lease, gone);
       if (next === undefined) break;
       const { entry, fresh } = next;
@@ -294,7 +224,7 @@ export class Leases {
       const sentAt = clock.now();
       const revision = await store.write(lease.key, JSON.stringify({ ...entry, by: me }), lease.revision);
       this.#deps.wrote();
-      if (me !== this.#id) return;
+      if (me !== this.#alive.id) return;
       if (revision === undefined) {
         lease.stale = true;
         continue;
@@ -319,10 +249,10 @@ export class Leases {
     let { entry } = lease;
     if (entry !== undefined && gone !== undefined && gone.size > 0) entry = withoutProcesses(entry, gone);
     let fresh = 0;
-    const needed = user.wanted() - (entry?.held[this.#id] ?? 0);
-    const taken = needed > 0 ? takeUnits(entry, of, this.#id, needed) : undefined;
+    const needed = user.wanted() - (entry?.held[this.#alive.id] ?? 0);
+    const taken = needed > 0 ? takeUnits(entry, of, this.#alive.id, needed) : undefined;
     if (taken !== undefined) ({ entry, fresh } = taken);
-    if (entry !== undefined) entry = handOver(entry, this.#id, user.usage(now)) ?? entry;
+    if (entry !== undefined) entry = handOver(entry, this.#alive.id, user.usage(now)) ?? entry;
     if (entry === undefined || (entry === lease.entry && !this.#needsRenewal(lease, now))) return undefined;
     return { entry, fresh };
   }
@@ -332,7 +262,7 @@ export class Leases {
     lease.stale = false;
     lease.revision = found?.revision ?? 0;
     lease.entry = found === undefined ? undefined : parseEntry(found.value, lease.of);
-    this.#setUnits(lease, lease.entry?.held[this.#id] ?? 0, 0);
+    this.#setUnits(lease, lease.entry?.held[this.#alive.id] ?? 0, 0);
   }
 
   #setUnits(lease: Lease, units: number, fresh: number): void {
@@ -355,8 +285,8 @@ export class Leases {
     if (this.#closed || !key.startsWith(`lease.${this.#deps.name}.`)) return;
     let lease = this.#leases.get(key);
     const hint = parseEntry(value, lease?.of);
-    if (hint === undefined || hint.by === this.#id) return;
-    const mine = hint.held[this.#id] ?? 0;
+    if (hint === undefined || hint.by === this.#alive.id) return;
+    const mine = hint.held[this.#alive.id] ?? 0;
     const isWanted = mine > 0 && hint.wants.length > 0;
     if (lease === undefined) {
       if (!isWanted) return;
@@ -395,14 +325,12 @@ const newLease = (key: string, of: number, user: LeaseUser): Lease => ({
   entry: undefined,
   revision: 0,
   stale: false,
-  writtenAt: NOT_YET,
+  writtenAt: Number.NEGATIVE_INFINITY,
   pollAt: 0,
   polls: 0,
   busy: false,
   again: false,
 });
-
-const newId = (): string => crypto.randomUUID().slice(0, 8);
 
 const othersIn = (entry: LeaseEntry | undefined): readonly string[] =>
   entry === undefined ? [] : [...new Set([...Object.keys(entry.held), ...entry.wants])];
