@@ -202,8 +202,8 @@ export const handling: readonly Mutation[] = [
   {
     file: 'settle/settler',
     rule: 'a cancelled message need not wait for its retry',
-    from: 'waiting.timer?.cancel();\n    this.#waitEnded(delivery);',
-    to: 'return;',
+    from: '|| delivery.hung) return;\n    this.#waitEnded(delivery);',
+    to: '|| delivery.hung) return;',
   },
   {
     file: 'process/retry-decision',

@@ -2,6 +2,7 @@
 import { handling } from './handling.ts';
 import type { Mutation } from './mutation.ts';
 import { pulling } from './pulling.ts';
+import { replicas } from './replicas.ts';
 import { settling } from './settling.ts';
 
-export const mutations: readonly Mutation[] = [...settling, ...handling, ...pulling];
+export const mutations: readonly Mutation[] = [...settling, ...handling, ...pulling, ...replicas];
