@@ -90,6 +90,27 @@ describe('a command over NATS', () => {
     expect(await jobsOf('unnamed@example.com')).toEqual([]);
   });
 
+  test.each([
+    ['with a body', 'x'],
+    ['without a body', ''],
+  ])(
+    'whose header has a name with a blank, %s, goes to the dead letters, and the next is taken',
+    async (name, body) => {
+      const before = (await deadLetters()).length;
+      // As other clients may write it, and nats.js throws for when it reads it.
+      const headers = { encode: () => Buffer.from('NATS/1.0\r\nBad Name: x\r\n\r\n') } as unknown as MsgHdrs;
+      rig.bus.nc.publish('user.create', body, { headers });
+      await eventually(deadLetters, (found) => found.length > before);
+      const to = `${name.replaceAll(' ', '-')}@example.com`;
+      const next = { id: name, headers: { Authorization: `Bearer ${key}` } };
+      await rig.bus.port.publish('user.send.email', command(to), next);
+      await eventually(
+        () => jobsOf(to),
+        (jobs) => jobs.length === 1,
+      );
+    },
+  );
+
   test.each(['user.unknown.thing', 'image.convert.unknown', 'email.send.unknown'])(
     'that no consumer takes is refused by the broker: %s',
     async (subject) => {
