@@ -98,8 +98,8 @@ describe('a command over NATS', () => {
     async (name, body) => {
       const before = (await deadLetters()).length;
       // As other clients may write it, and nats.js throws for when it reads it.
-      const headers = { encode: () => Buffer.from('NATS/1.0\r\nBad Name: x\r\n\r\n') } as unknown as MsgHdrs;
-      rig.bus.nc.publish('user.create', body, { headers });
+      const headers = { encode: () => Buffer.from('NATS/1.0\r\nBad Name: x\r\n\r\n') };
+      rig.bus.nc.publish('user.create', body, { headers } as unknown as Parameters<typeof rig.bus.nc.publish>[2]);
       await eventually(deadLetters, (found) => found.length > before);
       const to = `${name.replaceAll(' ', '-')}@example.com`;
       const next = { id: name, headers: { Authorization: `Bearer ${key}` } };

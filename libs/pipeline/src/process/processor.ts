@@ -1,69 +1,29 @@
 import { Attempts } from '../attempts/attempts.ts';
 import { Admission } from './admission.ts';
 import { IdempotencyClaims } from '../idempotency/claims.ts';
-import type { Clock } from '../clock.ts';
 import { DeadLetters } from '../dead-letter/dead-letters.ts';
-import type { DeadLetterDecision } from '../dead-letter/dead-letters.ts';
+import { Decisions } from './decisions.ts';
 import type { Delivery } from './delivery.ts';
 import { errorMessage, isInstance } from './describe-error.ts';
 import { HandlerAborted, PermanentError } from '../errors.ts';
-import type { Observer } from '../events.ts';
-import type { Logger } from '../log.ts';
 import type { Message } from './message.ts';
-import { withTimeout } from '../settle/with-timeout.ts';
 import { ResultReader } from './handler-result.ts';
 import type { Returned } from './handler-result.ts';
-import type { HeaderInput, NatsPort, PubAck, PublishOptions } from '../nats/port.ts';
-import { backoffMs } from './backoff.ts';
+import type { HeaderInput, NatsPort } from '../nats/port.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import { publishEmits } from './publish-emits.ts';
 import { Run } from './run.ts';
 import type { RunOwner } from './run.ts';
-import type { Instrument } from '../runtime.ts';
-import type { Failure, Outcome, Settlement } from './outcome.ts';
+import type { ProcessorHost, ProcessorRuntime } from './host.ts';
+import type { Failure, Outcome } from './outcome.ts';
 import { decide } from './retry-decision.ts';
 import type { Decision } from './retry-decision.ts';
-
-/** What the processor needs to act: the engine settles on the server, the test harness records. */
-export interface ProcessorHost<T, D> {
-  publish(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
-  publishDeadLetter(subject: string, data: Uint8Array | string, options: PublishOptions): Promise<PubAck>;
-  /** Acknowledges; a promise when that has to be waited for. */
-  ack(delivery: Delivery<T>): Promise<void> | undefined;
-  /** Naks the message with a delay; `failed`: this run counts as an attempt. */
-  retry(delivery: Delivery<T>, delayMs: number, failed: boolean): void;
-  /** Has the message come back after the delay its handler asked for. */
-  snooze(delivery: Delivery<T>, delayMs: number): void;
-  /** Keeps the message here and admits it again after the delay: no delivery is used up. */
-  wait(delivery: Delivery<T>, delayMs: number): void;
-  /** Naks the message without a delay, or, with `silently`, forgets it without telling the server. */
-  release(delivery: Delivery<T>, silently: boolean): void;
-  /** Called before what a handler returned is carried out: aborts the run when its messages are another replica's by now. */
-  concluding?(run: Run<T, D>): void;
-  /** The handler began. */
-  runStarted(run: Run<T, D>): void;
-  /** The handler has returned and everything is carried out: its slot is free. */
-  runEnded(run: Run<T, D>): void;
-  /** One result for the breaker. */
-  sample(failed: boolean, error: unknown, startedAt: number): void;
-}
-
-export interface ProcessorRuntime<D> {
-  readonly deps: D;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  readonly observe: Observer | undefined;
-  readonly instrument: Instrument | undefined;
-  readonly inject: (() => HeaderInput) | undefined;
-  readonly hasReadableHeaders: NatsPort['hasReadableHeaders'];
-}
 
 type Deliveries<T> = readonly [Delivery<T>, ...Delivery<T>[]];
 
 /**
- * What happens to a message from the moment it may start until it is settled: admission (crash loop, decode,
- * idempotency), handler, decision, and settling in an order that cannot lose the message.
+ * What happens to a message from the moment it may start until its outcome is known: admission (crash loop, decode,
+ * idempotency), handler and decision, which `Decisions` carries out.
  */
 export class Processor<T, D> {
   readonly claims: IdempotencyClaims<T, D>;
@@ -74,6 +34,7 @@ export class Processor<T, D> {
   readonly #owner: RunOwner;
   readonly #deadLetters: DeadLetters<T, D>;
   readonly #results: ResultReader;
+  readonly #decisions: Decisions<T, D>;
   readonly #admission: Admission<T, D>;
 
   constructor(
@@ -89,20 +50,23 @@ export class Processor<T, D> {
     this.attempts = new Attempts(spec, runtime.clock, runtime.log, consumers.takeoverMs);
     this.#deadLetters = new DeadLetters(spec, runtime.clock, (...args) => host.publishDeadLetter(...args));
     this.#results = new ResultReader(spec.name, runtime.log);
+    const { claims, attempts } = this;
+    const decisions = new Decisions({ spec, runtime, host, claims, attempts, deadLetters: this.#deadLetters });
+    this.#decisions = decisions;
     this.#admission = new Admission(
       spec,
       runtime.random,
-      this.claims,
-      this.attempts,
+      claims,
+      attempts,
       {
-        deadLetter: (delivery, decision) => this.#deadLetter(delivery, decision, undefined),
-        fail: (delivery, error) => this.#fail(delivery, error),
+        deadLetter: (delivery, decision) => decisions.deadLetter(delivery, decision, undefined),
+        fail: (delivery, error) => decisions.fail(delivery, error),
         duplicate: async (delivery) => {
-          await this.#ack(delivery, 'duplicate');
+          await decisions.ack(delivery, 'duplicate');
           return false;
         },
         busy: (delivery, delayMs) => {
-          this.#settled(delivery, 'busy', () => host.retry(delivery, delayMs, false));
+          decisions.busy(delivery, delayMs);
           return false;
         },
         wait: (delivery, delayMs) => {
@@ -124,15 +88,15 @@ export class Processor<T, D> {
       const passed = this.#admit(delivery);
       return typeof passed === 'boolean'
         ? passed
-        : passed.catch((error: unknown) => this.#retryAfterFault(delivery, error));
+        : passed.catch((error: unknown) => this.#decisions.retryAfterFault(delivery, error));
     } catch (error) {
-      return this.#retryAfterFault(delivery, error);
+      return this.#decisions.retryAfterFault(delivery, error);
     }
   }
 
   #admit(delivery: Delivery<T>): boolean | Promise<boolean> {
     const unstored = this.#deadLetters.unstored(delivery);
-    if (unstored !== undefined) return this.#deadLetter(delivery, unstored, undefined);
+    if (unstored !== undefined) return this.#decisions.deadLetter(delivery, unstored, undefined);
     return this.#admission.admit(delivery);
   }
 
@@ -240,30 +204,18 @@ export class Processor<T, D> {
 
   #retryUnsettled(run: Run<T, D>, error: unknown): void {
     for (const delivery of run.deliveries) {
-      if (delivery.phase === 'running') void this.#retryAfterFault(delivery, error);
+      if (delivery.phase === 'running') void this.#decisions.retryAfterFault(delivery, error);
     }
-  }
-
-  /** The engine itself failed on this message: it comes back after a delay. Resolves to false and never rejects. */
-  async #retryAfterFault(delivery: Delivery<T>, error: unknown): Promise<false> {
-    const { log, retry, name } = { ...this.#runtime, ...this.#spec };
-    log.error({ pipeline: name, sequence: delivery.sequence, error: errorMessage(error) }, 'processing failed');
-    await this.claims.release(delivery);
-    if (delivery.phase !== 'settled') {
-      const delayMs = backoffMs(retry, delivery.attempt, Math.random);
-      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, false));
-    }
-    return false;
   }
 
   /** The engine failed on a message outside of its run. Never throws. */
   fault(delivery: Delivery<T>, error: unknown): void {
-    this.#retryAfterFault(delivery, error).catch(() => this.#host.release(delivery, true));
+    this.#decisions.retryAfterFault(delivery, error).catch(() => this.#host.release(delivery, true));
   }
 
   /** Another worker holds the claim of a message that has not started: that worker settles it. */
   releaseLost(delivery: Delivery<T>): void {
-    this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));
+    this.#decisions.releaseLost(delivery);
   }
 
   /** Undefined when everything could be done at once: the common case pays for no promise. */
@@ -286,8 +238,12 @@ export class Processor<T, D> {
     this.#sample(result, run.startedAt);
     const decision = this.#decision(delivery, result);
     this.#reportHandled(run, delivery, decision);
-    if (decision.kind === 'ack' && delivery.claim === undefined) return this.#ack(delivery, 'ack');
-    return this.#settle(run, delivery, decision);
+    if (decision.kind === 'ack' && delivery.claim === undefined) return this.#decisions.ack(delivery, 'ack');
+    return this.#decisions.carryOut(delivery, decision, run.failureHeaders);
+  }
+
+  async #releaseRun({ deliveries }: Run<T, D>): Promise<void> {
+    for (const delivery of deliveries) await this.#decisions.release(delivery);
   }
 
   async #settleAll(run: Run<T, D>, results: readonly (Outcome | Failure)[]): Promise<void> {
@@ -298,147 +254,13 @@ export class Processor<T, D> {
       run.deliveries.map((delivery, index) => {
         const decision = this.#decision(delivery, final[index] as Outcome | Failure);
         this.#reportHandled(run, delivery, decision);
-        return this.#settle(run, delivery, decision);
+        return this.#decisions.carryOut(delivery, decision, run.failureHeaders);
       }),
     );
   }
 
   #decision(delivery: Delivery<T>, result: Outcome | Failure): Decision {
     return decide(result, delivery.attempt, this.#spec.retry, this.#runtime.random);
-  }
-
-  async #settle(run: Run<T, D>, delivery: Delivery<T>, decision: Decision): Promise<void> {
-    switch (decision.kind) {
-      case 'ack':
-      case 'skip':
-        if (await this.claims.complete(delivery)) await this.#ack(delivery, decision.kind);
-        else this.#settled(delivery, 'busy', () => this.#host.release(delivery, true));
-        return;
-      case 'retry':
-        await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, true)]);
-        this.#retry(delivery, decision.delayMs, decision.reason, decision.error);
-        return;
-      case 'snooze':
-        await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, false)]);
-        this.#snooze(delivery, decision);
-        return;
-      case 'deadLetter':
-        await this.#deadLetter(delivery, decision, run.failureHeaders);
-    }
-  }
-
-  /** Hands a message of an aborted run back: another replica may take it at once, unless it already has. */
-  async #releaseRun(run: Run<T, D>): Promise<void> {
-    for (const delivery of run.deliveries) {
-      const silently = delivery.claimLost;
-      await Promise.all([this.claims.release(delivery), this.attempts.ended(delivery, false)]);
-      this.#settled(delivery, silently ? 'busy' : 'released', () => this.#host.release(delivery, silently));
-    }
-  }
-
-  /** Publishes the dead letter, and acknowledges the message only when that is stored. Always resolves to false. */
-  async #deadLetter(
-    delivery: Delivery<T>,
-    decision: DeadLetterDecision,
-    extra: HeaderInput | undefined,
-  ): Promise<false> {
-    const { observe, log, random } = this.#runtime;
-    const { name, retry } = this.#spec;
-    const base = { pipeline: name, message: delivery.message, error: decision.error };
-    try {
-      const { record, duplicate } = await this.#deadLetters.store(delivery, decision, extra);
-      await this.#tellDeadLetter(delivery, decision, record.subject);
-      await this.claims.release(delivery);
-      observe?.({ ...base, type: 'message.deadLettered', subject: record.subject, reason: decision.why, duplicate });
-      log.warn(
-        { pipeline: name, messageId: delivery.id, why: decision.why, reason: decision.reason },
-        'message dead-lettered',
-      );
-      await this.#ack(delivery, 'deadLetter');
-    } catch (error) {
-      const delayMs = backoffMs(retry, delivery.attempt, random);
-      this.#deadLetters.remember(delivery, decision);
-      await this.claims.release(delivery);
-      observe?.({ ...base, type: 'message.deadLetterFailed', delayMs, error });
-      log.error(
-        { pipeline: name, messageId: delivery.id, error: errorMessage(error) },
-        'dead letter not stored, trying again',
-      );
-      this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, false));
-    }
-    return false;
-  }
-
-  /** Waits for the pipeline's own `onDeadLetter`: the message is acknowledged after it, or tried again. */
-  async #tellDeadLetter(
-    delivery: Delivery<T>,
-    { why, reason, error }: DeadLetterDecision,
-    subject: string,
-  ): Promise<void> {
-    const { decode, onDeadLetter, timeout } = this.#spec;
-    if (onDeadLetter === undefined) return;
-    const { clock, deps } = this.#runtime;
-    const { message, body } = delivery;
-    try {
-      // Not yet when it was given up at an earlier delivery, or before its turn.
-      delivery.decode(decode);
-    } catch {
-      // Then `message.data` throws, as it says.
-    }
-    const told = onDeadLetter({ message, body, subject, reason: why, detail: reason, error }, deps);
-    await withTimeout(Promise.resolve(told), timeout.handlerMs, clock, 'onDeadLetter');
-  }
-
-  #snooze(delivery: Delivery<T>, { delayMs, reason }: Extract<Decision, { kind: 'snooze' }>): void {
-    const { observe } = this.#runtime;
-    observe?.({ type: 'message.snoozed', pipeline: this.#spec.name, message: delivery.message, delayMs, reason });
-    this.#settled(delivery, 'snooze', () => this.#host.snooze(delivery, delayMs));
-  }
-
-  #retry(delivery: Delivery<T>, delayMs: number, reason: string, error: unknown): void {
-    this.#runtime.observe?.({
-      type: 'message.retryScheduled',
-      pipeline: this.#spec.name,
-      message: delivery.message,
-      delayMs,
-      reason,
-      error,
-    });
-    this.#settled(delivery, 'retry', () => this.#host.retry(delivery, delayMs, true));
-  }
-
-  /** A failure before the handler: decided as if the handler had thrown it. */
-  async #fail(delivery: Delivery<T>, error: unknown): Promise<false> {
-    const decision = this.#decision(delivery, { kind: 'failed', error });
-    if (decision.kind === 'deadLetter') return this.#deadLetter(delivery, decision, undefined);
-    if (decision.kind === 'retry') this.#retry(delivery, decision.delayMs, decision.reason, error);
-    return false;
-  }
-
-  #ack(delivery: Delivery<T>, as: Settlement): Promise<void> | undefined {
-    this.attempts.gone(delivery);
-    const confirmed = this.#host.ack(delivery);
-    if (confirmed === undefined) {
-      this.#reportSettled(delivery, delivery.outdated ? 'released' : as);
-      return undefined;
-    }
-    return confirmed.then(() => this.#reportSettled(delivery, as));
-  }
-
-  #settled(delivery: Delivery<T>, as: Settlement, carryOut: () => void): void {
-    carryOut();
-    this.#reportSettled(delivery, as);
-  }
-
-  #reportSettled(delivery: Delivery<T>, as: Settlement): void {
-    const { observe, clock } = this.#runtime;
-    observe?.({
-      type: 'message.settled',
-      pipeline: this.#spec.name,
-      message: delivery.message,
-      as,
-      heldMs: clock.now() - delivery.receivedAt,
-    });
   }
 
   #reportHandled(run: Run<T, D>, delivery: Delivery<T>, decision: Decision): void {

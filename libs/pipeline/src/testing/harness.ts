@@ -7,7 +7,7 @@ import { silentLogger } from '../log.ts';
 import type { Outcome } from '../process/outcome.ts';
 import type { HeaderInput, NatsHeaders, NatsMessage } from '../nats/port.ts';
 import { Processor } from '../process/processor.ts';
-import type { ProcessorHost } from '../process/processor.ts';
+import type { ProcessorHost } from '../process/host.ts';
 import { resolveSpec } from '../config/resolve-spec.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { Pipeline } from '../define-pipeline.ts';
