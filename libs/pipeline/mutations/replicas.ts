@@ -286,7 +286,7 @@ export const replicas: readonly Mutation[] = [
   },
   {
     file: 'limits/limit',
-    rule: 'a burst comes with units that nobody held before',
+    rule: 'a burst comes with units that no process held before',
     from: 'Math.min(this.#tokens + fresh * burst, units * burst)',
     to: 'units * burst',
   },

@@ -85,10 +85,13 @@ describe('a job over gRPC', () => {
     const shown = async () => (await rig.call<JobView>(`/v1/jobs/${job!.id}`)).body.waitingFor;
     const paused = await waits('pause', WaitingReason.PAUSED);
     const { detail, since } = (await shown()) ?? {};
-    expect(paused).toMatchObject({ detail: 'notification_mailer: paused by local', ahead: undefined });
+    expect([paused?.detail, paused?.ahead]).toEqual(['notification_mailer: paused by local', undefined]);
     expect([paused?.detail, new Date(timestampMs(paused!.since!)).toISOString()]).toEqual([detail, since]);
     const unattended = await waits('resume', WaitingReason.NO_WORKER);
-    expect(unattended).toMatchObject({ detail: 'no worker of notification_mailer asks for work', since: undefined });
+    expect([unattended?.detail, unattended?.since]).toEqual([
+      'no worker of notification_mailer asks for work',
+      undefined,
+    ]);
     expect(unattended?.ahead).toBeGreaterThan(0);
   });
 

@@ -143,7 +143,7 @@ export function handlerRows(row: Row): void {
       await place.send({ n: 2 }, { n: 3 });
       await expect.poll(() => others).toEqual([2, 3]);
       expect(running.explain(first ?? 0).state).toBe('backingOff');
-      // It goes back for the rest of its time: nobody gets it at once.
+      // It goes back for the rest of its time: no replica gets it at once.
       expect((await running.drain()).released).toBe(1);
       await start(spec, undefined, await place.connect());
       await place.send({ n: 4 });
