@@ -127,7 +127,6 @@ describe('a decoder', () => {
     const request = {
       format: 'webp',
       quality: 'lossless',
-      stripMetadata: false,
       maxPixels: 1e6,
       maxPages: 1,
     } as const;
@@ -142,7 +141,6 @@ describe('a decoder', () => {
     const request = {
       format: 'webp',
       quality: 'lossless',
-      stripMetadata: false,
       maxPixels: 1e6,
       maxPages: 1,
     } as const;

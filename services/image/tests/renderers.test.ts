@@ -96,7 +96,7 @@ describe.skipIf(missing !== undefined)(
           [146, 161, 140],
         ],
       ],
-    ])('%s: kept, encoded again, and applied', async (_, profile, drawn) => {
+    ])('%s: kept, encoded again, and stripped', async (_, profile, drawn) => {
       const file = tiffFile([{ width, height, data, bits: 16, samples: 3, tags: [[34_675, 7, [...profile]]] }]);
       for (const options of [{}, { quality: 'low' }, { stripMetadata: true }] as const) {
         const pixels = await judges.draw('poppler', (await convertBytes(decoders, file, options)).pdf, width, height);

@@ -35,7 +35,7 @@ export interface ConvertOptions extends PageOptions {
   /** Pixels; undefined for no limit. A larger picture is scaled down, its proportions kept. */
   readonly maxWidth?: number | undefined;
   readonly maxHeight?: number | undefined;
-  /** Nothing but pixels reaches the PDF: the density is ignored and a colour profile is applied, not embedded. */
+  /** Nothing but pixels and what their colours mean reaches the PDF: the density is ignored, a profile is stripped. */
   readonly stripMetadata: boolean;
   /** Of the document; undefined or empty for none. */
   readonly title?: string | undefined;

@@ -49,3 +49,10 @@ export const adobeRgb = matrixProfile(2.199_218_75, [
   [0.205_28, 0.625_67, 0.060_87],
   [0.149_19, 0.063_22, 0.744_57],
 ]);
+
+/** ProPhoto RGB (ROMM), whose green and blue are no colours that anyone sees. */
+export const proPhotoRgb = matrixProfile(1.8, [
+  [0.797_67, 0.288_04, 0],
+  [0.135_19, 0.711_87, 0],
+  [0.031_35, 0.000_09, 0.825_1],
+]);

@@ -9,8 +9,6 @@ import type { Orientation } from '../page-layout.ts';
 export interface DecodeRequest {
   readonly format: ImageFormat;
   readonly quality: Quality;
-  /** Apply a colour profile instead of sending it. */
-  readonly stripMetadata: boolean;
   /** Of the picture as it is seen. */
   readonly maxWidth?: number | undefined;
   readonly maxHeight?: number | undefined;

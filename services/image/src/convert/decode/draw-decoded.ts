@@ -3,7 +3,7 @@ import { CorruptImageError, DecoderCrashedError, UnsupportedImageError } from '.
 import { decodableJpeg } from '../jpeg/decodable-jpeg.ts';
 import { readJpegHeader } from '../jpeg/jpeg-header.ts';
 import { pageDensity, type StatedDensity } from '../metadata/density.ts';
-import { profileFor, profileOfIccp, type IccProfile } from '../metadata/icc.ts';
+import { coloursOf, profileFor, profileOfIccp, type IccProfile } from '../metadata/icc.ts';
 import { orientedSize, type Orientation } from '../page-layout.ts';
 import type { DrawnPicture, PageJob } from '../page-job.ts';
 import type { PagePicture, PictureStream } from '../pdf/document.ts';
@@ -54,27 +54,26 @@ interface DecoderInput {
 }
 
 async function decoderInput(job: PageJob, reader: ByteReader): Promise<DecoderInput> {
-  const { stripMetadata } = job.options;
   if (job.format === 'png') {
     const metadata = await readPngMetadata(reader);
     const { iccp, orientation, density } = metadata;
     const profile = iccp && (await profileOfIccp(iccp, metadata.profileComponents));
-    const file = decodablePng(reader, metadata, stripMetadata && profile !== undefined);
+    const file = decodablePng(reader, metadata);
     return { file, facts: { density, orientation, profile } };
   }
   if (job.format === 'jpeg') {
     const header = await readJpegHeader(reader);
     if (header.notDecoded !== undefined) throw new UnsupportedImageError(header.notDecoded);
     const { density, orientation, profile } = header;
-    return { file: decodableJpeg(reader, header, stripMetadata), facts: { density, orientation, profile } };
+    return { file: decodableJpeg(reader, header), facts: { density, orientation, profile } };
   }
   return { file: reader.rest() };
 }
 
 function requestFor({ options, format, context }: PageJob, { facts }: DecoderInput): DecodeRequest {
-  const { quality, stripMetadata, maxWidth, maxHeight } = options;
+  const { quality, maxWidth, maxHeight } = options;
   const { maxDecodedPixels: maxPixels, maxPages } = context.limits;
-  return { format, quality, stripMetadata, maxWidth, maxHeight, orientation: facts?.orientation, maxPixels, maxPages };
+  return { format, quality, maxWidth, maxHeight, orientation: facts?.orientation, maxPixels, maxPages };
 }
 
 /** The page that is being drawn: its profile comes first, then its colour, its alpha after. */
@@ -102,7 +101,8 @@ class OpenPage {
     const density = pageDensity(options.stripMetadata ? undefined : stated);
     this.#image = image;
     this.#inAlpha = false;
-    const colour = colourImage(image, this.#profileOf(image));
+    const profile = this.#profileOf(image);
+    const colour = colourImage(image, profile && options.stripMetadata ? await coloursOf(profile) : profile);
     this.#page = await pages.place({ image: colour, density, orientation, masked: image.alpha });
     this.#stream = this.#page.picture;
   }
@@ -110,7 +110,6 @@ class OpenPage {
   #profileOf(image: DecodedImage): IccProfile | undefined {
     const sent = this.#profile;
     this.#profile = undefined;
-    if (this.#job.options.stripMetadata) return undefined;
     const known = this.#facts?.profile;
     if (known) return known.components === componentsOf[image.colour] ? known : undefined;
     return sent && profileFor(sent, componentsOf[image.colour]);

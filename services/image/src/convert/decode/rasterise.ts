@@ -72,13 +72,14 @@ function readable(file: Buffer, { format }: DecodeRequest): Buffer {
   return file;
 }
 
-function open(file: Buffer, request: DecodeRequest, page: TiffPage | undefined, ignoreIcc: boolean): Sharp {
+function open(file: Buffer, request: DecodeRequest, page: TiffPage | undefined): Sharp {
   const options: SharpOptions = {
     // libtiff and libpng warn of much that does not bear on the pixels. What does is an error, or in DamageReport.
     failOn: request.format === 'tiff' || request.format === 'png' ? 'error' : 'warning',
     limitInputPixels: request.maxPixels,
     sequentialRead: true,
-    ignoreIcc,
+    // The PDF says what the samples mean. Applied here, 16 bits would go through Display P3, and what is beyond be lost.
+    ignoreIcc: true,
     ...(page && { page: page.index, pages: 1 }),
   };
   return sharp(file, options);
@@ -102,15 +103,15 @@ async function rasterisePage(
   output: RasterOutput,
   damage: DamageReport,
 ): Promise<void> {
-  const metadata = await open(file, request, page, true).metadata();
+  const metadata = await open(file, request, page).metadata();
   if (metadata.width * metadata.height > request.maxPixels) {
     throw new ImageTooLargeError(`${metadata.width} x ${metadata.height} pixels`);
   }
-  const applyProfile = request.stripMetadata && metadata.icc !== undefined;
-  const read = damage.watch(open(file, request, page, !applyProfile));
+  const read = damage.watch(open(file, request, page));
   const picture = page && page.samples !== 'direct' ? await pictureOfSamples(read, page.samples) : read;
-  const facts = factsOf(metadata, request, page, applyProfile);
-  const sized = resized(inColourSpace(picture, metadata, facts, applyProfile), request, facts.orientation);
+  const facts = factsOf(metadata, request, page);
+  const inSpace = facts.space === 'cmyk' ? picture.pipelineColourspace('cmyk') : picture;
+  const sized = resized(inSpace, request, facts.orientation);
   if (facts.profile) await output.profile(facts.profile);
   const fitsJpeg = Math.max(metadata.width, metadata.height) <= mostJpegSide;
   const { jpeg, flatten } = codingOf(request.quality, isLossy(file, request));
@@ -119,28 +120,17 @@ async function rasterisePage(
     await encodeRows(flatten && facts.space !== 'cmyk' ? sized.flatten({ background: '#fff' }) : sized, facts, output);
 }
 
-function factsOf(
-  metadata: Metadata,
-  request: DecodeRequest,
-  page: TiffPage | undefined,
-  applyProfile: boolean,
-): PageFacts {
+function factsOf(metadata: Metadata, request: DecodeRequest, page: TiffPage | undefined): PageFacts {
   const isGray = metadata.space === 'b-w' || metadata.space === 'grey16';
-  const space = isGray ? 'gray' : metadata.space === 'cmyk' && !applyProfile ? 'cmyk' : 'rgb';
+  const space = isGray ? 'gray' : metadata.space === 'cmyk' ? 'cmyk' : 'rgb';
   const exif = metadata.exif && readExif(withoutExifHeader(metadata.exif));
   // A profile of CIELab describes samples that are not kept.
   const components = { gray: 1, rgb: 3, cmyk: 4 }[space];
   const profile =
-    !applyProfile && metadata.icc && metadata.space !== 'labs' && profileFor(metadata.icc, components)
-      ? metadata.icc
-      : undefined;
+    metadata.icc && metadata.space !== 'labs' && profileFor(metadata.icc, components) ? metadata.icc : undefined;
   return {
     space,
-    // Applying a profile to 16 bits, sharp would go through Display P3 and clip.
-    wide:
-      page?.samples === 'gray-float' ||
-      page?.samples === 'gray-uint32' ||
-      (metadata.depth === 'ushort' && !applyProfile),
+    wide: page?.samples === 'gray-float' || page?.samples === 'gray-uint32' || metadata.depth === 'ushort',
     hasAlpha: metadata.hasAlpha,
     density: page ? page.density : exif?.density,
     orientation: request.orientation ?? orientationOf(metadata),
@@ -155,12 +145,6 @@ function orientationOf({ orientation = 1 }: Metadata): Orientation {
 // As JPEG has it in front; other formats have it, too, or not.
 function withoutExifHeader(block: Buffer): Buffer {
   return block.toString('latin1', 0, 6) === 'Exif\0\0' ? block.subarray(6) : block;
-}
-
-function inColourSpace(picture: Sharp, { depth }: Metadata, { space }: PageFacts, applyProfile: boolean): Sharp {
-  if (space === 'cmyk') return picture.pipelineColourspace('cmyk');
-  // Of 16-bit samples sharp makes Display P3 unless it is told which profile to end with.
-  return applyProfile && depth === 'ushort' ? picture.withIccProfile('srgb') : picture;
 }
 
 function resized(picture: Sharp, { maxWidth, maxHeight }: DecodeRequest, orientation: Orientation): Sharp {

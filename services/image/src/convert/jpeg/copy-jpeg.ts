@@ -2,6 +2,7 @@ import type { DrawnPicture, PageJob } from '../page-job.ts';
 import { ImageTooLargeError } from '../errors.ts';
 import { fits } from '../options.ts';
 import { pageDensity } from '../metadata/density.ts';
+import { coloursOf, type IccProfile } from '../metadata/icc.ts';
 import { orientedSize } from '../page-layout.ts';
 import type { PdfImage } from '../pdf/image-object.ts';
 import { ByteReader } from '../byte-reader.ts';
@@ -23,11 +24,12 @@ export async function copyJpeg(job: PageJob): Promise<DrawnPicture | undefined> 
     throw new ImageTooLargeError(`${frame.width} x ${frame.height} pixels`);
   }
   const seen = orientedSize(frame, orientation);
-  const change = !fits(seen, options) || (options.stripMetadata && header.hasProfile);
-  if (!header.huffman || header.notDecoded !== undefined || change) return undefined;
+  if (!header.huffman || header.notDecoded !== undefined || !fits(seen, options)) return undefined;
 
-  const density = pageDensity(options.stripMetadata ? undefined : header.density);
-  const { picture } = await pages.place({ image: pdfImage(header), density, orientation, masked: false });
+  const { stripMetadata } = options;
+  const density = pageDensity(stripMetadata ? undefined : header.density);
+  const profile = header.profile && stripMetadata ? await coloursOf(header.profile) : header.profile;
+  const { picture } = await pages.place({ image: pdfImage(header, profile), density, orientation, masked: false });
   let verified = job.context.verifyJpeg ?? false;
   let endMissing = false;
   const pieces = readPieces(reader, header, () => (endMissing = true));
@@ -57,7 +59,7 @@ async function verifyAgain(job: PageJob, frame: JpegHeader['frame']): Promise<vo
   }
 }
 
-function pdfImage({ frame, profile, adobe }: JpegHeader): PdfImage {
+function pdfImage({ frame, adobe }: JpegHeader, profile: IccProfile | undefined): PdfImage {
   const components = frame.components.length;
   return {
     width: frame.width,

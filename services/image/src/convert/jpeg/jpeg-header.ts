@@ -15,7 +15,6 @@ export interface JpegHeader {
   readonly density?: StatedDensity;
   readonly orientation: Orientation;
   readonly profile?: IccProfile;
-  readonly hasProfile: boolean;
   /** Adobe's marker was there: four-component samples count down. */
   readonly adobe: boolean;
   /** Coded with Huffman tables, in sequence or progressively: what PDF's DCTDecode takes. */
@@ -214,7 +213,6 @@ class HeaderCollector {
       segments: this.#colourIsNamed(frame)
         ? this.#segments
         : [...this.#segments.slice(0, 1), adobeRgb, ...this.#segments.slice(1)],
-      hasProfile: parts.length > 0,
       ...(stated && { density: stated }),
       ...(profile && { profile }),
       ...(notDecoded !== undefined && { notDecoded }),

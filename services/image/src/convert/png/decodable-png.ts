@@ -11,18 +11,12 @@ import type { PngMetadata } from './png-metadata.ts';
  * Everything else stays behind, because libpng warns of much that does not bear on the pixels (a profile it does not
  * like, a chunk out of place), and a warning fails the picture.
  *
- * @param withProfile whether the decoder is to apply the colour profile
  * @throws {CorruptImageError} when its chunks are broken, out of place or end early
  * @throws {ImageTooLargeError} for more text and metadata than any real file has
  */
-export async function* decodablePng(
-  reader: ByteReader,
-  metadata: PngMetadata,
-  withProfile: boolean,
-): AsyncGenerator<Buffer> {
-  const { palette, transparency, iccp } = metadata;
+export async function* decodablePng(reader: ByteReader, metadata: PngMetadata): AsyncGenerator<Buffer> {
+  const { palette, transparency } = metadata;
   yield metadata.head;
-  if (withProfile && iccp) yield* chunk('iCCP', iccp);
   if (palette) yield* chunk('PLTE', palette);
   if (transparency) yield* chunk('tRNS', transparency);
   for await (const block of readIdat(reader, metadata)) yield* chunk('IDAT', block);

@@ -2,7 +2,7 @@ import type { DrawnPicture, PageJob } from '../page-job.ts';
 import { BandDeflater, tuning } from '../deflate/band-deflater.ts';
 import { BufferPool } from '../deflate/buffer-pool.ts';
 import { ImageTooLargeError } from '../errors.ts';
-import { profileOfIccp } from '../metadata/icc.ts';
+import { coloursOf, profileOfIccp } from '../metadata/icc.ts';
 import { fits } from '../options.ts';
 import { pageDensity } from '../metadata/density.ts';
 import { orientedSize } from '../page-layout.ts';
@@ -45,7 +45,7 @@ export async function drawPng(job: PageJob): Promise<DrawnPicture | undefined> {
 
   const metadata = await readPngMetadata(job.reader);
   const { options } = job;
-  if (!fits(orientedSize(header, metadata.orientation), options) || (options.stripMetadata && metadata.iccp)) {
+  if (!fits(orientedSize(header, metadata.orientation), options)) {
     if (pixels > limits.maxDecodedPixels) throw new ImageTooLargeError(`${header.width} x ${header.height} pixels`);
     return undefined;
   }
@@ -73,6 +73,8 @@ async function place(
   masked: boolean,
 ): Promise<PagePicture> {
   const { header, orientation, iccp } = metadata;
+  const { stripMetadata } = job.options;
+  const profile = iccp && (await profileOfIccp(iccp, metadata.profileComponents));
   const colours = header.colourType === colourType.rgb || header.colourType === colourType.rgba ? 3 : 1;
   const image: PdfImage = {
     width: header.width,
@@ -86,10 +88,10 @@ async function place(
           : 'DeviceGray',
     filter: 'FlateDecode',
     predictorColours: colours,
-    profile: iccp && (await profileOfIccp(iccp, metadata.profileComponents)),
+    profile: profile && stripMetadata ? await coloursOf(profile) : profile,
     colourKey: transparency.kind === 'key' ? transparency.ranges : undefined,
   };
-  const density = pageDensity(job.options.stripMetadata ? undefined : metadata.density);
+  const density = pageDensity(stripMetadata ? undefined : metadata.density);
   return job.pages.place({ image, density, orientation, masked });
 }
 
