@@ -1,15 +1,11 @@
 // Exim and postgrey as Debian ships them, unpacked into a temporary folder and run as they are, without being installed.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, NoDebianPackageError, withDebianPackage } from '@sluice/dev';
-
-/** Seconds a new triple of client, sender and recipient has to wait. */
-export const GREYLIST_DELAY_S = 2;
+import { verifyDkim } from './dkimpy.ts';
+import { librariesOf, startPostgrey } from './postgrey.ts';
+import { serverProcesses } from './server-processes.ts';
 
 export interface RealMailServers {
   readonly eximUrl: string;
@@ -80,7 +76,7 @@ export async function startRealMailServers(): Promise<RealMailServers | string> 
 }
 
 async function run(root: string, folder: string): Promise<RealMailServers> {
-  const libraries = join(root, 'usr/lib', `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`);
+  const libraries = librariesOf(root);
   const [eximPort, greyPort] = await Promise.all([freePort(), freePort()]);
   for (const each of ['', 'spool', 'log', 'grey']) {
     await mkdir(join(folder, each), { recursive: true });
@@ -104,42 +100,12 @@ async function run(root: string, folder: string): Promise<RealMailServers> {
     NSS_WRAPPER_PASSWD: join(folder, 'passwd'),
     NSS_WRAPPER_GROUP: join(folder, 'group'),
   };
-  const perl = (await readdir(join(libraries, 'perl5')))[0] ?? '';
-  const processes: ChildProcess[] = [];
-  const start = async (port: number, command: string, args: readonly string[]): Promise<void> => {
-    const child = spawn(command, args, { env, uid, gid, stdio: ['ignore', 'pipe', 'pipe'] });
-    processes.push(child);
-    let said = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));
-    await once(child, 'spawn');
-    while (!(await answers(port))) {
-      if (child.exitCode !== null) throw new Error(`${command} ended: ${said}`);
-      await sleep(50);
-    }
-  };
-  const close = async (): Promise<void> => {
-    for (const child of processes) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    }
-  };
+  const processes = serverProcesses({ env, uid, gid });
   try {
-    await start(greyPort, 'perl', [
-      '-T',
-      `-I${join(root, 'usr/share/perl5')}`,
-      `-I${join(libraries, 'perl5', perl)}`,
-      join(root, 'usr/sbin/postgrey'),
-      `--inet=127.0.0.1:${greyPort}`,
-      `--delay=${GREYLIST_DELAY_S}`,
-      `--dbdir=${join(folder, 'grey')}`,
-      '--user=postgrey',
-      '--group=postgrey',
-    ]);
-    await start(eximPort, exim, ['-C', join(folder, 'exim.conf'), '-bdf', '-oP', join(folder, 'exim.pid')]);
+    await startPostgrey(processes, { root, folder: join(folder, 'grey'), port: greyPort, user: 'postgrey' });
+    await processes.start(eximPort, exim, ['-C', join(folder, 'exim.conf'), '-bdf', '-oP', join(folder, 'exim.pid')]);
   } catch (error) {
-    await close();
+    await processes.close();
     throw error;
   }
   const logOf = (name: string): Promise<string> => readFile(join(folder, 'log', name), 'utf8').catch(() => '');
@@ -147,36 +113,9 @@ async function run(root: string, folder: string): Promise<RealMailServers> {
     eximUrl: `smtp://127.0.0.1:${eximPort}`,
     taken: async () => (await logOf('mainlog')).split('\n').filter((line) => line.includes(' <= ')),
     rejected: () => logOf('rejectlog'),
-    async verifyDkim(mail, record) {
-      const program = [
-        'import dkim, sys',
-        'mail = sys.stdin.buffer.read()',
-        'print(dkim.verify(mail, dnsfunc=lambda name, timeout=5: sys.argv[1].encode()))',
-      ].join('\n');
-      const child = spawn('python3', ['-c', program, record], {
-        env: { PATH: process.env['PATH'], PYTHONPATH: join(root, 'usr/lib/python3/dist-packages') },
-      });
-      let said = '';
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));
-      child.stdin.end(mail, 'latin1');
-      await once(child, 'close');
-      if (!/^(?:True|False)\s*$/.test(said)) throw new Error(`dkimpy did not run: ${said}`);
-      return said.trim() === 'True';
-    },
-    close,
+    verifyDkim: (mail, record) => verifyDkim(mail, record, root),
+    close: () => processes.close(),
   };
-}
-
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 /** Takes mail for example.com; recipients of some names meet what postmasters set up. */

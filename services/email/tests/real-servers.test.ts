@@ -95,5 +95,6 @@ describe.skipIf(typeof servers === 'string')('Exim, postgrey and dkimpy of Debia
       false,
     );
     expect(await servers.verifyDkim(`${mail}x`, record)).toBe(false);
+    expect(await servers.verifyDkim(`From: evil@example.org\r\n${mail}`, record)).toBe(false);
   });
 });

@@ -1,0 +1,126 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { startScriptedSmtp, type ScriptedSmtp } from '@sluice/dev';
+import { openSuppressions } from '@sluice/suppression';
+import { afterAll, describe, expect, test } from 'vitest';
+import { hasDkimpy, verifyDkim } from './dkimpy.ts';
+import { fastBreaker, startBroker, type Asked } from './email-run.ts';
+import { startPostfix } from './postfix.ts';
+
+const root = process.env['POSTFIX_ROOT'] ?? '/';
+const postfix = await startPostfix(root);
+if (typeof postfix === 'string') {
+  console.warn(`Postfix: not run, ${postfix}`);
+  test.skip(`Postfix: ${postfix}`, () => {});
+}
+
+describe.skipIf(typeof postfix === 'string')('Postfix of Debian', { timeout: 60_000 }, async () => {
+  if (typeof postfix === 'string') return;
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const record = `v=DKIM1; k=rsa; p=${publicKey.export({ type: 'spki', format: 'der' }).toString('base64')}`;
+  const broker = await startBroker();
+  const list = await openSuppressions(broker.bus.nc);
+  const second: ScriptedSmtp = await startScriptedSmtp();
+  const email = await broker.email(`${postfix.url},${second.url}`, {
+    env: {
+      DKIM_DOMAIN: 'sluice.example',
+      DKIM_SELECTOR: 'mail',
+      DKIM_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+      UNSUBSCRIBE_URL: 'https://sluice.example/v1/unsubscribe?token={token}',
+      UNSUBSCRIBE_SECRET: 'a secret of some length',
+      RETRY_BASE_MS: '500',
+      RETRY_MAX_MS: '1000',
+    },
+    tuning: { ...fastBreaker, breaker: { minAttempts: 50, window: 50 } },
+  });
+  afterAll(async () => {
+    await email.stop();
+    await Promise.all([second.close(), broker.close(), postfix.close()]);
+  });
+
+  let serial = 0;
+  const send = async (to: string, more: Partial<Asked> = {}) => {
+    const jobId = `job_postfix_${(serial += 1)}`;
+    await broker.ask({ jobId, to, template: 'notification', variables: { message: 'hi' }, ...more });
+    const { result } = await broker.ended(jobId);
+    return { jobId, outcome: result?.outcome, deliveries: result?.attempt };
+  };
+  /** The mails of a job in the mailbox, once its last one is there. */
+  const stored = async (jobId: string): Promise<string[]> => {
+    for (;;) {
+      const found = (await postfix.mailbox()).filter((mail) => mail.includes(`<${jobId}.`));
+      if (found.length > 0) return found;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const byPostfix = { case: 'succeeded', value: { provider: 'a', ambiguous: false } };
+  const byTheSecond = { case: 'succeeded', value: { provider: 'b' } };
+
+  test('takes mails once', async () => {
+    const ends = await Promise.all(Array.from({ length: 20 }, (_, n) => send(`ada${n}@example.com`)));
+    for (const { jobId, outcome } of ends) {
+      expect(outcome).toMatchObject(byPostfix);
+      expect(await stored(jobId)).toHaveLength(1);
+    }
+  });
+
+  test('that denies relaying or has us on a list leaves the mail to the next provider and suppresses nobody', async () => {
+    for (const to of ['ada@elsewhere.example', 'ada@elsewhere.example', 'listed@example.com', 'listed@example.com']) {
+      expect((await send(to)).outcome).toMatchObject(byTheSecond);
+      expect(await list.find(to)).toEqual([]);
+    }
+    expect(await postfix.log()).toMatch(/Relay access denied[^]*blocked using bl\.example\.net/);
+  });
+
+  test('that knows no such user ends the mail, and suppresses the address', async () => {
+    expect((await send('gone@example.com')).outcome).toMatchObject({
+      value: { code: 'mail_rejected', detail: expect.stringContaining('User unknown') as string },
+    });
+    expect((await send('gone@example.com')).outcome).toMatchObject({ value: { code: 'recipient_suppressed' } });
+  });
+
+  test('that refuses the content ends the mail, and no other provider is asked', async () => {
+    const before = second.mails.length;
+    expect((await send('content@example.com', { headers: { 'X-Campaign': 'spam' } })).outcome).toMatchObject({
+      value: { code: 'mail_rejected', detail: expect.stringContaining('looks like spam') as string },
+    });
+    expect(second.mails).toHaveLength(before);
+  });
+
+  test('offers SMTPUTF8, and gets mail to an address outside ASCII', async () => {
+    const { jobId, outcome } = await send('jürgen@example.com');
+    expect(outcome).toMatchObject(byPostfix);
+    expect(Buffer.from((await stored(jobId))[0] ?? '', 'latin1').toString()).toContain('To: jürgen@example.com');
+  });
+
+  test.skipIf(!postfix.greylists)('that greylists gets the mail again later, once', async () => {
+    second.play({ rcpt: { kind: 'reply', code: 451, text: '4.7.1 not here either' } });
+    const { jobId, outcome, deliveries } = await send('grey@example.com');
+    second.play();
+    expect(outcome).toMatchObject(byPostfix);
+    expect(deliveries).toBeGreaterThan(1);
+    expect(await stored(jobId)).toHaveLength(1);
+    expect(await postfix.log()).toContain('Greylisted');
+  });
+
+  test.skipIf(!(await hasDkimpy(root)))(
+    'leaves a signature that dkimpy verifies, and that breaks when a header is added or changed',
+    async () => {
+      const variables = { message: `${'ü'.repeat(300)} \n.\n..`, title: 'Grüße — 日本語' };
+      const { jobId } = await send('signed@example.com', { variables, replyTo: 'help@sluice.example' });
+      const [mail = ''] = await stored(jobId);
+      const verifies = (changed: string): Promise<boolean> =>
+        verifyDkim(changed.replaceAll('\n', '\r\n'), record, root);
+      expect(await verifies(mail)).toBe(true);
+      expect(await verifies(mail.replace('One-Click', 'One-Clock'))).toBe(false);
+      for (const added of [
+        'From: evil@example.org',
+        'Subject: Pay',
+        'Reply-To: evil@example.org',
+        'Cc: all@x.example',
+      ]) {
+        expect(await verifies(`${added}\n${mail}`)).toBe(false);
+      }
+      expect(await verifies(`Sender: list@example.org\n${mail}`)).toBe(true);
+    },
+  );
+});
