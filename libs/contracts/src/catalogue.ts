@@ -1,6 +1,6 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { CreditEntrySchema } from './gen/sluice/v1/credits_pb.ts';
-import { EmailSentSchema, SendEmailSchema } from './gen/sluice/v1/email_pb.ts';
+import { EmailDeferredSchema, EmailSentSchema, SendEmailSchema } from './gen/sluice/v1/email_pb.ts';
 import { LifecycleEventSchema } from './gen/sluice/v1/events_pb.ts';
 import { ConvertImageSchema, ImageConvertedSchema } from './gen/sluice/v1/image_pb.ts';
 import { JobEventSchema, JobFinishedSchema } from './gen/sluice/v1/jobs_pb.ts';
@@ -54,6 +54,7 @@ export const channels = {
   convertImage: channel('user.convert.image', 'USERS', ConvertImageRequestSchema, 'command: images to one PDF'),
   imageConverted: channel('user.image.converted', 'RESULTS', ImageConvertedSchema, 'result of a conversion'),
   emailSent: channel('user.email.sent', 'RESULTS', EmailSentSchema, 'result of a mail'),
+  emailDeferred: channel('user.email.deferred', 'RESULTS', EmailDeferredSchema, 'a mail that is tried again later'),
 
   convertUrl: channel('image.convert.url', 'IMAGES', ConvertImageSchema, 'work: sources lie in the object store'),
   convertBinary: channel('image.convert.binary', 'IMAGES', ConvertImageSchema, 'work: sources travel inside'),
@@ -72,7 +73,12 @@ export const channels = {
 
   clientImageConverted: channel('client.image.converted', 'CLIENTS', JobFinishedSchema, 'callback: an image job ended'),
   clientEmailSent: channel('client.email.sent', 'CLIENTS', JobFinishedSchema, 'callback: an e-mail job ended'),
-  webhook: channel('webhook.{account}.finished', 'WEBHOOKS', JobFinishedSchema, 'a job ended that has a URL to call'),
+  webhook: channel(
+    'webhook.{account}.finished',
+    'WEBHOOKS',
+    JobFinishedSchema,
+    'a job that has a URL to call ended, or its mail was deferred',
+  ),
 
   event: channel('events.{appId}.{messageId}', 'EVENTS', LifecycleEventSchema, 'what happened to one message'),
   credits: channel('credits.{account}', 'CREDITS', CreditEntrySchema, 'one entry in the ledger of an account'),

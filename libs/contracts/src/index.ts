@@ -58,6 +58,7 @@ export { CreditEntryKind, CreditEntrySchema, type CreditEntry } from './gen/slui
 export {
   EmailRequestSchema,
   EmailResultSchema,
+  EmailDeferredSchema,
   EmailSentSchema,
   MailAttachmentSchema,
   MailCopySchema,
@@ -65,6 +66,7 @@ export {
   SendEmailSchema,
   type EmailRequest,
   type EmailResult,
+  type EmailDeferred,
   type EmailSent,
   type MailCopy,
   type MailAttachment,
@@ -111,6 +113,7 @@ export {
   JobSchema,
   JobService,
   JobState,
+  DeferralSchema,
   PlacementSchema,
   Priority,
   WaitingForSchema,
@@ -120,6 +123,7 @@ export {
   type JobFinished,
   type JobRequest,
   type JobResult,
+  type Deferral,
   type Placement,
   type WaitingFor,
 } from './gen/sluice/v1/jobs_pb.ts';

@@ -11,6 +11,7 @@ export { ContendedError, JOB_HEADER, jobLog, type JobLog, type JobRecord } from 
 export {
   acceptEvent,
   cancel,
+  defer,
   erasedJob,
   fail,
   IllegalMoveError,

@@ -9,7 +9,7 @@ export interface JobRecord {
   readonly job: Job;
   /** Position of the event in `JOBS`: grows with every event of every job. */
   readonly sequence: number;
-  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh`, `erase` or `report`. */
+  /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh`, `erase`, `report` or `deferral`. */
   readonly cause: string;
 }
 
@@ -61,11 +61,16 @@ export interface JobLog {
  * event of a job can carry 256 KiB of image. Events of versions before them have none.
  */
 export const JOB_HEADER = {
-  /** `stateName` of the job after the event; `erased` for the event of an erasure, which tells of no new end. */
+  /**
+   * `stateName` of the job after the event; `erased` for the event of an erasure, which tells of no new end, `deferred`
+   * for that of a mail which its server deferred.
+   */
   state: 'Sluice-Job-State',
   /** `yes` when the job has a URL to call. */
   webhook: 'Sluice-Job-Webhook',
 } as const;
+
+const headerOf: Readonly<Record<string, string>> = { erase: 'erased', deferral: 'deferred' };
 
 /** Every attempt at a compare-and-set was overtaken. Trying again later is safe. */
 export class ContendedError extends Error {
@@ -107,7 +112,7 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
       values: { jobId: job.id },
       id: stepId(job.id, `${after}`),
       headers: {
-        [JOB_HEADER.state]: event.cause === 'erase' ? 'erased' : stateName(job.state),
+        [JOB_HEADER.state]: headerOf[event.cause] ?? stateName(job.state),
         ...(job.callbackUrl === '' ? {} : { [JOB_HEADER.webhook]: 'yes' }),
       },
       expectLastSubjectSequence: after,

@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
+  DeferralSchema,
   JobEventSchema,
   JobKind,
   JobRequestSchema,
@@ -14,6 +15,7 @@ import { describe, expect, test } from 'vitest';
 import {
   acceptEvent,
   cancel,
+  defer,
   fail,
   IllegalMoveError,
   isTerminal,
@@ -65,6 +67,20 @@ describe('a job', () => {
     expect(report(accepted(), bounce)).toBeUndefined();
     // An erased job stays as the erasure left it.
     expect(report(eraseEvent(done, () => true, 4_000).job!, bounce)).toBeUndefined();
+  });
+
+  test('whose mail is deferred is queued again and says so once a run, until it has ended', () => {
+    const deferral = create(DeferralSchema, { detail: 'a: 451 later' });
+    const asked = accepted();
+    const deferred = moveEvent(asked, defer(asked, { deferral, attempt: 1, replays: 0 })!, 2_000).job!;
+    expect(deferred).toMatchObject({ state: JobState.QUEUED, attempt: 1, deferral });
+    expect(defer(deferred, { deferral, attempt: 2, replays: 0 })).toBeUndefined();
+    expect(defer(asked, { deferral, attempt: 1, replays: 1 })).toBeUndefined();
+    const failed = moveEvent(deferred, fail(deferred, { failure: aFailure(), attempt: 3, replays: 0 })!, 3_000).job!;
+    expect(defer(failed, { deferral, attempt: 4, replays: 0 })).toBeUndefined();
+    const again = moveEvent(failed, reopen(failed)!, 4_000).job!;
+    expect(again.deferral).toBeUndefined();
+    expect(defer(again, { deferral, attempt: 1, replays: 1 })).toMatchObject({ to: JobState.QUEUED });
   });
 
   test('that a client asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {

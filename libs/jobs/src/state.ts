@@ -6,6 +6,7 @@ import {
   JobResultSchema,
   JobSchema,
   JobState,
+  type Deferral,
   type Failure,
   type Job,
   type JobEvent,
@@ -30,7 +31,8 @@ type KnownState = Exclude<JobState, UnknownEnum>;
  *     └──────────┴─▶ any end: results arrive whether or not the steps between were recorded
  * ```
  *
- * A request to cancel is an event in the state that the job has, and so is a report about a mail that was sent.
+ * A request to cancel is an event in the state that the job has, and so is a report about a mail that was sent. A mail
+ * that its server deferred is queued again.
  *
  * `running` is never appended by the system itself: workers report it to `EVENTS`, best effort, and it is merged in
  * when a job is read.
@@ -88,7 +90,8 @@ export type Cause =
   | 'reconcile'
   | 'refresh'
   | 'erase'
-  | 'report';
+  | 'report'
+  | 'deferral';
 
 /** A decision about a job: the state to move to and what changes with it. */
 export interface Move {
@@ -101,6 +104,7 @@ export interface Move {
     result?: JobResult | undefined;
     error?: Failure | undefined;
     placement?: Placement | undefined;
+    deferral?: Deferral | undefined;
     /** With every byte it came with: the event then stands in for the first one, which expires. */
     request?: JobRequest;
   };
@@ -146,8 +150,19 @@ export function reopen(job: Job): Move | undefined {
       error: undefined,
       result: undefined,
       placement: undefined,
+      deferral: undefined,
     },
   };
+}
+
+/** A server asked to come again later. No move under the same conditions as {@link succeed}, or when the run was deferred before. */
+export function defer(
+  job: Job,
+  run: { readonly deferral: Deferral; readonly attempt: number; readonly replays: number },
+): Move | undefined {
+  if (isTerminal(job.state) || run.replays !== job.replays || job.deferral !== undefined) return undefined;
+  const change = { attempt: Math.max(job.attempt, run.attempt), deferral: run.deferral };
+  return { to: QUEUED, cause: 'deferral', change };
 }
 
 /** The work of a run was published, again or at last. No move once the job has ended or is on a newer run. */
@@ -218,7 +233,7 @@ export function moveEvent(job: Job, move: Move, atMs: number): JobEvent {
  * @param mentions whether a text speaks of the person who is erased.
  */
 export function erasedJob(job: Job, mentions: (text: string) => boolean): Job {
-  const { request: _, error, ...rest } = job;
+  const { request: _, error, deferral: __, ...rest } = job;
   const detail = error !== undefined && mentions(error.detail) ? 'Erased.' : error?.detail;
   return {
     ...rest,

@@ -6,6 +6,7 @@ import { createStore } from '@sluice/storage';
 import { createWorker } from '@sluice/service/worker';
 import { createByteBudget } from './delivery/byte-budget.ts';
 import { createCancellation } from './delivery/cancellation.ts';
+import { createTellDeferral } from './delivery/deferral.ts';
 import { configWarnings, emailSettings, type emailFields, type EmailConfig } from './config.ts';
 import { createInbox } from './delivery/inbox.ts';
 import type { MailerDeps } from './delivery/mailer-deps.ts';
@@ -104,6 +105,7 @@ export async function startEmail(
     metrics,
     lifecycle: worker.lifecycle,
     cancelled: createCancellation({ jobs: jobLog(worker.bus), cancelCheckAfterMs: tuning.cancelCheckAfterMs }),
+    tellDeferral: createTellDeferral(worker.bus, log),
     policy: config.AMBIGUITY_POLICY,
     retry: {
       maxFailures: config.RETRY_ATTEMPTS,

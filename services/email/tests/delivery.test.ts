@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { channels } from '@sluice/contracts';
 import { startS3, startScriptedSmtp, type S3Server, type ScriptedSmtp } from '@sluice/dev';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import PostalMime from 'postal-mime';
@@ -135,6 +136,23 @@ describe('a mail', () => {
     await Promise.all(jobs.map((jobId) => broker.ended(jobId)));
     expect(smtp.mails.filter(({ to }) => to[0]?.startsWith('job_many_'))).toHaveLength(200);
     expect(smtp.connections - before).toBeLessThanOrEqual(32);
+  });
+});
+
+test('a mail that its server defers is told of, with the words of the server and without addresses', async () => {
+  let replies = 0;
+  smtp.play({
+    decide: (stage) =>
+      stage === 'rcpt' && ++replies === 1
+        ? { kind: 'reply', code: 451, text: '4.7.1 <later@example.com> greylisted' }
+        : undefined,
+  });
+  await broker.ask({ jobId: 'job_deferred', to: 'later@example.com' });
+  expect((await broker.ended('job_deferred')).result?.outcome.case).toBe('succeeded');
+  expect((await broker.bus.last(channels.emailDeferred, {}))?.data).toMatchObject({
+    jobId: 'job_deferred',
+    attempt: 1,
+    detail: 'a: 451 4.7.1 <[address]> greylisted',
   });
 });
 

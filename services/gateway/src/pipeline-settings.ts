@@ -55,6 +55,10 @@ const pipelines: Readonly<Record<string, Described>> = {
     },
   },
   ...Object.fromEntries(results),
+  email_deferred: {
+    about: 'the pipeline that notes which mails were deferred',
+    defaults: { concurrency: 16, handlerTimeoutMs: 20_000, retryAttempts: 1_000, retryBaseMs: 200, retryMaxMs: 10_000 },
+  },
   dead_letters: {
     about: 'the pipeline that fails the jobs of dead letters',
     defaults: { concurrency: 16, handlerTimeoutMs: 60_000, retryAttempts: 1_000, retryBaseMs: 200, retryMaxMs: 10_000 },
@@ -72,7 +76,14 @@ const pipelines: Readonly<Record<string, Described>> = {
 };
 
 type ResultConsumer = (typeof jobKinds)[JobKindName]['result']['consumer'];
-type Tuned = 'orchestrator' | 'client_callbacks' | 'webhook_calls' | 'dead_letters' | 'commands' | ResultConsumer;
+type Tuned =
+  | 'orchestrator'
+  | 'client_callbacks'
+  | 'webhook_calls'
+  | 'email_deferred'
+  | 'dead_letters'
+  | 'commands'
+  | ResultConsumer;
 type GatewayPipelineFields = PipelineFields<`${Uppercase<Tuned>}_`>;
 
 const prefixOf = (pipeline: string): string => `${pipeline.toUpperCase()}_`;

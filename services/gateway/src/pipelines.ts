@@ -7,6 +7,7 @@ import {
   openBucket,
   type Lifecycle,
 } from '@sluice/messaging';
+import { isTerminal } from '@sluice/jobs';
 import { createOutboundAgent } from '@sluice/outbound';
 import type { Observer, State } from '@sluice/pipeline';
 import type { StopStep } from '@sluice/service';
@@ -18,6 +19,7 @@ import { holdups } from './jobs/orchestrator/holdups.ts';
 import { orchestrator } from './jobs/orchestrator/orchestrator.ts';
 import type { GatewayDependencies, SharedDependencies } from './dependencies.ts';
 import { deadLetters } from './dead-letters/pipeline.ts';
+import { deferrals } from './jobs/deferrals.ts';
 import { resultPipelines } from './jobs/results.ts';
 import { defaultTunings } from './pipeline-settings.ts';
 import { webhookSecrets } from './webhooks/secrets.ts';
@@ -65,7 +67,8 @@ export async function startPipelines(
   const limiter = createCallLimiter();
   const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: dependencies.instance });
   const reportWebhook: WebhookDeps['report'] = (job, event, detail) => {
-    reportDelivery(job.id, { event, detail, traceId: job.traceId });
+    // What is said of the webhook of a job is about the one that tells of its end.
+    if (isTerminal(job.state)) reportDelivery(job.id, { event, detail, traceId: job.traceId });
     dependencies.metrics?.webhook(event);
   };
   const accept = { log: jobs, now, keyDays, backpressure, backlogShare, targets: calls.targets, credits };
@@ -74,6 +77,7 @@ export async function startPipelines(
   await host.start(clientCallbacks(tuningOf('client_callbacks')), { bus, jobs, reportWebhook });
   await host.start(webhookCalls(tuningOf('webhook_calls')), { bus, jobs, reportWebhook });
   for (const pipeline of resultPipelines(tuningOf)) await host.start(pipeline, { jobs });
+  await host.start(deferrals(tuningOf('email_deferred')), { jobs });
   await host.start(deadLetters(tuningOf('dead_letters')), { jobs });
   await host.start(webhooksPipeline(calls), { agent, secrets, limiter, now, report: reportWebhook });
   await host.start(commands(tuningOf('commands')), { access, accept, limits: settings.limits });

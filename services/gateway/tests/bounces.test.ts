@@ -2,6 +2,9 @@ import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
+import { create } from '@bufbuild/protobuf';
+import { timestampNow } from '@bufbuild/protobuf/wkt';
+import { channels, EmailDeferredSchema } from '@sluice/contracts';
 import { bounceToken, openSuppressions, type Suppressions } from '@sluice/suppression';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
@@ -9,9 +12,11 @@ import { defaultWebhooks } from '../src/webhooks/webhooks.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 const SECRET = 'a secret of some length';
-/** Its mail is not recorded as sent before `recorded` is resolved. */
+/** Mails to these are not recorded as sent before their promise is resolved. */
 const EARLY = 'early@example.com';
 const recorded = Promise.withResolvers<void>();
+const LATE = 'late@example.com';
+const taken = Promise.withResolvers<void>();
 let rig: Rig;
 let list: Suppressions;
 let receiver: Server;
@@ -23,6 +28,7 @@ beforeAll(async () => {
   await rig.workers({
     async send({ email }) {
       if (email?.to === EARLY) await recorded.promise;
+      if (email?.to === LATE) await taken.promise;
     },
   });
   list = await openSuppressions(rig.bus.nc);
@@ -42,10 +48,13 @@ afterAll(async () => {
 });
 
 const jobOf = async (id: string): Promise<JobView> => (await rig.call<JobView>(`/v1/jobs/${id}`)).body;
+const mailTo = (to: string) => {
+  const callbackUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+  return { to, template: 'notification', variables: { message: 'hi' }, callbackUrl };
+};
 /** A mail that was sent, and the address it came from. */
 async function sent(to: string): Promise<{ readonly id: string; readonly token: string }> {
-  const callbackUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
-  const json = { to, template: 'notification', variables: { message: 'hi' }, callbackUrl };
+  const json = mailTo(to);
   const { body } = await rig.call<JobView>('/v1/emails', { json, headers: { prefer: 'wait=20' } });
   expect(body.state).toBe('succeeded');
   return { id: body.id, token: bounceToken(body.id, SECRET) ?? '' };
@@ -217,6 +226,40 @@ describe('a mail that comes back', () => {
   });
 });
 
+test('a mail that is deferred tells its URL so, once, and of its end under another id', async () => {
+  const { id } = (await rig.call<JobView>('/v1/emails', { json: mailTo(LATE) })).body;
+  const detail = 'a: 451 4.7.1 Greylisted';
+  const says = (attempt: number, words = detail): Promise<unknown> => {
+    const message = create(EmailDeferredSchema, { jobId: id, attempt, detail: words, at: timestampNow() });
+    return rig.bus.publish(channels.emailDeferred, message, { id: `${id}.deferred.${attempt}` });
+  };
+  await says(1);
+  const told = () => calls.filter(({ job }) => job.id === id);
+  await eventually(
+    async () => told(),
+    ({ length }) => length === 1,
+  );
+  expect(told()[0]?.job).toMatchObject({ state: 'queued', attempt: 1, deferred: { detail } });
+  expect(await jobOf(id)).toMatchObject({ deferred: { detail } });
+  await says(2, 'a: 452 again');
+  taken.resolve();
+  await eventually(
+    async () => told(),
+    ({ length }) => length === 2,
+  );
+  const [deferral, end] = told();
+  expect(end?.job).toMatchObject({ state: 'succeeded' });
+  expect(end?.job).not.toHaveProperty('deferred');
+  expect(end?.id).not.toBe(deferral?.id);
+  const { body } = await rig.call<{ events: { event: string; detail?: string }[] }>(`/v1/jobs/${id}/events`);
+  expect(body.events.filter(({ event }) => event === 'deferred')).toMatchObject([{ detail }]);
+  // What is said of the webhook of a job is about the one of its end, and clients over NATS are told of ends alone.
+  expect(body.events.filter(({ event }) => event === 'webhook_delivered')).toHaveLength(1);
+  // Said after the end, it changes nothing.
+  await says(3);
+  expect((await jobOf(id)).state).toBe('succeeded');
+});
+
 test('a report that comes before the result of its job counts when it comes again', async () => {
   const json = { to: EARLY, template: 'notification', variables: { message: 'hi' } };
   const { body } = await rig.call<JobView>('/v1/emails', { json });
@@ -224,11 +267,11 @@ test('a report that comes before the result of its job counts when it comes agai
   const call = { body: report, headers: { 'content-type': 'message/rfc822' } };
   expect((await rig.call('/v1/mail-reports', call)).status).toBe(409);
   recorded.resolve();
-  const taken = await eventually(
+  const answer = await eventually(
     async () => rig.call<{ taken: string }>('/v1/mail-reports', call),
     ({ status }) => status === 202,
   );
-  expect(taken.body.taken).toBe('bounce');
+  expect(answer.body.taken).toBe('bounce');
 });
 
 test('a complaint suppresses the reader and shows on the job', async () => {

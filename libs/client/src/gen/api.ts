@@ -1032,6 +1032,13 @@ export interface components {
             cancelRequested?: boolean;
             /** Format: date-time */
             createdAt: string;
+            /** @description email: while the job is open, since a server asked to come again later with its mail. */
+            deferred?: {
+                /** Format: date-time */
+                at: string;
+                /** @description The provider and the words of its server. */
+                detail: string;
+            };
             /** @description Once the job has failed. */
             error?: {
                 /** @description Stable and machine-readable. */
@@ -2141,6 +2148,7 @@ export interface operations {
                 quality?: "auto" | "lossless" | "high" | "low";
                 /** @description `pdfa-2b`: a PDF for archives. CMYK without a colour profile is refused then, as `unsupported_image`. */
                 standard?: "none" | "pdfa-2b";
+                /** @description Ignore the density of pictures, and keep nothing of a colour profile but what its colours are. */
                 stripMetadata?: boolean;
                 /** @description Of the document. */
                 title?: string;
@@ -2217,6 +2225,7 @@ export interface operations {
                      * @enum {string}
                      */
                     standard?: "none" | "pdfa-2b";
+                    /** @description Ignore the density of pictures, and keep nothing of a colour profile but what its colours are. */
                     stripMetadata?: boolean;
                     /** @description Of the document. */
                     title?: string;
@@ -2331,6 +2340,7 @@ export interface operations {
                      * @enum {string}
                      */
                     standard?: "none" | "pdfa-2b";
+                    /** @description Ignore the density of pictures, and keep nothing of a colour profile but what its colours are. */
                     stripMetadata?: boolean;
                     /** @description Of the document. */
                     title?: string;
@@ -2815,7 +2825,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description binary_to_pdf, callbacks, charges, client_callbacks, commands, dead_letters, email_sent, image_converted, notification_mailer, orchestrator, url_to_pdf, webhook_calls, webhooks, welcome_mailer */
+                /** @description binary_to_pdf, callbacks, charges, client_callbacks, commands, dead_letters, email_deferred, email_sent, image_converted, notification_mailer, orchestrator, url_to_pdf, webhook_calls, webhooks, welcome_mailer */
                 name: string;
             };
             cookie?: never;
@@ -2841,7 +2851,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description binary_to_pdf, callbacks, charges, client_callbacks, commands, dead_letters, email_sent, image_converted, notification_mailer, orchestrator, url_to_pdf, webhook_calls, webhooks, welcome_mailer */
+                /** @description binary_to_pdf, callbacks, charges, client_callbacks, commands, dead_letters, email_deferred, email_sent, image_converted, notification_mailer, orchestrator, url_to_pdf, webhook_calls, webhooks, welcome_mailer */
                 name: string;
             };
             cookie?: never;

@@ -107,7 +107,10 @@ export const topology: Topology = {
         0.02,
         // Apart from the commands, which anyone may send: a flood of them would keep jobs from ending.
         subjectsOf('RESULTS'),
-        jobKindEntries.map(([, { result }]) => consumer(result.consumer, [result.channel.template])),
+        [
+          ...jobKindEntries.map(([, { result }]) => consumer(result.consumer, [result.channel.template])),
+          consumer('email_deferred', [channels.emailDeferred.template]),
+        ],
       ),
       takesOverFrom: 'USERS',
     },

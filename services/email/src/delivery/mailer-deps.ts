@@ -10,6 +10,7 @@ import type { Suppressions } from '@sluice/suppression';
 import type { RetryPolicy } from './retry-policy.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { Cancellation } from './cancellation.ts';
+import type { TellDeferral } from './deferral.ts';
 
 /** What to do with a mail that may have been delivered: send it again under the same Message-ID, or leave it to a person. */
 export type AmbiguityPolicy = 'resend' | 'park';
@@ -32,6 +33,7 @@ export interface MailerDeps {
   readonly metrics: EmailMetrics;
   readonly lifecycle: Lifecycle;
   readonly cancelled: Cancellation;
+  readonly tellDeferral: TellDeferral;
   readonly policy: AmbiguityPolicy;
   readonly retry: RetryPolicy;
   /** How long a mail is kept in hand while no provider can be tried, before its delivery is given back. */

@@ -69,6 +69,7 @@ export async function sendCopies({
 
   let recorded = copies.current;
   let failedNow = false;
+  let deferredBy: string | undefined;
   for (const [index, { place, address }] of recipients.entries()) {
     const copy = each[index] ?? { charged: false, unanswered: 0 };
     if (input === undefined || copy.outcome !== undefined) continue;
@@ -103,6 +104,7 @@ export async function sendCopies({
     }
     lastWords = `${place}: ${decided.provider}: ${decided.verdict.reply}`;
     failedNow = true;
+    if (decided.verdict.kind === 'deferred') deferredBy = lastWords;
     if (decided.verdict.kind !== 'unknown') continue;
     deps.metrics.ambiguous('no_answer');
     const unanswered = copy.unanswered + 1;
@@ -117,6 +119,7 @@ export async function sendCopies({
     pending() < 0 ? undefined : decideRetry(deps.retry, progressAt(pending()), Date.now(), Math.random());
   if (decision?.kind === 'retry') {
     await claim.release(progressAt(pending()));
+    if (deferredBy !== undefined) await deps.tellDeferral(message, deferredBy);
     return { kind: 'retry', afterMs: retryAfterMs ?? decision.afterMs, reason: lastWords || 'the service is stopping' };
   }
   if (decision !== undefined) endPending({ code: 'undelivered', detail: `${decision.why}; ${lastWords}` });

@@ -132,7 +132,9 @@ async function sendClaimed(
 
   const words = `${decided.provider}: ${decided.verdict.reply}`;
   if (decided.verdict.kind === 'deferred') {
-    return retryOrGiveUp(message, context, claim, { ...tried, failures: tried.failures + 1 }, words);
+    const ended = await retryOrGiveUp(message, context, claim, { ...tried, failures: tried.failures + 1 }, words);
+    if (ended.kind === 'retry') await deps.tellDeferral(message, words);
+    return ended;
   }
   deps.metrics.ambiguous('no_answer');
   const unanswered = { ...tried, unanswered: tried.unanswered + 1 };

@@ -40,7 +40,8 @@ const workStreams: ReadonlySet<string> = new Set(lanes);
 const endsJobs = (stream: string, consumer: string): boolean =>
   workStreams.has(stream) ||
   stream === 'JOBS' ||
-  stream === 'RESULTS' ||
+  // A mail that was deferred goes on, whether its job shows it or not.
+  (stream === 'RESULTS' && consumer !== 'email_deferred') ||
   // Where results were in older versions.
   (stream === 'USERS' && consumer !== 'commands');
 

@@ -1,5 +1,13 @@
 import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt';
-import { jobKindName, jobKindNames, JobState, Priority, type Job, type LifecycleEvent } from '@sluice/contracts';
+import {
+  jobKindName,
+  jobKindNames,
+  JobState,
+  Priority,
+  type Deferral,
+  type Job,
+  type LifecycleEvent,
+} from '@sluice/contracts';
 import { isTerminal, stateName } from '@sluice/jobs/state';
 import { Type, type Static } from 'typebox';
 import { kindRules, resultView } from './kinds/index.ts';
@@ -53,6 +61,15 @@ export const JobViewSchema = Type.Object(
       }),
     ),
     waitingFor: Type.Optional(WaitingForSchema),
+    deferred: Type.Optional(
+      Type.Object(
+        { at: DateTime, detail: Type.String({ description: 'The provider and the words of its server.' }) },
+        {
+          description: 'email: while the job is open, since a server asked to come again later with its mail.',
+          additionalProperties: false,
+        },
+      ),
+    ),
     traceId: Type.String(),
     metadata: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'The pairs that its request carried.' }),
@@ -154,6 +171,7 @@ export function jobView(job: Job, progress?: Progress, delivery?: WebhookDeliver
     ...(job.cancelRequested ? { cancelRequested: true } : {}),
     ...(Object.keys(job.metadata).length === 0 ? {} : { metadata: job.metadata }),
     ...(job.fileNames.length === 0 ? {} : { fileNames: job.fileNames }),
+    ...(ended || job.deferral === undefined ? {} : { deferred: deferralView(job.deferral) }),
     ...(result === undefined ? {} : { result }),
     ...(job.error === undefined ? {} : { error: { code: job.error.code, detail: job.error.detail } }),
     ...(ended && delivery !== undefined ? { webhook: deliveryView(delivery) } : {}),
@@ -165,5 +183,7 @@ const deliveryView = ({ state, atMs }: WebhookDelivery) => ({
   state,
   ...(atMs === undefined ? {} : { at: new Date(atMs).toISOString() }),
 });
+
+const deferralView = ({ at, detail }: Deferral) => ({ at: new Date(millis(at)).toISOString(), detail });
 
 const millis = (time: Timestamp | undefined): number => (time === undefined ? 0 : timestampDate(time).getTime());

@@ -43,7 +43,11 @@ export const ImageOptionsQuery = Type.Object(
     quality: oneOf(qualities, '`auto`, the default: lossless, but JPEG 90 for sources that are lossy and no JPEG.'),
     maxWidth: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
     maxHeight: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_SIDE, description: 'Pixels.' })),
-    stripMetadata: Type.Optional(Type.Boolean()),
+    stripMetadata: Type.Optional(
+      Type.Boolean({
+        description: 'Ignore the density of pictures, and keep nothing of a colour profile but what its colours are.',
+      }),
+    ),
     pageSize: oneOf(pageSizes, '`image`, the default: as large as the picture at its density. Or paper.'),
     pageOrientation: oneOf(
       pageOrientations,

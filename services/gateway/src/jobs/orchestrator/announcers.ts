@@ -17,10 +17,10 @@ export interface AnnounceDeps {
 }
 
 /** What an event of a job tells others: not that it was erased (`erased`), which is no end of its own. */
-const FINAL: ReadonlySet<string> = new Set(['succeeded', 'failed', 'cancelled']);
+const FINAL: readonly string[] = ['succeeded', 'failed', 'cancelled'];
 
 /**
- * Publishes what tells others of the end of a job, each kind from a consumer of its own on `JOBS`. When the stream it
+ * Publishes what tells others of a job, each kind from a consumer of its own on `JOBS`. When the stream it
  * publishes to is full, its breaker stops the pulling, so few messages wait for a retry and the rest stays in `JOBS`,
  * which keeps it for days. Dispatch and the other kind of announcement go on.
  */
@@ -28,7 +28,7 @@ function announcements(
   consumer: string,
   tuning: PipelineTuning,
   stream: string,
-  concerns: (header: (name: string) => string) => boolean,
+  concerns: (state: string, header: (name: string) => string) => boolean,
   stepOf: (job: Job) => Step | undefined,
 ): Pipeline<undefined, AnnounceDeps> {
   const announce = async (message: Message<undefined>, deps: AnnounceDeps): Promise<Outcome | void> => {
@@ -36,9 +36,10 @@ function announcements(
     const header = (name: string): string => message.headers.get(name)?.[0] ?? '';
     const state = header(JOB_HEADER.state);
     // Events of versions without these headers are read.
-    if (state !== '' && !(FINAL.has(state) && concerns(header))) return { kind: 'skip', reason: 'nothing to announce' };
+    if (state !== '' && !concerns(state, header)) return { kind: 'skip', reason: 'nothing to announce' };
     const found = await jobs.at(jobIdOf(message.id), message.sequence);
-    const step = found === undefined || !isTerminal(found.job.state) ? undefined : stepOf(found.job);
+    const news = found !== undefined && (isTerminal(found.job.state) || found.cause === 'deferral');
+    const step = news ? stepOf(found.job) : undefined;
     if (step === undefined) return { kind: 'skip', reason: 'nothing to announce' };
     try {
       await step.publish(bus);
@@ -65,8 +66,14 @@ function announcements(
 
 /** The callback to the client's side, for every job that ended. */
 export const clientCallbacks = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
-  announcements('client_callbacks', tuning, 'CLIENTS', () => true, callbackOf);
+  announcements('client_callbacks', tuning, 'CLIENTS', (state) => FINAL.includes(state), callbackOf);
 
-/** The call of a job's own URL, for jobs that have one. */
+/** The call of a job's own URL, for jobs that have one: at the end, and when a mail is deferred. */
 export const webhookCalls = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
-  announcements('webhook_calls', tuning, 'WEBHOOKS', (header) => header(JOB_HEADER.webhook) !== '', webhookOf);
+  announcements(
+    'webhook_calls',
+    tuning,
+    'WEBHOOKS',
+    (state, header) => [...FINAL, 'deferred'].includes(state) && header(JOB_HEADER.webhook) !== '',
+    webhookOf,
+  );

@@ -56,6 +56,7 @@ async function react(
       }
       if (event.cause === 'reconcile' || event.cause === 'refresh')
         return { kind: 'skip', reason: 'the reconciler says where the work is' };
+      if (event.cause === 'deferral') return { kind: 'skip', reason: 'its worker tries it again' };
       return dispatch(job, message.attempt, context);
     case JobState.SUCCEEDED:
     case JobState.FAILED:

@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import type { Channel, Job } from '@sluice/contracts';
+import { isTerminal } from '@sluice/jobs/state';
 import type { Bus } from '@sluice/messaging';
 import { stepId } from '@sluice/messaging/message-id';
 import type { PubAck } from '@sluice/pipeline';
@@ -26,10 +27,11 @@ export function step<Desc extends DescMessage>(
 export const workId = ({ id, replays }: Job): string => stepId(id, 'work', replays);
 
 /**
- * The id by which a receiver is told of a job: one per end of a run, and one more per report about its mail, so that a
- * repeat is recognised as one and news is not.
+ * The id by which a receiver is told of a job: one per end of a run, one for its deferral, and one per report about its
+ * mail, so that a repeat is recognised as one and news is not.
  */
 export function announcementId(job: Job, what: 'callback' | 'webhook'): string {
+  if (!isTerminal(job.state)) return stepId(job.id, `${what}-deferral`, job.replays);
   const reports = job.result?.work.case === 'email' ? job.result.work.value.reports.length : 0;
   return stepId(job.id, reports === 0 ? what : `${what}-report-${reports}`, job.replays);
 }

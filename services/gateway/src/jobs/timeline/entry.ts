@@ -32,12 +32,13 @@ function shown(time: Timestamp | undefined): string {
   return (Number.isNaN(date.getTime()) ? new Date(0) : date).toISOString();
 }
 
-/** Events that do not change the state of their job. */
+/** Events that are called otherwise than the state of their job. */
 const notes: Readonly<Record<string, string>> = {
   'cancel-request': 'cancel_requested',
   refresh: 'refreshed',
   erase: 'erased',
   report: 'reported',
+  deferral: 'deferred',
 };
 
 /** A transition of a job as an entry. */
@@ -53,6 +54,7 @@ export function entryOfJob(event: JobEvent): TimelineEntry {
     cause: event.cause,
     ...(attempt === 0 ? {} : { attempt }),
     ...(event.job?.error === undefined ? {} : { detail: event.job.error.code }),
+    ...(event.cause === 'deferral' ? { detail: event.job?.deferral?.detail ?? '' } : {}),
     ...(traceId === '' ? {} : { traceId }),
   };
 }

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/email.proto.
  */
 export const file_sluice_v1_email: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLcAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Eg4KBmxvY2FsZRgNIAEoCRIYChB0ZW1wbGF0ZV92ZXJzaW9uGA8gASgNEgoKAmNjGBAgAygJEgsKA2JjYxgRIAMoCRouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCg5NYWlsQXR0YWNobWVudBILCgNrZXkYASABKAkSEQoJZmlsZV9uYW1lGAIgASgJEhQKDGNvbnRlbnRfdHlwZRgDIAEoCRISCgpzaXplX2J5dGVzGAQgASgEImUKCVNlbmRFbWFpbBIOCgZqb2JfaWQYASABKAkSJgoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0Eg8KB2FjY291bnQYAyABKAkSDwoHcmVwbGF5cxgEIAEoDSKlAQoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgSJgoHcmVwb3J0cxgKIAMoCzIVLnNsdWljZS52MS5NYWlsUmVwb3J0EiMKBmNvcGllcxgLIAMoCzITLnNsdWljZS52MS5NYWlsQ29weSJmCghNYWlsQ29weRIRCglyZWNpcGllbnQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEiIKBmZhaWxlZBgEIAEoCzISLnNsdWljZS52MS5GYWlsdXJlInUKCk1haWxSZXBvcnQSDAoEa2luZBgBIAEoCRIOCgZzdGF0dXMYAiABKAkSDgoGZGV0YWlsGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglyZWNpcGllbnQYBSABKAkijAIKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIpCgljYW5jZWxsZWQYCCABKAsyFC5zbHVpY2UudjEuQ2FuY2VsbGVkSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
+  fileDesc("ChVzbHVpY2UvdjEvZW1haWwucHJvdG8SCXNsdWljZS52MSLcAgoMRW1haWxSZXF1ZXN0EgoKAnRvGAEgASgJEhAKCHRlbXBsYXRlGAIgASgJEioKCXZhcmlhYmxlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFgoOYXR0YWNobWVudF9rZXkYBCABKAkSEAoIcmVwbHlfdG8YBSABKAkSNQoHaGVhZGVycxgGIAMoCzIkLnNsdWljZS52MS5FbWFpbFJlcXVlc3QuSGVhZGVyc0VudHJ5Ei4KC2F0dGFjaG1lbnRzGAogAygLMhkuc2x1aWNlLnYxLk1haWxBdHRhY2htZW50Eg4KBmxvY2FsZRgNIAEoCRIYChB0ZW1wbGF0ZV92ZXJzaW9uGA8gASgNEgoKAmNjGBAgAygJEgsKA2JjYxgRIAMoCRouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJaCg5NYWlsQXR0YWNobWVudBILCgNrZXkYASABKAkSEQoJZmlsZV9uYW1lGAIgASgJEhQKDGNvbnRlbnRfdHlwZRgDIAEoCRISCgpzaXplX2J5dGVzGAQgASgEImUKCVNlbmRFbWFpbBIOCgZqb2JfaWQYASABKAkSJgoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0Eg8KB2FjY291bnQYAyABKAkSDwoHcmVwbGF5cxgEIAEoDSKlAQoLRW1haWxSZXN1bHQSEgoKbWVzc2FnZV9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRIQCghhdHRlbXB0cxgDIAEoDRIRCglhbWJpZ3VvdXMYBCABKAgSJgoHcmVwb3J0cxgKIAMoCzIVLnNsdWljZS52MS5NYWlsUmVwb3J0EiMKBmNvcGllcxgLIAMoCzITLnNsdWljZS52MS5NYWlsQ29weSJmCghNYWlsQ29weRIRCglyZWNpcGllbnQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSEQoJYW1iaWd1b3VzGAMgASgIEiIKBmZhaWxlZBgEIAEoCzISLnNsdWljZS52MS5GYWlsdXJlInUKCk1haWxSZXBvcnQSDAoEa2luZBgBIAEoCRIOCgZzdGF0dXMYAiABKAkSDgoGZGV0YWlsGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglyZWNpcGllbnQYBSABKAkieQoNRW1haWxEZWZlcnJlZBIOCgZqb2JfaWQYASABKAkSDwoHcmVwbGF5cxgCIAEoDRIPCgdhdHRlbXB0GAMgASgNEg4KBmRldGFpbBgEIAEoCRImCgJhdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijAIKCUVtYWlsU2VudBIOCgZqb2JfaWQYASABKAkSKwoJc3VjY2VlZGVkGAIgASgLMhYuc2x1aWNlLnYxLkVtYWlsUmVzdWx0SAASJAoGZmFpbGVkGAMgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmVIABIpCgljYW5jZWxsZWQYCCABKAsyFC5zbHVpY2UudjEuQ2FuY2VsbGVkSAASLwoLZmluaXNoZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SEwoLdHJhY2VwYXJlbnQYBiABKAkSDwoHcmVwbGF5cxgHIAEoDUIJCgdvdXRjb21lYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_sluice_v1_failure]);
 
 /**
  * @generated from message sluice.v1.EmailRequest
@@ -577,6 +577,81 @@ export const MailReportSchema: GenMessage<MailReport, {jsonType: MailReportJson}
   messageDesc(file_sluice_v1_email, 5);
 
 /**
+ * user.email.deferred: the server asked to come again later, and the mail is tried again.
+ *
+ * @generated from message sluice.v1.EmailDeferred
+ */
+export type EmailDeferred = Message<"sluice.v1.EmailDeferred"> & {
+  /**
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * @generated from field: uint32 replays = 2;
+   */
+  replays: number;
+
+  /**
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt: number;
+
+  /**
+   * The provider and its server's words, without addresses.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 5;
+   */
+  at?: Timestamp | undefined;
+};
+
+/**
+ * user.email.deferred: the server asked to come again later, and the mail is tried again.
+ *
+ * @generated from message sluice.v1.EmailDeferred
+ */
+export type EmailDeferredJson = {
+  /**
+   * @generated from field: string job_id = 1;
+   */
+  jobId?: string;
+
+  /**
+   * @generated from field: uint32 replays = 2;
+   */
+  replays?: number;
+
+  /**
+   * @generated from field: uint32 attempt = 3;
+   */
+  attempt?: number;
+
+  /**
+   * The provider and its server's words, without addresses.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 5;
+   */
+  at?: TimestampJson;
+};
+
+/**
+ * Describes the message sluice.v1.EmailDeferred.
+ * Use `create(EmailDeferredSchema)` to create a new message.
+ */
+export const EmailDeferredSchema: GenMessage<EmailDeferred, {jsonType: EmailDeferredJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_email, 6);
+
+/**
  * user.email.sent
  *
  * @generated from message sluice.v1.EmailSent
@@ -691,5 +766,5 @@ export type EmailSentJson = {
  * Use `create(EmailSentSchema)` to create a new message.
  */
 export const EmailSentSchema: GenMessage<EmailSent, {jsonType: EmailSentJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_email, 6);
+  messageDesc(file_sluice_v1_email, 7);
 

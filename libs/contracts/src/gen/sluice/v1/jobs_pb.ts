@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/jobs.proto.
  */
 export const file_sluice_v1_jobs: GenFile = /*@__PURE__*/
-  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsihwYKA0pvYhIKCgJpZBgBIAEoCRIgCgRraW5kGAIgASgOMhIuc2x1aWNlLnYxLkpvYktpbmQSIgoFc3RhdGUYAyABKA4yEy5zbHVpY2UudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgEIAEoDRIlCghwcmlvcml0eRgFIAEoDjITLnNsdWljZS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0cmFjZV9pZBgIIAEoCRITCgt0cmFjZXBhcmVudBgJIAEoCRIPCgdhY2NvdW50GAogASgJEhQKDHJlcXVlc3RfaGFzaBgLIAEoCRIUCgxjYWxsYmFja191cmwYDCABKAkSDgoGbm90aWZ5GA0gASgJEiYKB3JlcXVlc3QYDiABKAsyFS5zbHVpY2UudjEuSm9iUmVxdWVzdBIkCgZyZXN1bHQYDyABKAsyFC5zbHVpY2UudjEuSm9iUmVzdWx0EiEKBWVycm9yGBAgASgLMhIuc2x1aWNlLnYxLkZhaWx1cmUSDwoHcmVwbGF5cxgRIAEoDRIPCgdjcmVkaXRzGBIgASgNEg4KBmNoYXJnZRgTIAEoBBIYChBjYW5jZWxfcmVxdWVzdGVkGBQgASgIEicKCXBsYWNlbWVudBgVIAEoCzIULnNsdWljZS52MS5QbGFjZW1lbnQSMAoMcmVmcmVzaGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1ub3RpZnlfYXR0YWNoGB4gASgIEi4KCG1ldGFkYXRhGCggAygLMhwuc2x1aWNlLnYxLkpvYi5NZXRhZGF0YUVudHJ5EhIKCmZpbGVfbmFtZXMYKSADKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KCVBsYWNlbWVudBIOCgZzdHJlYW0YASABKAkSEAoIc2VxdWVuY2UYAiABKAQSDgoGbG9zc2VzGAMgASgNIl4KCEpvYkV2ZW50EhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIioKC0pvYkZpbmlzaGVkEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2IiGwoNR2V0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCSJZCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5zbHVpY2UudjEuSm9iEioKC3dhaXRpbmdfZm9yGAIgASgLMhUuc2x1aWNlLnYxLldhaXRpbmdGb3IiugEKCldhaXRpbmdGb3ISKAoGcmVhc29uGAEgASgOMhguc2x1aWNlLnYxLldhaXRpbmdSZWFzb24SDgoGZGV0YWlsGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoFYWhlYWQYBSABKA1IAIgBAUIICgZfYWhlYWQqSwoHSm9iS2luZBIYChRKT0JfS0lORF9VTlNQRUNJRklFRBAAEhIKDkpPQl9LSU5EX0lNQUdFEAESEgoOSk9CX0tJTkRfRU1BSUwQAiqyAQoISm9iU3RhdGUSGQoVSk9CX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSSk9CX1NUQVRFX0FDQ0VQVEVEEAESFAoQSk9CX1NUQVRFX1FVRVVFRBACEhUKEUpPQl9TVEFURV9SVU5OSU5HEAMSFwoTSk9CX1NUQVRFX1NVQ0NFRURFRBAEEhQKEEpPQl9TVEFURV9GQUlMRUQQBRIXChNKT0JfU1RBVEVfQ0FOQ0VMTEVEEAYqTwoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABITCg9QUklPUklUWV9OT1JNQUwQARIUChBQUklPUklUWV9FWFBSRVNTEAIqkAIKDVdhaXRpbmdSZWFzb24SHgoaV0FJVElOR19SRUFTT05fVU5TUEVDSUZJRUQQABIbChdXQUlUSU5HX1JFQVNPTl9ESVNQQVRDSBABEh0KGVdBSVRJTkdfUkVBU09OX1FVRVVFX0ZVTEwQAhIZChVXQUlUSU5HX1JFQVNPTl9QQVVTRUQQAxIcChhXQUlUSU5HX1JFQVNPTl9OT19XT1JLRVIQBBIYChRXQUlUSU5HX1JFQVNPTl9RVUVVRRAFEhkKFVdBSVRJTkdfUkVBU09OX1dPUktFUhAGEhgKFFdBSVRJTkdfUkVBU09OX1JFVFJZEAcSGwoXV0FJVElOR19SRUFTT05fUFJPVklERVIQCDJLCgpKb2JTZXJ2aWNlEj0KBkdldEpvYhIYLnNsdWljZS52MS5HZXRKb2JSZXF1ZXN0Ghkuc2x1aWNlLnYxLkdldEpvYlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
+  fileDesc("ChRzbHVpY2UvdjEvam9icy5wcm90bxIJc2x1aWNlLnYxImgKCkpvYlJlcXVlc3QSKAoFaW1hZ2UYASABKAsyFy5zbHVpY2UudjEuSW1hZ2VSZXF1ZXN0SAASKAoFZW1haWwYAiABKAsyFy5zbHVpY2UudjEuRW1haWxSZXF1ZXN0SABCBgoEd29yayJlCglKb2JSZXN1bHQSJwoFaW1hZ2UYASABKAsyFi5zbHVpY2UudjEuSW1hZ2VSZXN1bHRIABInCgVlbWFpbBgCIAEoCzIWLnNsdWljZS52MS5FbWFpbFJlc3VsdEgAQgYKBHdvcmsiQgoIRGVmZXJyYWwSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgCIAEoCSKuBgoDSm9iEgoKAmlkGAEgASgJEiAKBGtpbmQYAiABKA4yEi5zbHVpY2UudjEuSm9iS2luZBIiCgVzdGF0ZRgDIAEoDjITLnNsdWljZS52MS5Kb2JTdGF0ZRIPCgdhdHRlbXB0GAQgASgNEiUKCHByaW9yaXR5GAUgASgOMhMuc2x1aWNlLnYxLlByaW9yaXR5Ei4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHRyYWNlX2lkGAggASgJEhMKC3RyYWNlcGFyZW50GAkgASgJEg8KB2FjY291bnQYCiABKAkSFAoMcmVxdWVzdF9oYXNoGAsgASgJEhQKDGNhbGxiYWNrX3VybBgMIAEoCRIOCgZub3RpZnkYDSABKAkSJgoHcmVxdWVzdBgOIAEoCzIVLnNsdWljZS52MS5Kb2JSZXF1ZXN0EiQKBnJlc3VsdBgPIAEoCzIULnNsdWljZS52MS5Kb2JSZXN1bHQSIQoFZXJyb3IYECABKAsyEi5zbHVpY2UudjEuRmFpbHVyZRIPCgdyZXBsYXlzGBEgASgNEg8KB2NyZWRpdHMYEiABKA0SDgoGY2hhcmdlGBMgASgEEhgKEGNhbmNlbF9yZXF1ZXN0ZWQYFCABKAgSJwoJcGxhY2VtZW50GBUgASgLMhQuc2x1aWNlLnYxLlBsYWNlbWVudBIwCgxyZWZyZXNoZWRfYXQYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKCGRlZmVycmFsGBcgASgLMhMuc2x1aWNlLnYxLkRlZmVycmFsEhUKDW5vdGlmeV9hdHRhY2gYHiABKAgSLgoIbWV0YWRhdGEYKCADKAsyHC5zbHVpY2UudjEuSm9iLk1ldGFkYXRhRW50cnkSEgoKZmlsZV9uYW1lcxgpIAMoCRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiPQoJUGxhY2VtZW50Eg4KBnN0cmVhbRgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIOCgZsb3NzZXMYAyABKA0iXgoISm9iRXZlbnQSGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYhImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY2F1c2UYAyABKAkiKgoLSm9iRmluaXNoZWQSGwoDam9iGAEgASgLMg4uc2x1aWNlLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIlkKDkdldEpvYlJlc3BvbnNlEhsKA2pvYhgBIAEoCzIOLnNsdWljZS52MS5Kb2ISKgoLd2FpdGluZ19mb3IYAiABKAsyFS5zbHVpY2UudjEuV2FpdGluZ0ZvciK6AQoKV2FpdGluZ0ZvchIoCgZyZWFzb24YASABKA4yGC5zbHVpY2UudjEuV2FpdGluZ1JlYXNvbhIOCgZkZXRhaWwYAiABKAkSKQoFc2luY2UYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgVhaGVhZBgFIAEoDUgAiAEBQggKBl9haGVhZCpLCgdKb2JLaW5kEhgKFEpPQl9LSU5EX1VOU1BFQ0lGSUVEEAASEgoOSk9CX0tJTkRfSU1BR0UQARISCg5KT0JfS0lORF9FTUFJTBACKrIBCghKb2JTdGF0ZRIZChVKT0JfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJKT0JfU1RBVEVfQUNDRVBURUQQARIUChBKT0JfU1RBVEVfUVVFVUVEEAISFQoRSk9CX1NUQVRFX1JVTk5JTkcQAxIXChNKT0JfU1RBVEVfU1VDQ0VFREVEEAQSFAoQSk9CX1NUQVRFX0ZBSUxFRBAFEhcKE0pPQl9TVEFURV9DQU5DRUxMRUQQBipPCghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhMKD1BSSU9SSVRZX05PUk1BTBABEhQKEFBSSU9SSVRZX0VYUFJFU1MQAiqQAgoNV2FpdGluZ1JlYXNvbhIeChpXQUlUSU5HX1JFQVNPTl9VTlNQRUNJRklFRBAAEhsKF1dBSVRJTkdfUkVBU09OX0RJU1BBVENIEAESHQoZV0FJVElOR19SRUFTT05fUVVFVUVfRlVMTBACEhkKFVdBSVRJTkdfUkVBU09OX1BBVVNFRBADEhwKGFdBSVRJTkdfUkVBU09OX05PX1dPUktFUhAEEhgKFFdBSVRJTkdfUkVBU09OX1FVRVVFEAUSGQoVV0FJVElOR19SRUFTT05fV09SS0VSEAYSGAoUV0FJVElOR19SRUFTT05fUkVUUlkQBxIbChdXQUlUSU5HX1JFQVNPTl9QUk9WSURFUhAIMksKCkpvYlNlcnZpY2USPQoGR2V0Sm9iEhguc2x1aWNlLnYxLkdldEpvYlJlcXVlc3QaGS5zbHVpY2UudjEuR2V0Sm9iUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_sluice_v1_email, file_sluice_v1_failure, file_sluice_v1_image]);
 
 /**
  * @generated from message sluice.v1.JobRequest
@@ -110,6 +110,51 @@ export type JobResultJson = {
  */
 export const JobResultSchema: GenMessage<JobResult, {jsonType: JobResultJson}> = /*@__PURE__*/
   messageDesc(file_sluice_v1_jobs, 1);
+
+/**
+ * A server asked to come again later with the mail of a job, which goes on.
+ *
+ * @generated from message sluice.v1.Deferral
+ */
+export type Deferral = Message<"sluice.v1.Deferral"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * The provider and its server's words, without addresses.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * A server asked to come again later with the mail of a job, which goes on.
+ *
+ * @generated from message sluice.v1.Deferral
+ */
+export type DeferralJson = {
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: TimestampJson;
+
+  /**
+   * The provider and its server's words, without addresses.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail?: string;
+};
+
+/**
+ * Describes the message sluice.v1.Deferral.
+ * Use `create(DeferralSchema)` to create a new message.
+ */
+export const DeferralSchema: GenMessage<Deferral, {jsonType: DeferralJson}> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_jobs, 2);
 
 /**
  * The full snapshot of a job. Every event carries one, so a read needs one message and no projection.
@@ -248,6 +293,13 @@ export type Job = Message<"sluice.v1.Job"> & {
    * @generated from field: google.protobuf.Timestamp refreshed_at = 22;
    */
   refreshedAt?: Timestamp | undefined;
+
+  /**
+   * The first time that this run was deferred; unset while it was not.
+   *
+   * @generated from field: sluice.v1.Deferral deferral = 23;
+   */
+  deferral?: Deferral | undefined;
 
   /**
    * The mail to `notify` carries the PDF, if it is small enough.
@@ -410,6 +462,13 @@ export type JobJson = {
   refreshedAt?: TimestampJson;
 
   /**
+   * The first time that this run was deferred; unset while it was not.
+   *
+   * @generated from field: sluice.v1.Deferral deferral = 23;
+   */
+  deferral?: DeferralJson;
+
+  /**
    * The mail to `notify` carries the PDF, if it is small enough.
    *
    * @generated from field: bool notify_attach = 30;
@@ -436,7 +495,7 @@ export type JobJson = {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job, {jsonType: JobJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 2);
+  messageDesc(file_sluice_v1_jobs, 3);
 
 /**
  * A message in a work queue.
@@ -491,7 +550,7 @@ export type PlacementJson = {
  * Use `create(PlacementSchema)` to create a new message.
  */
 export const PlacementSchema: GenMessage<Placement, {jsonType: PlacementJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 3);
+  messageDesc(file_sluice_v1_jobs, 4);
 
 /**
  * @generated from message sluice.v1.JobEvent
@@ -509,7 +568,7 @@ export type JobEvent = Message<"sluice.v1.JobEvent"> & {
 
   /**
    * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
-   * "reconcile", "refresh", "erase", "report".
+   * "reconcile", "refresh", "erase", "report", "deferral".
    *
    * @generated from field: string cause = 3;
    */
@@ -532,7 +591,7 @@ export type JobEventJson = {
 
   /**
    * What moved the job: "accept", "queue", "result", "dead-letter", "cancel-request", "cancel", "replay",
-   * "reconcile", "refresh", "erase", "report".
+   * "reconcile", "refresh", "erase", "report", "deferral".
    *
    * @generated from field: string cause = 3;
    */
@@ -544,7 +603,7 @@ export type JobEventJson = {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent, {jsonType: JobEventJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 4);
+  messageDesc(file_sluice_v1_jobs, 5);
 
 /**
  * The callback to a client: client.image.converted, client.email.sent.
@@ -575,7 +634,7 @@ export type JobFinishedJson = {
  * Use `create(JobFinishedSchema)` to create a new message.
  */
 export const JobFinishedSchema: GenMessage<JobFinished, {jsonType: JobFinishedJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 5);
+  messageDesc(file_sluice_v1_jobs, 6);
 
 /**
  * @generated from message sluice.v1.GetJobRequest
@@ -602,7 +661,7 @@ export type GetJobRequestJson = {
  * Use `create(GetJobRequestSchema)` to create a new message.
  */
 export const GetJobRequestSchema: GenMessage<GetJobRequest, {jsonType: GetJobRequestJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 6);
+  messageDesc(file_sluice_v1_jobs, 7);
 
 /**
  * @generated from message sluice.v1.GetJobResponse
@@ -643,7 +702,7 @@ export type GetJobResponseJson = {
  * Use `create(GetJobResponseSchema)` to create a new message.
  */
 export const GetJobResponseSchema: GenMessage<GetJobResponse, {jsonType: GetJobResponseJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 7);
+  messageDesc(file_sluice_v1_jobs, 8);
 
 /**
  * Why a job that is open does not run.
@@ -722,7 +781,7 @@ export type WaitingForJson = {
  * Use `create(WaitingForSchema)` to create a new message.
  */
 export const WaitingForSchema: GenMessage<WaitingFor, {jsonType: WaitingForJson}> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_jobs, 8);
+  messageDesc(file_sluice_v1_jobs, 9);
 
 /**
  * @generated from enum sluice.v1.JobKind
