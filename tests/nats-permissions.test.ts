@@ -68,6 +68,7 @@ const granted: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(jobKindEntries.map(([, kind]) => [kind.service, ofKind(kind)])),
   email: [
     ...jobKindEntries.filter(([, { service }]) => service === 'email').flatMap(([, kind]) => ofKind(kind)),
+    channels.emailDeferred.template,
     ...ofBuckets('email_inbox', 'email_quotas', 'email_suppressions', 'email_unsubscribes'),
   ],
   client: [

@@ -129,7 +129,6 @@ shlib_directory = ${join(root, 'usr/lib/postfix')}
 data_directory = ${folder}/data
 mail_owner = postfix
 setgid_group = postdrop
-default_privs = nobody
 import_environment = MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH LD_PRELOAD NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP
 maillog_file = ${folder}/mail.log
 maillog_file_prefixes = ${folder}

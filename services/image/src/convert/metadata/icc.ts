@@ -43,7 +43,7 @@ export async function profileOfIccp(chunk: Buffer, components: number): Promise<
 }
 
 // What a profile says of colours (ICC.1:2022, 9.2), and whose work it is. Not its name, its maker, the device and its
-// serial number, the calibration of a screen, texts, and whatever else programs put there.
+// serial number, the calibration of a screen, and what else programs put there.
 const colourTags: ReadonlySet<string> = new Set(
   (
     'rXYZ gXYZ bXYZ rTRC gTRC bTRC kTRC wtpt bkpt chad gamt cicp cprt ' +
