@@ -1,73 +1,35 @@
 // docker-compose.prod.yml and what `pnpm init:production` makes for it.
-import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, spawnSync } from 'node:child_process';
 import { copyFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findNatsProgram, freePort, newNatsIdentity } from '@sluice/dev';
+import { newNatsIdentity } from '@sluice/dev';
 import { connectService, provision, topology } from '@sluice/messaging';
+import { knownSecrets } from '@sluice/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { digestFile, imagesOf, nodeImageOf, type ComposedService } from '../dev/src/production/digests.ts';
 import { findCompose } from './tools/compose-command.ts';
 import { findCaddy } from './tools/find-caddy.ts';
+import { makeProductionSite, type ProductionSite } from './tools/production-site.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..');
 const services = readdirSync(join(root, 'services'));
-const main = join(root, 'dev/src/production/main.ts');
 
-/** A copy of what the files name, with secrets of its own. */
+let site: ProductionSite;
 let folder: string;
-let env: Record<string, string>;
+let env: ProductionSite['env'];
 let shown: string;
-const init = (...args: string[]) =>
-  spawnSync(process.execPath, [main, '--root', folder, ...args], { encoding: 'utf8', timeout: 60_000 });
-
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'sluice-production-'));
-  await cp(join(root, 'deploy'), join(folder, 'deploy'), {
-    recursive: true,
-    filter: (path) => !path.endsWith('secrets'),
-  });
-  for (const name of services) await mkdir(join(folder, 'services', name), { recursive: true });
-  for (const name of ['docker-compose.yml', 'docker-compose.prod.yml'])
-    copyFileSync(join(root, name), join(folder, name));
-  const made = init('--domain', 'sluice.example.com', '--email', 'admin@example.com');
-  expect(made.stderr).toBe('');
-  shown = made.stdout;
-  env = Object.fromEntries(
-    readFileSync(join(folder, '.env'), 'utf8')
-      .split('\n')
-      .filter((line) => /^[A-Z]/.test(line))
-      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1).replaceAll("'", '')]),
-  );
+  site = await makeProductionSite();
+  ({ folder, env, shown } = site);
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => site?.remove());
 
-const seedOf = (user: string): string => readFileSync(join(folder, `deploy/secrets/nats/${user}.seed`), 'utf8').trim();
-
-/** Resolves when a process has written this to its standard error, and goes on reading it. */
-function said(child: ChildProcess, text: string): Promise<void> {
-  let log = '';
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', () => reject(new Error(`it ended:\n${log}`)));
-    child.stderr?.on('data', (chunk: Buffer) => {
-      if (log.includes(text)) return;
-      log += chunk.toString();
-      if (log.includes(text)) resolve();
-    });
-  });
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill();
-  await ended;
-}
+const init = (...args: string[]) => site.init(...args);
+const seedOf = (user: string): string => site.seedOf(user);
 
 describe('pnpm init:production', () => {
   it('makes a secret of its own for everything, which no other user of the machine can read', () => {
@@ -130,7 +92,8 @@ describe('pnpm init:production', () => {
 const compose = await findCompose();
 if (compose === undefined) console.warn('docker-compose.prod.yml: not checked, no Docker Compose is to be had here');
 
-interface Configured {
+interface Configured extends ComposedService {
+  build?: { args: Record<string, string> };
   environment?: Record<string, string>;
   ports?: { published: string }[];
   profiles?: string[];
@@ -139,10 +102,11 @@ interface Configured {
 }
 
 describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
-  const config = (...flags: string[]) => {
+  const config = (flags: readonly string[], over: readonly string[] = []) => {
     const [program, ...args] = compose ?? ['docker'];
     const { HOME, PATH } = process.env;
-    return run(program, [...args, '-f', 'docker-compose.prod.yml', 'config', ...flags], {
+    const files = ['docker-compose.prod.yml', ...over].flatMap((file) => ['-f', file]);
+    return run(program, [...args, ...files, 'config', ...flags], {
       cwd: folder,
       env: {
         HOME,
@@ -156,7 +120,7 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
   };
   let configured: Record<string, Configured>;
   beforeAll(async () => {
-    const { stdout } = await config('--format', 'json');
+    const { stdout } = await config(['--format', 'json']);
     ({ services: configured } = JSON.parse(stdout) as { services: Record<string, Configured> });
   });
 
@@ -237,59 +201,66 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
     const kept = readFileSync(join(folder, '.env'), 'utf8');
     const without = kept.replace(/^NATS_GATEWAY_NKEY=.*$/m, '');
     await writeFile(join(folder, '.env'), without);
-    await expect(config('-q')).rejects.toThrow(
+    await expect(config(['-q'])).rejects.toThrow(
       /NATS_GATEWAY_NKEY is missing a value: run npx pnpm init:production --nats/,
     );
     await writeFile(join(folder, '.env'), kept);
   });
 
-  it.each(['sluice-dev', 'sluice-dev-secret', 'admin', 'password'])(
-    'does not start with the known password %s',
-    async (known) => {
-      const { volumes } = configured;
-      const [shell = '', flags = '', script = ''] = volumes?.command ?? [];
-      const start = (secrets: Record<string, string>) =>
-        spawnSync(shell, [flags, script.replaceAll('$$', '$')], {
-          encoding: 'utf8',
-          env: { PATH: process.env['PATH'], ...volumes?.environment, ...secrets },
-        });
-      for (const name of Object.keys(volumes?.environment ?? {})) {
+  it('takes the digests of `pnpm pin:images` for every image', async () => {
+    const nodeImage = nodeImageOf(readFileSync(join(root, 'Dockerfile'), 'utf8'));
+    const images = imagesOf(configured, nodeImage);
+    expect(images.length).toBeGreaterThan(9);
+    const digests = new Map(images.map((image, n) => [image, `sha256:${String(n).padStart(64, '0')}`]));
+    await writeFile(join(folder, 'digests.yml'), digestFile(configured, nodeImage, digests));
+    const { stdout } = await config(['--format', 'json'], ['digests.yml']);
+    const { services: pinned } = JSON.parse(stdout) as { services: Record<string, Configured> };
+    for (const { image, build } of Object.values(pinned)) {
+      expect(build === undefined ? image : build.args['NODE_IMAGE']).toMatch(/^[a-z].*:.*@sha256:0+\d+$/);
+    }
+    expect(() => digestFile(configured, nodeImage, new Map())).toThrow(/has no digest/);
+  });
+
+  it('looks at every secret of .env at its start', () => {
+    const secrets = Object.keys(env).filter((name) => /PASSWORD$|SECRET$|REDACTION_KEY$/.test(name));
+    expect(Object.keys(configured['volumes']?.environment ?? {}).toSorted()).toEqual(secrets.toSorted());
+  });
+
+  it('does not start with any of them that is a known password', () => {
+    const { volumes } = configured;
+    const [shell = '', flags = '', script = ''] = volumes?.command ?? [];
+    const start = (secrets: Record<string, string>) =>
+      spawnSync(shell, [flags, script.replaceAll('$$', '$')], {
+        encoding: 'utf8',
+        env: { PATH: process.env['PATH'], ...volumes?.environment, ...secrets },
+      });
+    for (const name of Object.keys(volumes?.environment ?? {})) {
+      for (const known of knownSecrets) {
         const { status, stderr } = start({ [name]: known });
-        expect([status, stderr]).toEqual([1, 'A password in .env is a known default: run npx pnpm init:production\n']);
+        expect([name, known, status, stderr]).toEqual([
+          name,
+          known,
+          1,
+          'A password in .env is a known default: run npx pnpm init:production\n',
+        ]);
       }
-      // With its own it goes on to the volumes, which are not there.
-      expect(start({}).stderr).toMatch(/^chown: .*\/volumes\//);
-    },
-  );
+    }
+    // With its own it goes on to the volumes, which are not there.
+    expect(start({}).stderr).toMatch(/^chown: .*\/volumes\//);
+  });
+
+  it('has no default of docker-compose.yml that is not known', () => {
+    const base = readFileSync(join(root, 'docker-compose.yml'), 'utf8');
+    const defaults = [...base.matchAll(/\$\{\w*(?:SECRET|PASSWORD|KEY)\w*:-([^}]+)\}/g)].map(([, value]) => value);
+    expect(defaults.length).toBeGreaterThan(2);
+    for (const value of defaults) expect(knownSecrets).toContain(value);
+  });
 });
 
 describe('the broker', () => {
-  const servers: ChildProcess[] = [];
   let url: string;
-  const start = async (name: string): Promise<string> => {
-    const program = await findNatsProgram();
-    if (program.kind !== 'binary') throw new Error('no nats-server binary to run the configuration with');
-    const port = await freePort();
-    const conf = readFileSync(join(folder, 'deploy/nats/prod.conf'), 'utf8')
-      .replaceAll('/etc/nats/tls/tls.', `${folder}/deploy/secrets/nats.`)
-      .replace('0.0.0.0:4222', `127.0.0.1:${port}`)
-      .replace('/data', join(folder, name));
-    const file = join(folder, `deploy/nats/${name}.conf`);
-    await writeFile(file, conf);
-    const variables = { SERVER_NAME: 'sluice', MONITORING: '127.0.0.1:-1', ...env };
-    const server = spawn(program.path, ['-c', file], {
-      env: { ...process.env, ...variables },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    servers.push(server);
-    await said(server, 'Server is ready');
-    return `tls://localhost:${port}`;
-  };
   beforeAll(async () => {
-    url = await start('jetstream');
-  });
-  afterAll(async () => {
-    for (const server of servers) await stop(server);
+    ({ url } = await site.startBroker('jetstream'));
   });
 
   const open = (
@@ -352,7 +323,7 @@ describe('the broker', () => {
     };
     await expect(command('backup', 'gateway', url)).rejects.toThrow(/permissions violation/i);
     expect((await command('backup', 'operator', url)).stdout).toMatch(/^stream {3}KV_api_keys, 0 messages$/m);
-    const other = await start('restored');
+    const { url: other } = await site.startBroker('restored');
     expect((await command('restore', 'operator', other)).stdout).toContain('start the gateways');
     // Nothing is left to make or to set.
     const connection = await connectService(
@@ -376,42 +347,7 @@ const caddy = await findCaddy();
 if (caddy === undefined) console.warn('the proxy: not run, no Caddy 2.8 or newer is to be had here');
 
 describe.skipIf(caddy === undefined)('the proxy', () => {
-  const start = async (file: string, address: string): Promise<ChildProcess> => {
-    const password = { OPERATOR_PASSWORD_HASH: env['OPERATOR_PASSWORD_HASH'], ACME_EMAIL: 'a@example.com' };
-    const proxy = spawn(caddy ?? '', ['run', '--adapter', 'caddyfile', '--config', file], {
-      env: { ...process.env, ...password, SITE_ADDRESS: address, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    await said(proxy, 'serving initial configuration');
-    return proxy;
-  };
   const pages = ['/grafana/', '/jaeger/', '/prometheus/', '/nats/'];
-
-  it('asks for a password before every page of an operator, and for none before the API', async () => {
-    const port = await freePort();
-    const file = join(folder, 'deploy/caddy/here.caddy');
-    // Its own port has no place beside other tests.
-    const text = readFileSync(join(folder, 'deploy/caddy/prod.caddy'), 'utf8').replace(/^:2020 \{[\s\S]*?^\}/m, '');
-    await writeFile(file, text);
-    const proxy = await start(file, `http://127.0.0.1:${port}`);
-    try {
-      const ask = async (path: string, password?: string): Promise<number> => {
-        const headers = password ? { authorization: `Basic ${btoa(`operator:${password}`)}` } : {};
-        return (await fetch(`http://127.0.0.1:${port}${path}`, { headers })).status;
-      };
-      const operator = /password {2}(\S+)/.exec(shown)?.[1];
-      for (const page of [...pages, '/grafana/api/x', '/prometheus/api/v1/query', '/nats/connz']) {
-        expect([page, await ask(page)]).toEqual([page, 401]);
-        expect([page, await ask(page, 'sluice-dev')]).toEqual([page, 401]);
-        // Let through: and nothing is behind the proxy here.
-        expect([page, await ask(page, operator)]).toEqual([page, 502]);
-      }
-      for (const path of ['/v1/jobs', '/', '/docs', '/sluice/pdf/x'])
-        expect(await ask(path)).toBeGreaterThanOrEqual(502);
-    } finally {
-      await stop(proxy);
-    }
-  }, 60_000);
 
   it('understands both files', async () => {
     for (const file of [join(root, 'Caddyfile'), join(root, 'deploy/caddy/prod.caddy')]) {

@@ -66,6 +66,12 @@ describe('the release', () => {
     expect([chart.version, chart.appVersion]).toEqual([version, version]);
   });
 
+  test('has the digests of the images of production', () => {
+    expect(commands('chart')).toMatch(
+      /pnpm pin:images --out sluice-digests\.yml\n[\s\S]*gh release create .* sluice-digests\.yml/,
+    );
+  });
+
   test('has an SBOM of every dependency, as CycloneDX', async () => {
     expect(commands('chart')).toContain('pnpm sbom --lockfile-only --sbom-format cyclonedx');
     const folder = mkdtempSync(join(tmpdir(), 'sluice-sbom-'));

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ConfigError, loadConfig, serviceFields, storeFields } from './config.ts';
+import { ConfigError, knownSecrets, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
 
-const shape = { ...serviceFields, ...storeFields };
+const shape = { ...serviceFields, ...natsFields, ...storeFields };
 const store = { S3_ACCESS_KEY_ID: 'AKIA1', S3_SECRET_ACCESS_KEY: 'a-real-one' };
 const dir = mkdtempSync(join(tmpdir(), 'sluice-config-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -52,5 +52,17 @@ describe('the configuration of a service', () => {
     const env = { ...store, S3_SECRET_ACCESS_KEY: 'minioadmin' };
     expect(problemsOf(env).join()).toMatch(/S3_SECRET_ACCESS_KEY: is a well-known default/);
     expect(problemsOf({ ...env, SLUICE_ENV: 'dev' })).toEqual([]);
+  });
+
+  test.each([...knownSecrets])('refuses %s as a secret, and as the password of a URL', (known) => {
+    expect(problemsOf({ ...store, S3_SECRET_ACCESS_KEY: known }).join()).toMatch(
+      /S3_SECRET_ACCESS_KEY: is a well-known/,
+    );
+    expect(problemsOf({ ...store, NATS_PASSWORD: known }).join()).toMatch(/NATS_PASSWORD: is a well-known/);
+    const urls = `nats://a:of-its-own@host, nats://user:${known}@host`;
+    expect(problemsOf({ ...store, NATS_URL: urls }).join()).toMatch(/NATS_URL: is a well-known/);
+    expect(problemsOf({ ...store, NATS_URL: `nats://${known}@host` })).toEqual([]);
+    // An id opens nothing.
+    expect(problemsOf({ ...store, S3_ACCESS_KEY_ID: known })).toEqual([]);
   });
 });

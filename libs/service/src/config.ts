@@ -12,8 +12,25 @@ export class ConfigError extends Error {
   }
 }
 
-/** Well-known passwords. They open nothing outside `dev`. */
-const KNOWN_SECRETS = new Set(['minioadmin', 'admin', 'changeme', 'password', 'secret', 'sluice-dev-secret']);
+/** Well-known passwords, and those that the files of this repository have for one's own machine. They open nothing outside `dev`. */
+export const knownSecrets: ReadonlySet<string> = new Set([
+  'minioadmin',
+  'admin',
+  'changeme',
+  'password',
+  'secret',
+  'sluice-dev',
+  'sluice-dev-secret',
+]);
+
+/** Passwords in a comma-separated list of URLs, as `postgres://user:password@host/database` has one. */
+const passwordsIn = (urls: string): readonly string[] =>
+  urls.split(',').flatMap((url) => (URL.canParse(url.trim()) ? [new URL(url.trim()).password] : []));
+
+/** Whether a setting opens something, and does so with a password that is public. */
+const isKnown = (name: string, value: string): boolean =>
+  (/(?:SECRET|PASSWORD|KEY)(?!_ID$)/.test(name) && knownSecrets.has(value)) ||
+  passwordsIn(value).some((password) => knownSecrets.has(password));
 
 /**
  * Reads a service's settings from the environment. `NAME_FILE` names a file that holds the value of `NAME`, as secret
@@ -41,7 +58,7 @@ export function loadConfig<Shape extends z.ZodRawShape>(
   }
   if (env['SLUICE_ENV'] !== 'dev') {
     for (const [name, value] of Object.entries(values)) {
-      if (/SECRET|PASSWORD|KEY/.test(name) && KNOWN_SECRETS.has(value)) {
+      if (isKnown(name, value)) {
         problems.push(`${name}: is a well-known default; set one of your own (or SLUICE_ENV=dev on your own machine)`);
       }
     }

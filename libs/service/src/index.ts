@@ -1,4 +1,4 @@
-export { ConfigError, fields, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
+export { ConfigError, fields, knownSecrets, loadConfig, natsFields, serviceFields, storeFields } from './config.ts';
 export {
   engineOptions,
   pipelineFields,
