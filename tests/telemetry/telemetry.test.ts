@@ -5,7 +5,7 @@ import { startStack, type ServiceName, type Stack } from '@sluice/dev';
 import { dashboards, familyOf, metricsIn, promExpressions, readRules } from '@sluice/o11y';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inventory, tableUnder, type Inventory } from './inventory.ts';
-import { arrived, CANARIES, everyRoad } from './workload.ts';
+import { arrived, CANARIES, everyRoad, type Called } from './workload.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs/telemetry.md');
 /** What docs/telemetry.md describes: a service made by `pnpm new service` has tables of its own to write. */
@@ -16,12 +16,13 @@ let stack: Stack;
 let found: Inventory;
 let docs: string;
 let jobIds: readonly string[];
+let called: Called;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sluice-telemetry-'));
   docs = await readFile(DOCS, 'utf8');
   stack = await startStack({ dataDirectory: directory, services: SERVICES });
-  ({ jobIds } = await everyRoad(stack));
+  ({ jobIds, called } = await everyRoad(stack));
   await arrived(stack);
   found = await inventory(stack);
 }, 300_000);
@@ -80,6 +81,13 @@ describe('a trace', () => {
     expect(results).not.toEqual([]);
     expect(results.filter((span) => span.links.length === 0).map((span) => span.name)).toEqual([]);
   });
+});
+
+test('a webhook carries the trace of its job to the receiver', () => {
+  const [, traceId = '', spanId] = called.traceparent?.split('-') ?? [];
+  expect(stack.otlp.store.tracesOfJob(called.jobId)).toEqual([traceId]);
+  const caller = stack.otlp.store.spans(traceId).find((span) => span.spanId === spanId);
+  expect(caller?.name).toBe('process webhook.{account}.finished');
 });
 
 test('a call over Connect is one trace with the request it came in', () => {

@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Stack } from '@sluice/dev';
@@ -15,8 +18,36 @@ const run = promisify(execFile);
 /** Addresses and secrets that must be found in no span and no log line. */
 export const CANARIES = ['canary.person', 'canary.notify', 'CanaryBearerToken1'];
 
+/** The `traceparent` of the webhook of a job, as its receiver was given it. */
+export interface Called {
+  readonly jobId: string;
+  readonly traceparent: string | undefined;
+}
+
+/** A mail whose sender wants to be called, and the call. */
+async function calledBack(api: ReturnType<typeof gatewayClient>): Promise<Called> {
+  const call = Promise.withResolvers<string | undefined>();
+  const receiver = createServer((request, response) => {
+    request.resume();
+    response.end();
+    call.resolve(request.headers['traceparent']?.toString());
+  }).listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  const callbackUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+  const mail = { to: 'canary.person@example.com', template: 'welcome', variables: { name: 'Ada' }, callbackUrl };
+  try {
+    const { id: jobId } = await api.accept('/v1/emails', JSON.stringify(mail), json);
+    return { jobId, traceparent: await call.promise };
+  } finally {
+    receiver.close();
+    receiver.closeAllConnections();
+  }
+}
+
 /** Jobs of every kind, through every entry point: what a day of the system looks like to its telemetry. */
-export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readonly string[] }> {
+export async function everyRoad(
+  stack: Stack,
+): Promise<{ readonly jobIds: readonly string[]; readonly called: Called }> {
   const api = gatewayClient(stack.urls.gateway);
   const sample = (name: string) => readFile(join(ROOT, 'samples', name));
   const [photo, screenshot] = await Promise.all([sample('photo.jpg'), sample('screenshot.png')]);
@@ -43,6 +74,7 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
       .filter(([kind, body]) => body !== undefined && stack.services.some(({ service }) => service === kind))
       .map(([kind, body]) => api.accept(`/v1/${kind}`, JSON.stringify(body), json)),
   ]);
+  const called = await calledBack(api);
   // A listener, questions, and what is refused.
   const [first] = accepted;
   const stream = await fetch(`${stack.urls.gateway}/v1/jobs/${first?.id}/stream`, { headers: secret });
@@ -86,7 +118,7 @@ export async function everyRoad(stack: Stack): Promise<{ readonly jobIds: readon
   nc.publish('user.create', 'no protobuf');
   await nc.drain();
   await replayDeadLetter(stack);
-  return { jobIds: accepted.map(({ id }) => id) };
+  return { jobIds: accepted.map(({ id }) => id), called };
 }
 
 /** Longer than a span takes to end after its message is settled, and than a batch of them waits to be full. */

@@ -17,7 +17,7 @@ let scan: Buffer;
 
 beforeAll(async () => {
   [photo, window, scan] = await Promise.all([sample('photo.jpg'), sample('screenshot.png'), sample('scan.png')]);
-  system = await startImageSystem();
+  system = await startImageSystem({ RETRY_ATTEMPTS: '1', RETRY_BASE_MS: '50' });
 });
 afterEach(() => system.s3.clearFaults());
 afterAll(() => system?.close());
@@ -126,6 +126,22 @@ describe('a store that fails for a while', () => {
   });
 });
 
+test('a store that is away stops the pulling and uses up no attempt', async () => {
+  const effect = { kind: 'status', status: 503, code: 'ServiceUnavailable' } as const;
+  const away = system.s3.fail({ times: Infinity, effect });
+  const jobs = Array.from({ length: 10 }, (_, n) => `job_away_${n}`);
+  for (const jobId of jobs) await system.ask({ jobId, files: [photo] });
+  await expect.poll(() => system.metrics()).toMatch(/pipeline_state\{[^}]*state="tripped"[^}]*\} 1/);
+  // The client asks three times in a run. One run was all that a job had, and the breaker had seen six.
+  await expect.poll(() => away.hits).toBeGreaterThan(18);
+  system.s3.clearFaults();
+  for (const jobId of jobs) {
+    const { result, deadLetter } = await system.ended(jobId);
+    expect(deadLetter).toBeUndefined();
+    expect(result).toMatchObject({ attempt: 1, outcome: { case: 'succeeded' } });
+  }
+});
+
 describe('what a store does not find, but for the picture, is tried again and not called a missing picture', () => {
   const [width, height] = [2_000, 1_600];
   const noise = randomBytes((width * 3 + 1) * height).map((byte, at) => (at % (width * 3 + 1) === 0 ? 0 : byte));
@@ -143,7 +159,7 @@ describe('what a store does not find, but for the picture, is tried again and no
     await system.ask({ jobId, files: [large], stored: true });
     const { result } = await system.ended(jobId);
     expect(fault.hits).toBe(1);
-    expect(result).toMatchObject({ attempt: 2, outcome: { case: 'succeeded', value: { width, height } } });
+    expect(result).toMatchObject({ attempt: 1, outcome: { case: 'succeeded', value: { width, height } } });
   });
 });
 

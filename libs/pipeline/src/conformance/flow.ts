@@ -402,6 +402,30 @@ export function flowRows(row: Row): void {
       },
     );
 
+    row('is told of a snooze that names an error, and no attempt is used', async ({ place, start, expect }) => {
+      const attempts = new Set<number>();
+      const deadLetters: unknown[] = [];
+      let away = true;
+      await place.send(...Array.from({ length: 8 }, (_, n) => ({ n })));
+      const running = await start({
+        ...base(place),
+        retry: { maxAttempts: 1, baseMs: 1, maxMs: 1 },
+        breaker: { minSamples: 4, failureRatio: 0.5, coolDownMs: 50 },
+        handle: async ({ attempt }) => {
+          attempts.add(attempt);
+          return away ? { kind: 'snooze', forMs: 10, error: new Error('the store is away') } : undefined;
+        },
+        onDeadLetter: async (letter) => {
+          deadLetters.push(letter);
+        },
+      });
+      await expect.poll(() => running.state).toBe('tripped');
+      away = false;
+      await expect.poll(() => place.left()).toBe(0);
+      expect([...attempts]).toEqual([1]);
+      expect(deadLetters).toEqual([]);
+    });
+
     row('does not count what says nothing about the dependency', async ({ place, start, expect }) => {
       await place.send(...Array.from({ length: 10 }, (_, n) => ({ n })));
       const running = await start({

@@ -11,8 +11,11 @@ export type Outcome =
   | { readonly kind: 'skip'; readonly reason: string }
   /** Try again, after the retry policy's delay or after `afterMs` (at most the policy's `maxAfterMs`). */
   | { readonly kind: 'retry'; readonly afterMs?: number; readonly reason?: string }
-  /** Come back after `forMs` (at most the policy's `maxAfterMs`) as if this run had not been: no attempt is used. */
-  | { readonly kind: 'snooze'; readonly forMs: number; readonly reason?: string }
+  /**
+   * Come back after `forMs` (at most the policy's `maxAfterMs`) as if this run had not been: no attempt is used. With an
+   * `error` the breaker counts it as a failure: what every message needs is away, and none is to blame.
+   */
+  | { readonly kind: 'snooze'; readonly forMs: number; readonly reason?: string; readonly error?: unknown }
   /** Give up now: the message goes to the dead letters. */
   | { readonly kind: 'deadLetter'; readonly reason: string };
 
@@ -37,7 +40,9 @@ const KINDS: ReadonlySet<unknown> = new Set<Outcome['kind']>(['ack', 'skip', 're
 export function readOutcome(value: unknown): { readonly outcome: Outcome; readonly known: boolean } {
   if (value === undefined || value === null) return NOTHING;
   if (typeof value !== 'object' || !('kind' in value) || !KINDS.has(value.kind)) return UNKNOWN;
-  const { kind, reason, afterMs, forMs } = value as Readonly<Record<string, unknown>> & { kind: Outcome['kind'] };
+  const { kind, reason, afterMs, forMs, error } = value as Readonly<Record<string, unknown>> & {
+    kind: Outcome['kind'];
+  };
   const why = reason === undefined || reason === null ? undefined : errorMessage(reason);
   switch (kind) {
     case 'skip':
@@ -55,7 +60,12 @@ export function readOutcome(value: unknown): { readonly outcome: Outcome; readon
       };
     case 'snooze':
       return {
-        outcome: { kind, forMs: typeof forMs === 'number' ? forMs : 0, ...(why === undefined ? {} : { reason: why }) },
+        outcome: {
+          kind,
+          forMs: typeof forMs === 'number' ? forMs : 0,
+          ...(why === undefined ? {} : { reason: why }),
+          ...(error === undefined ? {} : { error }),
+        },
         known: true,
       };
     case 'ack':

@@ -289,9 +289,11 @@ export class Processor<T, D> {
         if (!cancelled && !isInstance(error, PermanentError)) this.#host.sample(true, error, startedAt);
         return;
       }
-      // A rejected message is the message's fault, and one that is not due yet says nothing: neither is of the dependency.
-      case 'deadLetter':
       case 'snooze':
+        if (result.error !== undefined) this.#host.sample(true, result.error, startedAt);
+        return;
+      // A rejected message is the message's fault, and says nothing of the dependency.
+      case 'deadLetter':
       default:
     }
   }

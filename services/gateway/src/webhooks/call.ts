@@ -1,4 +1,5 @@
 import { TargetRefused } from '@sluice/outbound';
+import { currentTraceparent } from '@sluice/telemetry';
 import { request, type Dispatcher } from 'undici';
 import type { WebhookSecrets } from './secrets.ts';
 import { signedHeaders } from './signature.ts';
@@ -42,6 +43,7 @@ export async function callReceiver(
     secrets.map(({ secret }) => secret),
     { id, timestampSeconds: Math.floor(deps.now() / 1000), body },
   );
+  const traceparent = currentTraceparent();
   const until = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   let answer: Dispatcher.ResponseData;
   try {
@@ -51,7 +53,12 @@ export async function callReceiver(
       signal: until,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
-      headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'sluice-webhooks/1' },
+      headers: {
+        ...headers,
+        ...(traceparent === undefined ? {} : { traceparent }),
+        'content-type': 'application/json',
+        'user-agent': 'sluice-webhooks/1',
+      },
       body,
     });
   } catch (error) {

@@ -41,7 +41,7 @@ export interface ConvertJobDeps {
 
 /**
  * Converts the pictures of one job into one PDF and says how it ended. A picture that cannot be converted is a result,
- * told once; a store that cannot be reached is a retry. A repeat writes the same bytes to the same key and tells the
+ * told once; a store that is away is no attempt (store-away.ts). A repeat writes the same bytes to the same key and tells the
  * same result under the same id.
  */
 export async function convertJob(message: Message<ConvertImage>, context: Context<ConvertJobDeps>): Promise<Outcome> {

@@ -2,13 +2,14 @@ import { channels, isSubjectToken, type ConvertImage } from '@sluice/contracts';
 import { decoder } from '@sluice/messaging';
 import { definePipeline, type Middleware, type Pipeline, type RetryPolicy } from '@sluice/pipeline';
 import { convertJob, timeAttempts, type ConvertJobDeps } from './convert-job.ts';
+import { isStoreAway, whileStoreIsAway } from './store-away.ts';
 
 export interface ImagePipelineSettings {
   /** Jobs in flight, for each pipeline. */
   readonly slots: number;
   readonly convertTimeoutMs: number;
   readonly fetchTimeoutMs: number;
-  readonly retry: Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>;
+  readonly retry: Required<Pick<RetryPolicy, 'maxAttempts' | 'baseMs' | 'maxMs'>>;
   /** Around every conversion. */
   readonly use?: readonly Middleware<ConvertImage, ConvertJobDeps>[];
 }
@@ -40,7 +41,9 @@ export function imagePipelines(settings: ImagePipelineSettings): Pipeline<Conver
       // The conversion ends itself in time; the engine's limit is for what should never happen.
       timeout: { handlerMs: timeAttempts * settings.convertTimeoutMs + settings.fetchTimeoutMs + 30_000 },
       retry: { ...settings.retry, jitter: 'equal' },
-      use: settings.use ?? [],
+      // A store that is away fails every conversion: none is begun until one has succeeded.
+      breaker: { minSamples: 6, failureRatio: 0.5, coolDownMs: 4 * settings.retry.baseMs, counts: isStoreAway },
+      use: [whileStoreIsAway(settings.retry), ...(settings.use ?? [])],
       handle: convertJob,
     }),
   );
