@@ -113,7 +113,7 @@ async function shares(count: number, image: Buffer): Promise<void> {
   }
   console.log(`\n${accepted.length} images in ${took}, ${wrong.length} not done\n\n| replica | images | share |`);
   console.log('| --- | ---: | ---: |');
-  for (const [name, done] of [...byReplica].toSorted())
+  for (const [name, done] of byReplica)
     console.log(`| ${name} | ${done} | ${Math.round((100 * done) / accepted.length)} % |`);
   failures.push(...wrong);
 }
