@@ -2,21 +2,25 @@
 // user's own has to be refused; tests/e2e/least-privilege.test.ts shows that what is granted is enough.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { channels, jobKindEntries, type JobKindSpec } from '@sluice/contracts';
+import { channels, jobChannels, jobKindEntries, MAX_JOB_PARTITIONS, type JobKindSpec } from '@sluice/contracts';
 import { newNatsIdentity, startNats, type NatsProcess } from '@sluice/dev';
-import { buckets, connectNats, topology } from '@sluice/messaging';
+import { buckets, connectNats, topologyOf } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
 const users = [...readdirSync(join(root, 'services')), 'operator'].toSorted();
 const identities = new Map(users.map((user) => [user, newNatsIdentity()]));
 
+const topology = topologyOf(MAX_JOB_PARTITIONS);
+const partitions = jobChannels.map(({ stream }) => stream);
 const bucketNames = Object.values(buckets).map(({ name }) => name);
 const streams = [...topology.streams.map(({ name }) => name), ...bucketNames.map((name) => `KV_${name}`)];
 const ofStreams = (verb: string, names: readonly string[] = streams): string[] =>
   names.map((stream) => `$JS.API.${verb}.${stream}${verb.startsWith('CONSUMER') ? '.c' : ''}`);
 const ofBuckets = (...names: string[]): string[] => names.map((name) => `$KV.${name}.x`);
-const ofChannels = Object.values(channels).map(({ template }) => template.replaceAll(/\{\w+\}/g, 'x'));
+const ofChannels = [...Object.values(channels), ...jobChannels.slice(1)].map(({ template }) =>
+  template.replaceAll(/\{\w+\}/g, 'x'),
+);
 const verbs = ['CREATE', 'UPDATE', 'DELETE', 'PURGE', 'MSG.DELETE', 'MSG.GET', 'SNAPSHOT', 'RESTORE'];
 const consumerVerbs = ['CREATE', 'DELETE', 'MSG.NEXT'];
 
@@ -84,14 +88,14 @@ const granted: Readonly<Record<string, readonly string[]>> = {
     ...all(/^\$JS\.(ACK|API\.CONSUMER|API\.STREAM\.(CREATE|MSG\.GET))\./),
     ...without(all(/^\$JS\.API\.STREAM\.UPDATE\./), /AUDIT|CREDITS/),
     ...ofStreams('STREAM.PURGE', ['DLQ']),
-    ...ofStreams('STREAM.MSG.DELETE', ['DLQ', 'USERS', 'JOBS', 'EVENTS', 'KV_email_inbox', 'EMAILS', 'EMAILS_EXPRESS']),
-    ...ofStreams('STREAM.MSG.DELETE', ['CLIENTS', 'WEBHOOKS', 'KV_mail_templates']),
+    ...ofStreams('STREAM.MSG.DELETE', ['DLQ', 'USERS', ...partitions, 'EVENTS', 'KV_email_inbox']),
+    ...ofStreams('STREAM.MSG.DELETE', ['EMAILS', 'EMAILS_EXPRESS', 'CLIENTS', 'WEBHOOKS', 'KV_mail_templates']),
   ],
   operator: [
     ...without(ofChannels, /^jobs\./),
     ...all(/^(audit|events)\./),
-    ...ofBuckets('api_keys', 'email_suppressions', 'email_unsubscribes', 'mail_templates'),
-    ...without(all(/^\$JS\.API\./), /STREAM\.DELETE\./, /STREAM\.PURGE\.(JOBS|AUDIT|CREDITS)$/),
+    ...ofBuckets('api_keys', 'job_layouts', 'email_suppressions', 'email_unsubscribes', 'mail_templates'),
+    ...without(all(/^\$JS\.API\./), /STREAM\.DELETE\./, /STREAM\.PURGE\.(JOBS(_\d)?|AUDIT|CREDITS)$/),
   ],
 };
 const readable: Readonly<Record<string, readonly string[]>> = {

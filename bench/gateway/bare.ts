@@ -31,7 +31,7 @@ const stored: PubAck = { stream: 'EVENTS', sequence: 1, duplicate: false };
 const jobs: Pick<JobLog, 'accept'> = {
   accept: async (job) => {
     const { job: made = create(JobSchema), cause } = acceptEvent(job, Date.now());
-    return { job: made, cause, sequence: 1, accepted: true };
+    return { job: made, cause, stream: 'JOBS', sequence: 1, accepted: true };
   },
 };
 const nothingBehind = {

@@ -10,9 +10,14 @@ import {
   SendEmailRequestSchema,
 } from './gen/sluice/v1/users_pb.ts';
 
+/** Streams that jobs may be divided over. Permissions name each of them, so there are no more without a change of `users.conf`. */
+export const MAX_JOB_PARTITIONS = 8;
+/** The streams of jobs. `JOBS` is the first partition, and the only one unless `JOBS_PARTITIONS` says otherwise. */
+export type JobStream = 'JOBS' | `JOBS_${1 | 2 | 3 | 4 | 5 | 6 | 7}`;
+
 /** The streams of the system. Their limits and consumers are data in `@sluice/messaging`. */
 export type StreamName =
-  | 'JOBS'
+  | JobStream
   | 'USERS'
   | 'RESULTS'
   | 'IMAGES'
@@ -90,6 +95,25 @@ export const channels = {
   ),
 } as const satisfies Record<string, Channel>;
 
+/** The channel of each partition of the jobs, in order. Only the first is there by default. */
+export const jobChannels: readonly (Channel<typeof JobEventSchema> & { readonly stream: JobStream })[] = [
+  { ...channels.job, stream: 'JOBS' },
+  ...([1, 2, 3, 4, 5, 6, 7] as const).map((partition) => ({
+    ...channels.job,
+    template: `jobs.${partition}.{jobId}`,
+    stream: `JOBS_${partition}` as const,
+  })),
+];
+
+const jobStreamNames: ReadonlySet<string> = new Set(jobChannels.map(({ stream }) => stream));
+
+/** Whether a stream holds the events of jobs. */
+export const isJobStream = (stream: string): stream is JobStream => jobStreamNames.has(stream);
+
+/** The channel of the jobs in a stream. */
+export const jobChannelOf = (stream: JobStream): (typeof jobChannels)[number] =>
+  jobChannels.find((channel) => channel.stream === stream)!;
+
 /**
  * The subject of a channel with its placeholders filled in.
  *
@@ -113,7 +137,7 @@ export function isSubjectToken(value: string): boolean {
 
 const fixed = new Set<string>();
 const patterns: { readonly template: string; readonly pattern: RegExp }[] = [];
-for (const { template } of Object.values(channels)) {
+for (const { template } of [...Object.values(channels), ...jobChannels.slice(1)]) {
   if (!template.includes('{')) fixed.add(template);
   else
     patterns.push({

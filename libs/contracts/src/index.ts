@@ -1,4 +1,16 @@
-export { channels, isSubjectToken, subject, templateOf, type Channel, type StreamName } from './catalogue.ts';
+export {
+  channels,
+  isJobStream,
+  isSubjectToken,
+  jobChannelOf,
+  jobChannels,
+  MAX_JOB_PARTITIONS,
+  subject,
+  templateOf,
+  type Channel,
+  type JobStream,
+  type StreamName,
+} from './catalogue.ts';
 export { needsSmtpUtf8, parseEmailAddress } from './email-address.ts';
 export {
   attachmentNameProblem,

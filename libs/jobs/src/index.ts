@@ -7,7 +7,7 @@ export {
   type CancelledWork,
 } from './cancellations.ts';
 export { derivedJobId, isJobId, jobIdFor, newJobId, type DerivedPurpose } from './id.ts';
-export { ContendedError, JOB_HEADER, jobLog, type JobLog, type JobRecord } from './log.ts';
+export { ContendedError, JOB_HEADER, jobLog, type FoundEvent, type JobLog, type JobRecord } from './log.ts';
 export {
   acceptEvent,
   cancel,

@@ -1,28 +1,59 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { channels, subject, type Job, type JobEvent, type JobRequest, type JobSchema } from '@sluice/contracts';
-import { isWrongLastSequence, stepId, type Bus, type Stored } from '@sluice/messaging';
+import {
+  jobChannelOf,
+  subject,
+  type Job,
+  type JobEvent,
+  type JobRequest,
+  type JobSchema,
+  type JobStream,
+} from '@sluice/contracts';
+import {
+  followJobLayouts,
+  homeOf,
+  isWrongLastSequence,
+  placesOf,
+  stepId,
+  type Bus,
+  type Stored,
+} from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 import { acceptEvent, eraseEvent, isTerminal, isWhole, moveEvent, stateName, type Move } from './state.ts';
 
 /** A job as of one event of its history. */
 export interface JobRecord {
   readonly job: Job;
-  /** Position of the event in `JOBS`: grows with every event of every job. */
+  /** The stream that holds the job, from its first event to its last. */
+  readonly stream: JobStream;
+  /** Position of the event in the stream: grows with every event of every job there. */
   readonly sequence: number;
   /** What moved the job here: `accept`, `queue`, `result`, `dead-letter`, `cancel-request`, `cancel`, `replay`, `reconcile`, `refresh`, `erase`, `report` or `deferral`. */
   readonly cause: string;
 }
 
-/** The jobs of the system: one subject per job on the stream `JOBS`, whose last message is the state. */
+/** The last event of a job as it is stored, and the stream that it is in. */
+export interface FoundEvent {
+  readonly stored: Stored<JobEvent>;
+  readonly stream: JobStream;
+}
+
+/**
+ * The jobs of the system: one subject per job, whose last message is the state, on the stream `JOBS` or on one of its
+ * partitions. Which one is decided by the id of the job and by the time it was accepted, and never changes.
+ */
 export interface JobLog {
   /**
    * Appends the first event of a job. Once it returns, the job is the system's and cannot be lost. `accepted` is false
    * when the id exists already; the record is then the job that is there, which can be this very one: an append whose
    * confirmation was lost is repeated.
    *
+   * @param acceptedMs the time whose layout of partitions holds for the job; now if absent. The same for every repeat.
    * @throws {PublishError} when the broker did not confirm. After `TIMEOUT` the job may exist all the same.
    */
-  accept(job: MessageInitShape<typeof JobSchema> & { id: string }): Promise<JobRecord & { readonly accepted: boolean }>;
+  accept(
+    job: MessageInitShape<typeof JobSchema> & { id: string },
+    acceptedMs?: number,
+  ): Promise<JobRecord & { readonly accepted: boolean }>;
   /**
    * Moves a job by compare-and-set: reads it, asks `decide`, appends unless another writer was faster, in which case it
    * reads and asks again. `decide` may be called several times, and returns undefined to leave the job as it is.
@@ -36,10 +67,20 @@ export interface JobLog {
     jobId: string,
     decide: (job: Job) => Move | undefined,
   ): Promise<(JobRecord & { readonly moved: boolean }) | undefined>;
-  /** The job now. `'any'`, the default, may be answered by a replica that lags; decisions read from the `'leader'`. */
-  read(jobId: string, from?: 'any' | 'leader'): Promise<JobRecord | undefined>;
-  /** The event of a job at a position of the stream; undefined when it is not there any more. */
-  at(jobId: string, sequence: number): Promise<JobRecord | undefined>;
+  /**
+   * The job now. `'any'`, the default, may be answered by a replica that lags; decisions read from the `'leader'`.
+   *
+   * @param acceptedMs the time that was given to `accept`, where it is known: spares a read for each partition that the
+   * job could be in.
+   */
+  read(jobId: string, from?: 'any' | 'leader', acceptedMs?: number): Promise<JobRecord | undefined>;
+  /** The last event of a job as it is stored. */
+  last(jobId: string, from?: 'any' | 'leader', acceptedMs?: number): Promise<FoundEvent | undefined>;
+  /** The event of a job at a position of its stream; undefined when it is not there any more. */
+  at(
+    jobId: string,
+    position: { readonly stream: JobStream; readonly sequence: number },
+  ): Promise<JobRecord | undefined>;
   /** What a job was asked for, with every byte that came with it; undefined when that is not kept any more. */
   request(job: Job): Promise<JobRequest | undefined>;
   /**
@@ -89,13 +130,28 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
   const now = options.now ?? Date.now;
   const timeoutMs = options.timeoutMs ?? 2_000;
   const ended = new Map<string, JobRecord>();
+  const layouts = followJobLayouts(bus.jsm);
 
-  async function read(jobId: string, from: 'any' | 'leader' = 'any'): Promise<JobRecord | undefined> {
-    const stored = await bus.last(channels.job, { jobId }, from);
-    if (stored === undefined) return undefined;
+  const last: JobLog['last'] = async (jobId, from = 'any', acceptedMs) => {
+    const all = await layouts();
+    const places = acceptedMs === undefined ? placesOf(all, jobId) : [homeOf(all, jobId, acceptedMs)];
+    for (const channel of places) {
+      const stored = await bus.last(channel, { jobId }, from);
+      if (stored !== undefined) return { stored, stream: channel.stream };
+    }
+    return undefined;
+  };
+
+  async function read(
+    jobId: string,
+    from: 'any' | 'leader' = 'any',
+    acceptedMs?: number,
+  ): Promise<JobRecord | undefined> {
+    const current = await last(jobId, from, acceptedMs);
+    if (current === undefined) return undefined;
     const known = ended.get(jobId);
-    if (known?.sequence === stored.sequence) return known;
-    const found = record(stored);
+    if (known?.sequence === current.stored.sequence) return known;
+    const found = record(current);
     // An ended job is read again and again and carries no uploads. The sequence says whether this is still its last word.
     if (isTerminal(found.job.state)) {
       if (ended.size >= REMEMBERED) ended.clear();
@@ -104,8 +160,19 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
     return found;
   }
 
+  async function* history(jobId: string): AsyncGenerator<Stored<JobEvent>> {
+    for (const channel of placesOf(await layouts(), jobId)) {
+      let isHere = false;
+      for await (const stored of bus.history(channel, { jobId })) {
+        isHere = true;
+        yield stored;
+      }
+      if (isHere) return;
+    }
+  }
+
   /** Stores the event if the subject still ends at `after`. Undefined: it does not, or it can no longer be known. */
-  async function append(event: JobEvent, after: number): Promise<JobRecord | undefined> {
+  async function append(event: JobEvent, stream: JobStream, after: number): Promise<JobRecord | undefined> {
     const job = event.job!;
     // A message id per position: the repeat of an append is folded by the stream, two writers of one position conflict.
     const settings = {
@@ -120,8 +187,8 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
     };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const ack = await bus.publish(channels.job, event, settings);
-        return ack.duplicate ? undefined : { job, sequence: ack.sequence, cause: event.cause };
+        const ack = await bus.publish(jobChannelOf(stream), event, settings);
+        return ack.duplicate ? undefined : { job, stream, sequence: ack.sequence, cause: event.cause };
       } catch (error) {
         if (!(error instanceof PublishError)) throw error;
         if (isWrongLastSequence(error)) return undefined;
@@ -132,26 +199,28 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
 
   return {
     read,
-    history: (jobId) => bus.history(channels.job, { jobId }),
+    last,
+    history,
 
     async request(job) {
       if (isWhole(job.request)) return job.request;
-      for await (const { data } of bus.history(channels.job, { jobId: job.id })) {
+      for await (const { data } of history(job.id)) {
         if (isWhole(data.job?.request)) return data.job.request;
       }
       return undefined;
     },
 
-    async at(jobId, sequence) {
-      for await (const stored of bus.history(channels.job, { jobId }, sequence))
-        return stored.sequence === sequence ? record(stored) : undefined;
+    async at(jobId, { stream, sequence }) {
+      for await (const stored of bus.history(jobChannelOf(stream), { jobId }, sequence))
+        return stored.sequence === sequence ? record({ stored, stream }) : undefined;
       return undefined;
     },
 
-    async accept(job) {
-      const appended = await append(acceptEvent(job, now()), 0);
+    async accept(job, acceptedMs = now()) {
+      const { stream } = homeOf(await layouts(), job.id, acceptedMs);
+      const appended = await append(acceptEvent(job, now()), stream, 0);
       if (appended !== undefined) return { ...appended, accepted: true };
-      const existing = await read(job.id, 'leader');
+      const existing = await read(job.id, 'leader', acceptedMs);
       if (existing === undefined) throw new ContendedError(`job ${job.id} was refused as existing and cannot be read`);
       return { ...existing, accepted: false };
     },
@@ -164,13 +233,14 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
         const erased =
           current.cause === 'erase'
             ? current
-            : await append(eraseEvent(current.job, mentions, now()), current.sequence);
+            : await append(eraseEvent(current.job, mentions, now()), current.stream, current.sequence);
         if (erased === undefined) continue;
         ended.delete(jobId);
+        const { stream } = erased;
         for (;;) {
-          const oldest = await bus.find(channels.job.stream, { oldestOf: subject(channels.job, { jobId }) });
+          const oldest = await bus.find(stream, { oldestOf: subject(jobChannelOf(stream), { jobId }) });
           if (oldest === undefined || oldest.sequence >= erased.sequence) return true;
-          await bus.erase(channels.job.stream, oldest.sequence);
+          await bus.erase(stream, oldest.sequence);
         }
       }
       throw new ContendedError(`job ${jobId} changed under ${ROUNDS} attempts to erase it`);
@@ -184,7 +254,7 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
         const current = await read(jobId, sure ? 'leader' : 'any');
         const move = current === undefined ? undefined : decide(current.job);
         if (current !== undefined && move !== undefined) {
-          const appended = await append(moveEvent(current.job, move, now()), current.sequence);
+          const appended = await append(moveEvent(current.job, move, now()), current.stream, current.sequence);
           if (appended !== undefined) return { ...appended, moved: true };
         } else if (sure) {
           return current === undefined ? undefined : { ...current, moved: false };
@@ -195,8 +265,8 @@ export function jobLog(bus: Bus, options: { readonly now?: () => number; readonl
   };
 }
 
-function record(stored: Stored<JobEvent>): JobRecord {
+function record({ stored, stream }: FoundEvent): JobRecord {
   const { job, cause } = stored.data;
   if (job === undefined) throw new Error(`event ${stored.sequence} of ${stored.subject} carries no job`);
-  return { job, sequence: stored.sequence, cause };
+  return { job, stream, sequence: stored.sequence, cause };
 }

@@ -54,5 +54,7 @@ export type { StreamInfo } from '@nats-io/jetstream';
 export type { BucketSpec, ConsumerSpec } from './provision/specs.ts';
 export { buckets } from './topology/buckets.ts';
 export { lifetimes, scaledMs } from './topology/lifetimes.ts';
-export { topology, type StreamSpec, type Topology } from './topology/topology.ts';
+export { topology, topologyOf, type StreamSpec, type Topology } from './topology/topology.ts';
+export { homeOf, layoutAt, placesOf, type JobLayout } from './job-partitions/layout.ts';
+export { followJobLayouts, jobStreamsNow, readJobLayouts, recordJobLayout } from './job-partitions/recorded.ts';
 export { decoder, encode } from './channels/wire.ts';

@@ -48,7 +48,7 @@ export const jetstream: Dashboard = {
             {
               expr: perStream(
                 'jetstream_stream_oldest_message_age_seconds',
-                '{stream=~"$stream",stream!~"JOBS|DLQ|EVENTS|AUDIT"}',
+                '{stream=~"$stream",stream!~"JOBS.*|DLQ|EVENTS|AUDIT"}',
               ),
               legend: '{{stream}}',
             },

@@ -41,7 +41,7 @@ export const overview: Dashboard = {
           height: 5,
           queries: [
             {
-              expr: `sum(${perConsumer('jetstream_consumer_pending_messages', '{stream!~"JOBS|DLQ|EVENTS|AUDIT"}')} + ${perConsumer('jetstream_consumer_ack_pending_messages', '{stream!~"JOBS|DLQ|EVENTS|AUDIT"}')})`,
+              expr: `sum(${perConsumer('jetstream_consumer_pending_messages', '{stream!~"JOBS.*|DLQ|EVENTS|AUDIT"}')} + ${perConsumer('jetstream_consumer_ack_pending_messages', '{stream!~"JOBS.*|DLQ|EVENTS|AUDIT"}')})`,
               legend: 'messages',
             },
           ],

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { isJobStream } from '@sluice/contracts';
 import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
 import { buckets, createLifecycle, openBucket, openPauseState, watchReplicas } from '@sluice/messaging';
@@ -75,15 +76,15 @@ const LOOK = 'see the log and the disk of nats-server, make room if it is full, 
 /** Starts the servers. `alsoReady` is what else of this process has to be at work for it to call itself ready, `held` which steps of jobs wait. */
 export async function startApi(
   dependencies: GatewayDependencies,
-  { jobs, credits, now, watch, backpressure, backlogShare, keyDays, access }: SharedDependencies,
+  { jobs, jobStreams, credits, now, watch, backpressure, backlogShare, keyDays, access }: SharedDependencies,
   alsoReady: () => readonly string[] = () => [],
   held: () => readonly string[] = () => [],
 ): Promise<Api> {
   const { bus, store, log, settings } = dependencies;
   const closing = new AbortController();
-  const live = liveJobs(bus, log);
+  const live = liveJobs(bus, log, { jobStreams });
   const model = await openReadModel(settings.readModelUrl, log);
-  const projection = startProjection({ bus, model, log });
+  const projection = startProjection({ bus, model, log, jobStreams });
   const retention = startRetention(model, settings.retention ?? defaultRetention, {
     log,
     now,
@@ -92,6 +93,7 @@ export async function startApi(
   const stopReconciling = startReconciler({
     bus,
     jobs,
+    jobStreams,
     model,
     log,
     now,
@@ -114,7 +116,7 @@ export async function startApi(
   const stalled = (isJobs: boolean): readonly string[] =>
     bus.stalls
       .now()
-      .filter(({ stream, triedAgoMs }) => (stream === 'JOBS') === isJobs && triedAgoMs < STALL_KNOWN_MS)
+      .filter(({ stream, triedAgoMs }) => isJobStream(stream) === isJobs && triedAgoMs < STALL_KNOWN_MS)
       .map(({ stream, forMs }) => `stream ${stream} has confirmed nothing for ${Math.round(forMs / 1000)} s: ${LOOK}`);
   const reasons = (): readonly string[] => [
     ...(closing.signal.aborted ? ['stopping'] : []),
@@ -184,6 +186,7 @@ export async function startApi(
   const erasures = createErasures({
     bus,
     jobs,
+    jobStreams,
     store,
     kv: await openBucket(bus.nc, buckets.erasures),
     suppressions,

@@ -1,4 +1,4 @@
-import { jobKindNames, pictureLimits, type JobKindName } from '@sluice/contracts';
+import { jobKindNames, MAX_JOB_PARTITIONS, pictureLimits, type JobKindName } from '@sluice/contracts';
 import { fields, natsFields, storeFields } from '@sluice/service';
 import { z } from 'zod';
 import { READ_MODEL_URL_FORM, readModelPlace } from './history/read-model-url.ts';
@@ -45,6 +45,11 @@ export const gatewayFields = {
    * limit, and jobs are refused when 90 % are used. 0: as much as the account may hold, or 8 GiB where it has no limit.
    */
   NATS_STORE_BYTES: natural.default(0),
+  /**
+   * Streams that new jobs are divided over, each with a leader of its own. A larger number counts from the next midnight UTC
+   * on; jobs that are there stay where they are. Never lowered by a smaller value.
+   */
+  JOBS_PARTITIONS: z.coerce.number().int().min(1).max(MAX_JOB_PARTITIONS).default(1),
   /** What this process does: `api` answers clients, `worker` drives jobs, `all` does both. */
   ROLE: z.enum(['all', 'api', 'worker']).default('all'),
   /** HTTP: the API, Connect and gRPC-web. */

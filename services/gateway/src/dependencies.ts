@@ -1,8 +1,9 @@
-import { pictureLimits } from '@sluice/contracts';
+import { pictureLimits, type JobStream } from '@sluice/contracts';
 import { jobLog, type JobLog } from '@sluice/jobs';
 import {
   announcePresence,
   buckets,
+  jobStreamsNow,
   openBucket,
   type Bus,
   type PipelineHostSettings,
@@ -114,6 +115,8 @@ export interface GatewayDependencies {
 /** What the API and the pipelines of a gateway share: the job log, the credits, and back-pressure. */
 export interface SharedDependencies {
   readonly jobs: JobLog;
+  /** The streams that hold jobs. */
+  readonly jobStreams: readonly JobStream[];
   readonly credits: Credits;
   readonly now: () => number;
   /** What the broker says about streams and consumers. */
@@ -135,12 +138,17 @@ const MAX_LOOP_LAG_MS = 500;
 export async function openSharedDependencies(dependencies: GatewayDependencies): Promise<SharedDependencies> {
   const { bus, log, settings, metrics, now = Date.now } = dependencies;
   const access = await openAccess(dependencies, now);
-  const { jobsKeptMs } = await checkLifetimes(bus.jsm, settings.resultTtlMs ?? DEFAULT_RESULT_TTL_MS);
+  const jobStreams = await jobStreamsNow(bus.jsm);
+  const { jobsKeptMs } = await checkLifetimes(bus.jsm, settings.resultTtlMs ?? DEFAULT_RESULT_TTL_MS, jobStreams);
   const plain = jobLog(bus, { now });
   const jobs = metrics?.counted(plain) ?? plain;
   // Open also when they are off: jobs that were charged before still end.
-  const credits = openCredits({ bus, jobs, now, jobsKeptMs }, settings.credits ?? creditsOff);
-  const watch = startBrokerWatch(bus, log, { now, replicas: settings.replicas ?? 1 });
+  const credits = openCredits({ bus, jobs, now, jobsKeptMs, jobStreams }, settings.credits ?? creditsOff);
+  const watch = startBrokerWatch(bus, log, {
+    now,
+    replicas: settings.replicas ?? 1,
+    partitions: jobStreams.length,
+  });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
   const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, stalls: bus.stalls, ...settings.pressure });
   watch.onLook((state) => backpressure.update(state));
@@ -148,6 +156,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
   const presence = announcePresence(bus.port, { service: 'gateway', instance, version: settings.version });
   return {
     jobs,
+    jobStreams,
     credits,
     now,
     watch,

@@ -17,19 +17,26 @@ const forEver = (name: Parameters<typeof bucketStream>[0], why: string): KeptRul
   why,
 });
 
+/** How long a stream keeps a message, in milliseconds; `Infinity` for no end. */
+export async function keptMsOf(jsm: Bus['jsm'], stream: string): Promise<number> {
+  const { max_age: nanos } = (await jsm.streams.info(stream)).config;
+  return nanos === 0 ? Infinity : nanos / 1e6;
+}
+
+/** How long every stream of jobs keeps an event. An operator may have changed it on the server. */
+export const jobsKeptMsOf = async (jsm: Bus['jsm'], jobStreams: readonly string[]): Promise<number> =>
+  Math.min(...(await Promise.all(jobStreams.map((stream) => keptMsOf(jsm, stream)))));
+
 /** What the lifetimes of streams have to be at least. `docs/retention.md` lists them. */
-export const keptRules = (resultTtlMs: number): readonly KeptRule[] => [
-  {
-    stream: 'JOBS',
-    leastMs: lifetimes.idempotencyKey,
-    why: 'an Idempotency-Key is honoured for so long: the repeat of a request would make a second job',
-  },
-  {
-    stream: 'JOBS',
-    leastMs: resultTtlMs,
-    why: 'a PDF is found through its job',
-    or: 'lower RESULT_TTL_MS',
-  },
+export const keptRules = (resultTtlMs: number, jobStreams: readonly string[] = ['JOBS']): readonly KeptRule[] => [
+  ...jobStreams.flatMap((stream): KeptRule[] => [
+    {
+      stream,
+      leastMs: lifetimes.idempotencyKey,
+      why: 'an Idempotency-Key is honoured for so long: the repeat of a request would make a second job',
+    },
+    { stream, leastMs: resultTtlMs, why: 'a PDF is found through its job', or: 'lower RESULT_TTL_MS' },
+  ]),
   {
     stream: 'EVENTS',
     leastMs: lifetimes.idempotencyKey,
@@ -56,28 +63,28 @@ export class LifetimeError extends Error {
  * Compares how long the streams keep what they hold with what depends on it. Their max_age is the operator's to set, so it is
  * read from the server.
  *
- * @returns how long JOBS keeps an event, `Infinity` for no end.
+ * @returns how long the streams of jobs keep an event, `Infinity` for no end.
  * @throws {LifetimeError} which names every stream that keeps too little, and what to change.
  */
-export async function checkLifetimes(jsm: Bus['jsm'], resultTtlMs: number): Promise<{ readonly jobsKeptMs: number }> {
+export async function checkLifetimes(
+  jsm: Bus['jsm'],
+  resultTtlMs: number,
+  jobStreams: readonly string[],
+): Promise<{ readonly jobsKeptMs: number }> {
   const kept = new Map<string, number>();
   const keptMs = async (stream: string): Promise<number> => {
     const known = kept.get(stream);
     if (known !== undefined) return known;
-    const maxAge = await jsm.streams.info(stream).then(
-      ({ config }) => config.max_age,
-      (error: unknown) => {
-        // What is missing is what readiness says; nothing in it is kept too short.
-        if (apiErrorCode(error) === JS_ERROR.streamNotFound) return 0;
-        throw error;
-      },
-    );
-    const found = maxAge === 0 ? Infinity : maxAge / 1e6;
+    const found = await keptMsOf(jsm, stream).catch((error: unknown) => {
+      // What is missing is what readiness says; nothing in it is kept too short.
+      if (apiErrorCode(error) === JS_ERROR.streamNotFound) return Infinity;
+      throw error;
+    });
     kept.set(stream, found);
     return found;
   };
   const broken: string[] = [];
-  for (const { stream, leastMs, why, or } of keptRules(resultTtlMs)) {
+  for (const { stream, leastMs, why, or } of keptRules(resultTtlMs, jobStreams)) {
     const has = await keptMs(stream);
     if (has >= leastMs) continue;
     const wanted = leastMs === Infinity ? '0' : `${Math.ceil(leastMs / 1000)}s`;
@@ -87,5 +94,5 @@ export async function checkLifetimes(jsm: Bus['jsm'], resultTtlMs: number): Prom
     );
   }
   if (broken.length > 0) throw new LifetimeError(broken.join('\n'));
-  return { jobsKeptMs: await keptMs('JOBS') };
+  return { jobsKeptMs: Math.min(...(await Promise.all(jobStreams.map(keptMs)))) };
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { templateOf } from '@sluice/contracts';
+import { isJobStream, templateOf } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
-import { connectService, createBus, describeDifference, provision, topology, watchTopology } from '@sluice/messaging';
+import { connectService, createBus, describeDifference, watchTopology } from '@sluice/messaging';
 import { runService, stopInOrder } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
@@ -14,6 +14,7 @@ import { defaultBodies } from './http/bodies.ts';
 import { defaultLimits } from './dependencies.ts';
 import { createGatewayMetrics, gatewayMetricNames } from './metrics.ts';
 import { tuningsOf } from './pipeline-settings.ts';
+import { provisionSystem, sayLayouts } from './provision-system.ts';
 
 const version = '0.1.0';
 
@@ -26,7 +27,10 @@ await runService({
     // The gateway makes the streams: the others wait for theirs.
     const replicas = config.NATS_REPLICAS;
     const room = { replicas, storeBytes: config.NATS_STORE_BYTES };
-    const { created, updated, notRaised, moved } = await provision(nc, topology, room);
+    const bus = await createBus(nc, { tracePublish: publishSpan });
+    const partitions = config.JOBS_PARTITIONS;
+    const { topology, layouts, report } = await provisionSystem(bus, { ...room, partitions }, Date.now());
+    const { created, updated, notRaised, moved } = report;
     if (created.length + updated.length > 0) log.info({ created, updated }, 'topology provisioned');
     if (moved.length > 0)
       log.info({ moved }, 'messages of an older version moved to the stream that has their subject');
@@ -36,9 +40,9 @@ await runService({
         'the broker has no room for what NATS_REPLICAS or NATS_STORE_BYTES asks for',
       );
     }
+    sayLayouts(layouts, partitions, Date.now(), log);
     const topologyWatch = watchTopology(nc, topology, { ...room, log });
     await topologyWatch.look();
-    const bus = await createBus(nc, { tracePublish: publishSpan });
     const store = createStore({
       endpoint: config.S3_ENDPOINT,
       publicEndpoint: config.S3_PUBLIC_ENDPOINT,
@@ -147,7 +151,7 @@ await runService({
         // Without JOBS no job can be accepted. Anything else that is missing or changed holds up its own work alone.
         ...topologyWatch
           .differences()
-          .filter(({ where, setting }) => where === 'JOBS' && setting === 'existence')
+          .filter(({ where, setting }) => isJobStream(where) && setting === 'existence')
           .map(describeDifference),
       ],
       warnings: () => [...gateway.warnings(), ...topologyWatch.differences().map(describeDifference)],

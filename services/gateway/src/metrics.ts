@@ -3,7 +3,7 @@ import { isTerminal, type JobLog } from '@sluice/jobs';
 import { topology, type Difference, type Stalled } from '@sluice/messaging';
 import { observeWithExemplar, type Telemetry } from '@sluice/telemetry';
 import { reconcileActions, type ReconcileAction } from './jobs/reconciler/reconciler.ts';
-import { projectedStreams, type OpenJobs, type ProjectedStream, type Usage } from './history/read-model.ts';
+import { projectedKinds, type OpenJobs, type ProjectedKind, type Usage } from './history/read-model.ts';
 import { cleanedPrefixes } from './uploads/cleanup.ts';
 import { deliveryEvents, type DeliveryEvent } from './webhooks/delivery.ts';
 import { Counter, Gauge, Histogram } from 'prom-client';
@@ -63,7 +63,7 @@ export type Bound = (typeof bounds)[number];
 /** How a gateway's read model is. */
 export interface HistoryState {
   /** Messages of a stream that are not taken in yet. */
-  readonly behind: Readonly<Record<ProjectedStream, number>>;
+  readonly behind: Readonly<Record<ProjectedKind, number>>;
   readonly usage: Usage | undefined;
   readonly maxBytes: number;
 }
@@ -197,7 +197,7 @@ export function createGatewayMetrics(registry: Telemetry['registry']): GatewayMe
         registers,
         collect() {
           const { behind } = read();
-          for (const stream of projectedStreams) this.set({ stream }, behind[stream]);
+          for (const stream of projectedKinds) this.set({ stream }, behind[stream]);
         },
       });
       void new Gauge({

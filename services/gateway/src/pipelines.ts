@@ -47,7 +47,7 @@ export async function startPipelines(
   shared: SharedDependencies,
 ): Promise<GatewayPipelines> {
   const { bus, store, log, settings } = dependencies;
-  const { jobs, credits, now, keyDays, backpressure, backlogShare, access } = shared;
+  const { jobs, jobStreams, credits, now, keyDays, backpressure, backlogShare, access } = shared;
   const report = createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance });
   const held = holdups();
   const host = createPipelineHost({
@@ -73,9 +73,9 @@ export async function startPipelines(
   };
   const accept = { log: jobs, now, keyDays, backpressure, backlogShare, targets: calls.targets, credits };
 
-  await host.start(orchestrator(tuningOf('orchestrator')), { bus, jobs, store, now, report, credits });
-  await host.start(clientCallbacks(tuningOf('client_callbacks')), { bus, jobs, reportWebhook });
-  await host.start(webhookCalls(tuningOf('webhook_calls')), { bus, jobs, reportWebhook });
+  await host.start(orchestrator(tuningOf('orchestrator'), jobStreams), { bus, jobs, store, now, report, credits });
+  await host.start(clientCallbacks(tuningOf('client_callbacks'), jobStreams), { bus, jobs, reportWebhook });
+  await host.start(webhookCalls(tuningOf('webhook_calls'), jobStreams), { bus, jobs, reportWebhook });
   for (const pipeline of resultPipelines(tuningOf)) await host.start(pipeline, { jobs });
   await host.start(deferrals(tuningOf('email_deferred')), { jobs });
   await host.start(deadLetters(tuningOf('dead_letters')), { jobs });

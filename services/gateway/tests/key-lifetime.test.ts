@@ -92,7 +92,7 @@ describe('an Idempotency-Key', () => {
 
 describe('lifetimes that an operator set', () => {
   const age = (stream: string, ms: number) => bus.jsm.streams.update(stream, { max_age: ms * 1e6 });
-  const check = (resultTtlMs = DEFAULT_RESULT_TTL_MS) => checkLifetimes(bus.jsm, resultTtlMs);
+  const check = (resultTtlMs = DEFAULT_RESULT_TTL_MS) => checkLifetimes(bus.jsm, resultTtlMs, ['JOBS']);
 
   test.each([
     ['JOBS', KEY_LIFE_MS - HOUR_MS, /JOBS keeps .* Idempotency-Key .*nats stream edit JOBS --max-age 86400s/],

@@ -12,15 +12,14 @@ import {
   createLifecycle,
   decoder,
   lifecycleObserver,
-  provision,
   stepId,
-  topology,
   type Bus,
 } from '@sluice/messaging';
 import { definePipeline, silentLogger, type Outcome, type RunningPipeline } from '@sluice/pipeline';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { startGateway, type Gateway } from '../src/gateway.ts';
+import { provisionSystem } from '../src/provision-system.ts';
 import { defaultLimits, noRates, type GatewayDependencies, type GatewaySettings } from '../src/dependencies.ts';
 import { contractOf, type OpenApiDocument } from './contract.ts';
 
@@ -70,6 +69,8 @@ export interface Behaviour {
 
 type RigDependencies = Omit<Partial<GatewayDependencies>, 'settings'> & {
   readonly settings?: Partial<GatewaySettings>;
+  /** JOBS_PARTITIONS of the first gateway; 1 if absent. */
+  readonly partitions?: number;
 };
 
 const quiet = silentLogger as unknown as Logger;
@@ -101,8 +102,10 @@ export async function startRig(overrides: RigDependencies = {}, broker: StartNat
   const opened: { close(): unknown }[] = [];
   const openBus = async (name: string): Promise<Bus> => {
     const nc = await connectNats({ url: nats.url, name });
-    if (opened.length === 0) await provision(nc, topology, { storeBytes: overrides.settings?.storeBytes ?? 0 });
     const bus = await createBus(nc);
+    const { settings, partitions = 1 } = overrides;
+    if (opened.length === 0)
+      await provisionSystem(bus, { storeBytes: settings?.storeBytes ?? 0, partitions }, Date.now());
     opened.push(bus);
     return bus;
   };

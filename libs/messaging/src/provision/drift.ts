@@ -75,6 +75,12 @@ export function provisionedMetadata(where: string, server: Settings | undefined,
   return { ...Object.fromEntries(own), [PROVISIONED]: JSON.stringify(values) };
 }
 
+/** Whether a setting of the server is a value of the provisioner's own. */
+export function isOwnValue(server: Settings, setting: string): boolean {
+  const before = provisionedValues(server);
+  return before !== undefined && setting in before && same(before[setting], server[setting]);
+}
+
 /** Whether the values the provisioner gave are written down as they are now. */
 export function isRecorded(where: string, server: Settings, wanted: Settings): boolean {
   const text = provisionedMetadata(where, server, wanted)[PROVISIONED];

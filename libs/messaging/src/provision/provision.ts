@@ -1,7 +1,7 @@
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
-import { isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
+import { isOwnValue, isRecorded, judge, provisionedMetadata, type Difference } from './drift.ts';
 import { bucketConfig, bucketStream, consumerConfig, streamConfig, type Room, type Settings } from './settings.ts';
 import type { ConsumerSpec, Topology } from './specs.ts';
 import { takeOver } from './take-over.ts';
@@ -86,7 +86,8 @@ export async function provision(
     notRaised: Difference[];
     moved: Moved[];
   };
-  for (const { where, wanted, access } of entries(jsm, topology, await roomOf(jsm, options))) {
+  for (const { where, wanted, access, givesUpRoom } of entries(jsm, topology, await roomOf(jsm, options))) {
+    if (givesUpRoom === true) await giveUpRoom(where, wanted, access);
     await converge(where, wanted, access);
   }
   for (const spec of topology.streams) {
@@ -95,6 +96,25 @@ export async function provision(
     if (moved > 0) report.moved.push({ from: spec.takesOverFrom, to: spec.name, messages: moved });
   }
   return report;
+
+  /** Makes room for the streams that share what this one had for itself: a server reserves the limit of every stream. */
+  async function giveUpRoom(where: string, wanted: Settings, access: Access): Promise<void> {
+    const current = await access.get();
+    if (current === undefined || !isOwnValue(current, 'max_bytes')) return;
+    const lower = Number(wanted['max_bytes']);
+    if (Number(current['max_bytes']) <= lower) return;
+    const { bytes } = (await jsm.streams.info(where)).state;
+    if (bytes > lower / 2) return;
+    const change = { max_bytes: lower };
+    await access.update({ ...change, metadata: provisionedMetadata(where, { ...current, ...change }, wanted) });
+    report.updated.push({
+      where,
+      setting: 'max_bytes',
+      server: current['max_bytes'],
+      wanted: lower,
+      owner: 'application',
+    });
+  }
 
   async function converge(where: string, wanted: Settings, access: Access): Promise<void> {
     const current = await access.get();
@@ -184,6 +204,7 @@ interface Entry {
   readonly where: string;
   readonly wanted: Settings;
   readonly access: Access;
+  readonly givesUpRoom?: boolean | undefined;
 }
 
 /** What there is to share: the least of what the server, the account and the setting allow for one copy. */
@@ -211,7 +232,8 @@ export async function accountStorage(
 
 function* entries(jsm: JetStreamManager, topology: Topology, room: Room): Generator<Entry> {
   for (const spec of topology.streams) {
-    yield { where: spec.name, wanted: streamConfig(spec, room), access: streamAccess(jsm, spec.name) };
+    const { name, givesUpRoom } = spec;
+    yield { where: name, wanted: streamConfig(spec, room), access: streamAccess(jsm, name), givesUpRoom };
     for (const consumer of spec.consumers) {
       const where = `${spec.name}/${consumer.name}`;
       yield { where, wanted: consumerConfig(consumer), access: consumerAccess(jsm, spec.name, consumer) };

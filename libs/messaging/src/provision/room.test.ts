@@ -3,7 +3,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connectNats } from '../nats/connection.ts';
-import { topology } from '../topology/topology.ts';
+import { topology, topologyOf } from '../topology/topology.ts';
 import { inspect, provision } from './provision.ts';
 import type { Topology } from './specs.ts';
 
@@ -56,6 +56,30 @@ describe('what may be stored', () => {
     await start('accounts { A { users: [{ user: a, password: a }], jetstream: { max_file: 200M } } }\nno_auth_user: a');
     await provision(nc, topology, { storeBytes: 1_000 * MIB });
     expect(sum(await limits())).toBeLessThanOrEqual(0.88 * 200 * MIB);
+  });
+
+  test('is divided anew when jobs are divided over more streams, on a server that has no room for more', async () => {
+    await start('jetstream { max_file_store: 100M }');
+    const storeBytes = 100_000_000;
+    await provision(nc, topology, { storeBytes });
+    const before = await limitOf('JOBS');
+    await provision(nc, topologyOf(4), { storeBytes });
+    const names = ['JOBS', 'JOBS_1', 'JOBS_2', 'JOBS_3'];
+    for (const name of names) expect(await limitOf(name), name).toBe(Math.floor((0.27 / 4) * storeBytes));
+    expect(sum(await Promise.all(names.map(limitOf)))).toBeLessThanOrEqual(before);
+    expect(await inspect(nc, topologyOf(4), { storeBytes })).toEqual([]);
+    expect((await provision(nc, topologyOf(4), { storeBytes })).updated).toEqual([]);
+  });
+
+  test('of jobs is not lowered under what they hold', async () => {
+    await start();
+    const storeBytes = 20 * MIB;
+    await provision(nc, topology, { storeBytes });
+    const before = await limitOf('JOBS');
+    const body = new Uint8Array(64 * 1024);
+    for (let n = 0; n * body.length < before / 2; n += 1) await jetstream(nc).publish(`jobs.${n}`, body);
+    await provision(nc, topologyOf(4), { storeBytes });
+    expect(await limitOf('JOBS')).toBe(before);
   });
 
   test('that is more than the server has names the setting', async () => {

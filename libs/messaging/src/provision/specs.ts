@@ -30,6 +30,11 @@ export interface StreamSpec<Name extends string = string> {
    * nothing (up to nats-server 2.10.4 it could delete accepted messages to make room, nats-server#4771).
    */
   readonly storeShare: number;
+  /**
+   * True for a stream whose share became smaller because another one takes a part of what is to come: its limit is
+   * lowered while what it holds takes less than half of the lower one.
+   */
+  readonly givesUpRoom?: boolean;
   /** On one subject of a work queue; a publish beyond it is refused. Absent: as many as the stream holds. */
   readonly maxMessagesPerSubject?: number;
   /** How long a repeated `Nats-Msg-Id` is recognised; as long as a publisher may retry, and no longer. */

@@ -31,6 +31,13 @@ export const buckets = {
     ttlMs: lifetimes.rate,
     storeShare: 0.01,
   },
+  /** One entry: `JOBS_PARTITIONS` as it was over time. A job stays in the stream that it began in. */
+  jobLayouts: {
+    name: 'job_layouts',
+    about: 'from when on new jobs are divided over how many streams',
+    ttlMs: 0,
+    storeShare: 0.0005,
+  },
   /** Holds no address: by hash, as long as the jobs are kept that a later run may have to erase. */
   erasures: {
     name: 'erasures',

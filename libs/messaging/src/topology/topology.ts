@@ -1,4 +1,4 @@
-import { channels, jobKindEntries, type JobKindSpec, type StreamName } from '@sluice/contracts';
+import { channels, jobChannels, jobKindEntries, type JobKindSpec, type StreamName } from '@sluice/contracts';
 import { bucketList } from './buckets.ts';
 import { lifetimes } from './lifetimes.ts';
 import type { ConsumerSpec, StreamSpec as AnyStreamSpec, Topology as AnyTopology } from '../provision/specs.ts';
@@ -80,21 +80,36 @@ function lanesOf({ about, lanes, sources }: JobKindSpec): readonly StreamSpec[] 
   return [lane(lanes.normal, '', 'normal'), lane(lanes.express, ' first', 'express')];
 }
 
+/** What the jobs may hold, shared equally by their partitions. */
+const JOBS_SHARE = 0.27;
+
+/** The streams of jobs. */
+const jobStreamsOf = (partitions: number): readonly StreamSpec[] =>
+  jobChannels.slice(0, partitions).map(({ stream, template }, partition) => {
+    const subjects = [template.replace(/\{\w+\}/g, '*')];
+    const about =
+      partition === 0 ? 'every transition of every job' : `every transition of every job of partition ${partition}`;
+    const spec = log(stream, about, JOBS_SHARE / partitions, subjects, lifetimes.job, [
+      consumer('orchestrator', subjects),
+      // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
+      { ...consumer('client_callbacks', subjects), headersOnly: true, startBehind: 'orchestrator' },
+      { ...consumer('webhook_calls', subjects), headersOnly: true, startBehind: 'orchestrator' },
+    ]);
+    return partitions === 1 ? spec : { ...spec, givesUpRoom: true };
+  });
+
 /**
  * The streams, durable consumers and buckets of the system, with their lifetimes and bounds. The shares of the store sum up
  * to less than 0.88: an upgrade lowers no stream, so what is left holds the streams that later versions add, and the indexes
  * of the server. Every subject of a work queue has a consumer: one without would
  * fill for ever. The express lanes are streams of their own, because a message limit is stream-wide and a flood of
  * normal work would shut them too.
+ *
+ * @param partitions Streams that jobs are divided over.
  */
-export const topology: Topology = {
+export const topologyOf = (partitions: number): Topology => ({
   streams: [
-    log('JOBS', 'every transition of every job', 0.27, ['jobs.*'], lifetimes.job, [
-      consumer('orchestrator', ['jobs.*']),
-      // A cursor of its own for each stream that can be full: what waits for one holds up nothing else.
-      { ...consumer('client_callbacks', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
-      { ...consumer('webhook_calls', ['jobs.*']), headersOnly: true, startBehind: 'orchestrator' },
-    ]),
+    ...jobStreamsOf(partitions),
     // No wildcard: a command that no consumer takes is refused when it is published, instead of kept for ever.
     work('USERS', 'commands of clients', 0.03, subjectsOf('USERS'), [
       // Commands of an account that is over its rate wait: they must not take the room of other accounts.
@@ -149,4 +164,7 @@ export const topology: Topology = {
     },
   ],
   buckets: bucketList,
-};
+});
+
+/** The topology of a system whose jobs are in one stream. */
+export const topology: Topology = topologyOf(1);

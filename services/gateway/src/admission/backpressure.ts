@@ -1,4 +1,12 @@
-import { jobKinds, lanes, type JobKindName, type Lane, type StreamName } from '@sluice/contracts';
+import {
+  isJobStream,
+  jobKinds,
+  lanes,
+  type JobKindName,
+  type JobStream,
+  type Lane,
+  type StreamName,
+} from '@sluice/contracts';
 import { GatewayError } from '../errors.ts';
 import type { Stalls } from '@sluice/messaging';
 import type { BrokerState } from './broker-watch.ts';
@@ -61,6 +69,8 @@ export class BackpressureLimiter {
 
   #storageUsed = 0;
   #storageFull = false;
+  /** Which partition a job goes to is not known before it is accepted: one that is full or silent refuses all. */
+  #jobStreams: readonly JobStream[] = ['JOBS'];
   /** Streams that are nearly full, with the share of their limit that is used. */
   readonly #full = new Map<StreamName, number>();
 
@@ -82,7 +92,10 @@ export class BackpressureLimiter {
     }
     const stream = (name: StreamName) => state.streams.find((each) => each.name === name);
     // Accepted and not yet put into their lanes: they count for every lane, as theirs is not known yet.
-    const undispatched = stream('JOBS')?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0;
+    this.#jobStreams = state.streams.map(({ name }) => name).filter(isJobStream);
+    const undispatched = this.#jobStreams
+      .map((name) => stream(name)?.consumers.find((each) => each.name === 'orchestrator')?.pending ?? 0)
+      .reduce((sum, pending) => sum + pending, 0);
     for (const lane of lanes) {
       const found = stream(lane);
       if (found === undefined) continue;
@@ -108,12 +121,16 @@ export class BackpressureLimiter {
 
   /** Why no job is taken at all for want of room; undefined when there is room. */
   get storageReason(): string | undefined {
+    for (const stream of this.#jobStreams) {
+      const reason = this.#noRoomFor(stream);
+      if (reason !== undefined) return reason;
+    }
     return this.#noRoomFor('JOBS');
   }
 
   /** What else is nearly full. It holds up its own work alone. */
   get fullStreams(): readonly string[] {
-    return [...this.#full.keys()].filter((name) => name !== 'JOBS').map((name) => this.#noRoomFor(name)!);
+    return [...this.#full.keys()].filter((name) => !isJobStream(name)).map((name) => this.#noRoomFor(name)!);
   }
 
   /**
@@ -158,7 +175,7 @@ export class BackpressureLimiter {
    * @throws {GatewayError} `overloaded`, with the time after which the lane is expected to be open.
    */
   check(lane: Lane): void {
-    this.checkRoom('JOBS');
+    for (const stream of this.#jobStreams) this.checkRoom(stream);
     if (this.isOpen(lane)) return;
     this.checkRoom(lane);
     if (this.#settings.isBehind?.() === true) {

@@ -4,7 +4,7 @@ import {
   apiErrorCode,
   bucketStream,
   JS_ERROR,
-  topology,
+  topologyOf,
   type BucketSpec,
   type Bus,
   type StreamInfo,
@@ -54,9 +54,16 @@ const BUCKETS_EVERY_MS = 10_000;
 export function startBrokerWatch(
   bus: Bus,
   log: Logger,
-  options: { readonly everyMs?: number; readonly now?: () => number; readonly replicas?: number } = {},
+  options: {
+    readonly everyMs?: number;
+    readonly now?: () => number;
+    readonly replicas?: number;
+    /** Streams that jobs are divided over; 1 if absent. */
+    readonly partitions?: number;
+  } = {},
 ): BrokerWatch {
   const now = options.now ?? Date.now;
+  const topology = topologyOf(options.partitions ?? 1);
   const listeners = new Set<(state: BrokerState) => void>();
   let current: BrokerState | undefined;
   let asking: Promise<BrokerState> | undefined;

@@ -1,4 +1,4 @@
-import { jobKindEntries, type StreamName } from '@sluice/contracts';
+import { jobChannels, jobKindEntries, type StreamName } from '@sluice/contracts';
 import { bucketStream, topology } from '@sluice/messaging';
 
 const lanes = jobKindEntries.flatMap(([, kind]) => [kind.lanes.normal, kind.lanes.express]);
@@ -33,7 +33,8 @@ export const againstOrder: readonly (readonly [from: StreamName, to: StreamName]
 const streams: readonly StreamName[] = [
   'USERS',
   'RESULTS',
-  'JOBS',
+  // Every partition that there can be; those that are not there are passed over.
+  ...jobChannels.map(({ stream }) => stream),
   ...lanes,
   'CLIENTS',
   'WEBHOOKS',

@@ -4,7 +4,7 @@
  * finds the system that `pnpm dev` runs.
  */
 import { UsageError } from '@sluice/cli';
-import type { Bus } from '@sluice/messaging';
+import { jobStreamsNow, type Bus } from '@sluice/messaging';
 import { runBusCommand } from '@sluice/service/bus-command';
 import { rmSync } from 'node:fs';
 import { pino } from 'pino';
@@ -83,7 +83,7 @@ async function rebuild(bus: Bus, path: string, keep: boolean): Promise<void> {
     done = taken;
     show(`${taken} events, ${behind} to go`);
   };
-  const projection = startProjection({ bus, model, log, onProgress });
+  const projection = startProjection({ bus, model, log, onProgress, jobStreams: await jobStreamsNow(bus.jsm) });
   await projection.caughtUp;
   await projection.close();
   await model.close();

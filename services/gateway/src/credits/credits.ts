@@ -1,7 +1,8 @@
-import { channels, CreditEntryKind, JobState, type Job } from '@sluice/contracts';
+import { CreditEntryKind, JobState, type Job, type JobStream } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
+import { jobsKeptMsOf } from '../lifetimes-kept.ts';
 import { kindRules, pricesFrom, type Prices } from '../jobs/kinds/index.ts';
 import { openLedger, type Posted } from './ledger.ts';
 
@@ -62,7 +63,13 @@ const { CHARGE, REFUND, REVERSAL } = CreditEntryKind;
 
 /** The credits of this process. Reads nothing: how much there is in the ledger makes no difference to a start. */
 export function openCredits(
-  { bus, jobs, now, jobsKeptMs }: { bus: Bus; jobs: JobLog; now: () => number; jobsKeptMs?: number },
+  {
+    bus,
+    jobs,
+    now,
+    jobsKeptMs,
+    jobStreams = ['JOBS'],
+  }: { bus: Bus; jobs: JobLog; now: () => number; jobsKeptMs?: number; jobStreams?: readonly JobStream[] },
   { prices, graceMs }: CreditSettings,
 ): Credits {
   const ledger = openLedger(bus, now, jobsKeptMs);
@@ -70,10 +77,7 @@ export function openCredits(
    * Up to which age of a charge JOBS surely has every job that was accepted after it, so that one which is not there was
    * never made. Half of what the server keeps, which an operator may have changed: clocks differ.
    */
-  async function verifiableMs(): Promise<number> {
-    const { max_age: keptNanos } = (await bus.jsm.streams.info(channels.job.stream)).config;
-    return keptNanos === 0 ? Infinity : keptNanos / 1e6 / 2;
-  }
+  const verifiableMs = async (): Promise<number> => (await jobsKeptMsOf(bus.jsm, jobStreams)) / 2;
 
   const reversalOf = (charge: bigint): string => `reversal-${charge}`;
 

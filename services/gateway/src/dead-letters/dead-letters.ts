@@ -5,7 +5,7 @@ import type { ObjectStore } from '@sluice/storage';
 import { linkTo, publishSpan } from '@sluice/telemetry';
 import { audit } from '../audit/audit.ts';
 import { GatewayError } from '../errors.ts';
-import { lanes } from '@sluice/contracts';
+import { isJobStream, lanes } from '@sluice/contracts';
 import { uploadsOf } from '../jobs/kinds/index.ts';
 import { deadLetterOf, type DeadLetter } from './record.ts';
 
@@ -77,7 +77,7 @@ export async function listDeadLetters(
 export async function replayDeadLetter(deps: DeadLetterDeps, letter: DeadLetter, by: Operator): Promise<void> {
   const stream = letter.header(DEAD_LETTER.stream);
   const { jobId } = letter;
-  const throughJob = jobId !== undefined && isJobStream(stream);
+  const throughJob = jobId !== undefined && movesJobs(stream);
   if (throughJob) await assertReopenable(deps, jobId);
   else assertRepublishable(letter);
   await audit(
@@ -269,7 +269,7 @@ const about = (letter: DeadLetter): Record<string, unknown> => ({
   reason: letter.header(DEAD_LETTER.reason),
 });
 
-const jobStreams: ReadonlySet<string> = new Set(['JOBS', ...lanes]);
+const workStreams: ReadonlySet<string> = new Set(lanes);
 
 /** Whether a message of the stream moves a job on. */
-const isJobStream = (stream: string): boolean => jobStreams.has(stream);
+const movesJobs = (stream: string): boolean => isJobStream(stream) || workStreams.has(stream);

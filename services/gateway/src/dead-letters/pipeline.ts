@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { FailureSchema, lanes } from '@sluice/contracts';
+import { FailureSchema, isJobStream, lanes } from '@sluice/contracts';
 import { fail, isJobId } from '@sluice/jobs';
 import { jobIdOf } from '@sluice/messaging';
 import { DEAD_LETTER, definePipeline, type Message, type Outcome, type Pipeline } from '@sluice/pipeline';
@@ -39,7 +39,7 @@ const workStreams: ReadonlySet<string> = new Set(lanes);
  */
 const endsJobs = (stream: string, consumer: string): boolean =>
   workStreams.has(stream) ||
-  stream === 'JOBS' ||
+  isJobStream(stream) ||
   // A mail that was deferred goes on, whether its job shows it or not.
   (stream === 'RESULTS' && consumer !== 'email_deferred') ||
   // Where results were in older versions.

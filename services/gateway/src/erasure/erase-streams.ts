@@ -1,5 +1,13 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
-import { channels, JobFinishedSchema, jobKinds, lanes, SendEmailSchema, type Job } from '@sluice/contracts';
+import {
+  channels,
+  JobFinishedSchema,
+  jobKinds,
+  lanes,
+  SendEmailSchema,
+  type Job,
+  type JobStream,
+} from '@sluice/contracts';
 import { erasedJob, isJobId, isTerminal, type JobLog } from '@sluice/jobs';
 import { jobIdOf, topology, type Bus } from '@sluice/messaging';
 import { DEAD_LETTER } from '@sluice/pipeline';
@@ -54,8 +62,8 @@ async function isOpen(jobs: JobLog, jobId: string): Promise<boolean> {
 }
 
 /** In this order: what tells others of a job's end was stored by the time the job itself is erased. */
-export const eraseRules: readonly Rule[] = [
-  { stream: 'JOBS', isQueue: false, erase: eraseJob },
+export const eraseRulesOf = (jobStreams: readonly JobStream[]): readonly Rule[] => [
+  ...jobStreams.map((stream): Rule => ({ stream, isQueue: false, erase: eraseJob })),
   // A command is not answered yet: it becomes a job within milliseconds, or when its account's rate allows.
   { stream: 'USERS', isQueue: true, erase: async () => ({ open: 1 }) },
   // A result is applied to its job within milliseconds.
@@ -89,7 +97,7 @@ async function eraseJob(
   { subject, sequence }: Walked,
   { inText }: Mentions,
 ): Promise<Partial<ErasureCounts>> {
-  const jobId = subject.slice(subject.indexOf('.') + 1);
+  const jobId = subject.slice(subject.lastIndexOf('.') + 1);
   const found = await jobs.read(jobId, 'leader');
   // An earlier event of a job that this run has erased, read before it was.
   if (found === undefined) return {};
@@ -102,7 +110,7 @@ async function eraseJob(
   if (!isTerminal(found.job.state)) return open;
   // The consumers that tell of its end read the event that is about to be erased.
   for (const { name } of jobConsumers) {
-    if (!(await isPast(bus, 'JOBS', name, found.sequence))) return open;
+    if (!(await isPast(bus, found.stream, name, found.sequence))) return open;
   }
   const objects = await deleteObjects(store, jobId);
   // False for a job that was reopened, or whose mail came back, meanwhile: a later run erases it.

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import type { JobStream } from '@sluice/contracts';
 import { changeEntry, valueOf } from '@sluice/messaging';
 import { hashAddress, type Suppressions } from '@sluice/suppression';
 import type { Logger } from '@sluice/telemetry';
 import type { KV } from '@nats-io/kv';
 import { audit } from '../audit/audit.ts';
 import { GatewayError } from '../errors.ts';
-import { eraseRules, noCounts, type EraseDeps, type ErasureCounts } from './erase-streams.ts';
+import { eraseRulesOf, noCounts, type EraseDeps, type ErasureCounts } from './erase-streams.ts';
 import { mentionsOf, type Mentions } from './mentions.ts';
 import { walk } from './walk.ts';
 
@@ -31,6 +32,8 @@ const isRecord = (value: object): value is ErasureRecord => 'id' in value && 'st
 export interface ErasureDeps extends EraseDeps {
   /** The bucket `erasures`. */
   readonly kv: KV;
+  /** The streams that hold jobs; `JOBS` alone if absent. */
+  readonly jobStreams?: readonly JobStream[];
   readonly suppressions: Suppressions;
   readonly history: { eraseRecipient(address: string): Promise<number> };
   readonly log: Logger;
@@ -118,7 +121,7 @@ export function createErasures(deps: ErasureDeps): Erasures {
       return { ...begun, jobs, messages, objects, history, open, state, at: { ...at }, updatedAt: isoNow() };
     };
     try {
-      for (const rule of eraseRules) {
+      for (const rule of eraseRulesOf(deps.jobStreams ?? ['JOBS'])) {
         const { stream, isQueue } = rule;
         for await (const message of walk(bus, { stream, isQueue, from: (at[stream] ?? 0) + 1 }, signal)) {
           const subject = rule.subjectOf?.(message) ?? message.subject;

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { channels } from '@sluice/contracts';
+import { channels, isJobStream, jobChannelOf, type JobStream } from '@sluice/contracts';
 import type { Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import { pack } from './packed-messages.ts';
-import { projectedStreams, type ProjectedStream, type ReadModel, type Standing } from './read-model.ts';
+import type { Applied, Batch, ProjectedKind, ProjectedStream, ReadModel, Standing } from './read-model.ts';
 import { lookAtStream, readStream } from './read-stream.ts';
 
 /** A list may be this far behind its jobs. */
@@ -15,15 +15,15 @@ const STANDBY_MS = 1_000;
 /** How long a model that did not take a batch is left alone: a lock goes by, a disk is cleared. */
 const RETRY_MS = 1_000;
 
-const subjects: Readonly<Record<ProjectedStream, string>> = {
-  JOBS: channels.job.template.replace(/\{\w+\}/g, '*'),
-  EVENTS: channels.event.template.replace(/\{\w+\}/g, '*'),
-};
+const subjectsOf = (stream: ProjectedStream): string =>
+  (stream === 'EVENTS' ? channels.event : jobChannelOf(stream)).template.replace(/\{\w+\}/g, '*');
 
 export interface ProjectionSettings {
   readonly bus: Bus;
   readonly model: Pick<ReadModel, 'follow' | 'apply'>;
   readonly log: Logger;
+  /** The streams that hold jobs; `JOBS` alone if absent. */
+  readonly jobStreams?: readonly JobStream[];
   /** Called after every batch: how many messages were taken in so far, and how many are known to follow. */
   readonly onProgress?: (done: number, behind: number) => void;
   readonly retryMs?: number;
@@ -33,8 +33,8 @@ export interface ProjectionSettings {
 export interface Projection {
   /** Resolves once everything is in that was in the streams when the projection began. */
   readonly caughtUp: Promise<void>;
-  /** How many messages of a stream the read model has yet to take in, as far as is known. */
-  behind(stream: ProjectedStream): number;
+  /** How many messages the read model has yet to take in, as far as is known: of all streams of jobs, or of the events. */
+  behind(kind: ProjectedKind): number;
   /** Why a stream is not taken in now; undefined while it is. */
   problem(): string | undefined;
   /** The time by the broker's clock, in milliseconds since 1970; minus infinity before it was asked. */
@@ -43,6 +43,7 @@ export interface Projection {
 }
 
 interface Reader {
+  readonly stream: ProjectedStream;
   behind: number;
   problem: string | undefined;
 }
@@ -52,25 +53,39 @@ interface Reader {
  * stored. It needs nothing on the broker that outlives it.
  */
 export function startProjection(settings: ProjectionSettings): Projection {
-  const { bus, model, log, onProgress, retryMs = RETRY_MS } = settings;
+  const { bus, model, log, jobStreams = ['JOBS'], onProgress, retryMs = RETRY_MS } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;
   const pause = (ms: number): Promise<unknown> => delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
-  const readers: Record<ProjectedStream, Reader> = {
-    JOBS: { behind: 0, problem: undefined },
-    EVENTS: { behind: 0, problem: undefined },
-  };
+  const readers = [...jobStreams, 'EVENTS' as const].map((stream): Reader => ({
+    stream,
+    behind: 0,
+    problem: undefined,
+  }));
+  const behind = (kind: ProjectedKind): number =>
+    readers
+      .filter(({ stream }) => isJobStream(stream) === (kind === 'JOBS'))
+      .reduce((sum, reader) => sum + reader.behind, 0);
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** Batches of jobs go in one after the other: two that count jobs of the same state at once can lock each other out. */
+  function apply(batch: Batch): Promise<Applied> {
+    if (!isJobStream(batch.stream)) return model.apply(batch);
+    const applied = turn.then(() => model.apply(batch));
+    turn = applied.catch(() => undefined);
+    return applied;
+  }
   let clock: { readonly brokerMs: number; readonly at: number } | undefined;
   let done = 0;
 
-  async function run(stream: ProjectedStream, isThrough: () => void): Promise<void> {
-    const reader = readers[stream];
+  async function run(reader: Reader, isThrough: () => void): Promise<void> {
+    const { stream } = reader;
     let position: number | undefined;
     let lookedAt = -Infinity;
     let goal: number | undefined;
 
     const look = async (): Promise<Standing> => {
-      const found = await lookAtStream(bus, stream, subjects[stream]);
+      const found = await lookAtStream(bus, stream, subjectsOf(stream));
       clock = { brokerMs: found.brokerMs, at: performance.now() };
       const standing = await model.follow(stream, found);
       const { after, leads } = standing;
@@ -89,17 +104,17 @@ export function startProjection(settings: ProjectionSettings): Projection {
     };
 
     const takeIn = async (after: number): Promise<number> => {
-      const { messages, behind } = await readStream(bus, stream, after + 1);
+      const { messages, behind: left } = await readStream(bus, stream, after + 1);
       const last = messages.at(-1);
       if (last === undefined) {
         reader.behind = 0;
         return after;
       }
-      const { unreadable } = await model.apply({ stream, after, messages: pack(messages) });
+      const { unreadable } = await apply({ stream, after, messages: pack(messages) });
       if (unreadable.length > 0) log.warn({ stream, sequences: unreadable.slice(0, 10) }, 'events cannot be read');
-      reader.behind = behind;
+      reader.behind = left;
       done += messages.length;
-      onProgress?.(done, readers.JOBS.behind + readers.EVENTS.behind);
+      onProgress?.(done, behind('JOBS') + behind('EVENTS'));
       return last.sequence;
     };
 
@@ -137,16 +152,16 @@ export function startProjection(settings: ProjectionSettings): Projection {
   }
 
   const running: Promise<void>[] = [];
-  const through = projectedStreams.map((stream) => {
+  const through = readers.map((reader) => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    running.push(run(stream, resolve));
+    running.push(run(reader, resolve));
     return promise;
   });
 
   return {
     caughtUp: Promise.all(through).then(() => undefined),
-    behind: (stream) => readers[stream].behind,
-    problem: () => readers.JOBS.problem ?? readers.EVENTS.problem,
+    behind,
+    problem: () => readers.find(({ problem }) => problem !== undefined)?.problem,
     brokerNow: () => (clock === undefined ? -Infinity : clock.brokerMs + performance.now() - clock.at),
     async close() {
       stopping.abort();

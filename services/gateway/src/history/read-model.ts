@@ -1,10 +1,11 @@
-import type { JobKindName } from '@sluice/contracts';
+import type { JobKindName, JobStream } from '@sluice/contracts';
 import type { JobView } from '../jobs/job-view.ts';
 import type { PackedMessages } from './packed-messages.ts';
 
-/** The streams that the read model is made from. */
-export const projectedStreams = ['JOBS', 'EVENTS'] as const;
-export type ProjectedStream = (typeof projectedStreams)[number];
+/** What the read model is made from: jobs, on one stream or several, and what happened to messages. */
+export const projectedKinds = ['JOBS', 'EVENTS'] as const;
+export type ProjectedKind = (typeof projectedKinds)[number];
+export type ProjectedStream = JobStream | 'EVENTS';
 
 /** What tells a stream from another one of its name: when it was made, and how far it goes. */
 export interface StreamIdentity {

@@ -1,5 +1,6 @@
 import {
   channels,
+  isJobStream,
   jobKindName,
   jobKinds,
   Priority,
@@ -72,7 +73,10 @@ async function beforeItsWorker(deps: WaitingDeps, kind: JobKindName, job: Job): 
   if (told?.data.event === 'postponed') {
     return { reason: 'queue_full', detail: told.data.detail, since: told.storedAt.toISOString() };
   }
-  const ahead = waitingIn(reading(deps, 'JOBS', 'orchestrator'));
+  const ahead = (deps.watch.state()?.streams ?? [])
+    .filter(({ name }) => isJobStream(name))
+    .flatMap(({ consumers }) => consumers.filter(({ name }) => name === 'orchestrator'))
+    .reduce((sum, each) => sum + waitingIn(each), 0);
   // Its work is not stored yet, as far as is known: the event that says so is best effort.
   if (told === undefined && (ahead > 0 || deps.paused.has('orchestrator'))) {
     return isPaused(deps, ['orchestrator']) ?? { reason: 'dispatch', detail: 'to be put into its queue', ahead };

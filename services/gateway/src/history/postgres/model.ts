@@ -1,4 +1,5 @@
 import { Pool, type ClientBase } from 'pg';
+import { isJobStream } from '@sluice/contracts';
 import { jobView } from '../../jobs/job-view.ts';
 import { changesOf, jobsIn, rowChanges } from '../rows/changes.ts';
 import { decodeEvents, decodeJobs, progressIn, snapshotOf, withoutPerson } from '../rows/decode.ts';
@@ -160,7 +161,7 @@ export async function openPostgresModel(url: string, onFault: (error: unknown) =
         return { after: 0, leads };
       }),
     async apply({ stream, after, messages }) {
-      const decode = stream === 'JOBS' ? decodeJobs : decodeEvents;
+      const decode = isJobStream(stream) ? decodeJobs : decodeEvents;
       const told = decode(messages, 0);
       await makeMonths([...told.jobs.values()].map(({ createdMs }) => createdMs));
       return transaction(async (client) => {

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { isJobStream } from '@sluice/contracts';
 import { jobView } from '../../jobs/job-view.ts';
 import { recipientDigest } from '../rows/terms.ts';
 import { changesOf, jobsIn, rowChanges, type Known } from '../rows/changes.ts';
@@ -157,7 +158,7 @@ export function openSqliteModel(path: string, onBroken: (aside: string, error: u
         if (position?.sequence !== after) {
           throw new PositionMovedError(`the read model stands at ${position?.sequence} of ${stream}, not at ${after}`);
         }
-        const decode = stream === 'JOBS' ? decodeJobs : decodeEvents;
+        const decode = isJobStream(stream) ? decodeJobs : decodeEvents;
         const decoded = decode(messages, position.generation);
         write.changes(changesOf(decoded, known(jobsIn(decoded))));
         write.position({ ...position, sequence: messages.sequences.at(-1) ?? after });

@@ -10,7 +10,7 @@ import { Cursor, cursorOf, cursorText } from '../job-cursor.ts';
 import { MetadataPairs } from './metadata.ts';
 import type { FlowStore } from '../../lifecycle/flows.ts';
 import type { Projection } from '../../history/projection.ts';
-import { projectedStreams, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
+import { projectedKinds, type JobCursor, type MessageCursor, type ReadModel } from '../../history/read-model.ts';
 
 const HistoryQuery = Type.Object(
   {
@@ -50,7 +50,7 @@ export function historyRoutes(
 ): void {
   /** Said while lists lack something, so that an absent job is not taken for one that never was. */
   const behindNow = (): { behind?: number } => {
-    const behind = projectedStreams.reduce((sum, stream) => sum + deps.projection.behind(stream), 0);
+    const behind = projectedKinds.reduce((sum, kind) => sum + deps.projection.behind(kind), 0);
     return behind === 0 ? {} : { behind };
   };
 

@@ -100,7 +100,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
     },
     async (request, reply) => {
       const { job, forgotten } = await own(request);
-      const events = (await jobTimeline(bus, job.id)).map((stored) => stored.entry);
+      const events = (await jobTimeline(deps, job.id)).map((stored) => stored.entry);
       if (forgotten) {
         events.push(...knownEntries(job));
         events.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
@@ -142,7 +142,7 @@ export function jobRoutes(app: App, deps: RouteDeps & WaitingDeps): void {
       const { job, forgotten } = await own(request);
       const cursor = cursorOf(request.headers['last-event-id']);
       // An EventSource comes back whenever a stream ends, for ever, unless it is told that this was all.
-      const isOver = isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(bus, job.id, cursor));
+      const isOver = isTerminal(job.state) && cursor.jobs > 0 && !(await hasMore(deps, job.id, cursor));
       if (isOver || forgotten) {
         return reply.code(204).send();
       }

@@ -11,6 +11,7 @@ import {
 import { newJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import { acceptJob } from '../../jobs/accept/accept-job.ts';
+import { admitId } from '../../jobs/accept/idempotency.ts';
 import { attachmentKey, isUploadId } from '../../jobs/accept/mail-attachments.ts';
 import { recipientCounter } from '../../accounts/access.ts';
 import { answerAccepted } from '../answer.ts';
@@ -177,12 +178,12 @@ export function uploadRoutes(app: App, deps: RouteDeps): void {
       backpressure.check(laneOf('image', options.priority === 'express'));
       const jobId = jobOf(uploadId);
       const key = keyOf(uploadId, request.account.id);
-      const existing = await jobs.read(jobId, 'leader');
+      const admission = await admitId(jobs, request.account.id, jobId, now(), deps.accept.keyDays);
       // Once its job has run, the upload itself is gone.
-      const source = existing?.job.account === request.account.id ? repeated(key) : await judged(key);
+      const source = admission.existing?.job.account === request.account.id ? repeated(key) : await judged(key);
       const newJob = newJobOf(options, [source], { account: request.account.id, trace: traceOf(request) });
       const counted = { ...deps.accept, countRecipient: recipientCounter(deps.access, reply) };
-      const acceptance = await acceptJob(counted, newJob, { jobId, existing });
+      const acceptance = await acceptJob(counted, newJob, admission);
       return answerAccepted(deps, request, reply, acceptance);
     },
   );

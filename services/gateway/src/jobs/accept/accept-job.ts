@@ -80,10 +80,11 @@ function firstSnapshot(newJob: NewJob, jobId: string, credits: number): Paramete
  * Accepts a job that the system makes itself: free of charge, and not refused when a lane is full. `jobId` is one of
  * `derivedJobId`, which no request leads to, so a job that is there already is this one, made by an earlier attempt.
  *
+ * @param acceptedMs the same for every attempt: it says which partition the job is looked for in.
  * @throws {PublishError} when the broker did not confirm; repeat it with the same id.
  */
-export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string): Promise<void> {
-  await log.accept(firstSnapshot(newJob, jobId, 0));
+export async function acceptSystemJob(log: JobLog, newJob: NewJob, jobId: string, acceptedMs: number): Promise<void> {
+  await log.accept(firstSnapshot(newJob, jobId, 0), acceptedMs);
 }
 
 /**
@@ -129,11 +130,13 @@ export async function acceptJob(
   try {
     // Whether a job was stored whose confirmation got lost is not known here: its charge is checked later.
     charge = (await credits?.charge(newJob.account, admission.jobId, price)) ?? 0n;
-    record = await deps.log.accept({ ...firstSnapshot(newJob, admission.jobId, price), charge });
+    record = await deps.log.accept({ ...firstSnapshot(newJob, admission.jobId, price), charge }, admission.acceptedMs);
   } catch (error) {
     release?.();
     // A concurrent request with this key may have made the job, with the last credits there were.
-    const made = isInsufficient(error) ? await deps.log.read(admission.jobId, 'leader') : undefined;
+    const made = isInsufficient(error)
+      ? await deps.log.read(admission.jobId, 'leader', admission.acceptedMs)
+      : undefined;
     if (made === undefined) throw error;
     assertSameRequest(made, newJob.requestHash);
     return { ...made, repeated: true };

@@ -19,6 +19,8 @@ export const keyGeneration = (nowMs: number): number => Math.floor(nowMs / DAY_M
 /** Where a request with a key stands before it is carried out. */
 export interface Admission {
   readonly jobId: string;
+  /** The time that the job counts as accepted at, for every request with the key: `JobLog.accept` is given it. */
+  readonly acceptedMs: number;
   /** The job that an earlier request with this key made. */
   readonly existing: JobRecord | undefined;
 }
@@ -35,19 +37,45 @@ export async function admit(
   nowMs: number,
   days?: KeyDays,
 ): Promise<Admission> {
-  if (key === undefined) return { jobId: newJobId(), existing: undefined };
+  if (key === undefined) return { jobId: newJobId(), acceptedMs: nowMs, existing: undefined };
   const today = keyGeneration(nowMs);
   // Generation 0 is the first use of a key in versions that counted uses.
   const generations = [...Array.from({ length: DAYS_BACK + 1 }, (_, days) => today - days), 0];
-  const ids = generations.map((generation) => jobIdFor(account, key, generation));
+  /** Where the job of a generation is depends on its day alone. */
+  const lookUp = (generation: number, from?: 'leader'): Promise<JobRecord | undefined> =>
+    log.read(jobIdFor(account, key, generation), from, generation * DAY_MS);
   // A replica that lags may not know the job yet: then the append is refused, and that is where it is found.
-  const found = await Promise.all(ids.map((jobId) => log.read(jobId)));
+  const found = await Promise.all(generations.map((generation) => lookUp(generation)));
   const existing = found.find((record) => record !== undefined && isFresh(record, nowMs)) ?? found[0];
-  if (existing !== undefined) return { jobId: existing.job.id, existing };
-  const day = days === undefined || !isAroundMidnight(nowMs) ? today : await days.agree(account, key, today);
-  const jobId = jobIdFor(account, key, day);
+  if (existing !== undefined) return { jobId: existing.job.id, acceptedMs: nowMs, existing };
+  const day = await dayOf(account, key, nowMs, days);
   // The request that said another day may have made its job since this one looked.
-  return { jobId, existing: day === today ? undefined : await log.read(jobId, 'leader') };
+  const made = day === today ? undefined : await lookUp(day, 'leader');
+  return { jobId: jobIdFor(account, key, day), acceptedMs: day * DAY_MS, existing: made };
+}
+
+/**
+ * Like {@link admit} for a request whose job has an id of its own, which the client may repeat: on both sides of midnight
+ * UTC it makes one job.
+ */
+export async function admitId(
+  log: JobLog,
+  account: string,
+  jobId: string,
+  nowMs: number,
+  days?: KeyDays,
+): Promise<Admission> {
+  const existing = await log.read(jobId, 'leader');
+  if (existing !== undefined) return { jobId, acceptedMs: nowMs, existing };
+  const day = await dayOf(account, jobId, nowMs, days);
+  const made = day === keyGeneration(nowMs) ? undefined : await log.read(jobId, 'leader');
+  return { jobId, acceptedMs: day * DAY_MS, existing: made };
+}
+
+/** The day that a request counts for: agreed on around midnight. */
+async function dayOf(account: string, key: string, nowMs: number, days: KeyDays | undefined): Promise<number> {
+  const today = keyGeneration(nowMs);
+  return days === undefined || !isAroundMidnight(nowMs) ? today : days.agree(account, key, today);
 }
 
 const isFresh = ({ job }: JobRecord, nowMs: number): boolean =>

@@ -1,4 +1,4 @@
-import type { Job } from '@sluice/contracts';
+import { isJobStream, type Job, type JobStream } from '@sluice/contracts';
 import { isTerminal, JOB_HEADER, type JobLog } from '@sluice/jobs';
 import { jobIdOf, type Bus } from '@sluice/messaging';
 import { definePipeline, type Message, type Outcome, type Pipeline } from '@sluice/pipeline';
@@ -6,6 +6,7 @@ import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { callbackOf, webhookOf } from './announcements.ts';
 import type { WebhookDeps } from '../../webhooks/webhooks.ts';
 import { isRetryable } from './retryable.ts';
+import { sourcesOf } from './sources.ts';
 import type { Step } from './step.ts';
 import { isSubjectFull, StreamUnavailable, unavailable } from './stream-unavailable.ts';
 
@@ -27,6 +28,7 @@ const FINAL: readonly string[] = ['succeeded', 'failed', 'cancelled'];
 function announcements(
   consumer: string,
   tuning: PipelineTuning,
+  streams: readonly JobStream[],
   stream: string,
   concerns: (state: string, header: (name: string) => string) => boolean,
   stepOf: (job: Job) => Step | undefined,
@@ -37,7 +39,8 @@ function announcements(
     const state = header(JOB_HEADER.state);
     // Events of versions without these headers are read.
     if (state !== '' && !concerns(state, header)) return { kind: 'skip', reason: 'nothing to announce' };
-    const found = await jobs.at(jobIdOf(message.id), message.sequence);
+    const { stream: from, sequence } = message;
+    const found = isJobStream(from) ? await jobs.at(jobIdOf(message.id), { stream: from, sequence }) : undefined;
     const news = found !== undefined && (isTerminal(found.job.state) || found.cause === 'deferral');
     const step = news ? stepOf(found.job) : undefined;
     if (step === undefined) return { kind: 'skip', reason: 'nothing to announce' };
@@ -54,7 +57,7 @@ function announcements(
   const { retry, ...options } = engineOptions(tuning);
   return definePipeline<undefined, AnnounceDeps>({
     name: consumer,
-    sources: [{ stream: 'JOBS', consumer, body: 'none' }],
+    sources: sourcesOf(streams, { consumer, body: 'none' }),
     // The consumer hands out headers alone.
     decode: () => undefined,
     ...options,
@@ -65,14 +68,21 @@ function announcements(
 }
 
 /** The callback to the client's side, for every job that ended. */
-export const clientCallbacks = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
-  announcements('client_callbacks', tuning, 'CLIENTS', (state) => FINAL.includes(state), callbackOf);
+export const clientCallbacks = (
+  tuning: PipelineTuning,
+  streams: readonly JobStream[],
+): Pipeline<undefined, AnnounceDeps> =>
+  announcements('client_callbacks', tuning, streams, 'CLIENTS', (state) => FINAL.includes(state), callbackOf);
 
 /** The call of a job's own URL, for jobs that have one: at the end, and when a mail is deferred. */
-export const webhookCalls = (tuning: PipelineTuning): Pipeline<undefined, AnnounceDeps> =>
+export const webhookCalls = (
+  tuning: PipelineTuning,
+  streams: readonly JobStream[],
+): Pipeline<undefined, AnnounceDeps> =>
   announcements(
     'webhook_calls',
     tuning,
+    streams,
     'WEBHOOKS',
     (state, header) => [...FINAL, 'deferred'].includes(state) && header(JOB_HEADER.webhook) !== '',
     webhookOf,

@@ -1,4 +1,5 @@
-import { channels, JobKind, JobState, type Job, type JobEvent } from '@sluice/contracts';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { channels, JobKind, JobState, type Job, type JobEvent, type JobStream } from '@sluice/contracts';
 import { announceCancellation, derivedJobId, type JobLog } from '@sluice/jobs';
 import { decoder, type Bus, type Lifecycle } from '@sluice/messaging';
 import { definePipeline, type Context, type Outcome, type Pipeline } from '@sluice/pipeline';
@@ -9,6 +10,7 @@ import { newEmailJob } from '../accept/email-request.ts';
 import type { Credits } from '../../credits/credits.ts';
 import { postponed, published } from '../reconciler/placement.ts';
 import { isRetryable } from './retryable.ts';
+import { sourcesOf } from './sources.ts';
 import { unavailable } from './stream-unavailable.ts';
 import { uploadsOf, workOf } from '../kinds/index.ts';
 
@@ -27,11 +29,14 @@ export interface OrchestratorDeps {
  * ended. The append to `JOBS` is the outbox, so nothing else has to agree with it; every step's message id derives from
  * the job, so reacting twice changes nothing. Callbacks and webhooks have consumers of their own: see `announcers.ts`.
  */
-export const orchestrator = (tuning: PipelineTuning): Pipeline<JobEvent, OrchestratorDeps> => {
+export const orchestrator = (
+  tuning: PipelineTuning,
+  streams: readonly JobStream[],
+): Pipeline<JobEvent, OrchestratorDeps> => {
   const { retry, ...options } = engineOptions(tuning);
   return definePipeline<JobEvent, OrchestratorDeps>({
     name: 'orchestrator',
-    sources: [{ stream: 'JOBS', consumer: 'orchestrator' }],
+    sources: sourcesOf(streams, { consumer: 'orchestrator' }),
     decode: decoder(channels.job),
     ...options,
     // A failure that a repeat cannot change ends at once.
@@ -120,5 +125,7 @@ async function notify(job: Job, deps: OrchestratorDeps): Promise<void> {
     },
     { account: job.account, trace: { traceId: job.traceId, traceparent: job.traceparent } },
   );
-  await acceptSystemJob(deps.jobs, newJob, derivedJobId('notify', job.id));
+  // The time of the image job: a repeat on another day looks for the mail where this one puts it.
+  const acceptedMs = job.createdAt === undefined ? 0 : timestampMs(job.createdAt);
+  await acceptSystemJob(deps.jobs, newJob, derivedJobId('notify', job.id), acceptedMs);
 }

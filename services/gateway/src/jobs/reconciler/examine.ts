@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { channels, jobKindName, lanes, type Job, type Placement, type StreamName } from '@sluice/contracts';
+import { jobKindName, lanes, type Job, type Placement, type StreamName } from '@sluice/contracts';
 import { isTerminal, type JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import { workOf } from '../kinds/index.ts';
@@ -40,23 +40,23 @@ export function isStale(job: Job, nowMs: number, keptMs: number): boolean {
 
 /** Looks for a job's work. Changes nothing. */
 export async function examine({ bus, jobs, now, graceMs, keptMs }: ExamineDeps, jobId: string): Promise<Finding> {
-  const stored = (await bus.last(channels.job, { jobId })) ?? (await bus.last(channels.job, { jobId }, 'leader'));
-  const job = stored?.data.job;
-  if (stored === undefined || job === undefined) return { is: 'expired' };
+  const found = (await jobs.last(jobId)) ?? (await jobs.last(jobId, 'leader'));
+  const job = found?.stored.data.job;
+  if (found === undefined || job === undefined) return { is: 'expired' };
   // A job of a kind that a newer version added is the matter of its gateways.
   if (isTerminal(job.state) || jobKindName(job.kind) === undefined) return FINE;
   const known = await placementOf(bus, job);
   const placement = known === 'postponed' ? undefined : known;
   if (isStale(job, now(), keptMs)) return { is: 'stale', placement };
-  const { sequence } = stored;
-  const storedMs = stored.storedAt.getTime();
+  const { sequence, storedAt } = found.stored;
+  const storedMs = storedAt.getTime();
   if (now() - storedMs < graceMs) return FINE;
   if (placement !== undefined)
     return (await isThere(bus, job, placement)) ? FINE : { is: 'missing', lost: true, sequence };
   if (known === 'postponed') return { is: 'missing', lost: false, sequence };
 
   // Nothing says where the work is. It is surely gone once everything that was stored with it is.
-  if (!(await isPast(bus, 'JOBS', 'orchestrator', sequence))) return FINE;
+  if (!(await isPast(bus, found.stream, 'orchestrator', sequence))) return FINE;
   const request = await jobs.request(job);
   const step = request === undefined ? undefined : workOf({ ...job, request });
   if (step === undefined) return { is: 'missing', lost: false, sequence };

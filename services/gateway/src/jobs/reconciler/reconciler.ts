@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import { channels, FailureSchema, PlacementSchema, type Job } from '@sluice/contracts';
+import { FailureSchema, PlacementSchema, type Job, type JobStream } from '@sluice/contracts';
 import { fail, refresh, requeue, type JobLog } from '@sluice/jobs';
 import { isBrokerFault, lifetimes, scaledMs, type Bus, type Lifecycle } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import type { ReadModel } from '../../history/read-model.ts';
+import { jobsKeptMsOf } from '../../lifetimes-kept.ts';
 import { workOf } from '../kinds/index.ts';
 import { isRetryable } from '../orchestrator/retryable.ts';
 import { unavailable } from '../orchestrator/stream-unavailable.ts';
@@ -52,6 +53,8 @@ const MAX_LOSSES = 3;
 export interface ReconcilerParts {
   readonly bus: Bus;
   readonly jobs: JobLog;
+  /** The streams that hold jobs; `JOBS` alone if absent. */
+  readonly jobStreams?: readonly JobStream[];
   readonly model: Pick<ReadModel, 'openJobs' | 'forget'>;
   readonly log: Logger;
   readonly now: () => number;
@@ -74,15 +77,14 @@ export interface ReconcilerParts {
  * @returns a function that stops it and waits for the jobs in hand.
  */
 export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
-  const { bus, jobs, model, log, now, report, onAction, onProgress, settings } = parts;
+  const { bus, jobs, jobStreams = ['JOBS'], model, log, now, report, onAction, onProgress, settings } = parts;
   const { graceMs, everyMs, pageMs } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;
   const pause = (ms: number): Promise<unknown> => delay(ms, undefined, { signal }).catch(() => undefined);
 
   async function pass(): Promise<void> {
-    const { max_age: keptNanos } = (await bus.jsm.streams.info(channels.job.stream)).config;
-    const deps = { bus, jobs, now, graceMs, keptMs: keptNanos === 0 ? Infinity : keptNanos / 1e6 };
+    const deps = { bus, jobs, now, graceMs, keptMs: await jobsKeptMsOf(bus.jsm, jobStreams) };
     const before = now() - graceMs;
     let page = await model.openJobs(before, PAGE);
     if (page.length === 0) onProgress();

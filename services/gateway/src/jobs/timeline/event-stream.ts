@@ -1,7 +1,6 @@
 import { PassThrough, type Readable } from 'node:stream';
-import type { Bus } from '@sluice/messaging';
 import type { LiveJobs } from './live.ts';
-import { jobTimeline, type StoredEntry } from './timeline.ts';
+import { jobTimeline, type StoredEntry, type TimelinePlaces } from './timeline.ts';
 
 /** How far a reader has come: the last sequence it saw of each stream. Travels as the `id` of server-sent events. */
 export interface Cursor {
@@ -18,8 +17,8 @@ export function cursorOf(text: string | undefined): Cursor {
 }
 
 /** Whether anything about a job is behind the cursor. */
-export async function hasMore(bus: Bus, jobId: string, cursor: Cursor): Promise<boolean> {
-  const entries = await jobTimeline(bus, jobId);
+export async function hasMore(places: TimelinePlaces, jobId: string, cursor: Cursor): Promise<boolean> {
+  const entries = await jobTimeline(places, jobId);
   return entries.some(({ stream, sequence }) => sequence > cursor[stream === 'JOBS' ? 'jobs' : 'events']);
 }
 
@@ -32,7 +31,7 @@ const MAX_UNREAD_BYTES = 1024 * 1024;
  * Each event's `id` resumes behind it.
  */
 export function jobEventStream(
-  deps: { readonly bus: Bus; readonly live: LiveJobs; readonly closing: AbortSignal },
+  deps: TimelinePlaces & { readonly live: LiveJobs; readonly closing: AbortSignal },
   jobId: string,
   from: Cursor,
 ): Readable {
@@ -55,7 +54,7 @@ export function jobEventStream(
   const listening = deps.live.listen(jobId, (stored) => (caughtUp ? write(stored) : early.push(stored)));
 
   const readHistory = async (): Promise<void> => {
-    const entries = await jobTimeline(deps.bus, jobId);
+    const entries = await jobTimeline(deps, jobId);
     // In stream order per stream, not by the clock: a cursor only ever moves forward.
     for (const stored of entries) {
       write(stored);

@@ -1,4 +1,4 @@
-import { channels } from '@sluice/contracts';
+import { channels, jobChannelOf, type JobStream } from '@sluice/contracts';
 import { tail, type Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
 import { ownApps, storedJobEntry, storedLifecycleEntry, type StoredEntry } from './timeline.ts';
@@ -6,7 +6,7 @@ import { ownApps, storedJobEntry, storedLifecycleEntry, type StoredEntry } from 
 type Listener = (stored: StoredEntry) => void;
 
 /**
- * What happens to jobs, as it happens: one tail on `JOBS` and one on `EVENTS` per process, fanned out to the open streams.
+ * What happens to jobs, as it happens: one tail on each stream of jobs and one on `EVENTS` per process, fanned out to the open streams.
  * A thousand open streams cost the broker two consumers, and no open stream costs it none: the tails are opened for the
  * first listener and closed when there has been none for a while.
  */
@@ -23,6 +23,8 @@ export interface Listening {
 }
 
 export interface LiveSettings {
+  /** The streams of jobs; `JOBS` alone if absent. */
+  readonly jobStreams?: readonly JobStream[];
   /** How long the tails stay open without a listener: the next client rarely comes much later. */
   readonly idleMs?: number;
 }
@@ -30,7 +32,11 @@ export interface LiveSettings {
 const IDLE_MS = 30_000;
 
 /** Opens nothing yet. */
-export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettings = {}): LiveJobs {
+export function liveJobs(
+  bus: Bus,
+  log: Logger,
+  { jobStreams = ['JOBS'], idleMs = IDLE_MS }: LiveSettings = {},
+): LiveJobs {
   const listeners = new Map<string, Set<Listener>>();
   let tails: Promise<() => Promise<void>> | undefined;
   let idle: NodeJS.Timeout | undefined;
@@ -45,25 +51,28 @@ export function liveJobs(bus: Bus, log: Logger, { idleMs = IDLE_MS }: LiveSettin
     log.warn({ err: error, sequence }, 'an event cannot be read');
 
   const open = async (): Promise<() => Promise<void>> => {
-    const stopJobs = await tail(bus.nc, channels.job, {
-      from: 'new',
-      onMessage: (message) => tell(message.subject, storedJobEntry(message)),
-      onBroken,
-      wanted,
-    });
-    const stopEvents = await tail(bus.nc, channels.event, {
+    const ofStream = (stream: JobStream): Promise<() => Promise<void>> =>
+      tail(bus.nc, jobChannelOf(stream), {
+        from: 'new',
+        onMessage: (message) => tell(message.subject, storedJobEntry(message)),
+        onBroken,
+        wanted,
+      });
+    const ofEvents = tail(bus.nc, channels.event, {
       from: 'new',
       onMessage: (message) => tell(message.subject, storedLifecycleEntry(message)),
       onBroken,
       wanted,
       subjects: ownApps.map((app) => `events.${app}.*`),
-    }).catch(async (error: unknown) => {
-      await stopJobs();
-      throw error;
     });
-    return async () => {
-      await Promise.all([stopJobs(), stopEvents()]);
+    const opened = await Promise.allSettled([...jobStreams.map(ofStream), ofEvents]);
+    const stop = async (): Promise<void> => {
+      await Promise.all(opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value()] : [])));
     };
+    const failed = opened.find((each) => each.status === 'rejected');
+    if (failed === undefined) return stop;
+    await stop();
+    throw failed.reason;
   };
   const shut = async (): Promise<void> => {
     clearTimeout(idle);

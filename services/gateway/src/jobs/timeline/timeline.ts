@@ -1,4 +1,5 @@
 import { channels, isSubjectToken, jobKindEntries } from '@sluice/contracts';
+import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import { WEBHOOKS_APP } from '../../webhooks/delivery.ts';
 import { entryOfJob, entryOfLifecycle, type TimelineEntry } from './entry.ts';
@@ -8,9 +9,16 @@ export const ownApps: readonly string[] = [
   ...new Set(['gateway', ...jobKindEntries.map(([, { service }]) => service), 'client', WEBHOOKS_APP]),
 ];
 
+/** Where the events of a job are. */
+export interface TimelinePlaces {
+  readonly bus: Bus;
+  readonly jobs: Pick<JobLog, 'history'>;
+}
+
 /** An entry with its stream and its sequence there. */
 export interface StoredEntry {
   readonly entry: TimelineEntry;
+  /** `JOBS` for any of its partitions: all events of a job are in the same one. */
   readonly stream: 'JOBS' | 'EVENTS';
   readonly sequence: number;
   readonly storedMs: number;
@@ -47,8 +55,8 @@ export const storedLifecycleEntry = (stored: {
  * Everything known about a job, oldest first by the broker's clock: the one clock that all replicas share. One read per
  * event, each by its literal subject, which the server finds by index.
  */
-export async function jobTimeline(bus: Bus, jobId: string): Promise<StoredEntry[]> {
-  const moves = collect(bus.history(channels.job, { jobId }), storedJobEntry);
+export async function jobTimeline({ bus, jobs }: TimelinePlaces, jobId: string): Promise<StoredEntry[]> {
+  const moves = collect(jobs.history(jobId), storedJobEntry);
   const words = ownApps.map((appId) =>
     collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntry),
   );
