@@ -54,7 +54,7 @@ export async function signMail(raw: Buffer, { domainName, keySelector, privateKe
     ' b=',
   ].join('\r\n');
   // Of a name that stands twice in `h=`, the second finds no header and signs nothing.
-  const signed = [...new Set(names)].flatMap((name) => fields.get(name.toLowerCase()) ?? []);
+  const signed = [...new Set(names)].flatMap((name) => fields.get(name) ?? []);
   const data = Buffer.from([...signed, relaxedField(signature)].join('\r\n'), 'latin1');
   const value = (await signInThread('sha256', data, privateKey)).toString('base64');
   const lines = value.match(/.{1,72}/g) ?? [];
@@ -65,7 +65,7 @@ export async function signMail(raw: Buffer, { domainName, keySelector, privateKe
 function signedNames(present: ReadonlySet<string>): readonly string[] {
   const has = (name: string): boolean => present.has(name.toLowerCase());
   const sealed = [...SEALED_HEADERS, ...SEALED_IF_PRESENT.filter(has)];
-  return [...[...sealed, ...SIGNED_HEADERS].filter(has), ...sealed];
+  return [...[...sealed, ...SIGNED_HEADERS].filter(has), ...sealed].map((name) => name.toLowerCase());
 }
 
 /** The headers of a mail in relaxed form, by their names in lower case. Ours stand once each. */

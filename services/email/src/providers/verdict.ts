@@ -77,7 +77,9 @@ export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict 
     return { kind: 'rejected', code: 'mail_too_large', reply };
   }
   // A refusal of the greeting, the login or the sender is about this side and this provider, not about the mail.
-  return { kind: 'unreachable', reply, fault: 'provider' };
+  // The reply to STARTTLS alone does not say what was refused.
+  const words = error.command === 'STARTTLS' ? `STARTTLS: ${reply}` : reply;
+  return { kind: 'unreachable', reply: words, fault: 'provider' };
 }
 
 /**

@@ -1,19 +1,29 @@
-import { Readable } from 'node:stream';
+import { Readable, type Transform } from 'node:stream';
 import type { NodemailerError } from 'nodemailer';
 import SMTPConnection, { type SMTPConnectionOptions } from 'nodemailer/lib/smtp-connection';
+import { dotStuffed } from './dot-stuffing.ts';
 import { ReplyMonitor, type Awaited } from './reply-monitor.ts';
 import type { OutgoingMail } from '../outgoing-mail.ts';
 
-/** What the library calls for every chunk of a server and every command; its types leave both out. */
+/** The library's stream of a mail, which doubles dots and ends it. */
+interface DataStream extends Transform {
+  inByteCount: number;
+  outByteCount: number;
+  lastByte: number | false;
+}
+
+/** What the library calls for every chunk of a server, every command and every mail; its types leave them out. */
 interface Wire {
   _onData(chunk: Buffer): void;
   _sendCommand(command: string, logged?: string): void;
+  /** Makes the stream that a mail goes through to the socket. */
+  _createSendStream(callback: unknown): DataStream;
   /** Of the reply to EHLO, those that the library knows. */
   readonly _supportedExtensions: readonly string[];
 }
 const Connection = SMTPConnection as unknown as new (options: SMTPConnectionOptions) => SMTPConnection & Wire;
-// Without these two a session would go unwatched and nothing would say so.
-if (!('_onData' in SMTPConnection.prototype) || !('_sendCommand' in SMTPConnection.prototype)) {
+// Without these a session would go unwatched and nothing would say so.
+if (!['_onData', '_sendCommand', '_createSendStream'].every((name) => name in SMTPConnection.prototype)) {
   throw new TypeError('this version of nodemailer has other internals: adapt services/email/src/providers/session.ts');
 }
 
@@ -52,6 +62,23 @@ class MonitoredConnection extends Connection {
     const sent = declares ? `${command} SMTPUTF8` : command;
     this.monitor.sent(sent);
     super._sendCommand(sent, logged);
+  }
+
+  override _createSendStream(callback: unknown): DataStream {
+    const stream = super._createSendStream(callback);
+    const transform = stream._transform.bind(stream);
+    stream._transform = (mail: Buffer, encoding, done) => {
+      const pieces = stream.lastByte === false ? dotStuffed(mail) : undefined;
+      if (pieces === undefined) return transform(mail, encoding, done);
+      stream.inByteCount += mail.length;
+      stream.lastByte = mail.at(-1) ?? false;
+      for (const piece of pieces) {
+        stream.outByteCount += piece.length;
+        stream.push(piece);
+      }
+      done();
+    };
+    return stream;
   }
 
   override _onData(chunk: Buffer): void {
