@@ -65,8 +65,9 @@ test('an upgrade moves the results that wait among the commands, and no other me
   const old = await jetstream(nc).consumers.get('USERS', results.consumers[0]!.name);
   const inHand = (await old.next())!;
   expect(inHand.string()).toBe('in hand');
+  const messages = await old.fetch({ max_messages: 1, expires: 60_000 });
   const asking = (async () => {
-    for await (const _ of await old.fetch({ max_messages: 1, expires: 1_000 })) throw new Error('it got another one');
+    for await (const _ of messages) throw new Error('it got another one');
   })();
 
   const [one, two] = await Promise.all([provision(nc, after), provision(nc, after)]);
@@ -86,8 +87,13 @@ test('an upgrade moves the results that wait among the commands, and no other me
   // The consumer that is asked stays until it is not.
   expect(await consumersOf('USERS')).toEqual(namesOf([...users.consumers, results.consumers[0]!]));
   inHand.ack();
+  await messages.close();
   await asking;
-  expect((await provision(nc, after)).moved).toEqual([]);
-  expect(await consumersOf('USERS')).toEqual(namesOf(users.consumers));
+  await expect
+    .poll(async () => {
+      expect((await provision(nc, after)).moved).toEqual([]);
+      return consumersOf('USERS');
+    })
+    .toEqual(namesOf(users.consumers));
   expect(await consumersOf('RESULTS')).toEqual(namesOf(results.consumers));
 });
