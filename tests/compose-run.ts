@@ -65,10 +65,17 @@ function containers(): readonly Container[] {
 }
 const isUp = ({ State, Health }: Container): boolean => State === 'running' && (Health === '' || Health === 'healthy');
 
+const inspect = (name: string, field: string): string =>
+  execFileSync('docker', ['inspect', '-f', `{{.State.${field}}}`, name], { encoding: 'utf8' }).trim();
+
 /** The process of a container dies as by a crash: `docker kill` would count as a stop on request. */
-function crash(name: string): void {
-  const pid = execFileSync('docker', ['inspect', '-f', '{{.State.Pid}}', name], { encoding: 'utf8' });
-  process.kill(Number(pid), 'SIGKILL');
+function crash(name: string): { isBack(): boolean } {
+  const startedAt = inspect(name, 'StartedAt');
+  process.kill(Number(inspect(name, 'Pid')), 'SIGKILL');
+  return {
+    isBack: () =>
+      inspect(name, 'StartedAt') !== startedAt && containers().some((each) => each.Name === name && isUp(each)),
+  };
 }
 
 /** How a job ended, or undefined; a gateway that is restarted does not answer. */
@@ -140,11 +147,13 @@ async function kills(image: Buffer): Promise<void> {
     });
     await sleep(1_000);
     const killedMs = performance.now();
-    crash(Name);
-    await sleep(200);
-    const isBack = (): boolean => containers().some((each) => each.Name === Name && isUp(each));
-    while (!isBack() && performance.now() - killedMs < STATES.restartMs) await sleep(500);
-    const back = isBack() ? seconds(killedMs) : 'never';
+    const killed = crash(Name);
+    let isBack = false;
+    while (!isBack && performance.now() - killedMs < STATES.restartMs) {
+      await sleep(250);
+      isBack = killed.isBack();
+    }
+    const back = isBack ? seconds(killedMs) : 'never';
     end.abort();
     const { accepted, unexpected } = await loading;
     const lost = await notDone(accepted);

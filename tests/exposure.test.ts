@@ -307,6 +307,20 @@ ${insideRows().join('\n')}
 `).toMatchFileSnapshot('../docs/exposure.md');
   }, 120_000);
 
+  it('says when to come back where nothing answers behind the proxy', async () => {
+    const operator = /password {2}(\S+)/.exec(site.shown)?.[1] ?? '';
+    const answer = await new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
+      const stream = session.request({ ':path': '/prometheus/', ...basic(operator) });
+      stream.once('response', resolve).once('error', reject);
+      stream.end();
+    });
+    expect(answer).toMatchObject({
+      ':status': 503,
+      'retry-after': '2',
+      'content-type': 'application/problem+json',
+    });
+  });
+
   it('is open inside where the page says so', async () => {
     for (const path of ['/healthz', '/metrics']) expect((await fetch(`${opsUrl}${path}`)).status).toBe(200);
     expect((await fetch(`${monitorUrl}/connz`)).status).toBe(200);

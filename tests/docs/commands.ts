@@ -52,6 +52,7 @@ export const OTHERS: readonly {
   { page: /email/, command: /email (?:faults|templates|screenshots)/, why: 'prints or draws what the suites hold' },
   { page: /image/, command: /pngsuite/, why: 'fetches 160 kB from the Debian archive; CI does it' },
   { page: /^deploy|cluster/, command: /^(?:docker|npx pnpm smoke)/, why: 'needs a Docker engine' },
+  { page: /^deploy/, command: /test:compose/, why: 'needs a Docker engine, and is a test itself' },
   { page: /^deploy/, command: /pin:images/, why: 'asks the registries; tests/production.test.ts takes what it writes' },
   { page: /^(deploy|docs\/nats)/, command: /init:production/, why: 'asks for a domain of your own' },
   { page: /^docs\/nats/, command: /^npx pnpm keys list/, by: 'tests/e2e/least-privilege.test.ts' },
