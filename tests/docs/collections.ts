@@ -179,6 +179,12 @@ export const collections: readonly Collection[] = [
     'sources of the pipeline',
     'the permission is granted',
   ),
+  row(
+    'libs/telemetry/src/stdout-sink.ts flushed',
+    'who waits for the last line',
+    'one at the end',
+    'the last line, or the end',
+  ),
   row('libs/telemetry/src/http.ts #made', 'names of spans', 'routes, times methods', 'never'),
   row(
     'libs/suppression/src/suppressions.ts suspected',

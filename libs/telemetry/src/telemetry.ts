@@ -19,7 +19,6 @@ import {
   ATTR_SERVICE_NAMESPACE,
   ATTR_SERVICE_VERSION,
 } from '@opentelemetry/semantic-conventions';
-import { destination } from 'pino';
 import { Gauge } from 'prom-client';
 import { countExports, type ExportCounts } from './export-counts.ts';
 import { createLogger, type LineSink, type Logger } from './log.ts';
@@ -28,6 +27,7 @@ import { otlpLineSink } from './otlp-logs.ts';
 import { registerPublishMetrics } from './publish.ts';
 import { useRedactionKey } from './redact.ts';
 import { createRegistry, type MetricsRegistry } from './registry.ts';
+import { stdoutSink } from './stdout-sink.ts';
 
 export interface TelemetryOptions {
   readonly service: string;
@@ -97,13 +97,15 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     metricReaders: [],
   });
   sdk.start();
-  const stdout = options.logTo ?? destination({ dest: 1, sync: true });
+  const stdout = options.logTo === undefined ? stdoutSink() : undefined;
+  const lines = options.logTo ?? stdout!;
   const log = createLogger({
     service: options.service,
     instance,
     level: options.logLevel ?? 'info',
-    sinks: endpoint === undefined ? [stdout] : [stdout, otlpLineSink(logs.getLogger('sluice'))],
+    sinks: endpoint === undefined ? [lines] : [lines, otlpLineSink(logs.getLogger('sluice'))],
   });
+  stdout?.onDropped((count) => log.warn({ lines: count }, 'log lines were dropped: what reads stdout was too slow'));
 
   complainSparsely(log);
 
@@ -115,8 +117,9 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     log,
     registry,
     shutdown() {
-      stopping ??= within(options.shutdownTimeoutMs ?? 3000, async () => {
-        await sdk.shutdown().catch(() => {});
+      const timeoutMs = options.shutdownTimeoutMs ?? 3000;
+      stopping ??= within(timeoutMs, async () => {
+        await Promise.all([sdk.shutdown().catch(() => {}), stdout?.flush(timeoutMs)]);
       }).then(() => {
         trace.disable();
         logs.disable();
