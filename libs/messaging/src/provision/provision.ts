@@ -86,9 +86,13 @@ export async function provision(
     notRaised: Difference[];
     moved: Moved[];
   };
-  for (const { where, wanted, access, givesUpRoom } of entries(jsm, topology, await roomOf(jsm, options))) {
+  const all = [...entries(jsm, topology, await roomOf(jsm, options))];
+  // All at once: a restart, which finds everything as it is to be, waits for one answer and not for a hundred.
+  const found = await Promise.all(all.map(({ access }) => access.get()));
+  for (const [index, { where, wanted, access, givesUpRoom }] of all.entries()) {
     if (givesUpRoom === true) await giveUpRoom(where, wanted, access);
-    await converge(where, wanted, access);
+    // Another gateway that starts beside this one may have made it since.
+    await converge(where, wanted, access, (givesUpRoom === true ? undefined : found[index]) ?? (await access.get()));
   }
   for (const spec of topology.streams) {
     if (spec.takesOverFrom === undefined) continue;
@@ -116,8 +120,12 @@ export async function provision(
     });
   }
 
-  async function converge(where: string, wanted: Settings, access: Access): Promise<void> {
-    const current = await access.get();
+  async function converge(
+    where: string,
+    wanted: Settings,
+    access: Access,
+    current: Settings | undefined,
+  ): Promise<void> {
     if (current === undefined) {
       await access
         .add({ ...wanted, metadata: provisionedMetadata(where, undefined, wanted) })
@@ -131,6 +139,8 @@ export async function provision(
       if (stop.length > 0) throw new TopologyDriftError(stop);
       report.kept.push(...differences.filter(({ action }) => action === 'keep'));
       const set = differences.filter(({ action }) => action === 'set');
+      const raises = differences.filter(({ action }) => action === 'raise');
+      if (set.length + raises.length === 0 && isRecorded(where, current, wanted)) return;
       if (set.length > 0 || !isRecorded(where, current, wanted)) {
         const changes = Object.fromEntries(set.map(({ setting, wanted: value }) => [setting, value]));
         const metadata = provisionedMetadata(where, current, wanted);
@@ -148,7 +158,7 @@ export async function provision(
       }
       // Apart from the rest: a server that has no room for another copy or for more bytes must not be kept from everything
       // else by that.
-      for (const raise of differences.filter(({ action }) => action === 'raise')) {
+      for (const raise of raises) {
         const change = { [raise.setting]: raise.wanted };
         const metadata = provisionedMetadata(where, { ...(await access.get()), ...change }, wanted);
         const raised = await access.update({ ...change, metadata }).then(
@@ -173,16 +183,14 @@ export async function inspect(
   options: ProvisionOptions = {},
 ): Promise<readonly Difference[]> {
   const jsm = await jetstreamManager(nc, { checkAPI: false });
-  const found: Difference[] = [];
-  for (const { where, wanted, access } of entries(jsm, topology, await roomOf(jsm, options))) {
-    const current = await access.get();
-    if (current !== undefined) {
-      found.push(...judge(where, current, wanted));
-    } else {
-      found.push({ where, setting: 'existence', server: 'absent', wanted: 'present', owner: 'application' });
-    }
-  }
-  return found;
+  const all = [...entries(jsm, topology, await roomOf(jsm, options))];
+  const found = await Promise.all(all.map(({ access }) => access.get()));
+  return all.flatMap(({ where, wanted }, index): readonly Difference[] => {
+    const current = found[index];
+    return current === undefined
+      ? [{ where, setting: 'existence', server: 'absent', wanted: 'present', owner: 'application' }]
+      : judge(where, current, wanted);
+  });
 }
 
 /** Batches came with nats-server 2.12.0; from 2.12.1 on they recognise message ids. */
