@@ -12,6 +12,11 @@ import type { Mutation } from './mutation.ts';
 const here = join(import.meta.dirname, '..');
 const root = join(here, '../..');
 const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test', 'limits.test', 'assignment.test'];
+/** By folder: the suites that know of its rules. */
+const SUITES_OF: Readonly<Record<string, readonly string[]>> = {
+  partitions: ['memory.test', 'partitions/model.test', 'assignment.test'],
+  limits: ['memory.test', 'limits.test'],
+};
 const AT_ONCE = 2;
 
 /** Runs the quick suites against a mutated copy; true when one of them failed. */
@@ -34,7 +39,8 @@ async function isNoticed({ file, from, to }: Mutation): Promise<boolean> {
       path,
       source.replace(from, () => to),
     );
-    const child = spawn(join(root, 'node_modules/.bin/vitest'), ['run', '--root', copy, ...SUITES], {
+    const suites = SUITES_OF[file.split('/')[0] ?? ''] ?? SUITES;
+    const child = spawn(join(root, 'node_modules/.bin/vitest'), ['run', '--root', copy, ...suites], {
       stdio: 'ignore',
     });
     // A mutant may hang: that is noticed too.

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { silentLogger } from '../src/index.ts';
-import type { LimitStore } from '../src/index.ts';
+import { natsLimits, PublishError, silentLogger } from '../src/index.ts';
+import type { LimitStore, NatsPort } from '../src/index.ts';
 import { handOver, parseEntry, takeUnits, withoutProcesses } from '../src/limits/entry.ts';
 import type { LeaseEntry } from '../src/limits/entry.ts';
 import { Leases } from '../src/limits/leases.ts';
@@ -59,14 +59,15 @@ describe('an entry of a shared limit', () => {
 });
 
 /** A bucket in memory, with what may go wrong on the way to it. */
-function bucket() {
+/** A bucket. With `lag` a write is heard when it is published, and stored so much later, as in a cluster. */
+function bucket(lag?: { readonly clock: ManualClock; readonly ms: number }) {
   const entries = new Map<string, { readonly revision: number; readonly value: string }>();
   const watchers = new Set<(key: string, value: string) => void>();
   let revision = 0;
   const clear = (): void => entries.clear();
   const connect = () => {
     const link = { isCut: false, writes: 0 };
-    const through = async <R>(work: () => R): Promise<R> => {
+    const through = async <R>(work: () => R | Promise<R>): Promise<R> => {
       await Promise.resolve();
       if (link.isCut) throw new Error('away');
       return work();
@@ -74,11 +75,20 @@ function bucket() {
     const store: LimitStore = {
       read: (key) => through(() => entries.get(key)),
       write: (key, value, expected) =>
-        through(() => {
+        through(async () => {
           link.writes++;
+          const tell = (): void => {
+            for (const watcher of watchers) watcher(key, value);
+          };
+          if (lag !== undefined) {
+            tell();
+            await new Promise<void>((resolve) => {
+              lag.clock.after(lag.ms, resolve);
+            });
+          }
           if ((entries.get(key)?.revision ?? 0) !== expected) return undefined;
           entries.set(key, { revision: ++revision, value });
-          for (const watcher of watchers) watcher(key, value);
+          if (lag === undefined) tell();
           return revision;
         }),
       remove: (key) => through(() => void entries.delete(key)),
@@ -147,6 +157,19 @@ describe('leases of a shared limit', () => {
     for (let n = 0; n < 4; n++) first.limit.end(clock.now());
     await clock.advance(2000);
     expect(first.startAll()).toBe(0);
+    expect(second.startAll()).toBe(4);
+  });
+
+  test('gives it also when it hears of the wish before that is stored', async () => {
+    const clock = manualClock();
+    const shared = bucket({ clock, ms: 20 });
+    const first = replica(clock, concurrency(8), shared);
+    await first.fill();
+    for (let n = 0; n < 8; n++) first.limit.end(clock.now());
+    const second = replica(clock, concurrency(8), shared);
+    await clock.advance(100);
+    second.startAll();
+    await clock.advance(LEASE_MS);
     expect(second.startAll()).toBe(4);
   });
 
@@ -251,6 +274,12 @@ describe('leases of a shared limit', () => {
     // Ten seconds of heartbeats, and what it took to hold all of it.
     expect(one.link.writes).toBeLessThan(25);
   });
+});
+
+test('a write of an entry that another one overtakes on its way is lost, and no failure of the bucket', async () => {
+  const overtaken = new PublishError('REJECTED', 'wrong last sequence', 10_164);
+  const port = { publish: () => Promise.reject(overtaken) } as unknown as NatsPort;
+  expect(await natsLimits(port, { bucket: 'limits' }).write('lease.p.all', '{}', 1)).toBeUndefined();
 });
 
 test('a limit is divided into parts that are worth having', () => {

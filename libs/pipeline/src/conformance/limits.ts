@@ -304,7 +304,8 @@ export function limitRows(row: Row): void {
 
 const shared = (place: Place, nats: NatsPort): Pick<LimitsOptions<Job>, 'shared' | 'leaseMs'> => ({
   shared: natsLimits(nats, { bucket: `limits_${place.stream}` }),
-  leaseMs: 2000,
+  // Longer than a busy machine keeps a process from writing its heartbeat: leases that end let others start beside.
+  leaseMs: 10_000,
 });
 
 /** In every window that begins with a start: no more than the burst and what the rate allows in it. */

@@ -6,9 +6,6 @@ import { API_ERROR, call } from '../nats/jetstream-api.ts';
 import type { StoredMessage } from '../nats/jetstream-api.ts';
 import type { NatsPort } from '../nats/port.ts';
 
-/** JetStream's answer to a compare-and-set that lost. */
-const WRONG_LAST_SEQUENCE = 10_071;
-
 interface Held {
   readonly state: 'claimed' | 'done';
   /** Wall clock; the claim or the memory of it ends then. */
@@ -48,7 +45,7 @@ export function kvIdempotencyStore(
       });
       return sequence;
     } catch (error) {
-      if (error instanceof PublishError && error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+      if (error instanceof PublishError && error.apiCode === API_ERROR.wrongLastSequence) return undefined;
       throw error;
     }
   };
@@ -70,7 +67,13 @@ export function kvIdempotencyStore(
   };
   const claim = async (key: string, claimMs: number, expected: number): Promise<Claim | undefined> => {
     const by = crypto.randomUUID();
-    const revision = await write(key, { state: 'claimed', until: clock.wall() + claimMs, by }, expected);
+    let revision: number | undefined;
+    try {
+      revision = await write(key, { state: 'claimed', until: clock.wall() + claimMs, by }, expected);
+    } catch (error) {
+      // Another claim is on its way: it wins. (Of a claim that is held, this says nothing: the step is tried again.)
+      if (!(error instanceof PublishError && error.apiCode === API_ERROR.wrongLastSequenceUnknown)) throw error;
+    }
     if (revision === undefined) return undefined;
     mine.set(`${revision}:${key}`, { revision, by });
     return { state: 'new', fence: revision };

@@ -74,6 +74,10 @@ export function takeUnits(before: LeaseEntry | undefined, of: number, me: string
   return { entry: { of, held, wants, fresh: entry.fresh - fresh }, fresh };
 }
 
+/** Whether a process waits for units that others ought to give it. */
+export const isShort = (entry: LeaseEntry, me: string): boolean =>
+  entry.wants.includes(me) && (entry.held[me] ?? 0) < fairShare(entry);
+
 /** How a process uses what it holds. */
 export interface Usage {
   /** Units that handlers run on. */

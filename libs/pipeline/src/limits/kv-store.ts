@@ -4,8 +4,11 @@ import type { StoredMessage } from '../nats/jetstream-api.ts';
 import type { NatsPort } from '../nats/port.ts';
 import type { LimitEntry, LimitStore } from './store.ts';
 
-/** JetStream's answer to a compare-and-set that lost. */
-const WRONG_LAST_SEQUENCE = 10_071;
+/** A compare-and-set lost. */
+const LOST: ReadonlySet<number | undefined> = new Set([
+  API_ERROR.wrongLastSequence,
+  API_ERROR.wrongLastSequenceUnknown,
+]);
 const NS_PER_MS = 1_000_000;
 const decoder = new TextDecoder();
 
@@ -35,7 +38,7 @@ export function natsLimits(port: NatsPort, options: { bucket: string; timeoutMs?
         const conditions = { expectLastSubjectSequence: revision, timeoutMs };
         return (await port.publish(`${prefix}${key}`, value, conditions)).sequence;
       } catch (error) {
-        if (error instanceof PublishError && error.apiCode === WRONG_LAST_SEQUENCE) return undefined;
+        if (error instanceof PublishError && LOST.has(error.apiCode)) return undefined;
         throw error;
       }
     },

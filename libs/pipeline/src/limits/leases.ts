@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import { errorMessage } from '../process/describe-error.ts';
 import { withTimeout } from '../settle/with-timeout.ts';
-import { handOver, parseEntry, takeUnits, withoutProcesses } from './entry.ts';
+import { handOver, isShort, parseEntry, takeUnits, withoutProcesses } from './entry.ts';
 import type { LeaseEntry, Usage } from './entry.ts';
 import { HEARTBEATS_PER_LEASE, Liveness, VALID_SHARE } from './liveness.ts';
 import type { LimitStore } from './store.ts';
@@ -253,7 +253,11 @@ export class Leases {
     const taken = needed > 0 ? takeUnits(entry, of, this.#alive.id, needed) : undefined;
     if (taken !== undefined) ({ entry, fresh } = taken);
     if (entry !== undefined) entry = handOver(entry, this.#alive.id, user.usage(now)) ?? entry;
-    if (entry === undefined || (entry === lease.entry && !this.#needsRenewal(lease, now))) return undefined;
+    if (entry === undefined) return undefined;
+    // Others hear of a write when it is published, and may read before it is stored, or miss it: who asked and got less than
+    // a fair share at the next look asks again.
+    const isUnheard = lease.polls > 1 && now >= lease.pollAt && isShort(entry, this.#alive.id);
+    if (entry === lease.entry && !isUnheard && !this.#needsRenewal(lease, now)) return undefined;
     return { entry, fresh };
   }
 

@@ -60,7 +60,14 @@ export interface StoredMessage {
 }
 
 /** JetStream's own error numbers that the engine tells apart. */
-export const API_ERROR = { streamNotFound: 10_059, consumerNotFound: 10_014, messageNotFound: 10_037 } as const;
+export const API_ERROR = {
+  streamNotFound: 10_059,
+  consumerNotFound: 10_014,
+  messageNotFound: 10_037,
+  wrongLastSequence: 10_071,
+  /** The same while another write of the subject is on its way to the replicas of the stream (2.12). */
+  wrongLastSequenceUnknown: 10_164,
+} as const;
 
 const decoder = new TextDecoder();
 
