@@ -4,16 +4,16 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 
 /**
- * Verifies a mail's DKIM signature.
+ * Verifies the DKIM signature of each mail, all in one process: starting Python takes longer than verifying.
  *
  * @param record the TXT record of the key.
  * @param root where Debian's `python3-dkim` is unpacked.
  * @throws when dkimpy does not run.
  */
-export async function verifyDkim(mail: string, record: string, root: string): Promise<boolean> {
-  const said = await python(root, VERIFY, [record], mail);
-  if (!/^(?:True|False)\s*$/.test(said)) throw new Error(`dkimpy did not run: ${said}`);
-  return said.trim() === 'True';
+export async function verifyDkim(mails: readonly string[], record: string, root: string): Promise<boolean[]> {
+  const said = await python(root, VERIFY, [record], JSON.stringify(mails));
+  if (!said.startsWith('[')) throw new Error(`dkimpy did not run: ${said}`);
+  return JSON.parse(said) as boolean[];
 }
 
 /** Whether dkimpy can be run. */
@@ -21,9 +21,10 @@ export const hasDkimpy = async (root: string): Promise<boolean> =>
   (await python(root, 'import dkim; print("yes")', [], '').catch(() => '')).trim() === 'yes';
 
 const VERIFY = [
-  'import dkim, sys',
-  'mail = sys.stdin.buffer.read()',
-  'print(dkim.verify(mail, dnsfunc=lambda name, timeout=5: sys.argv[1].encode()))',
+  'import dkim, json, sys',
+  'txt = lambda name, timeout=5: sys.argv[1].encode()',
+  'verify = lambda mail: dkim.verify(mail.encode("latin1"), dnsfunc=txt)',
+  'print(json.dumps([verify(mail) for mail in json.load(sys.stdin)]))',
 ].join('\n');
 
 async function python(root: string, program: string, args: readonly string[], input: string): Promise<string> {
@@ -32,7 +33,7 @@ async function python(root: string, program: string, args: readonly string[], in
   });
   let said = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text: Buffer) => (said += text.toString()));
-  child.stdin.on('error', () => undefined).end(input, 'latin1');
+  child.stdin.on('error', () => undefined).end(input);
   await once(child, 'close');
   return said;
 }

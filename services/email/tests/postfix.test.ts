@@ -108,19 +108,11 @@ describe.skipIf(typeof postfix === 'string')('Postfix of Debian', { timeout: 60_
       const variables = { message: `${'ü'.repeat(300)} \n.\n..`, title: 'Grüße — 日本語' };
       const { jobId } = await send('signed@example.com', { variables, replyTo: 'help@sluice.example' });
       const [mail = ''] = await stored(jobId);
-      const verifies = (changed: string): Promise<boolean> =>
-        verifyDkim(changed.replaceAll('\n', '\r\n'), record, root);
-      expect(await verifies(mail)).toBe(true);
-      expect(await verifies(mail.replace('One-Click', 'One-Clock'))).toBe(false);
-      for (const added of [
-        'From: evil@example.org',
-        'Subject: Pay',
-        'Reply-To: evil@example.org',
-        'Cc: all@x.example',
-      ]) {
-        expect(await verifies(`${added}\n${mail}`)).toBe(false);
-      }
-      expect(await verifies(`Sender: list@example.org\n${mail}`)).toBe(true);
+      const added = ['From: evil@example.org', 'Subject: Pay', 'Reply-To: evil@example.org', 'Cc: all@x.example'];
+      const broken = [mail.replace('One-Click', 'One-Clock'), ...added.map((header) => `${header}\n${mail}`)];
+      const whole = [mail, `Sender: list@example.org\n${mail}`];
+      const mails = [...whole, ...broken].map((each) => each.replaceAll('\n', '\r\n'));
+      expect(await verifyDkim(mails, record, root)).toEqual([...whole.map(() => true), ...broken.map(() => false)]);
     },
   );
 });

@@ -13,8 +13,8 @@ export interface RealMailServers {
   taken(): Promise<string[]>;
   /** Exim's rejections. */
   rejected(): Promise<string>;
-  /** Verifies a mail's DKIM signature by dkimpy. `record` is the TXT record of the key. */
-  verifyDkim(mail: string, record: string): Promise<boolean>;
+  /** Verifies the DKIM signature of each mail by dkimpy. `record` is the TXT record of the key. */
+  verifyDkim(mails: readonly string[], record: string): Promise<boolean[]>;
   close(): Promise<void>;
 }
 
@@ -113,7 +113,7 @@ async function run(root: string, folder: string): Promise<RealMailServers> {
     eximUrl: `smtp://127.0.0.1:${eximPort}`,
     taken: async () => (await logOf('mainlog')).split('\n').filter((line) => line.includes(' <= ')),
     rejected: () => logOf('rejectlog'),
-    verifyDkim: (mail, record) => verifyDkim(mail, record, root),
+    verifyDkim: (mails, record) => verifyDkim(mails, record, root),
     close: () => processes.close(),
   };
 }

@@ -89,12 +89,12 @@ describe.skipIf(typeof servers === 'string')('Exim, postgrey and dkimpy of Debia
   test('verify the signature, which covers both headers of the one click', async () => {
     await send('signed@elsewhere.example', { message: `${'ü'.repeat(300)} \n.\n..`, title: 'Grüße — 日本語' });
     const mail = second.mails.find(({ to }) => to[0] === 'signed@elsewhere.example')?.data ?? '';
-    expect(await servers.verifyDkim(mail, record)).toBe(true);
-    expect(await servers.verifyDkim(mail.replace('One-Click', 'One-Clock'), record)).toBe(false);
-    expect(await servers.verifyDkim(mail.replace('/v1/unsubscribe?token=', '/v2/unsubscribe?token='), record)).toBe(
-      false,
-    );
-    expect(await servers.verifyDkim(`${mail}x`, record)).toBe(false);
-    expect(await servers.verifyDkim(`From: evil@example.org\r\n${mail}`, record)).toBe(false);
+    const changed = [
+      mail.replace('One-Click', 'One-Clock'),
+      mail.replace('/v1/unsubscribe?token=', '/v2/unsubscribe?token='),
+      `${mail}x`,
+      `From: evil@example.org\r\n${mail}`,
+    ];
+    expect(await servers.verifyDkim([mail, ...changed], record)).toEqual([true, false, false, false, false]);
   });
 });

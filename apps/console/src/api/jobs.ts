@@ -24,6 +24,8 @@ export interface Job {
   readonly error?: JobError;
   readonly webhook?: { readonly state: string; readonly at?: string };
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Since a server asked to come again later with its mail, and the server's words. */
+  readonly deferred?: { readonly at: string; readonly detail: string };
   /** Why it has not gone on, where the gateway knows. */
   readonly waitingFor?: unknown;
   readonly links: { readonly self: string; readonly pdf?: string };

@@ -77,6 +77,9 @@ function JobFacts({ job }: { readonly job: Job }) {
     ],
     ['Attempts', job.attempt],
     ...(job.waitingFor === undefined ? [] : [['Waits for', waitingText(job.waitingFor)] as [string, string]]),
+    ...(job.deferred === undefined
+      ? []
+      : [['Deferred', `${dateTimeText(job.deferred.at)}: ${job.deferred.detail}`] as [string, string]]),
     ...(job.webhook === undefined
       ? []
       : [['Webhook', <StateBadge state={job.webhook.state} />] as [string, preact.ComponentChildren]]),
