@@ -34,8 +34,9 @@ try {
   const nodeImage = nodeImageOf(await readFile(join(root, 'Dockerfile'), 'utf8'));
   const digests = new Map<string, string>();
   for (const image of imagesOf(services, nodeImage)) {
-    // The digest of the list of architectures, where an image has several.
-    digests.set(image, await docker('buildx', 'imagetools', 'inspect', '--format', '{{.Manifest.Digest}}', image));
+    // The digest of the list of architectures, where an image has several. Without `json` buildx prints the whole text.
+    const said = await docker('buildx', 'imagetools', 'inspect', '--format', '{{json .Manifest.Digest}}', image);
+    digests.set(image, JSON.parse(said) as string);
     console.log(`${image} ${digests.get(image)}`);
   }
   await writeFile(values.out, digestFile(services, nodeImage, digests));
