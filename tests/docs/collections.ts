@@ -77,6 +77,12 @@ export const collections: readonly Collection[] = [
     '`ttlMs`',
   ),
   row(
+    'libs/pipeline/src/schedule/waits.ts #waits',
+    'messages that are put off',
+    MESSAGES,
+    'its time, or the end of a pause',
+  ),
+  row(
     'libs/pipeline/src/limits/deferrals.ts #deferred',
     'messages sent back because of a limit',
     'a quarter of `max_ack_pending` of the consumer',
@@ -102,7 +108,7 @@ export const collections: readonly Collection[] = [
     'its limit is forgotten',
   ),
   row(
-    'libs/pipeline/src/limits/leases.ts #peers',
+    'libs/pipeline/src/limits/liveness.ts #peers',
     'replicas that hold what is wanted here',
     'replicas',
     'nothing is wanted of it for ten times `leaseMs`',
@@ -160,12 +166,6 @@ export const collections: readonly Collection[] = [
     'messages of partitions that are taken over',
     MESSAGES,
     'the older messages of the partition are here, or it is lost',
-  ),
-  row(
-    'libs/pipeline/src/schedule/in-flight.ts waitingHere',
-    'messages that wait for a retry',
-    MESSAGES,
-    'the retry, or the message is given back',
   ),
   row(
     'libs/pipeline/src/schedule/key-order.ts #queues',
@@ -408,6 +408,7 @@ export const ofOneCall: readonly string[] = [
   'services/image/src/convert/jpeg/jpeg-tables.ts #quantisation',
   'services/image/src/convert/jpeg/jpeg-tables.ts #scanned',
   'services/image/src/convert/jpeg/jpeg-tables.ts #missingBits',
+  'services/image/src/convert/metadata/icc.ts placed',
   'services/image/src/convert/png/png-metadata.ts kept',
   'services/image/src/convert/tiff/tiff-directory.ts visited',
   'services/image/src/convert/tiff/tiff-directory.ts tags',
