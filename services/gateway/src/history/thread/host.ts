@@ -69,7 +69,8 @@ export async function startReadModel(
       });
       let fault: unknown;
       thread.on('message', (said: Said) => {
-        if (said.kind === 'open') {
+        if (said.kind === 'open' && closing) void thread.terminate();
+        else if (said.kind === 'open') {
           worker = thread;
           problem = undefined;
           resolve();
@@ -85,7 +86,8 @@ export async function startReadModel(
         const wasOpen = worker === thread;
         if (wasOpen) worker = undefined;
         if (!wasOpen) return reject((fault as Error | undefined) ?? new Error(`the thread ended with ${code}`));
-        if (closing) return;
+        // The question that closes the file may be among them: its end would be waited for.
+        if (closing) return rejectAll('The read model was closed.');
         problem = 'the thread of the read model ended and is started again';
         rejectAll(`${problem}.`);
         log.error({ err: fault, code }, problem);
