@@ -1,5 +1,5 @@
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { startNatsCluster } from '@sluice/dev';
 import type { NatsCluster } from '@sluice/dev';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -33,7 +33,7 @@ describe('in a cluster of three', () => {
     const publishing = await connect({ servers: others, ignoreClusterUpdates: true, maxReconnectAttempts: -1 });
     await probe.close();
     const js = jetstream(publishing, { timeout: 30_000 });
-    const port = natsPort(connection, { headers });
+    const port = natsPort(connection);
     const events = recordEvents();
     const seen = new Set<number>();
     const running = await definePipeline<Job>({

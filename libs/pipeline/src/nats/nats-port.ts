@@ -22,8 +22,6 @@ export interface NatsJsConnection {
 }
 
 export interface NatsPortOptions {
-  /** Not read: the port writes headers by itself. */
-  readonly headers?: unknown;
   /** Prefix of inbox subjects; the connection's own `inboxPrefix` when absent, as permissions may allow no other. */
   readonly inboxPrefix?: string;
   /** `$JS.<domain>.API` to reach a JetStream domain. */

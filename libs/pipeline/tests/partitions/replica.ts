@@ -2,14 +2,14 @@
 //
 // Every start and end of a handler is stored in the stream RUNS before anything else happens, so the order of that stream is
 // the order in which things happened over all replicas. SIGTERM drains.
-import { connect, headers } from '@nats-io/transport-node';
+import { connect } from '@nats-io/transport-node';
 import { definePipeline } from '../../src/index.ts';
 import { natsPort } from '../../src/nats/index.ts';
 import { decodeJson } from '../../src/conformance/source.ts';
 
 const [url = '', name = '', partitions = '4', workMs = '5'] = process.argv.slice(2);
 const connection = await connect({ servers: url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
-const port = natsPort(connection, { headers });
+const port = natsPort(connection);
 const say = (line: object): void => console.log(JSON.stringify(line));
 const running = await definePipeline({
   name: 'replica',

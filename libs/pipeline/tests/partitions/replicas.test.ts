@@ -1,4 +1,3 @@
-import { headers } from '@nats-io/transport-node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { definePipeline } from '../../src/index.ts';
 import { natsPort } from '../../src/nats/index.ts';
@@ -15,7 +14,7 @@ let port: ClosableNatsPort;
 let replicas: ReturnType<typeof replicaStarter>;
 beforeEach(async () => {
   source = await natsSource();
-  port = natsPort(source.admin, { headers });
+  port = natsPort(source.admin);
   replicas = replicaStarter(source.server.url);
   await source.jsm.streams.add({ name: 'RUNS', subjects: ['runs.*'] });
   await definePipeline({
