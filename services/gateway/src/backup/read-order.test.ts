@@ -1,6 +1,9 @@
-import { bucketStream, topology } from '@sluice/messaging';
+import { jobChannels } from '@sluice/contracts';
+import { bucketStream, topologyOf } from '@sluice/messaging';
 import { describe, expect, test } from 'vitest';
 import { againstOrder, passesOn, readOrder } from './read-order.ts';
+
+const topology = topologyOf(jobChannels.length);
 
 describe('the order in which a backup reads', () => {
   test('has every stream and bucket once', () => {

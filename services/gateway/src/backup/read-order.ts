@@ -1,6 +1,8 @@
 import { jobChannels, jobKindEntries, type StreamName } from '@sluice/contracts';
 import { bucketStream, topology } from '@sluice/messaging';
 
+/** Every partition that there can be; those that are not there are passed over. */
+const jobStreams: readonly StreamName[] = jobChannels.map(({ stream }) => stream);
 const lanes = jobKindEntries.flatMap(([, kind]) => [kind.lanes.normal, kind.lanes.express]);
 
 /**
@@ -9,13 +11,13 @@ const lanes = jobKindEntries.flatMap(([, kind]) => [kind.lanes.normal, kind.lane
  * the ids of messages make the second copy harmless.
  */
 export const passesOn: ReadonlyMap<StreamName, readonly StreamName[]> = new Map<StreamName, readonly StreamName[]>([
-  ['USERS', ['JOBS', 'DLQ']],
-  ['RESULTS', ['JOBS', 'DLQ']],
-  ['JOBS', [...lanes, 'CLIENTS', 'WEBHOOKS', 'CREDITS']],
+  ['USERS', [...jobStreams, 'DLQ']],
+  ['RESULTS', [...jobStreams, 'DLQ']],
+  ...jobStreams.map((stream) => [stream, [...lanes, 'CLIENTS', 'WEBHOOKS', 'CREDITS']] as const),
   ...lanes.map((lane) => [lane, ['RESULTS', 'DLQ']] as const),
   ['CLIENTS', ['DLQ']],
   ['WEBHOOKS', ['DLQ']],
-  ['DLQ', ['JOBS']],
+  ['DLQ', jobStreams],
   ['CREDITS', []],
   ['EVENTS', []],
   ['AUDIT', []],
@@ -27,14 +29,13 @@ export const passesOn: ReadonlyMap<StreamName, readonly StreamName[]> = new Map<
  */
 export const againstOrder: readonly (readonly [from: StreamName, to: StreamName])[] = [
   ...lanes.map((lane) => [lane, 'RESULTS'] as const),
-  ['DLQ', 'JOBS'],
+  ...jobStreams.map((stream) => ['DLQ', stream] as const),
 ];
 
 const streams: readonly StreamName[] = [
   'USERS',
   'RESULTS',
-  // Every partition that there can be; those that are not there are passed over.
-  ...jobChannels.map(({ stream }) => stream),
+  ...jobStreams,
   ...lanes,
   'CLIENTS',
   'WEBHOOKS',
