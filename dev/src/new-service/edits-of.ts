@@ -191,7 +191,7 @@ export function editsOf(
     after('o11y/src/dashboards/index.ts', '  email,\n', `  ${name},\n`),
     after('tests/telemetry/other-kinds.ts', '  email: undefined,\n', `  ${name}: { text: 'hello' },\n`),
     // What the gateway gives out as work, and an operator sends again.
-    after(USERS_CONF, '      "jobs.*", "user.>", ', `"${name}.>", `),
+    after(USERS_CONF, '      "jobs.>", "user.>", ', `"${name}.>", `),
     after(USERS_CONF, '      "user.>", ', `"${name}.>", `),
     before(USERS_CONF, 'MAY_CLIENT = {', `${permissionsOf({ name, type, upper }, usersConf)}\n`),
     before(
