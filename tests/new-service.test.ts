@@ -65,6 +65,7 @@ describe('a service made by one command', { timeout: 600_000 }, () => {
       'tests/job-kinds.test.ts',
       'tests/workspace.test.ts',
       'tests/nats-permissions.test.ts',
+      'tests/exposure.test.ts',
       'tests/docs/retention.test.ts',
       'tests/docs/configuration.test.ts',
       'o11y',

@@ -190,6 +190,14 @@ export function editsOf(
     ),
     after('o11y/src/dashboards/index.ts', '  email,\n', `  ${name},\n`),
     after('tests/telemetry/other-kinds.ts', '  email: undefined,\n', `  ${name}: { text: 'hello' },\n`),
+    // What answers in production.
+    after('docs/exposure.md', '`POST /v1/users` ', `\`POST /v1/${name}\` `),
+    before('docs/exposure.md', '| client | 9464 |', `| ${name} | 9464 | health and metrics | nothing | default |\n`),
+    before(
+      'tests/exposure.test.ts',
+      "  client: [['9464', 'health and metrics', 'nothing']],\n",
+      `  ${name}: [['9464', 'health and metrics', 'nothing']],\n`,
+    ),
     // What the gateway gives out as work, and an operator sends again.
     after(USERS_CONF, '      "jobs.>", "user.>", ', `"${name}.>", `),
     after(USERS_CONF, '      "user.>", ', `"${name}.>", `),
