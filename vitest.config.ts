@@ -4,7 +4,14 @@ import { defineConfig } from 'vitest/config';
  * Files of these share a process, and with it what they import: a gateway takes seconds of CPU to load. The others start
  * processes of their own, watch their memory, or set up tracing for the whole process.
  */
-const SHARING = ['services/{gateway,email,client}/**/*.test.ts', 'libs/!(telemetry)/**/*.test.ts'];
+const SHARING = [
+  'services/{gateway,email,client}/**/*.test.ts',
+  'services/image/src/**/*.test.ts',
+  'libs/!(telemetry)/**/*.test.ts',
+  'apps/*/src/**/*.test.ts',
+  'dev/src/{s3,smtp,otlp,new-service}/**/*.test.ts',
+  '{o11y,tests/docs}/**/*.test.ts',
+];
 const ALL = ['{libs,services,apps}/*/{src,tests}/**/*.test.ts', '{dev,tests,bench,o11y}/**/*.test.ts'];
 const NONE = ['**/node_modules/**', 'out/**', '.data/**'];
 
