@@ -1,10 +1,10 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { startScriptedSmtp, type ScriptedSmtp } from '@sluice/dev';
 import { openSuppressions } from '@sluice/suppression';
 import { afterAll, describe, expect, test } from 'vitest';
 import { hasDkimpy, verifyDkim } from './dkimpy.ts';
 import { fastBreaker, startBroker, type Asked } from './email-run.ts';
 import { startPostfix } from './postfix.ts';
+import { signingMailer } from './signing.ts';
 
 const root = process.env['POSTFIX_ROOT'] ?? '/';
 const postfix = await startPostfix(root);
@@ -15,21 +15,12 @@ if (typeof postfix === 'string') {
 
 describe.skipIf(typeof postfix === 'string')('Postfix of Debian', { timeout: 60_000 }, async () => {
   if (typeof postfix === 'string') return;
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const record = `v=DKIM1; k=rsa; p=${publicKey.export({ type: 'spki', format: 'der' }).toString('base64')}`;
+  const { env, record } = signingMailer();
   const broker = await startBroker();
   const list = await openSuppressions(broker.bus.nc);
   const second: ScriptedSmtp = await startScriptedSmtp();
   const email = await broker.email(`${postfix.url},${second.url}`, {
-    env: {
-      DKIM_DOMAIN: 'sluice.example',
-      DKIM_SELECTOR: 'mail',
-      DKIM_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      UNSUBSCRIBE_URL: 'https://sluice.example/v1/unsubscribe?token={token}',
-      UNSUBSCRIBE_SECRET: 'a secret of some length',
-      RETRY_BASE_MS: '500',
-      RETRY_MAX_MS: '1000',
-    },
+    env,
     tuning: { ...fastBreaker, breaker: { minAttempts: 50, window: 50 } },
   });
   afterAll(async () => {
@@ -46,11 +37,11 @@ describe.skipIf(typeof postfix === 'string')('Postfix of Debian', { timeout: 60_
   };
   /** The mails of a job in the mailbox, once its last one is there. */
   const stored = async (jobId: string): Promise<string[]> => {
-    for (;;) {
-      const found = (await postfix.mailbox()).filter((mail) => mail.includes(`<${jobId}.`));
-      if (found.length > 0) return found;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    let found: string[] = [];
+    await expect
+      .poll(async () => (found = (await postfix.mailbox()).filter((mail) => mail.includes(`<${jobId}.`))))
+      .not.toEqual([]);
+    return found;
   };
   const byPostfix = { case: 'succeeded', value: { provider: 'a', ambiguous: false } };
   const byTheSecond = { case: 'succeeded', value: { provider: 'b' } };

@@ -1,8 +1,8 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { startScriptedSmtp, type ScriptedSmtp } from '@sluice/dev';
 import { afterAll, describe, expect, test } from 'vitest';
 import { fastBreaker, startBroker } from './email-run.ts';
 import { startRealMailServers } from './real-mail-servers.ts';
+import { signingMailer } from './signing.ts';
 
 const servers = await startRealMailServers();
 if (typeof servers === 'string') {
@@ -12,20 +12,11 @@ if (typeof servers === 'string') {
 
 describe.skipIf(typeof servers === 'string')('Exim, postgrey and dkimpy of Debian', { timeout: 60_000 }, async () => {
   if (typeof servers === 'string') return;
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  const record = `v=DKIM1; k=rsa; p=${publicKey.export({ type: 'spki', format: 'der' }).toString('base64')}`;
+  const { env, record } = signingMailer();
   const broker = await startBroker();
   const second: ScriptedSmtp = await startScriptedSmtp();
   const email = await broker.email(`${servers.eximUrl},${second.url}`, {
-    env: {
-      DKIM_DOMAIN: 'sluice.example',
-      DKIM_SELECTOR: 'mail',
-      DKIM_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      UNSUBSCRIBE_URL: 'https://sluice.example/v1/unsubscribe?token={token}',
-      UNSUBSCRIBE_SECRET: 'a secret of some length',
-      RETRY_BASE_MS: '500',
-      RETRY_MAX_MS: '1000',
-    },
+    env,
     tuning: { ...fastBreaker, breaker: { minAttempts: 50, window: 50 } },
   });
   afterAll(async () => {
