@@ -9,6 +9,7 @@ import type { Row, Source } from './source.ts';
 export type { Place, PlaceOptions, Source, Stored } from './source.ts';
 import { attemptRows } from './attempts.ts';
 import { batchRows } from './batches.ts';
+import { breakerRows } from './breaker.ts';
 import { connectionRows } from './connection.ts';
 import { deadLetterRows } from './dead-letters.ts';
 import { delayedRows } from './delayed.ts';
@@ -68,6 +69,7 @@ export function conformance(open: () => Promise<Source>): void {
   shutdownRows(row);
   connectionRows(row);
   flowRows(row);
+  breakerRows(row);
   limitRows(row);
   partitionRows(row);
   isolationRows(row);
