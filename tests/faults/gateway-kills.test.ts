@@ -101,7 +101,7 @@ async function afterTheGrace(): Promise<number> {
   const graceMs = 600_000;
   const now = (): number => Date.now() + graceMs;
   const credits = openCredits(
-    { bus, jobs: jobLog(bus), now },
+    { bus, jobs: jobLog(bus), now, jobStreams: ['JOBS'] },
     { prices: { ...creditsOff.prices, ...prices }, graceMs },
   );
   let reversed = 0;

@@ -176,7 +176,7 @@ describe('without credits', () => {
 
 describe('the ledger', () => {
   const open = (now: () => number = Date.now): Credits =>
-    openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), now }, settings);
+    openCredits({ bus: rig.bus, jobs: jobLog(rig.bus), now, jobStreams: ['JOBS'] }, settings);
   const newJob = (to: string, name: string) =>
     newEmailJob(
       { to, template: 'welcome', variables: { name: 'Ada' } },
@@ -241,7 +241,10 @@ describe('the ledger', () => {
   test('takes it back by itself', async () => {
     const other = await startRig({ settings: { auth: 'off', credits: { prices, graceMs: 50 } } });
     await grant(other.bus, 'itself', 10, '', Date.now());
-    const credits = openCredits({ bus: other.bus, jobs: jobLog(other.bus), now: Date.now }, settings);
+    const credits = openCredits(
+      { bus: other.bus, jobs: jobLog(other.bus), now: Date.now, jobStreams: ['JOBS'] },
+      settings,
+    );
     await credits.charge('itself', newJobId(), 2);
     await eventually(
       () => credits.balance('itself'),

@@ -97,6 +97,7 @@ describe('the read model', () => {
     const model = await openReadModel(`sqlite:${path}`, console as never);
     const steps: number[] = [];
     const projection = startProjection({
+      jobStreams: ['JOBS'],
       bus: rig.bus,
       model,
       log: console as never,

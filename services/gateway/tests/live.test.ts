@@ -21,7 +21,7 @@ const followers = async (): Promise<number> => {
 
 test('the streams are followed while a client listens, and heard without a gap', async () => {
   const before = await followers();
-  const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { idleMs: 20 });
+  const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { jobStreams: ['JOBS'], idleMs: 20 });
   const jobId = newJobId();
   const heard: StoredEntry[] = [];
   const first = live.listen(jobId, (stored) => heard.push(stored));

@@ -27,7 +27,7 @@ const openModel = async (): Promise<ReadModel> => {
   return model;
 };
 const project = (model: Pick<ReadModel, 'follow' | 'apply'>): Projection => {
-  const projection = startProjection({ bus: rig.bus, model, log, retryMs: 20 });
+  const projection = startProjection({ bus: rig.bus, model, log, jobStreams: ['JOBS'], retryMs: 20 });
   opened.push(projection);
   return projection;
 };

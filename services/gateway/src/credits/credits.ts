@@ -68,8 +68,8 @@ export function openCredits(
     jobs,
     now,
     jobsKeptMs,
-    jobStreams = ['JOBS'],
-  }: { bus: Bus; jobs: JobLog; now: () => number; jobsKeptMs?: number; jobStreams?: readonly JobStream[] },
+    jobStreams,
+  }: { bus: Bus; jobs: JobLog; now: () => number; jobsKeptMs?: number; jobStreams: readonly JobStream[] },
   { prices, graceMs }: CreditSettings,
 ): Credits {
   const ledger = openLedger(bus, now, jobsKeptMs);

@@ -32,8 +32,8 @@ const isRecord = (value: object): value is ErasureRecord => 'id' in value && 'st
 export interface ErasureDeps extends EraseDeps {
   /** The bucket `erasures`. */
   readonly kv: KV;
-  /** The streams that hold jobs; `JOBS` alone if absent. */
-  readonly jobStreams?: readonly JobStream[];
+  /** The streams that hold jobs. */
+  readonly jobStreams: readonly JobStream[];
   readonly suppressions: Suppressions;
   readonly history: { eraseRecipient(address: string): Promise<number> };
   readonly log: Logger;
@@ -121,7 +121,7 @@ export function createErasures(deps: ErasureDeps): Erasures {
       return { ...begun, jobs, messages, objects, history, open, state, at: { ...at }, updatedAt: isoNow() };
     };
     try {
-      for (const rule of eraseRulesOf(deps.jobStreams ?? ['JOBS'])) {
+      for (const rule of eraseRulesOf(deps.jobStreams)) {
         const { stream, isQueue } = rule;
         for await (const message of walk(bus, { stream, isQueue, from: (at[stream] ?? 0) + 1 }, signal)) {
           const subject = rule.subjectOf?.(message) ?? message.subject;

@@ -22,8 +22,8 @@ export interface ProjectionSettings {
   readonly bus: Bus;
   readonly model: Pick<ReadModel, 'follow' | 'apply'>;
   readonly log: Logger;
-  /** The streams that hold jobs; `JOBS` alone if absent. */
-  readonly jobStreams?: readonly JobStream[];
+  /** The streams that hold jobs. */
+  readonly jobStreams: readonly JobStream[];
   /** Called after every batch: how many messages were taken in so far, and how many are known to follow. */
   readonly onProgress?: (done: number, behind: number) => void;
   readonly retryMs?: number;
@@ -53,7 +53,7 @@ interface Reader {
  * stored. It needs nothing on the broker that outlives it.
  */
 export function startProjection(settings: ProjectionSettings): Projection {
-  const { bus, model, log, jobStreams = ['JOBS'], onProgress, retryMs = RETRY_MS } = settings;
+  const { bus, model, log, jobStreams, onProgress, retryMs = RETRY_MS } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;
   const pause = (ms: number): Promise<unknown> => delay(ms, undefined, { signal, ref: false }).catch(() => undefined);

@@ -53,8 +53,8 @@ const MAX_LOSSES = 3;
 export interface ReconcilerParts {
   readonly bus: Bus;
   readonly jobs: JobLog;
-  /** The streams that hold jobs; `JOBS` alone if absent. */
-  readonly jobStreams?: readonly JobStream[];
+  /** The streams that hold jobs. */
+  readonly jobStreams: readonly JobStream[];
   readonly model: Pick<ReadModel, 'openJobs' | 'forget'>;
   readonly log: Logger;
   readonly now: () => number;
@@ -77,7 +77,7 @@ export interface ReconcilerParts {
  * @returns a function that stops it and waits for the jobs in hand.
  */
 export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
-  const { bus, jobs, jobStreams = ['JOBS'], model, log, now, report, onAction, onProgress, settings } = parts;
+  const { bus, jobs, jobStreams, model, log, now, report, onAction, onProgress, settings } = parts;
   const { graceMs, everyMs, pageMs } = settings;
   const stopping = new AbortController();
   const { signal } = stopping;

@@ -23,8 +23,8 @@ export interface Listening {
 }
 
 export interface LiveSettings {
-  /** The streams of jobs; `JOBS` alone if absent. */
-  readonly jobStreams?: readonly JobStream[];
+  /** The streams of jobs. */
+  readonly jobStreams: readonly JobStream[];
   /** How long the tails stay open without a listener: the next client rarely comes much later. */
   readonly idleMs?: number;
 }
@@ -32,11 +32,7 @@ export interface LiveSettings {
 const IDLE_MS = 30_000;
 
 /** Opens nothing yet. */
-export function liveJobs(
-  bus: Bus,
-  log: Logger,
-  { jobStreams = ['JOBS'], idleMs = IDLE_MS }: LiveSettings = {},
-): LiveJobs {
+export function liveJobs(bus: Bus, log: Logger, { jobStreams, idleMs = IDLE_MS }: LiveSettings): LiveJobs {
   const listeners = new Map<string, Set<Listener>>();
   let tails: Promise<() => Promise<void>> | undefined;
   let idle: NodeJS.Timeout | undefined;
