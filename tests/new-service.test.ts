@@ -44,7 +44,7 @@ beforeAll(() => {
   expect(run('npx', 'pnpm', 'install', '--frozen-lockfile', '--prefer-offline').ok).toBe(true);
   const made = run('npx', 'pnpm', 'new', 'service', NAME);
   expect(made.ok, made.output).toBe(true);
-}, 300_000);
+});
 afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
 describe('a service made by one command', { timeout: 600_000 }, () => {
@@ -81,7 +81,7 @@ describe('a service made by one command', { timeout: 600_000 }, () => {
   });
 });
 
-describe('without one of its entries', { timeout: 120_000 }, () => {
+describe('without one of its entries', () => {
   interface Entry {
     readonly file: string;
     readonly pattern: RegExp;

@@ -39,7 +39,7 @@ export function gatewayClient(url: string) {
       });
     },
     /** Resolves when the job has ended. */
-    async ended(id: string, timeoutMs = 90_000): Promise<JobAnswer> {
+    async ended(id: string, timeoutMs = 240_000): Promise<JobAnswer> {
       for (const deadline = performance.now() + timeoutMs; ;) {
         // A gateway that was just killed refuses connections until it is back: as good as an answer that says no more.
         const job = await get(id).catch((error: unknown) => {
@@ -77,7 +77,7 @@ export async function patiently<R>(ask: () => Promise<R>): Promise<R> {
 export async function until(
   what: string,
   condition: () => Promise<boolean> | boolean,
-  timeoutMs = 60_000,
+  timeoutMs = 240_000,
 ): Promise<void> {
   for (const deadline = performance.now() + timeoutMs; !(await condition()); await sleep(50)) {
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);

@@ -62,7 +62,7 @@ async function uploaded(picture: Buffer): Promise<JobAnswer> {
   return api.accept('/v1/images:fromUpload', JSON.stringify({ uploadId }), json);
 }
 
-describe('a picture of 61 MB', { timeout: 180_000 }, () => {
+describe('a picture of 61 MB', () => {
   const picture = largePng(5_200, 3_900);
 
   test('goes through as the body of a request and as an upload of its own, and both make the same PDF', async () => {

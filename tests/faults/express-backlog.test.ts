@@ -21,8 +21,8 @@ beforeAll(async () => {
     mailLatencyMs: 20,
     env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, gateway: { MAX_BACKLOG: `${JOBS}` } },
   });
-  run = await runBacklog(stack, { jobs: JOBS, idleJobs: 20, expressPerSecond: 20 });
-}, 600_000);
+  run = await runBacklog(stack, { jobs: JOBS, idleJobs: 20, expressPerSecond: 20, expressAtOnce: 10 });
+});
 afterAll(async () => {
   await stack?.stop();
   await rm(directory, { recursive: true, force: true });

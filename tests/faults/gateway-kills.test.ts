@@ -54,12 +54,13 @@ beforeAll(async () => {
     },
   });
   bus = await createBus(await connectNats({ url: stack.nats.url, name: 'gateway-kills' }));
-  for (const [account, credits] of Object.entries(grants)) {
+  const accounts = Object.entries(grants).map(async ([account, credits]) => {
     const [key = ''] = (await operator('keys', 'create', account)).split('\n');
     keys.set(account, key);
     await operator('credits', 'grant', account, `${credits}`);
-  }
-}, 120_000);
+  });
+  await Promise.all(accounts);
+});
 afterAll(async () => {
   await bus?.close();
   await stack?.stop();
@@ -113,7 +114,7 @@ async function afterTheGrace(): Promise<number> {
   return reversed;
 }
 
-describe(`a gateway killed ${KILLS} times under load, by seed ${SEED}`, { timeout: 300_000 }, () => {
+describe(`a gateway killed ${KILLS} times under load, by seed ${SEED}`, () => {
   let report: LoadReport;
   beforeAll(async () => {
     const small = await readFile(join(ROOT, 'samples/scan.png'));

@@ -85,7 +85,7 @@ function messageIds(stack: Stack): ReadonlyMap<string, readonly string[]> {
 }
 
 /** Resolves when every work queue is empty: nothing waits, nothing is held, nothing is stranded. */
-export const drained = (stack: Stack, timeoutMs = 90_000): Promise<void> =>
+export const drained = (stack: Stack, timeoutMs = 240_000): Promise<void> =>
   untilNothing(stack, timeoutMs, 'every work queue is empty', (bus) =>
     topology.streams
       .filter(({ kind }) => kind === 'work')
@@ -96,7 +96,7 @@ export const drained = (stack: Stack, timeoutMs = 90_000): Promise<void> =>
  * Resolves when every event of every job was reacted to and every dead letter has settled its job: refunds are paid
  * then. What a killed process held comes back after the consumers' ack wait of 30 s.
  */
-export const settled = (stack: Stack, timeoutMs = 90_000): Promise<void> =>
+export const settled = (stack: Stack, timeoutMs = 240_000): Promise<void> =>
   untilNothing(stack, timeoutMs, 'every event was reacted to', (bus) =>
     topology.streams
       .filter(({ kind }) => kind === 'log')

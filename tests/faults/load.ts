@@ -33,7 +33,8 @@ export interface LoadShape {
   readonly onAttempt?: (became: 'accepted' | 'turned away') => void;
 }
 
-const PATIENCE_MS = 90_000;
+/** Against hanging alone: a gateway that is killed twice on a slow machine takes a minute and a half to be back. */
+const PATIENCE_MS = 240_000;
 
 /**
  * Posts jobs as careful clients do: every request has an Idempotency-Key and is repeated with it until it is answered.

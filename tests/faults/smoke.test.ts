@@ -74,7 +74,7 @@ async function under(fault: (seen: Readonly<Seen>) => Promise<void>, count = 40)
   expect(await violations(stack, everything)).toEqual([]);
 }
 
-describe('nothing accepted is lost or doubled', { timeout: 300_000 }, () => {
+describe('nothing accepted is lost or doubled', () => {
   test('when nothing is wrong', async () => {
     await under(() => Promise.resolve());
     expect(duplicateMails(stack, everything)).toBe(0);
@@ -137,7 +137,7 @@ describe('nothing accepted is lost or doubled', { timeout: 300_000 }, () => {
   });
 });
 
-describe('a message that cannot be read', { timeout: 300_000 }, () => {
+describe('a message that cannot be read', () => {
   test('is a dead letter at once, and its neighbours do not notice', async () => {
     const nc = await connectNats({ url: stack.nats.url, name: 'poisoner' });
     const bus = await createBus(nc);
@@ -154,7 +154,7 @@ describe('a message that cannot be read', { timeout: 300_000 }, () => {
   });
 });
 
-describe('a mail server that takes a mail and loses the connection', { timeout: 120_000 }, () => {
+describe('a mail server that takes a mail and loses the connection', () => {
   let smtp: ScriptedSmtp;
   let other: Stack;
   let data: string;

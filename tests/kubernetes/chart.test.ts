@@ -214,7 +214,7 @@ describe('the manifests of deploy/kubernetes', () => {
 const helm = await findHelm();
 if (helm === undefined) console.warn('helm lint and helm template: not run, there is no helm here (HELM names one)');
 
-describe.skipIf(helm === undefined)('helm', { timeout: 120_000 }, () => {
+describe.skipIf(helm === undefined)('helm', () => {
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'sluice-chart-'));

@@ -25,7 +25,7 @@ beforeAll(async () => {
   ({ jobIds, called } = await everyRoad(stack));
   await arrived(stack);
   found = await inventory(stack);
-}, 300_000);
+});
 afterAll(async () => {
   await stack?.stop();
   await rm(directory, { recursive: true, force: true });

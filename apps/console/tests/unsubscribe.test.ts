@@ -105,7 +105,7 @@ const reasonsOf = async (address: string): Promise<readonly string[]> => {
 };
 
 describe('the List-Unsubscribe header of a recurring mail', () => {
-  test('unsubscribes by the one POST of a mail program (RFC 8058)', { timeout: 120_000 }, async () => {
+  test('unsubscribes by the one POST of a mail program (RFC 8058)', async () => {
     const reader = 'program@example.com';
     expect(await notify(reader)).toBe('sent');
     const { header } = await mailTo(reader);
@@ -121,7 +121,6 @@ describe('the List-Unsubscribe header of a recurring mail', () => {
     CHROMIUM === undefined
       ? `unsubscribes a person in a browser, skipped: ${NO_CHROMIUM}`
       : 'unsubscribes a person in a browser, who asks for it on the page',
-    { timeout: 120_000 },
     async () => {
       const reader = 'person@example.com';
       expect(await notify(reader)).toBe('sent');
@@ -139,7 +138,7 @@ describe('the List-Unsubscribe header of a recurring mail', () => {
     },
   );
 
-  test('is not in mails that answer something', { timeout: 120_000 }, async () => {
+  test('is not in mails that answer something', async () => {
     const reader = 'single@example.com';
     expect(await welcome(reader)).toBe('sent');
     expect((await mailTo(reader)).header('List-Unsubscribe')).toBe('');

@@ -95,46 +95,42 @@ describe('moving a job', () => {
     expect(await states(id)).toEqual([JobState.ACCEPTED]);
   });
 
-  test(
-    'survives any interleaving of accepts, results, cancels and replays from three replicas',
-    { timeout: 60_000 },
-    async () => {
-      type Step = readonly [action: 'succeed' | 'fail' | 'cancel' | 'reopen' | 'stale', replica: number];
-      const step: fc.Arbitrary<Step> = fc.tuple(
-        fc.constantFrom('succeed', 'fail', 'cancel', 'reopen', 'stale'),
-        fc.nat(2),
-      );
-      const decisions: Record<Step[0], (job: Job) => Move | undefined> = {
-        succeed: (job) => succeed(job, { result, attempt: job.attempt + 1, replays: job.replays }),
-        fail: (job) => fail(job, { failure, attempt: job.attempt + 1, replays: job.replays }),
-        stale: (job) => fail(job, { failure, attempt: 1, replays: job.replays + 1 }),
-        cancel: calledOff,
-        reopen,
-      };
-      await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
-          const id = newJobId();
-          await log().accept({ id });
-          const moved = await Promise.all(
-            steps.map(([action, replica]) => log(replica).transition(id, decisions[action])),
-          );
-          const history = await states(id);
-          // One event per move that a caller was told of, and every one of them legal.
-          expect(history.length - 1).toBe(moved.filter((move) => move?.moved).length);
-          for (const [from, to] of history.slice(1).map((to, i) => [history[i]!, to] as const)) {
-            expect(mayMove(from, to)).toBe(true);
-          }
-          // One end per run: a second end needs an operator's replay between.
-          const ends = history.filter(isTerminal).length;
-          const replays = history.filter((state) => state === JobState.QUEUED).length;
-          expect(ends - replays === 0 || ends - replays === 1).toBe(true);
-          if (steps.some(([action]) => action !== 'reopen' && action !== 'stale')) expect(ends).toBeGreaterThan(0);
-          expect((await log().read(id))?.job.replays).toBe(replays);
-        }),
-        { numRuns: 60, seed: 20_261_121 },
-      );
-    },
-  );
+  test('survives any interleaving of accepts, results, cancels and replays from three replicas', async () => {
+    type Step = readonly [action: 'succeed' | 'fail' | 'cancel' | 'reopen' | 'stale', replica: number];
+    const step: fc.Arbitrary<Step> = fc.tuple(
+      fc.constantFrom('succeed', 'fail', 'cancel', 'reopen', 'stale'),
+      fc.nat(2),
+    );
+    const decisions: Record<Step[0], (job: Job) => Move | undefined> = {
+      succeed: (job) => succeed(job, { result, attempt: job.attempt + 1, replays: job.replays }),
+      fail: (job) => fail(job, { failure, attempt: job.attempt + 1, replays: job.replays }),
+      stale: (job) => fail(job, { failure, attempt: 1, replays: job.replays + 1 }),
+      cancel: calledOff,
+      reopen,
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
+        const id = newJobId();
+        await log().accept({ id });
+        const moved = await Promise.all(
+          steps.map(([action, replica]) => log(replica).transition(id, decisions[action])),
+        );
+        const history = await states(id);
+        // One event per move that a caller was told of, and every one of them legal.
+        expect(history.length - 1).toBe(moved.filter((move) => move?.moved).length);
+        for (const [from, to] of history.slice(1).map((to, i) => [history[i]!, to] as const)) {
+          expect(mayMove(from, to)).toBe(true);
+        }
+        // One end per run: a second end needs an operator's replay between.
+        const ends = history.filter(isTerminal).length;
+        const replays = history.filter((state) => state === JobState.QUEUED).length;
+        expect(ends - replays === 0 || ends - replays === 1).toBe(true);
+        if (steps.some(([action]) => action !== 'reopen' && action !== 'stale')) expect(ends).toBeGreaterThan(0);
+        expect((await log().read(id))?.job.replays).toBe(replays);
+      }),
+      { numRuns: 60, seed: 20_261_121 },
+    );
+  });
 });
 
 describe('erasing a job', () => {

@@ -281,7 +281,7 @@ describe.each(shapes)('an error at any call site, while the handler %s', (shape)
     process.off('uncaughtException', note);
   });
 
-  test('is that message alone', { timeout: 240_000 }, async () => {
+  test('is that message alone', async () => {
     await story(shape, probe);
     const found = [...probe.sites].filter((site) => !site.endsWith('outside') && !site.startsWith(BOOKKEEPING));
     expect(found.length).toBeGreaterThan(15);

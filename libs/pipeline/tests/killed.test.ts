@@ -66,4 +66,4 @@ test('kill -9: nothing is settled, the next process runs the message again; a cr
   expect(record?.header.get('Dlq-Reason')).toBe('crashLoop');
   await running.drain();
   port.close();
-}, 120_000);
+});

@@ -11,7 +11,7 @@ import type { Job } from '../src/conformance/source.ts';
 let cluster: NatsCluster;
 beforeAll(async () => {
   cluster = await startNatsCluster();
-}, 60_000);
+});
 afterAll(() => cluster.stop());
 
 describe('in a cluster of three', () => {

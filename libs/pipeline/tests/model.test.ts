@@ -156,30 +156,26 @@ async function comeToRest({ clock, port, running, server }: World): Promise<void
 const numberOf = (body: Uint8Array): number => decodeJson(body).n;
 
 describe('under any sequence of events', () => {
-  test(
-    'no message is lost: each ends handled or as a dead letter, never both, and nothing is left held',
-    { timeout: 60_000 },
-    async () => {
-      const property = fc.asyncProperty(steps(trouble), async (story) => {
-        const it = await world(false);
-        for (const step of story) await take(step, it);
-        await comeToRest(it);
-        expect(it.server.messages('W')).toEqual([]);
-        const dead = new Set(it.server.messages('DLQ').map(({ data }) => numberOf(data)));
-        expect(it.succeeded.size + dead.size).toBe(it.published);
-        for (const n of dead) expect(it.succeeded.has(n)).toBe(false);
-        expect(it.server.messages('DLQ')).toHaveLength(dead.size);
-        expect(it.mostInHandlers).toBeLessThanOrEqual(SLOTS);
-        const drained = it.running.drain();
-        await it.clock.advance(2000);
-        expect(await drained).toMatchObject({ abandoned: 0 });
-        expect(it.running.snapshot()).toMatchObject({ inFlight: 0, buffered: 0, requested: 0, heldSettlements: 0 });
-      });
-      await fc.assert(property, { numRuns: 100 });
-    },
-  );
+  test('no message is lost: each ends handled or as a dead letter, never both, and nothing is left held', async () => {
+    const property = fc.asyncProperty(steps(trouble), async (story) => {
+      const it = await world(false);
+      for (const step of story) await take(step, it);
+      await comeToRest(it);
+      expect(it.server.messages('W')).toEqual([]);
+      const dead = new Set(it.server.messages('DLQ').map(({ data }) => numberOf(data)));
+      expect(it.succeeded.size + dead.size).toBe(it.published);
+      for (const n of dead) expect(it.succeeded.has(n)).toBe(false);
+      expect(it.server.messages('DLQ')).toHaveLength(dead.size);
+      expect(it.mostInHandlers).toBeLessThanOrEqual(SLOTS);
+      const drained = it.running.drain();
+      await it.clock.advance(2000);
+      expect(await drained).toMatchObject({ abandoned: 0 });
+      expect(it.running.snapshot()).toMatchObject({ inFlight: 0, buffered: 0, requested: 0, heldSettlements: 0 });
+    });
+    await fc.assert(property, { numRuns: 100 });
+  });
 
-  test('requested, buffered and running together never exceed the slots', { timeout: 60_000 }, async () => {
+  test('requested, buffered and running together never exceed the slots', async () => {
     // Without muting: a server that answers a pull we had given up on may be served twice, which is allowed.
     const calm = fc.constantFrom('disconnect', 'reconnect', 'pause', 'resume').map((step) => ({ step }));
     const property = fc.asyncProperty(steps(calm), async (story) => {
@@ -194,22 +190,18 @@ describe('under any sequence of events', () => {
     await fc.assert(property, { numRuns: 100 });
   });
 
-  test(
-    'messages of one key start in stream order, one at a time until each is settled',
-    { timeout: 60_000 },
-    async () => {
-      // After an outage longer than ack_wait the server redelivers as it likes: order is promised for shorter ones.
-      const short = fc.constantFrom('outage', 'pause', 'resume').map((step) => ({ step }));
-      const property = fc.asyncProperty(steps(short), async (story) => {
-        const it = await world(true);
-        for (const step of story) await take(step, it);
-        await comeToRest(it);
-        for (const key of ['a', 'b', 'c']) {
-          const order = it.runs.filter((run) => run.key === key).map(({ n }) => n);
-          expect(order).toEqual(order.toSorted((x, y) => x - y));
-        }
-      });
-      await fc.assert(property, { numRuns: 100 });
-    },
-  );
+  test('messages of one key start in stream order, one at a time until each is settled', async () => {
+    // After an outage longer than ack_wait the server redelivers as it likes: order is promised for shorter ones.
+    const short = fc.constantFrom('outage', 'pause', 'resume').map((step) => ({ step }));
+    const property = fc.asyncProperty(steps(short), async (story) => {
+      const it = await world(true);
+      for (const step of story) await take(step, it);
+      await comeToRest(it);
+      for (const key of ['a', 'b', 'c']) {
+        const order = it.runs.filter((run) => run.key === key).map(({ n }) => n);
+        expect(order).toEqual(order.toSorted((x, y) => x - y));
+      }
+    });
+    await fc.assert(property, { numRuns: 100 });
+  });
 });

@@ -76,7 +76,7 @@ beforeAll(async () => {
   writeFileSync(join(app, 'entries.js'), stripTypeScriptTypes(entries));
   writeFileSync(join(app, 'index.ts'), quickStart);
   writeFileSync(join(app, 'plain.js'), stripTypeScriptTypes(quickStart));
-}, 120_000);
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const installed = (): string => join(app, 'node_modules/@sluice/pipeline');

@@ -115,12 +115,12 @@ describe('replaying history', () => {
     });
     const { messages } = (await source.jsm.streams.info('HISTORY')).state;
     const replay = await pipeline.replay({ nats: port, deps: undefined }, { from: 'first' });
-    await expect.poll(() => seen.size, { timeout: 15_000 }).toBeGreaterThanOrEqual(50);
+    await expect.poll(() => seen.size).toBeGreaterThanOrEqual(50);
     for await (const { name } of source.jsm.consumers.list('HISTORY')) {
       if (name.startsWith('replay')) await source.jsm.consumers.delete('HISTORY', name);
     }
     lost.resolve();
-    await expect.poll(() => seen.size, { timeout: 15_000 }).toBe(messages - 1);
+    await expect.poll(() => seen.size).toBe(messages - 1);
     slow.resolve();
     expect(await replay.done).toMatchObject({ done: messages, total: messages, failed: 0 });
     expect(seen.size).toBe(messages);

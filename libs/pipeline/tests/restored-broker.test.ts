@@ -114,4 +114,4 @@ test('what is held settles no message of a broker that was restored from older s
     await server.stop();
     rmSync(backup, { recursive: true, force: true });
   }
-}, 120_000);
+});

@@ -98,24 +98,20 @@ test('a message without its body that used up the last pull is followed by anoth
   expect(one.isAsked).toBe(true);
 });
 
-test(
-  'in any order of what the server says: once it is as it should be, the source is asked',
-  { timeout: 60_000 },
-  async () => {
-    const names = Object.keys(scene().acts) as (keyof ReturnType<typeof scene>['acts'])[];
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.constantFrom(...names), { maxLength: 12 }), async (story) => {
-        const one = scene();
-        for (const name of story) await one.acts[name]();
-        await one.heal();
-        expect({ usable: one.health.usable, trouble: one.health.trouble, isAsked: one.isAsked }).toEqual({
-          usable: true,
-          trouble: undefined,
-          isAsked: true,
-        });
-        one.health.close();
-      }),
-      { numRuns: 300 },
-    );
-  },
-);
+test('in any order of what the server says: once it is as it should be, the source is asked', async () => {
+  const names = Object.keys(scene().acts) as (keyof ReturnType<typeof scene>['acts'])[];
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.constantFrom(...names), { maxLength: 12 }), async (story) => {
+      const one = scene();
+      for (const name of story) await one.acts[name]();
+      await one.heal();
+      expect({ usable: one.health.usable, trouble: one.health.trouble, isAsked: one.isAsked }).toEqual({
+        usable: true,
+        trouble: undefined,
+        isAsked: true,
+      });
+      one.health.close();
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -55,7 +55,7 @@ async function startProcess(instance: string): Promise<ChildProcess> {
   return child;
 }
 
-describe('a process that dies between the server taking a mail and its record of it', { timeout: 120_000 }, () => {
+describe('a process that dies between the server taking a mail and its record of it', () => {
   test('leaves a mail that another process sends again, once, under the same Message-ID, and says so', async () => {
     const first = await startProcess('dies');
     smtp.play({ body: [{ kind: 'delay', delayMs: 60_000 }] });

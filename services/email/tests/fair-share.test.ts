@@ -21,4 +21,4 @@ test('the mail of an account does not wait behind the backlog of another', async
     await email.stop();
     await Promise.all([smtp.close(), broker.close()]);
   }
-}, 120_000);
+});

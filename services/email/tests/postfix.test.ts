@@ -13,7 +13,7 @@ if (typeof postfix === 'string') {
   test.skip(`Postfix: ${postfix}`, () => {});
 }
 
-describe.skipIf(typeof postfix === 'string')('Postfix of Debian', { timeout: 60_000 }, async () => {
+describe.skipIf(typeof postfix === 'string')('Postfix of Debian', async () => {
   if (typeof postfix === 'string') return;
   const { env, record } = signingMailer();
   const broker = await startBroker();

@@ -27,7 +27,7 @@ const has = async (stream: string, count: number): Promise<void> => {
   );
 };
 
-describe('a result that ends its job while a backup is made', { timeout: 60_000 }, () => {
+describe('a result that ends its job while a backup is made', () => {
   test('is in the backup, as the result or as the end of the job', async () => {
     const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
     const { body: job } = await rig.call<JobView>('/v1/emails', { json });

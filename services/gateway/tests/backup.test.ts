@@ -157,7 +157,7 @@ const settings = (folder: string, parts: Partial<BackupSettings> = {}): BackupSe
   ...parts,
 });
 
-describe('a backup', { timeout: 60_000 }, () => {
+describe('a backup', () => {
   test('is refused where it could not be whole, and says what to do', async () => {
     const none = await command('backup', join(directory, 'x'), '--without', 'streams');
     expect(none).toMatchObject({ code: 2, stderr: expect.stringContaining('objects or history') as string });
@@ -205,7 +205,7 @@ describe('a backup', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a restore', { timeout: 60_000 }, () => {
+describe('a restore', () => {
   test('is refused into a broker that has streams, and changes none', async () => {
     await expect(restoreBackup(settings('busy'))).rejects.toThrow(/the stream \w+ is there already/);
     await expect(restoreBackup(settings('nowhere'))).rejects.toThrow(/holds no finished backup/);

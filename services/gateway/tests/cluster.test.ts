@@ -58,7 +58,7 @@ beforeAll(async () => {
   await start();
   await start();
   bus = buses[0]!;
-}, 180_000);
+});
 afterAll(async () => {
   for (const gateway of gateways) await gateway.stop();
   for (const each of buses) await each.close().catch(() => undefined);
@@ -114,35 +114,31 @@ const settled = () =>
       all.every((each) => each?.leader !== undefined && each.replicas?.every(({ current }) => current) === true),
   );
 
-test(
-  'every stream and bucket has three copies, stays so at a start without the setting, and keeps an operator’s edit',
-  { timeout: 120_000 },
-  async () => {
-    expect(new Set(await copies())).toEqual(new Set([replicas]));
-    await bus.jsm.streams.update('EVENTS', { max_age: 3 * 86_400e9, max_bytes: 50_000_000 });
-    const { updated } = await provision(bus.nc, topology, { storeBytes: STORE_BYTES });
-    expect(updated).toEqual([]);
-    expect(new Set(await copies())).toEqual(new Set([replicas]));
-    expect((await bus.jsm.streams.info('EVENTS')).config).toMatchObject({
-      max_age: 3 * 86_400e9,
-      max_bytes: 50_000_000,
-    });
-    expect(
-      (await inspect(bus.nc, topology, room)).map(({ where, setting, owner }) => `${where} ${setting} ${owner}`),
-    ).toEqual(['EVENTS max_age operator', 'EVENTS max_bytes operator']);
-  },
-);
+test('every stream and bucket has three copies, stays so at a start without the setting, and keeps an operator’s edit', async () => {
+  expect(new Set(await copies())).toEqual(new Set([replicas]));
+  await bus.jsm.streams.update('EVENTS', { max_age: 3 * 86_400e9, max_bytes: 50_000_000 });
+  const { updated } = await provision(bus.nc, topology, { storeBytes: STORE_BYTES });
+  expect(updated).toEqual([]);
+  expect(new Set(await copies())).toEqual(new Set([replicas]));
+  expect((await bus.jsm.streams.info('EVENTS')).config).toMatchObject({
+    max_age: 3 * 86_400e9,
+    max_bytes: 50_000_000,
+  });
+  expect(
+    (await inspect(bus.nc, topology, room)).map(({ where, setting, owner }) => `${where} ${setting} ${owner}`),
+  ).toEqual(['EVENTS max_age operator', 'EVENTS max_bytes operator']);
+});
 
-test('what is stored is counted once, although three servers hold it', { timeout: 60_000 }, async () => {
+test('what is stored is counted once, although three servers hold it', async () => {
   for (let n = 0; n < 20; n += 1)
     await bus.port.publish(`events.shop.size${n}`, Buffer.alloc(50_000), { id: `size-${n}` });
   await expect
-    .poll(async () => Math.round((await accountStorage(bus.jsm, replicas)).usedBytes / 100_000), { timeout: 20_000 })
+    .poll(async () => Math.round((await accountStorage(bus.jsm, replicas)).usedBytes / 100_000))
     .toBeGreaterThanOrEqual(10);
   expect((await accountStorage(bus.jsm, replicas)).usedBytes).toBeLessThan(1_500_000);
 });
 
-test('a leader that is killed under load costs a pause and no accepted job', { timeout: 180_000 }, async () => {
+test('a leader that is killed under load costs a pause and no accepted job', async () => {
   await settled();
   const posts = load();
   const leader = (await bus.jsm.streams.info('JOBS')).cluster?.leader ?? '';
@@ -164,7 +160,7 @@ test('a leader that is killed under load costs a pause and no accepted job', { t
   expect(await missing(accepted)).toEqual([]);
 });
 
-test('a rolling restart under load loses no accepted job', { timeout: 240_000 }, async () => {
+test('a rolling restart under load loses no accepted job', async () => {
   await settled();
   const posts = load();
   for (const node of cluster.nodes.values()) {

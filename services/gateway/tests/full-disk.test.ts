@@ -82,62 +82,54 @@ const unconfirmed = async (): Promise<number> =>
   );
 
 describe.skipIf(!isMounted)('on a small disk', () => {
-  test(
-    'the gateway answers 503 while the broker still has room, and every accepted job is there',
-    { timeout: 90_000 },
-    async () => {
-      for (let full = false; !full;) {
-        const answers = await Promise.all(Array.from({ length: 50 }, () => mail()));
-        full = answers.every((status) => status === 503);
-      }
-      expect([...refusals.keys()]).toEqual(['503 overloaded']);
-      expect(freeBytes()).toBeGreaterThan(DISK_BYTES / 4);
-      const { reasons, held } = (await ready()).body;
-      expect([...reasons, ...held].join()).toMatch(/ is 9\d % full/);
-      expect(await known()).toBe(accepted.length);
-      // Of old jobs, as their lifetime takes them.
-      await rig.bus.jsm.streams.purge('JOBS', { keep: 10 });
-      await rig.bus.jsm.streams.purge('EMAILS');
-      accepted.splice(0, accepted.length);
-      await eventually(mail, (status) => status === 202);
-    },
-  );
+  test('the gateway answers 503 while the broker still has room, and every accepted job is there', async () => {
+    for (let full = false; !full;) {
+      const answers = await Promise.all(Array.from({ length: 50 }, () => mail()));
+      full = answers.every((status) => status === 503);
+    }
+    expect([...refusals.keys()]).toEqual(['503 overloaded']);
+    expect(freeBytes()).toBeGreaterThan(DISK_BYTES / 4);
+    const { reasons, held } = (await ready()).body;
+    expect([...reasons, ...held].join()).toMatch(/ is 9\d % full/);
+    expect(await known()).toBe(accepted.length);
+    // Of old jobs, as their lifetime takes them.
+    await rig.bus.jsm.streams.purge('JOBS', { keep: 10 });
+    await rig.bus.jsm.streams.purge('EMAILS');
+    accepted.splice(0, accepted.length);
+    await eventually(mail, (status) => status === 202);
+  });
 
-  test(
-    'once something else has filled it, requests are refused at once, readiness names the stream, and the alert has its reason',
-    { timeout: 90_000 },
-    async () => {
-      expect(await unconfirmed()).toBe(0);
-      refusals.clear();
-      const ballast = join(disk, 'ballast');
-      // Less than a lane has room for, however many lanes share the store.
-      writeFileSync(ballast, Buffer.alloc(freeBytes() - MIB / 2));
-      await eventually(
-        async () => {
-          await Promise.all(Array.from({ length: 20 }, () => mail()));
-          return ready();
-        },
-        ({ status }) => status === 503,
-      );
-      expect(freeBytes()).toBeLessThan(MIB);
-      expect((await ready()).body.reasons.join()).toMatch(
-        /(stream JOBS has confirmed nothing|JetStream has not answered)/,
-      );
-      expect(await unconfirmed()).toBeGreaterThan(0);
-      expect([...refusals.keys()].filter((what) => !what.startsWith('503'))).toEqual([]);
-      const answers = await Promise.all(Array.from({ length: 20 }, () => mail()));
-      expect(new Set(answers)).toEqual(new Set([503]));
-      // One of them may have been let through to find out; it waits for its confirmation, the others do not.
-      expect(refusals.get('503 overloaded')).toBeGreaterThanOrEqual(19);
+  test('once something else has filled it, requests are refused at once, readiness names the stream, and the alert has its reason', async () => {
+    expect(await unconfirmed()).toBe(0);
+    refusals.clear();
+    const ballast = join(disk, 'ballast');
+    // Less than a lane has room for, however many lanes share the store.
+    writeFileSync(ballast, Buffer.alloc(freeBytes() - MIB / 2));
+    await eventually(
+      async () => {
+        await Promise.all(Array.from({ length: 20 }, () => mail()));
+        return ready();
+      },
+      ({ status }) => status === 503,
+    );
+    expect(freeBytes()).toBeLessThan(MIB);
+    expect((await ready()).body.reasons.join()).toMatch(
+      /(stream JOBS has confirmed nothing|JetStream has not answered)/,
+    );
+    expect(await unconfirmed()).toBeGreaterThan(0);
+    expect([...refusals.keys()].filter((what) => !what.startsWith('503'))).toEqual([]);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => mail()));
+    expect(new Set(answers)).toEqual(new Set([503]));
+    // One of them may have been let through to find out; it waits for its confirmation, the others do not.
+    expect(refusals.get('503 overloaded')).toBeGreaterThanOrEqual(19);
 
-      // Room alone does not bring it back: nats-server keeps the failed write until it is restarted.
-      rmSync(ballast);
-      expect(await mail()).toBe(503);
-      await rig.nats.restart();
-      await eventually(mail, (status) => status === 202);
-      await eventually(ready, ({ status }) => status === 200);
-      expect(await known()).toBe(accepted.length);
-      expect(await unconfirmed()).toBe(0);
-    },
-  );
+    // Room alone does not bring it back: nats-server keeps the failed write until it is restarted.
+    rmSync(ballast);
+    expect(await mail()).toBe(503);
+    await rig.nats.restart();
+    await eventually(mail, (status) => status === 202);
+    await eventually(ready, ({ status }) => status === 200);
+    expect(await known()).toBe(accepted.length);
+    expect(await unconfirmed()).toBe(0);
+  });
 });

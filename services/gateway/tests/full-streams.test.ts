@@ -34,69 +34,59 @@ describe.each([
   { stream: 'CLIENTS', pipeline: 'client_callbacks' },
   { stream: 'WEBHOOKS', pipeline: 'webhook_calls' },
 ])('while $stream is full', ({ stream, pipeline }) => {
-  test(
-    'jobs of every kind are dispatched and end, and what waited is published once there is room',
-    { timeout: 120_000 },
-    async () => {
-      // No worker is to take webhooks away while they are counted.
-      await rig.call('/v1/pipelines/webhooks:pause', { method: 'POST' });
-      const before = await stored(stream);
-      await limit(stream, before + ROOM);
-      const ids = await Promise.all(
-        Array.from({ length: JOBS }, () => send('normal', 'https://receiver.invalid/hook')),
-      );
-      await Promise.all(ids.map(succeeded));
-      await succeeded(await send('express'));
+  test('jobs of every kind are dispatched and end, and what waited is published once there is room', async () => {
+    // No worker is to take webhooks away while they are counted.
+    await rig.call('/v1/pipelines/webhooks:pause', { method: 'POST' });
+    const before = await stored(stream);
+    await limit(stream, before + ROOM);
+    const ids = await Promise.all(Array.from({ length: JOBS }, () => send('normal', 'https://receiver.invalid/hook')));
+    await Promise.all(ids.map(succeeded));
+    await succeeded(await send('express'));
 
-      const { status, held } = await eventually(ready, (answer) => answer.held.length > 0);
-      expect(status).toBe('ready');
-      expect(held.join()).toMatch(new RegExp(`^${pipeline}: .*${stream}.* full`));
-      const { num_ack_pending } = await rig.bus.jsm.consumers.info('JOBS', 'orchestrator');
-      expect(num_ack_pending).toBe(0);
+    const { status, held } = await eventually(ready, (answer) => answer.held.length > 0);
+    expect(status).toBe('ready');
+    expect(held.join()).toMatch(new RegExp(`^${pipeline}: .*${stream}.* full`));
+    const { num_ack_pending } = await rig.bus.jsm.consumers.info('JOBS', 'orchestrator');
+    expect(num_ack_pending).toBe(0);
 
-      await limit(stream, 100_000);
-      const wanted = before + JOBS + (stream === 'CLIENTS' ? 1 : 0);
-      await eventually(
-        () => stored(stream),
-        (count) => count >= wanted,
-      );
-      await eventually(ready, (answer) => answer.held.length === 0);
-      expect(await stored(stream)).toBe(wanted);
-    },
-  );
+    await limit(stream, 100_000);
+    const wanted = before + JOBS + (stream === 'CLIENTS' ? 1 : 0);
+    await eventually(
+      () => stored(stream),
+      (count) => count >= wanted,
+    );
+    await eventually(ready, (answer) => answer.held.length === 0);
+    expect(await stored(stream)).toBe(wanted);
+  });
 });
 
 describe('while DLQ is full', () => {
-  test(
-    'jobs end, what cannot be handled waits unlost, and it is stored once there is room',
-    { timeout: 120_000 },
-    async () => {
-      const before = await stored('DLQ');
-      await limit('DLQ', before + ROOM);
-      const unreadable = 3 * ROOM;
-      for (let n = 0; n < unreadable; n += 1) {
-        await rig.bus.port.publish('user.create', 'no protobuf', { id: `unreadable-${n}` });
-      }
-      await eventually(
-        () => stored('DLQ'),
-        (count) => count === before + ROOM,
-      );
-      const ids = await Promise.all(Array.from({ length: JOBS }, () => send('normal')));
-      await Promise.all(ids.map(succeeded));
-      expect(await stored('DLQ')).toBe(before + ROOM);
-      // Not one of them is acknowledged before its dead letter is stored.
-      expect((await rig.bus.jsm.consumers.info('USERS', 'commands')).num_ack_pending).toBe(unreadable - ROOM);
+  test('jobs end, what cannot be handled waits unlost, and it is stored once there is room', async () => {
+    const before = await stored('DLQ');
+    await limit('DLQ', before + ROOM);
+    const unreadable = 3 * ROOM;
+    for (let n = 0; n < unreadable; n += 1) {
+      await rig.bus.port.publish('user.create', 'no protobuf', { id: `unreadable-${n}` });
+    }
+    await eventually(
+      () => stored('DLQ'),
+      (count) => count === before + ROOM,
+    );
+    const ids = await Promise.all(Array.from({ length: JOBS }, () => send('normal')));
+    await Promise.all(ids.map(succeeded));
+    expect(await stored('DLQ')).toBe(before + ROOM);
+    // Not one of them is acknowledged before its dead letter is stored.
+    expect((await rig.bus.jsm.consumers.info('USERS', 'commands')).num_ack_pending).toBe(unreadable - ROOM);
 
-      await limit('DLQ', -1);
-      await eventually(
-        () => stored('DLQ'),
-        (count) => count === before + unreadable,
-      );
-      await eventually(
-        async () => (await rig.bus.jsm.consumers.info('USERS', 'commands')).num_ack_pending,
-        (count) => count === 0,
-      );
-      expect(await stored('DLQ')).toBe(before + unreadable);
-    },
-  );
+    await limit('DLQ', -1);
+    await eventually(
+      () => stored('DLQ'),
+      (count) => count === before + unreadable,
+    );
+    await eventually(
+      async () => (await rig.bus.jsm.consumers.info('USERS', 'commands')).num_ack_pending,
+      (count) => count === 0,
+    );
+    expect(await stored('DLQ')).toBe(before + unreadable);
+  });
 });

@@ -154,7 +154,7 @@ describe('tailing a channel', () => {
     await bus.jsm.streams.delete('JOBS');
     await provision(nc, topology);
     await put('new_1', JobState.ACCEPTED, 0);
-    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['old_4', 'new_1']);
+    await expect.poll(() => seen).toEqual(['old_4', 'new_1']);
     expect(restarts).toBe(1);
     await stop();
     // The same for one that begins with a position of the old stream.

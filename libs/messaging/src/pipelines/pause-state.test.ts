@@ -92,7 +92,7 @@ test('pauses reach the pipelines after the bucket was deleted, which the next pa
   // Nothing said that it should go on.
   expect(stub.paused).toBe('first');
   await state.set('survivor', entry(true, 'second'));
-  await expect.poll(() => stub.paused, { timeout: 10_000 }).toBe('second');
+  await expect.poll(() => stub.paused).toBe('second');
   expect(follower.warnings()).toEqual([]);
   expect(await state.get('survivor')).toMatchObject({ reason: 'second' });
   await follower.stop();
@@ -104,6 +104,6 @@ test('a pipeline starts while there is no bucket', async () => {
   const { stub, follower } = await follow('early');
   expect(stub.paused).toBeUndefined();
   await openPauseState(nc).set('early', entry(true));
-  await expect.poll(() => stub.paused, { timeout: 10_000 }).toBe('deploy');
+  await expect.poll(() => stub.paused).toBe('deploy');
   await follower.stop();
 });

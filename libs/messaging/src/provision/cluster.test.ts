@@ -14,7 +14,7 @@ beforeAll(async () => {
   cluster = await startNatsCluster();
   nc = await connectNats({ url: cluster.urls.join(','), name: 'cluster-test' });
   jsm = await jetstreamManager(nc, { timeout: 30_000 });
-}, 60_000);
+});
 afterAll(async () => {
   await nc?.close();
   await cluster?.stop();
@@ -27,25 +27,21 @@ const few = {
 const replicas = () =>
   Promise.all(['JOBS', 'EMAILS', 'KV_pipelines'].map(async (s) => (await jsm.streams.info(s)).config.num_replicas));
 
-test(
-  'streams and buckets get the replicas that are asked for, and are never scaled down',
-  { timeout: 90_000 },
-  async () => {
-    await provision(nc, few);
-    expect(await replicas()).toEqual([1, 1, 1]);
-    expect((await provision(nc, few, { replicas: 3 })).updated.map((d) => d.setting)).toEqual(
-      Array(3).fill('num_replicas'),
-    );
-    expect(await replicas()).toEqual([3, 3, 3]);
-    // The next start, of a gateway that was told nothing of replicas.
-    expect((await provision(nc, few)).updated).toEqual([]);
-    expect(await replicas()).toEqual([3, 3, 3]);
-    expect(await inspect(nc, few)).toEqual([]);
-    // The consumers follow: none stays on a single server.
-    await expect
-      .poll(async () => (await jsm.consumers.info('EMAILS', 'welcome_mailer')).cluster?.replicas?.length, {
-        timeout: 20_000,
-      })
-      .toBe(2);
-  },
-);
+test('streams and buckets get the replicas that are asked for, and are never scaled down', async () => {
+  await provision(nc, few);
+  expect(await replicas()).toEqual([1, 1, 1]);
+  expect((await provision(nc, few, { replicas: 3 })).updated.map((d) => d.setting)).toEqual(
+    Array(3).fill('num_replicas'),
+  );
+  expect(await replicas()).toEqual([3, 3, 3]);
+  // The next start, of a gateway that was told nothing of replicas.
+  expect((await provision(nc, few)).updated).toEqual([]);
+  expect(await replicas()).toEqual([3, 3, 3]);
+  expect(await inspect(nc, few)).toEqual([]);
+  // The consumers follow: none stays on a single server.
+  await expect
+    .poll(async () => (await jsm.consumers.info('EMAILS', 'welcome_mailer')).cluster?.replicas?.length, {
+      timeout: 20_000,
+    })
+    .toBe(2);
+});

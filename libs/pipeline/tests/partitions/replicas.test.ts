@@ -98,79 +98,67 @@ const heldBy = (...of: readonly { readonly held: readonly number[] }[]): readonl
   of.flatMap(({ held }) => held).toSorted((a, b) => a - b);
 const ALL = [0, 1, 2, 3];
 
-test(
-  'two replicas share the partitions; one that joins takes some over, one that stops hands over, and order per key is kept',
-  { timeout: 180_000 },
-  async () => {
-    const first = replicas.start('first');
-    await expect.poll(() => first.held, { timeout: 60_000 }).toEqual(ALL);
-    const sending = send(150);
-    await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
-    const second = replicas.start('second');
-    await expect.poll(() => [first.held.length, second.held.length], { timeout: 60_000 }).toEqual([2, 2]);
-    expect(heldBy(first, second)).toEqual(ALL);
-    await expect
-      .poll(() => second.said.filter(({ type }) => type === 'partition.taken').length, { timeout: 60_000 })
-      .toBeGreaterThan(0);
-    await first.stop();
-    expect(first.said.at(-1)).toMatchObject({ type: 'drained', report: { abandoned: 0 } });
-    await expect.poll(() => second.held, { timeout: 60_000 }).toEqual(ALL);
-    await sending;
-    await expect.poll(left, { timeout: 60_000 }).toBe(0);
-    await expectOrder();
-  },
-);
+test('two replicas share the partitions; one that joins takes some over, one that stops hands over, and order per key is kept', async () => {
+  const first = replicas.start('first');
+  await expect.poll(() => first.held, { timeout: 60_000 }).toEqual(ALL);
+  const sending = send(150);
+  await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
+  const second = replicas.start('second');
+  await expect.poll(() => [first.held.length, second.held.length], { timeout: 60_000 }).toEqual([2, 2]);
+  expect(heldBy(first, second)).toEqual(ALL);
+  await expect
+    .poll(() => second.said.filter(({ type }) => type === 'partition.taken').length, { timeout: 60_000 })
+    .toBeGreaterThan(0);
+  await first.stop();
+  expect(first.said.at(-1)).toMatchObject({ type: 'drained', report: { abandoned: 0 } });
+  await expect.poll(() => second.held, { timeout: 60_000 }).toEqual(ALL);
+  await sending;
+  await expect.poll(left, { timeout: 60_000 }).toBe(0);
+  await expectOrder();
+});
 
-test(
-  'a replica that is killed loses its partitions after the time of a pin, and what it held is handled in order',
-  { timeout: 180_000 },
-  async () => {
-    const [first, second, third] = ['first', 'second', 'third'].map((name) => replicas.start(name, { workMs: 20 }));
-    if (first === undefined || second === undefined || third === undefined) throw new Error('three were started');
-    await expect.poll(() => heldBy(first, second, third), { timeout: 60_000 }).toEqual(ALL);
-    const sending = send(60);
-    await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
-    await second.kill();
-    const killedAt = Date.now();
-    await expect.poll(() => heldBy(first, third), { timeout: 60_000 }).toEqual(ALL);
-    await sending;
-    await expect.poll(left, { timeout: 60_000 }).toBe(0);
-    await expectOrder({ replica: 'second', at: killedAt });
-    const acked = [first, third].flatMap(({ said }) =>
-      said.filter(({ as }) => as === 'ack').map(({ sequence }) => sequence),
-    );
-    expect(new Set(acked).size).toBe(acked.length);
-  },
-);
+test('a replica that is killed loses its partitions after the time of a pin, and what it held is handled in order', async () => {
+  const [first, second, third] = ['first', 'second', 'third'].map((name) => replicas.start(name, { workMs: 20 }));
+  if (first === undefined || second === undefined || third === undefined) throw new Error('three were started');
+  await expect.poll(() => heldBy(first, second, third), { timeout: 60_000 }).toEqual(ALL);
+  const sending = send(60);
+  await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
+  await second.kill();
+  const killedAt = Date.now();
+  await expect.poll(() => heldBy(first, third), { timeout: 60_000 }).toEqual(ALL);
+  await sending;
+  await expect.poll(left, { timeout: 60_000 }).toBe(0);
+  await expectOrder({ replica: 'second', at: killedAt });
+  const acked = [first, third].flatMap(({ said }) =>
+    said.filter(({ as }) => as === 'ack').map(({ sequence }) => sequence),
+  );
+  expect(new Set(acked).size).toBe(acked.length);
+});
 
-test(
-  'a replica that was frozen settles nothing of the partitions it lost meanwhile',
-  { timeout: 180_000 },
-  async () => {
-    const first = replicas.start('first', { workMs: 50 });
-    await expect.poll(() => first.held, { timeout: 60_000 }).toEqual(ALL);
-    const sending = send(20);
-    await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
-    first.freeze();
-    const frozenAt = Date.now();
-    const second = replicas.start('second');
-    await expect
-      .poll(() => second.said.filter(({ type }) => type === 'partition.taken').length, { timeout: 60_000 })
-      .toBe(4);
-    await sending;
-    await expect.poll(left, { timeout: 60_000 }).toBe(0);
-    const before = first.said.length;
-    first.thaw();
-    await expect
-      .poll(() => first.said.filter(({ type }) => type === 'partition.lost').length, { timeout: 60_000 })
-      .toBe(4);
-    await expect.poll(() => [first.held.length, second.held.length], { timeout: 60_000 }).toEqual([2, 2]);
-    const settled = first.said.slice(before).filter(({ type }) => type === 'message.settled');
-    expect(settled.length).toBeGreaterThan(0);
-    expect(settled.map(({ as }) => as)).toEqual(settled.map(() => 'released'));
-    await expectOrder({ replica: 'first', at: frozenAt });
-    // It takes part again.
-    await send(3);
-    await expect.poll(left, { timeout: 60_000 }).toBe(0);
-  },
-);
+test('a replica that was frozen settles nothing of the partitions it lost meanwhile', async () => {
+  const first = replicas.start('first', { workMs: 50 });
+  await expect.poll(() => first.held, { timeout: 60_000 }).toEqual(ALL);
+  const sending = send(20);
+  await expect.poll(async () => (await stepsByKey()).size, { timeout: 60_000 }).toBe(KEYS);
+  first.freeze();
+  const frozenAt = Date.now();
+  const second = replicas.start('second');
+  await expect
+    .poll(() => second.said.filter(({ type }) => type === 'partition.taken').length, { timeout: 60_000 })
+    .toBe(4);
+  await sending;
+  await expect.poll(left, { timeout: 60_000 }).toBe(0);
+  const before = first.said.length;
+  first.thaw();
+  await expect
+    .poll(() => first.said.filter(({ type }) => type === 'partition.lost').length, { timeout: 60_000 })
+    .toBe(4);
+  await expect.poll(() => [first.held.length, second.held.length], { timeout: 60_000 }).toEqual([2, 2]);
+  const settled = first.said.slice(before).filter(({ type }) => type === 'message.settled');
+  expect(settled.length).toBeGreaterThan(0);
+  expect(settled.map(({ as }) => as)).toEqual(settled.map(() => 'released'));
+  await expectOrder({ replica: 'first', at: frozenAt });
+  // It takes part again.
+  await send(3);
+  await expect.poll(left, { timeout: 60_000 }).toBe(0);
+});
