@@ -150,7 +150,12 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
     partitions: jobStreams.length,
   });
   const lag = watchLoopLag(MAX_LOOP_LAG_MS);
-  const backpressure = new BackpressureLimiter({ isBehind: lag.isHigh, stalls: bus.stalls, ...settings.pressure });
+  const backpressure = new BackpressureLimiter({
+    isBehind: lag.isHigh,
+    stalls: bus.stalls,
+    onAcquire: () => watch.stir(),
+    ...settings.pressure,
+  });
   watch.onLook((state) => backpressure.update(state));
   const { instance } = dependencies;
   const presence = announcePresence(bus.port, { service: 'gateway', instance, version: settings.version });

@@ -27,6 +27,8 @@ export interface BackpressureSettings {
    * limit is known. A broker whose disk is full stops until it is restarted, so jobs are refused before.
    */
   readonly storageBytes?: number;
+  /** Called for every job that is let in. */
+  readonly onAcquire?: () => void;
   /** Streams that confirm nothing: what would wait for them is refused at once, but for a try now and then. */
   readonly stalls?: Stalls;
   /** 0..1, spreads the comeback of refused clients. */
@@ -199,6 +201,7 @@ export class BackpressureLimiter {
   acquire(lane: Lane): () => void {
     this.check(lane);
     this.#since.set(lane, (this.#since.get(lane) ?? 0) + 1);
+    this.#settings.onAcquire?.();
     return () => this.#since.set(lane, Math.max(0, (this.#since.get(lane) ?? 0) - 1));
   }
 

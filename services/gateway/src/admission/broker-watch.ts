@@ -9,6 +9,7 @@ import {
   type Bus,
   type StreamInfo,
 } from '@sluice/messaging';
+import { Pace } from './pace.ts';
 import type { ConsumerReading, Logger, StreamReading } from '@sluice/telemetry';
 
 /** A stream as the broker sees it, with how fast messages leave it. */
@@ -35,12 +36,14 @@ export interface BrokerState {
   readonly storage: { readonly usedBytes: number; readonly limitBytes: number };
 }
 
-/** Looks at the broker at a fixed pace, so that no request ever does. */
+/** Looks at the broker at an even pace, so that no request ever does: slower while nothing moves there. */
 export interface BrokerWatch {
   /** The newest state; undefined until the first answer. */
   state(): BrokerState | undefined;
   /** Looks now: for the metrics, and for callers that need the state after what they did. */
   look(): Promise<BrokerState>;
+  /** Says that work came in, so that the next look is not late. */
+  stir(): void;
   onLook(listener: (state: BrokerState) => void): void;
   /** How long ago the broker last answered, in milliseconds; since the start while it never has. */
   silentMs(): number;
@@ -50,6 +53,8 @@ export interface BrokerWatch {
 // The weight of a new measurement: about five seconds of memory at two looks a second.
 const SMOOTHING = 0.2;
 const BUCKETS_EVERY_MS = 10_000;
+/** Nothing moved for so long: the pace slows down. */
+const QUIET_AFTER_MS = 5_000;
 
 export function startBrokerWatch(
   bus: Bus,
@@ -68,6 +73,8 @@ export function startBrokerWatch(
   let current: BrokerState | undefined;
   let asking: Promise<BrokerState> | undefined;
   let answeredAt = performance.now();
+  const pace = new Pace(QUIET_AFTER_MS);
+  let seen = '';
   let buckets: { readonly atMs: number; readonly readings: readonly StreamReading[] } | undefined;
 
   const look = (): Promise<BrokerState> => {
@@ -96,11 +103,15 @@ export function startBrokerWatch(
       buckets: buckets.readings,
       streams: streams.map((stream) => withRates(stream, before.get(stream.name), seconds, dead?.state.subjects ?? {})),
     };
+    const sees = movement(current);
+    if (sees !== seen) pace.moved();
+    seen = sees;
     for (const listener of listeners) listener(current);
     return current;
   }
 
   const timer = setInterval(() => {
+    if (!pace.isDue()) return;
     look().catch((error: unknown) => log.debug({ err: error }, 'the broker did not say how it is'));
   }, options.everyMs ?? 500);
   timer.unref();
@@ -109,11 +120,21 @@ export function startBrokerWatch(
   return {
     state: () => current,
     look,
+    stir: () => pace.moved(),
     onLook: (listener) => void listeners.add(listener),
     silentMs: () => performance.now() - answeredAt,
     close: () => clearInterval(timer),
   };
 }
+
+/** What differs once a message came, was delivered, settled or removed. */
+const movement = ({ streams }: BrokerState): string =>
+  streams
+    .map(({ messages, lastSequence, consumers }) => {
+      const settled = consumers.map((each) => `${each.pending},${each.ackPending},${each.deliveredSequence}`);
+      return `${messages},${lastSequence},${settled.join(';')}`;
+    })
+    .join('|');
 
 /** The topology says what is missing, and a stream that is missing hides none of the others. */
 function unlessMissing(error: unknown): undefined {

@@ -8,6 +8,9 @@ import { lookAtStream, readStream } from './read-stream.ts';
 
 /** A list may be this far behind its jobs. */
 const POLL_MS = 50;
+/** And by this when nothing has come for a while: the first of a quiet spell is a little late, and the spell costs little. */
+const QUIET_POLL_MS = 250;
+const QUIET_AFTER_MS = 2_000;
 /** How often a stream is compared with the one that was followed. */
 const LOOK_EVERY_MS = 5_000;
 /** How often a process that only follows asks whether it is to take the streams in now. */
@@ -83,6 +86,7 @@ export function startProjection(settings: ProjectionSettings): Projection {
     let position: number | undefined;
     let lookedAt = -Infinity;
     let goal: number | undefined;
+    let cameAt = performance.now();
 
     const look = async (): Promise<Standing> => {
       const found = await lookAtStream(bus, stream, subjectsOf(stream));
@@ -134,7 +138,9 @@ export function startProjection(settings: ProjectionSettings): Projection {
         position = await takeIn(before);
         reader.problem = undefined;
         if (position === before || position >= (goal ?? 0)) isThrough();
-        if (position === before || reader.behind === 0) await pause(POLL_MS);
+        if (position !== before) cameAt = performance.now();
+        const isQuiet = performance.now() - cameAt > QUIET_AFTER_MS;
+        if (position === before || reader.behind === 0) await pause(isQuiet ? QUIET_POLL_MS : POLL_MS);
       } catch (error) {
         if (signal.aborted) return;
         position = undefined;
