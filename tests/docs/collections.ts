@@ -187,6 +187,12 @@ export const collections: readonly Collection[] = [
   ),
   row('libs/telemetry/src/http.ts #made', 'names of spans', 'routes, times methods', 'never'),
   row(
+    'libs/storage/src/unfinished.ts firstSeenMs',
+    'unfinished uploads that the store lists without a date',
+    'unfinished uploads of the bucket',
+    'the store lists it no more, or it is dropped',
+  ),
+  row(
     'libs/suppression/src/suppressions.ts suspected',
     'hashes of addresses that bounced once',
     '10,000',

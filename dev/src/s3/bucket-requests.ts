@@ -62,7 +62,8 @@ function listUploads(state: ServerState, exchange: Exchange): void {
   const uploads = [...state.uploads.values()]
     .filter((upload) => upload.bucketName === exchange.bucketName)
     .map(({ key, id, started }) => {
-      return `<Upload>${element('Key', key)}${element('UploadId', id)}${element('Initiated', started)}</Upload>`;
+      const initiated = state.datesUploads ? element('Initiated', started) : '';
+      return `<Upload>${element('Key', key)}${element('UploadId', id)}${initiated}</Upload>`;
     });
   const head = element('Bucket', exchange.bucketName) + element('IsTruncated', false);
   exchange.sendXml(

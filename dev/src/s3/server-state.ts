@@ -9,5 +9,6 @@ export interface ServerState {
   readonly uploads: MultipartUploads;
   readonly credentials: S3Credentials;
   readonly etagHash: EtagHash;
+  readonly datesUploads: boolean;
   readonly now: () => Date;
 }

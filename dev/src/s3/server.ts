@@ -39,6 +39,8 @@ export interface StartS3Options {
    * processor that has instructions for it, and tells by its length that it is none.
    */
   etagHash?: EtagHash;
+  /** Whether the list of unfinished uploads says when each was begun. SeaweedFS (4.47) does not. Yes by default. */
+  datesUploads?: boolean;
   now?: () => Date;
 }
 
@@ -153,12 +155,13 @@ export async function startS3(options: StartS3Options): Promise<S3Server> {
   const credentials = { accessKeyId, secretAccessKey, region: options.region ?? 'us-east-1' };
   mkdirSync(options.directory, { recursive: true });
   const now = options.now ?? (() => new Date());
-  const { etagHash = 'md5' } = options;
+  const { etagHash = 'md5', datesUploads = true } = options;
   const state: ServerState = {
     store: openStore(options.directory),
     uploads: new Map(),
     credentials,
     etagHash,
+    datesUploads,
     now,
   };
   const { store } = state;

@@ -14,6 +14,8 @@ export interface StoreSettings {
   readonly connectTimeoutMs?: number;
   /** Until the answer's headers are there, and between two pieces of a body that a reader waits for. */
   readonly requestTimeoutMs?: number;
+  /** The clock; that of the machine when absent. */
+  readonly now?: () => number;
   /** Called after every operation, for metrics. */
   readonly onOperation?: (operation: string, outcome: 'ok' | 'error', durationMs: number) => void;
 }

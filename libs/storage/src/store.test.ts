@@ -189,6 +189,35 @@ test('drops each unfinished upload once, however many look for them', async () =
   expect(dropped.reduce((sum, count) => sum + count, 0)).toBe(names.length);
 });
 
+test('drops what was never finished where the store does not say when it was begun', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-storage-'));
+  const dateless = await startS3({ directory: folder, datesUploads: false, buckets: ['sluice'] });
+  const settings = { endpoint: dateless.url, region: dateless.region, bucket: 'sluice' };
+  const { accessKeyId, secretAccessKey } = dateless;
+  let now = Date.now();
+  const opened = createStore({ ...settings, accessKeyId, secretAccessKey, now: () => now });
+  const uploads = s3Client({ ...settings, accessKeyId, secretAccessKey });
+  const begin = (Key: string) => uploads.send(new CreateMultipartUploadCommand({ Bucket: 'sluice', Key }));
+  const drop = (prefix: string) => opened.dropUnfinished(prefix, new Date(now - 60 * MINUTE_MS));
+  try {
+    await begin('left/behind');
+    expect(await drop('left/')).toBe(0);
+    expect(await drop('other/')).toBe(0);
+    now += 59 * MINUTE_MS;
+    await begin('left/later');
+    expect(await drop('left/')).toBe(0);
+    now += 2 * MINUTE_MS;
+    expect(await drop('left/')).toBe(1);
+    now += 60 * MINUTE_MS;
+    expect(await drop('left/')).toBe(1);
+  } finally {
+    opened.close();
+    uploads.destroy();
+    await dateless.close();
+    await rm(folder, { recursive: true });
+  }
+});
+
 describe('presigned URLs', () => {
   test('are signed for the public host', async () => {
     await store.put('a/shared', Buffer.from('shared'), text);

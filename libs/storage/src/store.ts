@@ -1,23 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import {
-  AbortMultipartUploadCommand,
   CreateBucketCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutBucketCorsCommand,
   PutObjectCommand,
-  type ListMultipartUploadsCommandOutput,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { requestTimeoutMs, s3Client, type StoreSettings } from './client.ts';
 import { storeError } from './errors.ts';
 import { PartBuffers } from './part-buffers.ts';
 import { endWhenSilent } from './stalled-body.ts';
+import { unfinishedUploads } from './unfinished.ts';
 import { PartUpload, type ObjectUpload } from './upload.ts';
 
 export interface StoredObject {
@@ -85,16 +83,7 @@ export function createStore(settings: StoreSettings): ObjectStore {
       },
     );
 
-  /** False when it was gone already: several replicas look for the same leftovers. */
-  const abortUpload = (upload: { Key: string; UploadId: string | undefined }): Promise<boolean> =>
-    client.send(new AbortMultipartUploadCommand({ Bucket, ...upload })).then(
-      () => true,
-      (error: unknown) => {
-        if ((error as Error).name === 'NoSuchUpload') return false;
-        throw error;
-      },
-    );
-
+  const unfinished = unfinishedUploads(client, Bucket, settings.now ?? Date.now);
   const buffers = new PartBuffers();
   const upload: ObjectStore['upload'] = (key, target) =>
     new PartUpload(client, buffers, { bucket: Bucket, key, ...target });
@@ -172,26 +161,7 @@ export function createStore(settings: StoreSettings): ObjectStore {
       } while (ContinuationToken !== undefined);
     },
 
-    dropUnfinished: (prefix, begunBefore) =>
-      call('ListMultipartUploads', async () => {
-        let dropped = 0;
-        let from: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {};
-        while (from) {
-          const page: ListMultipartUploadsCommandOutput = await client.send(
-            new ListMultipartUploadsCommand({ Bucket, Prefix: prefix, ...from }),
-          );
-          for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-            // Not every store knows a prefix here.
-            if (!Key?.startsWith(prefix) || !Initiated || Initiated >= begunBefore) continue;
-            dropped += (await abortUpload({ Key, UploadId })) ? 1 : 0;
-          }
-          from =
-            page.IsTruncated === true
-              ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
-              : undefined;
-        }
-        return dropped;
-      }),
+    dropUnfinished: (prefix, begunBefore) => call('ListMultipartUploads', () => unfinished.drop(prefix, begunBefore)),
 
     presignGet: (key, expiresInMs, fileName) =>
       call('PresignGet', () => {
