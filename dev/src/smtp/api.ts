@@ -29,6 +29,8 @@ function textOf(email: Email): string {
   return email.text ?? (email.html ?? '').replace(/<style[\s\S]*?<\/style>|<[^>]*>/g, ' ');
 }
 
+const isInline = ({ related, disposition }: Attachment): boolean => related === true || disposition === 'inline';
+
 async function summary(mailbox: Mailbox, mail: StoredMail): Promise<object> {
   const email = await parseMail(await mailbox.raw(mail));
   return {
@@ -43,7 +45,8 @@ async function summary(mailbox: Mailbox, mail: StoredMail): Promise<object> {
     Subject: mail.subject,
     Created: mail.received,
     Size: mail.sizeBytes,
-    Attachments: email.attachments.length,
+    // As Mailpit counts: pictures of the text are none.
+    Attachments: email.attachments.filter((attachment) => !isInline(attachment)).length,
     Snippet: textOf(email).replace(/\s+/g, ' ').trim().slice(0, 250),
   };
 }
@@ -74,8 +77,6 @@ function attachmentDetail(attachment: Attachment, index: number): object {
 
 function detail(mail: StoredMail, email: Email): object {
   const parts = email.attachments.map((attachment, i) => ({ attachment, detail: attachmentDetail(attachment, i) }));
-  const inline = (attachment: Attachment): boolean =>
-    attachment.related === true || attachment.disposition === 'inline';
   return {
     ID: mail.id,
     MessageID: mail.messageId,
@@ -90,8 +91,8 @@ function detail(mail: StoredMail, email: Email): object {
     Text: email.text ?? '',
     HTML: email.html ?? '',
     Size: mail.sizeBytes,
-    Inline: parts.filter((part) => inline(part.attachment)).map((part) => part.detail),
-    Attachments: parts.filter((part) => !inline(part.attachment)).map((part) => part.detail),
+    Inline: parts.filter((part) => isInline(part.attachment)).map((part) => part.detail),
+    Attachments: parts.filter((part) => !isInline(part.attachment)).map((part) => part.detail),
   };
 }
 

@@ -82,6 +82,7 @@ describe('the mail sink', () => {
     });
     const [mail] = await find('to:ada');
     const id = mail?.ID ?? '';
+    expect(mail?.Attachments).toBe(1);
     const detail = await ask<Detail>(`/api/v1/message/${id}`);
     expect(detail.Text.trim()).toBe('plain');
     expect(detail.Attachments).toMatchObject([{ FileName: 'report.pdf', ContentType: 'application/pdf', Size: 8 }]);
