@@ -11,12 +11,12 @@ import { freePort } from '@sluice/dev';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { findWeed } from './tools/find-weed.ts';
+import { findPart } from './tools/find-part.ts';
 import { makeProductionSite, type ProductionSite } from './tools/production-site.ts';
 import { stop } from './tools/started-process.ts';
 
 const root = join(import.meta.dirname, '..');
-const weed = await findWeed();
+const weed = await findPart('seaweedfs');
 if (weed === undefined) {
   console.warn(
     'keys of the object store: not tried, no SeaweedFS 4 here. `weed` on PATH or in ~/.cache/sluice runs them',

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,11 +7,6 @@ import { fileURLToPath } from 'node:url';
 import { freePort, type Stack } from '@sluice/dev';
 import { prometheusFolder } from '@sluice/o11y';
 import { until } from '../e2e/gateway-client.ts';
-
-/** Whether Prometheus is here (Debian's package `prometheus`). */
-export function hasPrometheus(): boolean {
-  return spawnSync('prometheus', ['--version']).status === 0;
-}
 
 export interface Series {
   readonly metric: Readonly<Record<string, string>>;
@@ -26,7 +21,7 @@ export interface Prometheus {
 }
 
 /** A real Prometheus with our rules, scraping the services of a stack every second. */
-export async function startPrometheus(stack: Stack): Promise<Prometheus> {
+export async function startPrometheus(program: string, stack: Stack): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-prometheus-'));
   const jobs = Map.groupBy(stack.services, ({ name }) => name.replace(/-\d+$/, ''));
   // The same jobs as in o11y/prometheus/prometheus.yml; there DNS finds the replicas. JSON is YAML.
@@ -42,7 +37,7 @@ export async function startPrometheus(stack: Stack): Promise<Prometheus> {
   const address = `127.0.0.1:${await freePort()}`;
   const url = `http://${address}`;
   const child = spawn(
-    'prometheus',
+    program,
     [
       `--config.file=${join(folder, 'prometheus.yml')}`,
       `--storage.tsdb.path=${join(folder, 'data')}`,
