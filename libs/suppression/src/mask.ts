@@ -1,6 +1,13 @@
 const ADDRESS = /[^\s<>()[\]:;,"'=]+@[^\s<>()[\]:;,"']+/g;
 
 /**
+ * A server's words without the addresses in them. Callers choose addresses: `<relay@example.com>: User unknown` says
+ * nothing about relaying.
+ */
+export const withoutAddresses = (text: string): string => text.replace(ADDRESS, '@').replaceAll(MASKED, '@');
+const MASKED = /\[(?:address|masked)\]/g;
+
+/**
  * Takes personal data and credentials out of a server's words before they are logged or kept: every address, and each of
  * `secrets` as a word of its own (a local part, a login).
  */

@@ -12,6 +12,11 @@ describe('a refusal', () => {
     ['550 5.1.6 Mailbox has moved, no forwarding address'],
     ['550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup'],
     ['556 5.1.10 null MX'],
+    ['550 5.1.1 <x@example.com>: Recipient address rejected: User unknown in virtual alias table'],
+    [
+      '550 5.1.1 <x@example.com>: Recipient address rejected: undeliverable address: host mx[192.0.2.1] said: 550 5.1.1 <x@example.com>... User unknown (in reply to RCPT TO command)',
+    ],
+    ['550 5.1.1 <sender@example.com>: Recipient address rejected: User unknown in local recipient table'],
   ])('%s: there is no such mailbox', (reply) => expect(refusalOf(reply)).toBe('mailbox'));
 
   test.each([
@@ -23,6 +28,8 @@ describe('a refusal', () => {
     ['550 Requested action not taken: mailbox unavailable'],
     ['554 delivery error: dd This user does not have a yahoo.com account, user not found'],
     ['550 <x@example.com>: User unknown in virtual mailbox recipient table'],
+    ['550 <relay.policy@example.com>: User unknown'],
+    ['550 Not local host, user unknown'],
   ])('%s: it says so in words alone', (reply) => expect(refusalOf(reply)).toBe('mailboxInWords'));
 
   test.each([
@@ -58,10 +65,39 @@ describe('a refusal', () => {
     ['521 5.3.2 this host does not accept mail'],
     ['550 5.7.26 unauthenticated mail is blocked by the DMARC policy'],
     ['550 IP listed on the RBL'],
+    // What is wrong with our own address, under the code and in the words of a mailbox that does not exist.
+    ['550 5.1.1 <no-reply@sluice.example>: Sender address rejected: User unknown in local recipient table'],
+    ['550 5.1.1 <no-reply@sluice.example>: sender does not exist'],
+    ['550 <no-reply@sluice.example>: Sender address rejected: User unknown in virtual mailbox table'],
+    [
+      '550 5.1.7 <no-reply@sluice.example>: Sender address rejected: undeliverable address: host mx[192.0.2.1] said: 550 5.1.1 <no-reply@sluice.example>: User unknown',
+    ],
+    ['550 Return address does not exist'],
+    ['550 Bad return path: mailbox does not exist'],
+    ['550 From address is unknown'],
+    ['550 5.1.1 <x@example.com>: user unknown (in reply to MAIL FROM command)'],
+    // What we are and did.
+    ['550 IP address 192.0.2.1 not found in our list of known hosts'],
+    ['550 host address not found'],
+    ['550 5.1.1 Too many invalid recipients: unknown users in this session'],
+    ['550 5.1.1 Please log in; unknown user'],
+    ['550 5.1.1 Access denied'],
   ])('%s: it is about the client', (reply) => expect(refusalOf(reply)).toBe('client'));
 
-  test.each([['550 #5.1.0 Address rejected.'], ['554 transaction failed'], ['550 no'], ['500 what'], ['551 not here']])(
-    '%s: it does not say',
-    (reply) => expect(refusalOf(reply)).toBe('unclear'),
-  );
+  test.each([
+    ['550 #5.1.0 Address rejected.'],
+    ['554 transaction failed'],
+    ['550 no'],
+    ['500 what'],
+    ['551 not here'],
+    // GMX says this to servers that it has on a list.
+    [
+      '550 Requested action not taken: mailbox unavailable For explanation visit https://postmaster.gmx.net/case?c=r0601',
+    ],
+    ['550 Your address is not in our whitelist, user invalid'],
+    ['550 Reverse lookup of your address not found'],
+    ['550 Mailbox unavailable - your message was rejected by our content filter'],
+    ['550 Destination server is unavailable'],
+    ['550 5.1.0 Reverse lookup of your address not found'],
+  ])('%s: it does not say', (reply) => expect(refusalOf(reply)).toBe('unclear'));
 });

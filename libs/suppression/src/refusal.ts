@@ -1,3 +1,5 @@
+import { withoutAddresses } from './mask.ts';
+
 /**
  * Whom a 5xx reply speaks against. Everything but the recipient is worth another provider's try, and only the recipient
  * is worth remembering: a relay that refuses its client says 550 to every address, and none of them is dead.
@@ -22,7 +24,16 @@ const CLIENT = /^5\.[3457]\.\d{1,3}$/;
 
 const SIZE_WORDS = /\b(?:too (?:big|large)|size (?:limit|exceeds?)|exceeds? .{0,30}\bsize|maximum .{0,20}\bsize)\b/i;
 const CLIENT_WORDS =
-  /\brelay|\bauthenticat|\bauthori[sz]|\bsender\b|\bsenders\b|\blog ?in\b|\bclient host|\bb(?:lack|lock) ?list|\bblocked\b|\b(?:dns)?rbl\b|\bspam|\breputation\b|\bpolicy\b|\bpolicies\b|\bnot (?:permitted|allowed)|\ballowed rcpthosts|\bsending limit|\brate\b|\btoo many\b|\bptr\b|\breverse dns|\bspf\b|\bdkim\b|\bdmarc\b|\bhelo\b|\behlo\b|\btls\b|\bencrypt/i;
+  /\brelay|\bauthenticat|\bauthori[sz]|\bsender\b|\bsenders\b|\blog ?in\b|\bclient host|\bb(?:lack|lock) ?list|\bblocked\b|\b(?:dns)?rbl\b|\bspam|\breputation\b|\bpolicy\b|\bpolicies\b|\bnot (?:permitted|allowed)|\ballowed rcpthosts|\bsending limit|\brate\b|\btoo many\b|\bptr\b|\breverse dns|\bspf\b|\bdkim\b|\bdmarc\b|\bhelo\b|\behlo\b|\btls\b|\bencrypt|\b(?:access|service|connection) (?:denied|refused)/i;
+/**
+ * The sender's address, the client's name or what it did before: `550 5.1.1 Sender address rejected: User unknown` is
+ * about ours, though its code and its other words speak of a mailbox.
+ */
+const SENDING_SIDE =
+  /\bsenders?\b|\breturn[- ]?path|\b(?:return|from|sending|envelope|source|ip|host|server) address|\bmail from\b|\btoo many\b|\blog ?in\b|\bauthenticat/i;
+/** Words of refusals that are about the client as often as about the mailbox: without a code they prove nothing. */
+const DOUBT =
+  /\byour\b|\bwhite ?list|\bfilter|\breverse\b|\blookup\b|\bdns\b|\bip\b|\b(?:host|server) (?:is |was )?(?:un|not)|\bdenied\b|\brefused\b|\bprohibit|\bbanned\b|\bjunk|\bunsolicited|\bvirus|\bmalware|\bcall(?:back|out)\b|\bhttps?:/i;
 const MAILBOX = '(?:user|mailbox|recipient|account|address|addressee|local ?part|person|destination)';
 const MAILBOX_WORDS = new RegExp(
   [
@@ -38,8 +49,9 @@ const MAILBOX_WORDS = new RegExp(
 
 /** Reads a 5xx reply to any command. */
 export function refusalOf(text: string): RefusalOf {
-  // Postfix names the table in which it looked for the user.
-  const reply = text.replace(/ in (?:relay|local|virtual \w+) recipient table/i, '');
+  const reply = withoutAddresses(text)
+    // Postfix names the table in which it looked for the user.
+    .replace(/ in (?:relay|local|virtual \w+) (?:recipient )?table/i, '');
   const status = reply.slice(0, 3);
   // At the beginning, or as qmail writes it: `sorry, no mailbox here by that name (#5.1.1)`.
   const enhanced =
@@ -47,9 +59,12 @@ export function refusalOf(text: string): RefusalOf {
   if (enhanced !== undefined) {
     if (SIZE.test(enhanced)) return 'size';
     // Some relays write 5.1.1 in front of every refusal.
-    if (NO_MAILBOX.has(enhanced)) return CLIENT_WORDS.test(reply) && !MAILBOX_WORDS.test(reply) ? 'client' : 'mailbox';
+    if (NO_MAILBOX.has(enhanced)) {
+      const ofClient = SENDING_SIDE.test(reply) || (CLIENT_WORDS.test(reply) && !MAILBOX_WORDS.test(reply));
+      return ofClient ? 'client' : 'mailbox';
+    }
     if (RECIPIENT.test(enhanced)) return 'recipient';
-    if (GENERIC.test(enhanced) && MAILBOX_WORDS.test(reply) && !CLIENT_WORDS.test(reply)) return 'recipient';
+    if (GENERIC.test(enhanced) && saysNoMailbox(reply)) return 'recipient';
     if (CLIENT.test(enhanced)) return 'client';
   }
   if (/^5(?:2[13]|3[0458])/.test(status)) return 'client';
@@ -57,6 +72,9 @@ export function refusalOf(text: string): RefusalOf {
   if (status === '556' || /\bmailbox name (?:is )?(?:not allowed|invalid)/i.test(reply)) return 'recipient';
   if (status === '552' && !/\bmailbox\b/i.test(reply)) return 'size';
   if (SIZE_WORDS.test(reply)) return 'size';
-  if (CLIENT_WORDS.test(reply)) return 'client';
-  return /^55[0134]/.test(status) && enhanced === undefined && MAILBOX_WORDS.test(reply) ? 'mailboxInWords' : 'unclear';
+  if (CLIENT_WORDS.test(reply) || SENDING_SIDE.test(reply)) return 'client';
+  return /^55[0134]/.test(status) && enhanced === undefined && saysNoMailbox(reply) ? 'mailboxInWords' : 'unclear';
 }
+
+const saysNoMailbox = (reply: string): boolean =>
+  MAILBOX_WORDS.test(reply) && ![CLIENT_WORDS, SENDING_SIDE, DOUBT].some((words) => words.test(reply));

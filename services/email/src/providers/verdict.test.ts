@@ -10,16 +10,18 @@ interface Failed {
   readonly code?: string;
   readonly awaited?: Awaited;
   readonly endSent?: boolean;
+  readonly to?: string;
 }
-function verdict({ command, reply, code = 'EENVELOPE', awaited, endSent = false }: Failed): Verdict {
+function verdict({ command, reply, code = 'EENVELOPE', awaited, endSent = false, to }: Failed): Verdict {
   const error: NodemailerError = Object.assign(new Error('failed'), {
     code,
     ...(command === undefined ? {} : { command }),
     ...(reply === undefined ? {} : { response: reply, responseCode: Number(reply.slice(0, 3)) }),
   });
-  return verdictOf(Object.assign(new SessionFailure(error, awaited), { endSent }));
+  return verdictOf(Object.assign(new SessionFailure(error, awaited), { endSent }), to);
 }
-const atRcpt = (reply: string): Verdict => verdict({ command: 'RCPT TO', reply });
+const atRcpt = (reply: string, to?: string): Verdict =>
+  verdict({ command: 'RCPT TO', reply, ...(to === undefined ? {} : { to }) });
 const afterMail = (reply: string): Verdict => verdict({ command: 'DATA', code: 'EMESSAGE', reply, endSent: true });
 
 describe('a reply to RCPT', () => {
@@ -44,6 +46,23 @@ describe('a reply to RCPT', () => {
     ['554 transaction failed', undefined],
   ])('of %s leaves the mail to the next provider; it speaks against the %s', (reply, fault) => {
     expect(atRcpt(reply)).toMatchObject({ kind: 'refused', fault });
+  });
+
+  test.each([
+    ['550 5.7.1 <relay@example.com>: rejected by policy', 'relay@example.com'],
+    ['550 5.7.1 <helo.authenticate@example.com>: rejected by policy', 'helo.authenticate@example.com'],
+    ['550 5.7.1 relay: rejected by policy', 'relay@example.com'],
+  ])('of %s is judged without the address that its caller chose', (reply, to) => {
+    expect(atRcpt(reply, to)).toMatchObject({ kind: 'refused', fault: 'domain' });
+  });
+
+  test('keeps its code for a recipient who is called as the code is', () => {
+    const reply = '550 5.1.1 <550@example.com>: no such user 550';
+    expect(atRcpt(reply, '550@example.com')).toMatchObject({
+      kind: 'rejected',
+      deadMailbox: 'certain',
+      reply: '550 5.1.1 <[address]>: no such user [masked]',
+    });
   });
 
   test('of 500, 502, 503 or 504 is about the session and is tried again; 501 is about the address', () => {

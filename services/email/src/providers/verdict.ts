@@ -1,5 +1,5 @@
 import type { NodemailerError } from 'nodemailer';
-import { refusalOf } from '@sluice/suppression';
+import { maskWords, refusalOf, withoutAddresses } from '@sluice/suppression';
 import { NO_SMTPUTF8, type SessionFailure } from './smtp/session.ts';
 
 /** What an attempt says about the way to a recipient: the whole provider, or the provider for this domain. */
@@ -45,9 +45,12 @@ export function faultOf(verdict: Verdict): Fault | undefined {
 /**
  * Reads the failure of an attempt. Any reply is an answer, even if the session ends with it; without
  * one the end of the mail decides (RFC 5321 4.2.5; RFC 1047 describes the duplicates that follow from guessing).
+ *
+ * @param recipient the address that the mail is for. Servers repeat it, and what its local part says must decide nothing:
+ * `550 no such user relay` is no refusal to relay.
  */
-export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict {
-  const reply = wordsOf(error);
+export function verdictOf({ error, awaited, endSent }: SessionFailure, recipient = ''): Verdict {
+  const reply = maskedBehindCode(wordsOf(error), recipient.slice(0, Math.max(recipient.lastIndexOf('@'), 0)));
   const status = error.responseCode;
   // Up to MAIL a session is the same for every recipient.
   const atRecipient = awaited === 'RCPT' || awaited === 'DATA' || awaited === 'end of mail';
@@ -82,6 +85,9 @@ export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict 
   return { kind: 'unreachable', reply: words, fault: 'provider' };
 }
 
+/** The code stays: a local part of digits could be one. */
+const maskedBehindCode = (reply: string, word: string): string => reply.slice(0, 4) + maskWords(reply.slice(4), [word]);
+
 /**
  * What a 5xx is about. At RCPT only words about the recipient end the mail: everything else may be this provider's own
  * matter. After the content only words about the client leave it to another provider: a content that one provider calls
@@ -89,6 +95,7 @@ export function verdictOf({ error, awaited, endSent }: SessionFailure): Verdict 
  */
 function rejectionOf(reply: string, seen: 'recipient' | 'content'): Verdict {
   const of = refusalOf(reply);
+  const ofClientAlone = CLIENT_ALONE.test(withoutAddresses(reply));
   switch (of) {
     case 'mailbox':
       return { kind: 'rejected', code: 'mail_rejected', reply, deadMailbox: 'certain' };
@@ -99,8 +106,8 @@ function rejectionOf(reply: string, seen: 'recipient' | 'content'): Verdict {
     case 'recipient':
       return { kind: 'rejected', code: 'mail_rejected', reply };
     case 'client':
-      if (seen === 'content' && !CLIENT_ALONE.test(reply)) return { kind: 'rejected', code: 'mail_rejected', reply };
-      return { kind: 'refused', reply, fault: CLIENT_ALONE.test(reply) ? 'provider' : 'domain' };
+      if (seen === 'content' && !ofClientAlone) return { kind: 'rejected', code: 'mail_rejected', reply };
+      return { kind: 'refused', reply, fault: ofClientAlone ? 'provider' : 'domain' };
     default:
       if (seen === 'content') return { kind: 'rejected', code: 'mail_rejected', reply };
       return { kind: 'refused', reply, fault: undefined };

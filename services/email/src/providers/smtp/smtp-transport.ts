@@ -58,7 +58,7 @@ export function openSmtpTransport(settings: SmtpTransportSettings): MailTranspor
         return { kind: 'delivered', reply: maskWords(reply, secrets) };
       } catch (error) {
         if (!(error instanceof SessionFailure)) throw error;
-        const verdict = verdictOf(error);
+        const verdict = verdictOf(error, mail.to);
         return { ...verdict, reply: maskWords(verdict.reply, secrets) };
       }
     },
