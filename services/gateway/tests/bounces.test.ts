@@ -180,6 +180,16 @@ describe('a mail that comes back', () => {
     expect(JSON.stringify(body)).toContain('reported');
   });
 
+  test('in the form for addresses outside ASCII (RFC 6533) counts as any other', async () => {
+    const { id, token } = await sent('jürgen@example.com');
+    const report = dsn(token, { status: '5.1.1', words: '550 5.1.1 no such user' })
+      .replace('message/delivery-status', 'message/global-delivery-status')
+      .replace('rfc822; other@example.org', 'utf-8; j\\x{FC}rgen@example.org');
+    expect(await post(report)).toBe('bounce');
+    expect(await list.reasonFor('jürgen@example.com', false)).toBe('bounce');
+    expect((await jobOf(id)).result).toMatchObject({ bounce: '5.1.1 550 5.1.1 no such user' });
+  });
+
   test('tells the URL of its job, under an id of its own', async () => {
     const { id, token } = await sent('told@example.com');
     await post(dsn(token, { status: '5.1.1' }));

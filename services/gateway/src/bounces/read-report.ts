@@ -17,7 +17,7 @@ export type Report =
 const MAX_DETAIL_CHARS = 300;
 
 /**
- * Reads a mail as a delivery status notification (RFC 3464) or a feedback report (RFC 5965).
+ * Reads a mail as a delivery status notification (RFC 3464, RFC 6533) or a feedback report (RFC 5965).
  *
  * @returns undefined for every other mail, and for notifications of a delay or a success.
  */
@@ -26,14 +26,14 @@ export async function readReport(raw: Uint8Array): Promise<Report | undefined> {
   // too deep or has too long a header is refused by the parser, and is no report of any server.
   const mail = await PostalMime.parse(raw, { forceRfc822Attachments: true }).catch(() => undefined);
   if (mail === undefined) return undefined;
-  const partOf = (type: string): string | undefined =>
-    textOf(mail.attachments.find(({ mimeType }) => mimeType === type));
+  const partOf = (...types: string[]): string | undefined =>
+    textOf(mail.attachments.find(({ mimeType }) => types.includes(mimeType)));
   const feedback = partOf('message/feedback-report');
   if (feedback !== undefined) {
     const type = fieldsOf(feedback).get('feedback-type') ?? '';
     return /^(?:abuse|fraud|virus|other)$/i.test(type) ? { kind: 'complaint', detail: type.toLowerCase() } : undefined;
   }
-  const status = partOf('message/delivery-status');
+  const status = partOf('message/delivery-status', 'message/global-delivery-status');
   return status === undefined ? undefined : bounceOf(status);
 }
 
