@@ -1,4 +1,5 @@
 // Copies of a mail: each is a mail of its own to a real SMTP session, with its own verdict.
+import { channels } from '@sluice/contracts';
 import { startScriptedSmtp, type ScriptedMail, type ScriptedSmtp } from '@sluice/dev';
 import { newJobId } from '@sluice/jobs';
 import { openSuppressions, readBounceToken, readUnsubscribeToken, type Suppressions } from '@sluice/suppression';
@@ -96,7 +97,9 @@ describe('a copy', () => {
       decide: (stage) =>
         stage === 'rcpt' && ++refusals === 2 ? { kind: 'reply', code: 451, text: '4.7.1 later' } : undefined,
     });
-    const { copies, mails } = await send({ to: 'ada2@example.com', cc: ['bo2@example.com', 'cy2@example.com'] });
+    const { jobId, copies, mails } = await send({ to: 'ada2@example.com', cc: ['bo2@example.com', 'cy2@example.com'] });
+    const told = (await broker.bus.last(channels.emailDeferred, {}))?.data;
+    expect(told).toMatchObject({ jobId, attempt: 1, detail: '/cc/0: a: 451 4.7.1 later' });
     expect(mails.map(({ to }) => to[0])).toEqual(['ada2@example.com', 'cy2@example.com', 'bo2@example.com']);
     expect(copies.every(({ failed, ambiguous }) => failed === undefined && !ambiguous)).toBe(true);
   });

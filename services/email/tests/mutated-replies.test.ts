@@ -6,6 +6,7 @@ import { startScriptedSmtp, type ScriptedSmtp, type SmtpAction, type SmtpStage }
 import { openSuppressions } from '@sluice/suppression';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { shortTimeouts, startBroker, type Broker, type EmailProcess } from './email-run.ts';
+import { signingMailer } from './signing.ts';
 
 const MAILS = Number(process.env['MUTATED_MAILS'] ?? 200);
 const SEED = Number(process.env['MUTATION_SEED'] ?? 1);
@@ -32,6 +33,8 @@ const usual: Partial<Record<SmtpStage, string>> = {
   body: '250 2.0.0 queued\r\n',
   rset: '250 2.0.0 ok\r\n',
 };
+/** A signed mail, from its first header to its last boundary. */
+const WHOLE = /^DKIM-Signature: v=1;[^]*\r\n--=_alternative--\r\n$/;
 const stages = Object.keys(usual) as SmtpStage[];
 const noise = [
   'hello world\r\n',
@@ -85,7 +88,14 @@ let email: EmailProcess;
 beforeAll(async () => {
   [broker, smtp] = await Promise.all([startBroker(), startScriptedSmtp()]);
   email = await broker.email(smtp.url, {
-    env: { HOLD_MS: '600', RETRY_ATTEMPTS: '1000', RETRY_MAX_MS: '100', CONCURRENCY: '400' },
+    env: {
+      ...signingMailer().env,
+      HOLD_MS: '600',
+      RETRY_ATTEMPTS: '1000',
+      RETRY_BASE_MS: '50',
+      RETRY_MAX_MS: '100',
+      CONCURRENCY: '400',
+    },
     tuning: {
       ...shortTimeouts,
       timeouts: { connectMs: 600, greetingMs: 300, silenceMs: 200, attemptMs: 1_500 },
@@ -111,7 +121,9 @@ test(`of ${MAILS} mails to a server with mutated replies none is lost, none doub
     await Promise.all(batch.map((jobId) => broker.ask({ jobId, to: `${jobId}@example.com` })));
     const ends = await Promise.all(batch.map((jobId) => broker.ended(jobId)));
     const copiesOf = new Map<string, number>();
-    for (const { to, stored } of smtp.mails) {
+    for (const { to, stored, data } of smtp.mails) {
+      // What was cut off or ran into another mail is none.
+      if (stored && !WHOLE.test(data)) lost.push(`a mail to ${to.join()} in pieces`);
       if (stored) copiesOf.set(to[0] ?? '', (copiesOf.get(to[0] ?? '') ?? 0) + 1);
     }
     for (const { jobId, result, deadLetter } of ends) {
