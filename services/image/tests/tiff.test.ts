@@ -83,6 +83,100 @@ describe('what libtiff only warns of is drawn', () => {
   });
 });
 
+describe('what libtiff calls an error, though it does not bear on the pixels, is drawn', () => {
+  const text = (value: string): number[] => [...Buffer.from(value, 'latin1')];
+  const at96 = [[width, height].map((pixels) => (pixels * 72) / 96)];
+  const sizes = async (file: Buffer) =>
+    (await readPictures((await convertBytes(decoders, file)).pdf)).map(({ page: { width: w, height: h } }) => [w, h]);
+
+  it.each([
+    ['an orientation of 0', [274, 3, [0]]],
+    ['an orientation of 9', [274, 3, [9]]],
+    ['a fill order of 0', [266, 3, [0]]],
+    ['a resolution unit of 0', [296, 3, [0]]],
+    ['a resolution below 0', [282, 10, [-300]]],
+  ] as const)('%s', async (_, tag) => {
+    for (const big of [false, true]) {
+      const file = tiffFile([{ ...page, tags: [tag] }], { big });
+      expect(await pagesOf(Buffer.from(file))).toEqual([whole]);
+      expect(await sizes(file)).toEqual(at96);
+    }
+  });
+
+  it('on every page, and on a reduced copy in front of them', async () => {
+    const odd = { ...page, tags: [[274, 3, [0]]] } as const;
+    const copy = { ...page, tags: [...odd.tags, [254, 4, [1]]] } as const;
+    expect(await pagesOf(tiffFile([copy, odd, odd]))).toEqual([whole, whole]);
+  });
+
+  const inks = 'Cyan\0Magenta\0Yellow\0Black\0';
+  it.each([
+    ['names of two inks of four', 4, [[333, 2, text('Cyan\0Magenta\0')]]],
+    ['four inks beside a spot colour', 5, [[334, 3, [4]]]],
+    ['names of four beside a spot colour', 5, [[333, 2, text(inks)]]],
+    [
+      'names of four for five inks',
+      5,
+      [
+        [333, 2, text(inks)],
+        [334, 3, [5]],
+      ],
+    ],
+  ] as const)('%s, as programs of printers write them', async (_, samples, tags) => {
+    const data = Buffer.from(Array.from({ length: width * height * samples }, (_, i) => (i * 7) & 255));
+    const plan = { width, height, samples, photometric: 5, data };
+    const extra = samples > 4 ? ([[338, 3, [0]]] as const) : [];
+    const read = async (more: TiffPlan['tags']) =>
+      readPictures((await convertBytes(decoders, tiffFile([{ ...plan, tags: [...extra, ...(more ?? [])] }]))).pdf);
+    const [plain] = await read([]);
+    const [found] = await read(tags);
+    expect(found).toMatchObject({ colourSpace: 'DeviceCMYK' });
+    expect(found!.rgba.equals(plain!.rgba)).toBe(true);
+  });
+});
+
+describe('samples in separate planes', () => {
+  // libvips joins those of RGB and CMYK, and takes others for rows of all samples: stripes.
+  const kinds = [
+    ['RGB', 2, 3, 8, [], 'drawn'],
+    ['RGB with alpha', 2, 4, 8, [[338, 3, [2]]], 'drawn'],
+    ['CMYK', 5, 4, 8, [], 'drawn'],
+    ['CMYK of 16 bits with a spot colour', 5, 5, 16, [[338, 3, [0]]], 'drawn'],
+    ['gray', 1, 1, 8, [], 'drawn'],
+    ['gray with alpha', 1, 2, 8, [[338, 3, [2]]], 'unsupported_image'],
+    ['gray of 16 bits with associated alpha', 1, 2, 16, [[338, 3, [1]]], 'unsupported_image'],
+    ['CIE L*a*b* of 16 bits', 8, 3, 16, [], 'unsupported_image'],
+    ['YCbCr', 6, 3, 8, [[530, 3, [1, 1]]], 'unsupported_image'],
+  ] as const;
+  it.each(kinds)('%s is right, or refused', async (_, photometric, samples, bits, tags, outcome) => {
+    const bytes = bits / 8;
+    const [joined, planes] = [0, 1].map(() => Buffer.alloc(width * height * samples * bytes)) as [Buffer, Buffer];
+    for (let pixel = 0; pixel < width * height; pixel += 1) {
+      for (let k = 0; k < samples; k += 1) {
+        const value = (pixel * 5 + k * 60) & 255;
+        joined.fill(value, (pixel * samples + k) * bytes, (pixel * samples + k + 1) * bytes);
+        planes.fill(value, (k * width * height + pixel) * bytes, (k * width * height + pixel + 1) * bytes);
+      }
+    }
+    const plan = { width, height, bits, samples, photometric };
+    const planeBytes = width * height * bytes;
+    const strips = Array.from({ length: samples }, (_, k) => 16 + k * planeBytes);
+    const apart = tiffFile([
+      {
+        ...plan,
+        data: planes,
+        tags: [...tags, [284, 3, [2]], [273, 4, strips], [279, 4, strips.map(() => planeBytes)]],
+      },
+    ]);
+    if (outcome !== 'drawn') return expect(convertBytes(decoders, apart)).rejects.toMatchObject({ code: outcome });
+    const [expected] = await readPictures(
+      (await convertBytes(decoders, tiffFile([{ ...plan, data: joined, tags }]))).pdf,
+    );
+    const [found] = await readPictures((await convertBytes(decoders, apart)).pdf);
+    expect(found!.rgba.equals(expected!.rgba)).toBe(true);
+  });
+});
+
 describe('what bears on the pixels is not', () => {
   const cut = (file: Buffer): Buffer => {
     // The pixels stand in front of the directory: fewer of them, while it stays where it is.

@@ -9,8 +9,8 @@ export interface TiffPlan {
   readonly bits?: number;
   readonly samples?: number;
   readonly photometric?: number;
-  /** Tags to add, or to replace: type 3 is SHORT, 4 LONG, 5 RATIONAL over 1, 2 ASCII. An empty list leaves one out. */
-  readonly tags?: readonly (readonly [tag: number, type: 2 | 3 | 4 | 5 | 7, values: readonly number[]])[];
+  /** Tags to add, or to replace: type 3 is SHORT, 4 LONG, 5 and 10 RATIONAL over 1, 2 ASCII. An empty list leaves one out. */
+  readonly tags?: readonly (readonly [tag: number, type: 2 | 3 | 4 | 5 | 7 | 10, values: readonly number[]])[];
   /** Written in this order instead of ascending. */
   readonly reversedTags?: boolean;
 }
@@ -75,12 +75,12 @@ function entriesOf(plan: TiffPlan, strip: number): readonly Entry[] {
 }
 
 function valueBytes(type: number, values: readonly number[]): Buffer {
-  const size = { 2: 1, 3: 2, 4: 4, 5: 8, 7: 1 }[type] ?? 1;
+  const size = { 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 10: 8 }[type] ?? 1;
   const bytes = Buffer.alloc(values.length * size);
   values.forEach((value, i) => {
     if (size === 1) bytes.writeUInt8(value, i);
     else if (size === 2) bytes.writeUInt16LE(value, i * 2);
-    else bytes.writeUInt32LE(value, i * size);
+    else bytes.writeInt32LE(value | 0, i * size);
     if (size === 8) bytes.writeUInt32LE(1, i * 8 + 4);
   });
   return bytes;

@@ -9,6 +9,8 @@ export interface TiffDirectory {
   /** The values of a tag, or those the specification assumes where it is absent; empty where it assumes none. */
   values(tag: TiffTag): readonly number[];
   has(tag: TiffTag): boolean;
+  /** Takes a tag out of the file. What is read here of the directory stays. */
+  remove(tag: TiffTag): void;
 }
 
 export const tiffTag = {
@@ -19,6 +21,8 @@ export const tiffTag = {
   bitsPerSample: 258,
   compression: 259,
   photometric: 262,
+  fillOrder: 266,
+  orientation: 274,
   samplesPerPixel: 277,
   xResolution: 282,
   yResolution: 283,
@@ -26,13 +30,15 @@ export const tiffTag = {
   resolutionUnit: 296,
   tileWidth: 322,
   inkSet: 332,
+  inkNames: 333,
+  numberOfInks: 334,
   extraSamples: 338,
   sampleFormat: 339,
   yCbCrCoefficients: 529,
   yCbCrSubSampling: 530,
   referenceBlackWhite: 532,
 } as const;
-type TiffTag = (typeof tiffTag)[keyof typeof tiffTag];
+export type TiffTag = (typeof tiffTag)[keyof typeof tiffTag];
 
 const wanted = new Set<number>(Object.values(tiffTag));
 const defaults: Readonly<Partial<Record<number, readonly number[]>>> = {
@@ -48,9 +54,11 @@ const defaults: Readonly<Partial<Record<number, readonly number[]>>> = {
 };
 
 // Bytes of a value by type code; types that hold no number that matters here are absent.
-const typeBytes: Readonly<Record<number, number>> = { 1: 1, 3: 2, 4: 4, 5: 8, 11: 4, 12: 8, 13: 4, 16: 8 };
+const typeBytes: Readonly<Record<number, number>> = { 1: 1, 3: 2, 4: 4, 5: 8, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8 };
 // Of a tag, so many values are read: one for each sample of a pixel is the longest list that matters.
 const mostValues = 32;
+// From 65,000 on tags are anyone's to use.
+const privateTag = 65_535;
 // libtiff reads no more of a chain either (TIFF_MAX_DIR_COUNT).
 const mostDirectories = 1_048_576;
 
@@ -87,10 +95,13 @@ function readDirectory(
     ? [numbers.u64(offset), offset + 8, 20]
     : [numbers.u16(offset), offset + 2, 12];
   const tags = new Map<number, readonly number[]>();
+  const places = new Map<number, number>();
   for (let entry = 0; entry < count; entry++) {
     const at = first + entry * entryBytes;
     const tag = numbers.u16(at);
-    if (wanted.has(tag) && !tags.has(tag)) tags.set(tag, readValues(numbers, at));
+    if (!wanted.has(tag) || tags.has(tag)) continue;
+    tags.set(tag, readValues(numbers, at));
+    places.set(tag, at);
   }
   const values = (tag: number): readonly number[] => tags.get(tag) ?? defaults[tag] ?? [];
   return {
@@ -100,6 +111,10 @@ function readDirectory(
       height: values(tiffTag.height)[0] ?? 0,
       values,
       has: (tag) => tags.has(tag),
+      remove(tag) {
+        const at = places.get(tag);
+        if (at !== undefined) numbers.makePrivate(at);
+      },
     },
     next: numbers.offset(first + count * entryBytes),
   };
@@ -139,6 +154,14 @@ class FileNumbers {
     return Number(this.#view.getBigUint64(at, this.#little));
   }
 
+  /** Makes an entry of a directory one that no reader knows, with one byte for a value. */
+  makePrivate(entry: number): void {
+    this.#view.setUint16(entry, privateTag, this.#little);
+    this.#view.setUint16(entry + 2, 1, this.#little);
+    if (this.big) this.#view.setBigUint64(entry + 4, 1n, this.#little);
+    else this.#view.setUint32(entry + 4, 1, this.#little);
+  }
+
   offset(at: number): number {
     return this.big ? this.u64(at) : this.u32(at);
   }
@@ -151,6 +174,8 @@ class FileNumbers {
         return this.u16(at);
       case 5:
         return this.u32(at) / this.u32(at + 4);
+      case 10:
+        return this.#view.getInt32(at, this.#little) / this.#view.getInt32(at + 4, this.#little);
       case 11:
         return this.#view.getFloat32(at, this.#little);
       case 12:

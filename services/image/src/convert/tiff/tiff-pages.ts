@@ -1,6 +1,7 @@
 import { CorruptImageError, ImageTooLargeError, UnsupportedImageError } from '../errors.ts';
 import { tiffDensity, type StatedDensity } from '../metadata/density.ts';
 import { readTiffDirectories, tiffTag, type TiffDirectory } from './tiff-directory.ts';
+import { dropHarmlessFaults } from './harmless-faults.ts';
 
 /**
  * How libvips gives the samples of a page: as a picture it knows (`direct`), or as plain numbers that are made into one
@@ -25,7 +26,7 @@ const maskPhotometric = 4;
 
 /**
  * The pages of a TIFF: every directory but reduced copies (thumbnails, levels of a pyramid) and masks, which only
- * belong to one.
+ * belong to one. Changes the file: what libtiff takes amiss and does not bear on pixels is taken out.
  *
  * @throws {CorruptImageError} when a directory is broken, or there is none
  * @throws {ImageTooLargeError} when there are more than `maxPages`
@@ -36,6 +37,7 @@ export function tiffPages(file: Buffer, maxPages: number): TiffPage[] {
   let first: TiffDirectory | undefined;
   for (const directory of readTiffDirectories(file)) {
     first ??= directory;
+    dropHarmlessFaults(directory);
     if (isSubfile(directory)) continue;
     pages.push(directory);
     if (pages.length > maxPages) {
@@ -77,6 +79,11 @@ const compressions: Readonly<Record<number, string>> = {
   34712: 'JPEG 2000',
   50000: 'ZSTD',
   50002: 'JPEG XL',
+  32766: 'NeXT',
+  32809: 'ThunderScan',
+  32909: 'Pixar',
+  34676: 'LogLuv',
+  34677: 'LogLuv',
 };
 // None, CCITT RLE, G3, G4, LZW, JPEG, Deflate, CCITT RLE by words, PackBits, Deflate of old, WebP.
 const decodedCompressions = new Set([1, 2, 3, 4, 5, 7, 8, 32771, 32773, 32946, 50001]);
@@ -100,6 +107,7 @@ const photometricNames: Readonly<Record<number, string>> = {
   32845: 'LogLuv',
   34892: 'raw sensor data',
 };
+const separatePlanes = 2;
 const associatedAlpha = 1;
 const unassociatedAlpha = 2;
 const coloursOf: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3 };
@@ -110,8 +118,11 @@ const format = { unsigned: 1, signed: 2, float: 3, undefined: 4 } as const;
 function samplesOf(directory: TiffDirectory): TiffSamples {
   const [compression = 1] = directory.values(tiffTag.compression);
   if (!decodedCompressions.has(compression)) {
-    const name = compressions[compression] ?? `compression ${compression}`;
-    throw unsupported(`${name} compression`, 'save it with LZW or Deflate compression');
+    const name = compressions[compression];
+    throw unsupported(
+      name === undefined ? `compression ${compression}` : `${name} compression`,
+      'save it with LZW or Deflate compression',
+    );
   }
   const [kind] = directory.values(tiffTag.photometric);
   if (kind === undefined) throw new CorruptImageError('TIFF: PhotometricInterpretation is missing');
@@ -121,8 +132,11 @@ function samplesOf(directory: TiffDirectory): TiffSamples {
   }
   const [samplesPerPixel = 1] = directory.values(tiffTag.samplesPerPixel);
   if (samplesPerPixel < colours) throw new CorruptImageError('TIFF: fewer samples than colours');
-  if (colours > 1 && directory.values(tiffTag.planarConfiguration)[0] === 2 && directory.has(tiffTag.tileWidth)) {
-    throw unsupported('tiles in separate planes', 'save it with interleaved samples');
+  if (samplesPerPixel > 1 && directory.values(tiffTag.planarConfiguration)[0] === separatePlanes) {
+    const what = directory.has(tiffTag.tileWidth) ? 'tiles' : 'samples';
+    // Of RGB and CMYK libvips joins the planes of strips. Of others it takes each for rows of all samples.
+    const joined = what === 'samples' && (kind === photometric.rgb || kind === photometric.separated);
+    if (!joined) throw unsupported(`${what} in separate planes`, 'save it with interleaved samples');
   }
   if (kind === photometric.separated && directory.values(tiffTag.inkSet)[0] !== 1) {
     throw unsupported('inks other than CMYK', 'save it as CMYK or RGB');
@@ -170,8 +184,11 @@ function plainSamples(kind: number, samplesPerPixel: number, depth: Depth): Tiff
   // Below 8 bits libvips reads one sample a pixel.
   const alone = samplesPerPixel === 1 || depth.bits >= 8;
   if (depth.format !== format.unsigned && !(kind === photometric.cieLab && depth.format === format.signed)) {
-    const name = depth.format === format.float ? 'floating point' : 'signed';
-    throw unsupported(`${depth.bits}-bit ${name} samples`, 'save it with 8 or 16 bits per sample');
+    const name = { [format.signed]: 'signed', [format.float]: 'floating point' }[depth.format];
+    throw unsupported(
+      `${depth.bits}-bit ${name ?? 'complex or undefined'} samples`,
+      'save it with 8 or 16 bits per sample',
+    );
   }
   if (!depths?.includes(depth.bits) || !alone) {
     const what = gray ? 'gray' : kind === photometric.cieLab ? 'CIE L*a*b*' : 'colour';
