@@ -127,4 +127,8 @@ describe('what a job is told', () => {
     expect(reply).toMatch(/^550-5\.1\.1 no 550 5\.1\.1 such user x+$/);
     expect(reply).toHaveLength(300);
   });
+
+  test('turns no text around it: servers may write UTF-8', () => {
+    expect(atRcpt('550 5.7.1 see \u202egpj.exe\u2069 über').reply).toBe('550 5.7.1 see gpj.exe über');
+  });
 });

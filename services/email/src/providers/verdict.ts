@@ -128,9 +128,10 @@ const isPermanent = (status: number): boolean => status >= 500 && (status === 50
 
 const MAX_REPLY_CHARS = 300;
 
-/** Text of a server on one line, of bounded length. */
+/** Text of a server on one line, of bounded length, and without what turns the direction of the text around it. */
 export function oneLine(text: string): string {
   return text
+    .replace(/\p{Bidi_Control}/gu, '')
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
     .slice(0, MAX_REPLY_CHARS);
