@@ -81,6 +81,10 @@ describe('a job', () => {
     const again = moveEvent(failed, reopen(failed)!, 4_000).job!;
     expect(again.deferral).toBeUndefined();
     expect(defer(again, { deferral, attempt: 1, replays: 1 })).toMatchObject({ to: JobState.QUEUED });
+    const ended = moveEvent(asked, succeed(asked, { result, attempt: 1, replays: 0 })!, 2_000).job!;
+    expect(defer(ended, { deferral, attempt: 2, replays: 0 })).toBeUndefined();
+    // The words of a server may name the reader.
+    expect(eraseEvent(failed, () => false, 4_000).job!.deferral).toBeUndefined();
   });
 
   test('that a client asked to cancel is cancelled once its worker says that nothing was done, and ends as it ended else', () => {

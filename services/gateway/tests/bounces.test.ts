@@ -4,7 +4,9 @@ import { connect, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { create } from '@bufbuild/protobuf';
 import { timestampNow } from '@bufbuild/protobuf/wkt';
-import { channels, EmailDeferredSchema } from '@sluice/contracts';
+import { channels, EmailDeferredSchema, JobState } from '@sluice/contracts';
+import { decoder } from '@sluice/messaging';
+import { DEAD_LETTER } from '@sluice/pipeline';
 import { bounceToken, openSuppressions, type Suppressions } from '@sluice/suppression';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
@@ -48,6 +50,18 @@ afterAll(async () => {
 });
 
 const jobOf = async (id: string): Promise<JobView> => (await rig.call<JobView>(`/v1/jobs/${id}`)).body;
+/** The states in which clients over NATS were told of a job. */
+async function callbackStates(id: string): Promise<JobState[]> {
+  const decode = decoder(channels.clientEmailSent);
+  const { first_seq: first, last_seq: last } = (await rig.bus.jsm.streams.info('CLIENTS')).state;
+  const states: JobState[] = [];
+  for (let seq = first; seq <= last; seq += 1) {
+    const message = await rig.bus.jsm.streams.getMessage('CLIENTS', { seq });
+    const job = message === null ? undefined : decode(message.data).job;
+    if (job?.id === id) states.push(job.state);
+  }
+  return states;
+}
 const mailTo = (to: string) => {
   const callbackUrl = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
   return { to, template: 'notification', variables: { message: 'hi' }, callbackUrl };
@@ -252,6 +266,15 @@ test('a mail that is deferred tells its URL so, once, and of its end under anoth
   expect(told()[0]?.job).toMatchObject({ state: 'queued', attempt: 1, deferred: { detail } });
   expect(await jobOf(id)).toMatchObject({ deferred: { detail } });
   await says(2, 'a: 452 again');
+  // That it could not be noted again ends no job.
+  await rig.bus.port.publish('dlq.RESULTS.email_deferred', new Uint8Array([1]), {
+    id: `dead.${id}`,
+    headers: { [DEAD_LETTER.messageId]: `${id}.deferred.2`, [DEAD_LETTER.reason]: 'exhausted' },
+  });
+  await eventually(
+    () => rig.bus.jsm.consumers.info('DLQ', 'dead_letters'),
+    (found) => found.num_pending + found.num_ack_pending === 0,
+  );
   taken.resolve();
   await eventually(
     async () => told(),
@@ -263,7 +286,15 @@ test('a mail that is deferred tells its URL so, once, and of its end under anoth
   expect(end?.id).not.toBe(deferral?.id);
   const { body } = await rig.call<{ events: { event: string; detail?: string }[] }>(`/v1/jobs/${id}/events`);
   expect(body.events.filter(({ event }) => event === 'deferred')).toMatchObject([{ detail }]);
-  // What is said of the webhook of a job is about the one of its end, and clients over NATS are told of ends alone.
+  // The worker has the mail: it is not published again.
+  expect(body.events.filter(({ event }) => event === 'published')).toHaveLength(1);
+  // Clients over NATS are told of ends alone.
+  const states = await eventually(
+    () => callbackStates(id),
+    (found) => found.includes(JobState.SUCCEEDED),
+  );
+  expect(states).toEqual([JobState.SUCCEEDED]);
+  // What is said of the webhook of a job is about the one of its end.
   expect(body.events.filter(({ event }) => event === 'webhook_delivered')).toHaveLength(1);
   // Said after the end, it changes nothing.
   await says(3);
