@@ -85,7 +85,7 @@ describe.skipIf(process.platform === 'win32')('pnpm dev', () => {
       const b = dev(['--port-offset', String(second)]);
       await b.until('Ready after');
       expect(pidsAt(first)).toEqual(pids);
-      expect(await isReady(first)).toBe(true);
+      await expect.poll(() => isReady(first)).toBe(true);
 
       // Every command finds the one it means, and says how to when that is not clear.
       for (const offset of [first, second]) {
@@ -114,13 +114,13 @@ describe.skipIf(process.platform === 'win32')('pnpm dev', () => {
       const again = dev(['--port-offset', String(first)]);
       expect(await again.exitCode).toBe(1);
       expect(again.output()).toContain(`already running at http://127.0.0.1:${8080 + first} (pid ${a.child.pid})`);
-      expect(await isReady(first)).toBe(true);
+      await expect.poll(() => isReady(first)).toBe(true);
 
       b.child.kill('SIGINT');
       expect(await b.exitCode).toBe(0);
       expect(stackAt(second)).toBeUndefined();
       expect(pidsAt(first)).toEqual(pids);
-      expect(await isReady(first)).toBe(true);
+      await expect.poll(() => isReady(first)).toBe(true);
 
       a.child.kill('SIGTERM');
       expect(await a.exitCode).toBe(0);
