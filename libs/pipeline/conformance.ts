@@ -25,7 +25,7 @@ for (const target of targets) {
   const isPath = target.includes('/');
   const output = join(folder, 'report.json');
   const suite = `libs/pipeline/tests/conformance/${suites[target] ?? 'nats-newest'}.test.ts`;
-  const args = ['run', suite, '--reporter=json', `--outputFile=${output}`, '--testTimeout=120000'];
+  const args = ['run', suite, '--reporter=json', `--outputFile=${output}`];
   const env = {
     ...process.env,
     ...(isPath ? { NATS_SERVER_BIN: target } : {}),

@@ -8,8 +8,11 @@ import { MemoryJetStream } from '../src/memory/index.ts';
 import { Puller } from '../src/pull/puller.ts';
 import { DueTimes } from '../src/schedule/due-times.ts';
 import { Fifo } from '../src/schedule/fifo.ts';
-import { definePipeline } from '../src/index.ts';
+import { resolveSpec } from '../src/config/resolve-spec.ts';
+import { definePipeline, RetryAfterError } from '../src/index.ts';
 import type { Message } from '../src/index.ts';
+import { decide } from '../src/process/retry-decision.ts';
+import type { NatsMessage, NatsPort } from '../src/nats/port.ts';
 import { KeyOrder } from '../src/schedule/key-order.ts';
 import { Prefetch } from '../src/pull/prefetch.ts';
 import { TokenBucket } from '../src/schedule/token-bucket.ts';
@@ -35,6 +38,26 @@ describe('the retry delay', () => {
         if (options.jitter === 'none') expect(delay).toBe(Math.max(1, Math.round(full)));
       }),
     );
+  });
+});
+
+describe('a delay that the handler names', () => {
+  const { retry } = resolveSpec({
+    name: 'p',
+    sources: [{ stream: 's', consumer: 'c' }],
+    decode: () => undefined,
+    handle: async () => undefined,
+  });
+  const hour = 3_600_000;
+  test('is kept when it is longer than the policy would wait: an hour is an hour', () => {
+    const failed = { kind: 'failed', error: new RetryAfterError('later', hour) } as const;
+    expect(decide(failed, 1, retry, Math.random)).toMatchObject({ kind: 'retry', delayMs: hour });
+    expect(decide({ kind: 'snooze', forMs: hour }, 1, retry, Math.random)).toMatchObject({ delayMs: hour });
+  });
+  test('is a day at most unless maxAfterMs says otherwise', () => {
+    expect(decide({ kind: 'retry', afterMs: 30 * 24 * hour }, 1, retry, Math.random)).toMatchObject({
+      delayMs: 24 * hour,
+    });
   });
 });
 
@@ -87,6 +110,65 @@ describe('a puller under steady load', () => {
     }
     expect(puller.openPulls).toBeLessThan(4);
     puller.close();
+  });
+});
+
+describe('a puller that moved to another inbox after a stall', () => {
+  test('takes in what the old one still brings, and is told only by the new one that the server lives', async () => {
+    const clock = manualClock();
+    const listeners: ((raw: NatsMessage) => void)[] = [];
+    const port = {
+      apiPrefix: '$JS.API',
+      inbox: () => `_INBOX.${listeners.length}`,
+      send: () => undefined,
+      subscribe: (_: string, listen: (raw: NatsMessage) => void) => {
+        listeners.push(listen);
+        return { unsubscribe: () => undefined };
+      },
+    };
+    const taken: NatsMessage[] = [];
+    let signs = 0;
+    const ignore = (): void => undefined;
+    const puller = new Puller(
+      port as unknown as NatsPort,
+      clock,
+      { stream: 'W', consumer: 'c', expiresMs: 400, idleHeartbeatMs: 100 },
+      {
+        message: (raw) => void taken.push(raw),
+        alive: () => (signs += 1),
+        unpinned: ignore,
+        ended: ignore,
+        refused: ignore,
+        missing: ignore,
+        failed: ignore,
+        bodyless: ignore,
+      },
+    );
+    const message = (body: string): NatsMessage =>
+      ({ data: new TextEncoder().encode(body), headers: undefined }) as unknown as NatsMessage;
+    const [late, answer] = [message('late'), message('answer')];
+    puller.open();
+    puller.request(2);
+    await clock.advance(250);
+    expect(puller.silentMs()).toBe(250);
+    puller.renew();
+    puller.awaitingLife = true;
+    puller.request(3);
+    await clock.advance(50);
+
+    listeners[0]!(late);
+    expect({ signs, requested: puller.requested, silentMs: puller.silentMs() }).toEqual({
+      signs: 0,
+      requested: 3,
+      silentMs: 50,
+    });
+    listeners[1]!(answer);
+    expect({ signs, requested: puller.requested, silentMs: puller.silentMs() }).toEqual({
+      signs: 1,
+      requested: 2,
+      silentMs: 0,
+    });
+    expect(taken).toEqual([late, answer]);
   });
 });
 

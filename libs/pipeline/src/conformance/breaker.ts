@@ -1,5 +1,5 @@
 import { describe } from 'vitest';
-import { base, recordEvents } from './source.ts';
+import { base, gate, recordEvents } from './source.ts';
 import type { Row } from './source.ts';
 
 /** When nothing is taken because what handlers depend on fails. */
@@ -39,6 +39,37 @@ export function breakerRows(row: Row): void {
         expect(events.of('breaker.closed')).toHaveLength(1);
       },
     );
+
+    row('is not closed by a success that began before it tripped', async ({ place, start, expect }) => {
+      const events = recordEvents();
+      const slow = gate();
+      let healed = false;
+      await place.send(...Array.from({ length: 8 }, (_, n) => ({ n })));
+      const running = await start(
+        {
+          ...base(place),
+          retry: { maxAttempts: 50, baseMs: 5, maxMs: 10 },
+          breaker: { minSamples: 4, failureRatio: 0.5, coolDownMs: 50 },
+          handle: async ({ data }) => {
+            if (data.n === 0) return void (await slow.opened);
+            if (!healed) throw new Error('dependency down');
+            return undefined;
+          },
+        },
+        events.observe,
+      );
+      const acknowledged = () => events.of('message.settled').filter(({ as }) => as === 'ack').length;
+      await expect.poll(() => events.of('breaker.probing').length).toBe(1);
+      slow.open();
+      await expect.poll(acknowledged).toBe(1);
+      // The probe itself fails.
+      await expect.poll(() => events.of('breaker.tripped').length).toBeGreaterThan(1);
+      expect(events.of('breaker.closed')).toEqual([]);
+      healed = true;
+      await expect.poll(() => place.left()).toBe(0);
+      expect(events.of('breaker.closed')).toHaveLength(1);
+      expect(running.state).toBe('running');
+    });
 
     row('is told of a snooze that names an error, and no attempt is used', async ({ place, start, expect }) => {
       const attempts = new Set<number>();
