@@ -1,20 +1,22 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { channels, CreditEntryKind, type Job } from '@sluice/contracts';
+import { channels, CreditEntryKind, jobChannelOf, type Job } from '@sluice/contracts';
 import { isTerminal, stateName } from '@sluice/jobs';
-import { tail, type Bus } from '@sluice/messaging';
+import { jobStreamsNow, tail, type Bus } from '@sluice/messaging';
 
-/** How every job ended, from all events of JOBS: a reader that takes up where it was when the broker comes back. */
+/** How every job ended, from all events of all jobs: readers that take up where they were when the broker comes back. */
 export async function watchOutcomes(bus: Bus): Promise<ReadonlyMap<string, string>> {
   const outcomes = new Map<string, string>();
-  await tail(bus.nc, channels.job, {
-    from: 1,
-    onMessage: ({ data }) => {
-      const job: Job | undefined = data.job;
-      if (job !== undefined && isTerminal(job.state)) outcomes.set(job.id, stateName(job.state));
-    },
-  });
+  for (const stream of await jobStreamsNow(bus.jsm)) {
+    await tail(bus.nc, jobChannelOf(stream), {
+      from: 1,
+      onMessage: ({ data }) => {
+        const job: Job | undefined = data.job;
+        if (job !== undefined && isTerminal(job.state)) outcomes.set(job.id, stateName(job.state));
+      },
+    });
+  }
   return outcomes;
 }
 

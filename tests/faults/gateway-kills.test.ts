@@ -9,7 +9,7 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { JobState } from '@sluice/contracts';
 import { startStack, type Stack } from '@sluice/dev';
 import { jobIdFor, jobLog, stateName } from '@sluice/jobs';
-import { connectNats, createBus, type Bus } from '@sluice/messaging';
+import { connectNats, createBus, jobStreamsNow, type Bus } from '@sluice/messaging';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { creditsOff, openCredits } from '../../services/gateway/src/credits/credits.ts';
 import { statement } from '../../services/gateway/src/credits/ledger.ts';
@@ -50,6 +50,8 @@ beforeAll(async () => {
         CREDITS: 'on',
         CREDIT_PRICE_IMAGE: `${prices.image}`,
         CREDIT_PRICE_EMAIL: `${prices.email}`,
+        // Jobs of one account are in several streams, and its money in one.
+        JOBS_PARTITIONS: '3',
       },
     },
   });
@@ -161,6 +163,9 @@ describe(`a gateway killed ${KILLS} times under load, by seed ${SEED}`, () => {
     });
     expect(wrong).toEqual([]);
     expect(report.accepted.some(({ hopeless }) => hopeless === true)).toBe(true);
+    for (const stream of await jobStreamsNow(bus.jsm)) {
+      expect((await bus.jsm.streams.info(stream)).state.messages, stream).toBeGreaterThan(0);
+    }
   });
 
   test('makes one job of one key, whichever of its requests was answered', async () => {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { channels, JobState } from '@sluice/contracts';
+import { JobState } from '@sluice/contracts';
 import { isTerminal, mayMove, stateName } from '@sluice/jobs';
-import { connectNats, createBus, topology, type Bus } from '@sluice/messaging';
+import { connectNats, createBus, jobStreamsNow, topologyOf, type Bus, type Topology } from '@sluice/messaging';
 import type { Stack } from '@sluice/dev';
 import { createStore } from '@sluice/storage';
 import { until } from '../e2e/gateway-client.ts';
+import { jobEvents } from './ledger.ts';
 import type { Accepted } from './load.ts';
 
 /** What must hold after every fault, once healed and drained. Everything that does not is a line. */
@@ -17,9 +18,7 @@ export async function violations(stack: Stack, accepted: readonly Accepted[]): P
   try {
     const histories = new Map<string, JobState[]>();
     const results = new Map<string, string>();
-    for await (const { data } of bus.history(channels.job, {})) {
-      if (data.job === undefined) continue;
-      const { id, state, result } = data.job;
+    for await (const { id, state, result } of jobEvents(bus)) {
       histories.set(id, [...(histories.get(id) ?? []), state]);
       if (result?.work.case === 'image') results.set(id, result.work.value.sha256);
     }
@@ -86,8 +85,8 @@ function messageIds(stack: Stack): ReadonlyMap<string, readonly string[]> {
 
 /** Resolves when every work queue is empty: nothing waits, nothing is held, nothing is stranded. */
 export const drained = (stack: Stack, timeoutMs = 240_000): Promise<void> =>
-  untilNothing(stack, timeoutMs, 'every work queue is empty', (bus) =>
-    topology.streams
+  untilNothing(stack, timeoutMs, 'every work queue is empty', (bus, { streams }) =>
+    streams
       .filter(({ kind }) => kind === 'work')
       .map(async ({ name }) => (await bus.jsm.streams.info(name)).state.messages),
   );
@@ -97,8 +96,8 @@ export const drained = (stack: Stack, timeoutMs = 240_000): Promise<void> =>
  * then. What a killed process held comes back after the consumers' ack wait of 30 s.
  */
 export const settled = (stack: Stack, timeoutMs = 240_000): Promise<void> =>
-  untilNothing(stack, timeoutMs, 'every event was reacted to', (bus) =>
-    topology.streams
+  untilNothing(stack, timeoutMs, 'every event was reacted to', (bus, { streams }) =>
+    streams
       .filter(({ kind }) => kind === 'log')
       .flatMap(({ name: stream, consumers }) =>
         // Charges wait ten minutes before they are looked at; the tests look at them themselves.
@@ -115,11 +114,12 @@ async function untilNothing(
   stack: Stack,
   timeoutMs: number,
   what: string,
-  left: (bus: Bus) => readonly Promise<number>[],
+  left: (bus: Bus, topology: Topology) => readonly Promise<number>[],
 ): Promise<void> {
   const bus = await createBus(await connectNats({ url: stack.nats.url, name: 'drained' }));
   try {
-    await until(what, async () => (await Promise.all(left(bus))).every((count) => count === 0), timeoutMs);
+    const topology = topologyOf((await jobStreamsNow(bus.jsm)).length);
+    await until(what, async () => (await Promise.all(left(bus, topology))).every((count) => count === 0), timeoutMs);
   } finally {
     await bus.close();
   }

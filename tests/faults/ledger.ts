@@ -1,6 +1,6 @@
-import { channels, CreditEntryKind, JobState, type Job } from '@sluice/contracts';
+import { channels, CreditEntryKind, jobChannelOf, JobState, type Job } from '@sluice/contracts';
 import { stateName } from '@sluice/jobs';
-import type { Bus } from '@sluice/messaging';
+import { jobStreamsNow, type Bus } from '@sluice/messaging';
 
 /** What the ledger and the jobs of one account say. */
 export interface Account {
@@ -79,8 +79,15 @@ const blank = (): Sums => ({ granted: 0, charged: 0, refunded: 0, balance: 0, ea
 /** Every job as its last event has it. */
 export async function lastStates(bus: Bus): Promise<ReadonlyMap<string, Job>> {
   const jobs = new Map<string, Job>();
-  for await (const { data } of bus.history(channels.job, { jobId: '*' })) {
-    if (data.job !== undefined) jobs.set(data.job.id, data.job);
-  }
+  for await (const job of jobEvents(bus)) jobs.set(job.id, job);
   return jobs;
+}
+
+/** Every event of every job, those of one job in order, from each stream that jobs are divided over. */
+export async function* jobEvents(bus: Bus): AsyncGenerator<Job> {
+  for (const stream of await jobStreamsNow(bus.jsm)) {
+    for await (const { data } of bus.history(jobChannelOf(stream), { jobId: '*' })) {
+      if (data.job !== undefined) yield data.job;
+    }
+  }
 }
