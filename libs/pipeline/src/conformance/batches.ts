@@ -191,11 +191,11 @@ export function batchRows(row: Row): void {
         name,
         flow: { concurrency: 1, expiresMs: 400, idleHeartbeatMs: 100 },
         batch: { maxSize: 2, maxWaitMs },
-        idempotency: { key: ({ data }) => data.key ?? '', store, claimMs: 300 },
+        idempotency: { key: ({ data }) => data.key ?? '', store, claimMs: 1_200 },
         handleBatch: async (messages) => void handled.push(...messages.map(({ data }) => `${name}${data.n}`)),
       });
       const slow = recordEvents();
-      await start(spec('slow', 2_000), slow.observe);
+      await start(spec('slow', 4_000), slow.observe);
       await place.send({ n: 1, key: 'same' });
       await expect.poll(() => slow.of('message.received')).toHaveLength(1);
       // Waits for longer than a claim lives; the other replica meets a duplicate meanwhile.
