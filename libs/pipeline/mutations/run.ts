@@ -30,7 +30,7 @@ async function isNoticed({ file, from, to }: Mutation): Promise<boolean> {
     writeFileSync(join(copy, 'package.json'), '{"type":"module"}');
     writeFileSync(
       join(copy, 'vitest.config.mjs'),
-      'export default { test: { testTimeout: 15_000, hookTimeout: 15_000, maxWorkers: 1, bail: 1, dangerouslyIgnoreUnhandledErrors: true, expect: { poll: { timeout: 10_000 } } } };',
+      'export default { test: { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 1, bail: 1, dangerouslyIgnoreUnhandledErrors: true, expect: { poll: { timeout: 10_000 } } } };',
     );
     const path = join(copy, 'src', `${file}.ts`);
     const source = readFileSync(path, 'utf8');
