@@ -18,11 +18,15 @@ interface Given {
   readonly service: string;
   readonly atMs: number;
   readonly ms: number;
+  readonly kind?: number;
   readonly traceId?: string;
   readonly job?: string;
   readonly link?: string;
   readonly error?: string;
 }
+
+// As OTLP numbers them.
+const [SERVER, CLIENT, PRODUCER, CONSUMER] = [2, 3, 4, 5];
 
 const text = (key: string, value: string) => ({ key, value: { stringValue: value } });
 
@@ -39,7 +43,7 @@ function request(spans: readonly Given[]) {
               spanId: span.id.padStart(16, '0'),
               ...(span.parent === undefined ? {} : { parentSpanId: span.parent.padStart(16, '0') }),
               name: span.name,
-              kind: 5,
+              kind: span.kind ?? CONSUMER,
               startTimeUnixNano: `${1_700_000_000_000 + span.atMs}000000`,
               endTimeUnixNano: `${1_700_000_000_000 + span.atMs + span.ms}000000`,
               attributes: span.job === undefined ? [] : [text('messaging.message.conversation_id', span.job)],
@@ -78,8 +82,17 @@ const logs = (message: string, jobId: string) => ({
 });
 
 const journey: readonly Given[] = [
-  { id: 'a', name: 'POST /v1/images', service: 'gateway', atMs: 0, ms: 20 },
-  { id: 'b', parent: 'a', name: 'publish image.convert.url', service: 'gateway', atMs: 5, ms: 3, job: 'job_1' },
+  { id: 'a', name: 'POST /v1/images', service: 'gateway', atMs: 0, ms: 20, kind: SERVER },
+  {
+    id: 'b',
+    parent: 'a',
+    name: 'publish image.convert.url',
+    service: 'gateway',
+    atMs: 5,
+    ms: 3,
+    kind: PRODUCER,
+    job: 'job_1',
+  },
   {
     id: 'c',
     parent: 'b',
@@ -90,7 +103,7 @@ const journey: readonly Given[] = [
     job: 'job_1',
     link: 'b',
   },
-  { id: 'd', parent: 'c', name: 'S3 PutObject', service: 'image', atMs: 1400, ms: 40, error: 'SlowDown' },
+  { id: 'd', parent: 'c', name: 'S3 PutObject', service: 'image', atMs: 1400, ms: 40, kind: CLIENT, error: 'SlowDown' },
 ];
 
 async function start(options: OtlpReceiverOptions = {}) {
@@ -117,6 +130,15 @@ describe('the OTLP receiver', () => {
       '    +9.0 ms     1.50 s  image       └─ process image.convert.url  ⇠ publish image.convert.url',
       '    +1.40 s    40.0 ms  image          └─ S3 PutObject  ✗ error SlowDown',
       '',
+      'critical path  1.51 s, of which 1.0 ms in queues',
+      '',
+      '                5.0 ms  gateway  POST /v1/images',
+      '                3.0 ms  gateway  publish image.convert.url',
+      '                1.0 ms  image    queued for process image.convert.url',
+      '                1.39 s  image    process image.convert.url',
+      '               40.0 ms  image    S3 PutObject',
+      '               69.0 ms  image    process image.convert.url',
+      '',
       `${receiver.url}/trace/${TRACE}`,
     ]);
   });
@@ -142,6 +164,9 @@ describe('the OTLP receiver', () => {
     const page = await get(`/trace/${TRACE}`);
     expect(page).toContain('process image.convert.url');
     expect(page).toContain('&#60;script&#62;');
+    // The critical path: lines in the bars, and broken ones while a message was queued.
+    expect(page.match(/class="path work" style/g)?.length).toBeGreaterThan(3);
+    expect(page.match(/class="path wait" style/g)).toHaveLength(1);
     expect(page).not.toMatch(/<script|<img/);
     expect(await get('/')).toContain(`/trace/${TRACE}`);
   });

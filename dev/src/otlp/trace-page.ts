@@ -1,4 +1,5 @@
 import { colourOf } from './colours.ts';
+import { criticalPath, type PathSection } from './critical-path.ts';
 import { html, page, type Html } from './html.ts';
 import type { Attributes, LogRecord, SpanRecord } from './otlp-json.ts';
 import { JOB_ATTRIBUTE } from './trace-store.ts';
@@ -17,7 +18,8 @@ export function tracePage(spans: readonly SpanRecord[], logs: readonly LogRecord
   const endMs = Math.max(...spans.map((span) => span.startMs + span.durationMs));
   const services = [...new Set(spans.map((span) => span.service))];
   const jobs = [...new Set(spans.map((span) => span.attributes[JOB_ATTRIBUTE]))].filter((id) => typeof id === 'string');
-  const scale: Scale = { beginMs, totalMs: Math.max(0.001, endMs - beginMs), services, spans };
+  const path = Map.groupBy(criticalPath(spans), ({ span }) => span);
+  const scale: Scale = { beginMs, totalMs: Math.max(0.001, endMs - beginMs), services, spans, path };
   return page(
     first.name,
     html` <h1>${first.name}</h1>
@@ -28,6 +30,9 @@ export function tracePage(spans: readonly SpanRecord[], logs: readonly LogRecord
       </p>
       <p>
         ${services.map((service) => html`<span class="dot" style="background:${colourOf(services, service)}"></span>${service} &nbsp; `)}
+        <span class="soft"
+          ><span class="path work"></span> critical path, <span class="path wait"></span> in a queue</span
+        >
       </p>
       <div class="waterfall">${traceTree(spans).map((node) => rows(node, 0, scale))}</div>
       <h2>Logs of this trace</h2>
@@ -40,6 +45,7 @@ interface Scale {
   readonly totalMs: number;
   readonly services: readonly string[];
   readonly spans: readonly SpanRecord[];
+  readonly path: ReadonlyMap<SpanRecord, readonly PathSection[]>;
 }
 
 function rows(node: TraceNode, depth: number, scale: Scale): Html {
@@ -65,12 +71,20 @@ function rows(node: TraceNode, depth: number, scale: Scale): Html {
             class="bar${span.failed ? ' bad' : ''}"
             style="left:${left.toFixed(2)}%;width:${width.toFixed(2)}%;background:${colour}"
           ></div>
+          ${(scale.path.get(span) ?? []).map((section) => pathLine(section, scale))}
           <span class="took ${inside ? 'on' : 'soft'}" style="${took}">${formatMs(span.durationMs)}</span>
         </div>
       </summary>
       <div class="more">${detail(node, scale)}</div>
     </details>
     ${node.children.map((child) => rows(child, depth + 1, scale))}`;
+}
+
+/** A stretch of the critical path: a line in the span's bar, or a broken one before it while its message was queued. */
+function pathLine({ kind, fromMs, toMs }: PathSection, { beginMs, totalMs }: Scale): Html {
+  const left = ((fromMs - beginMs) / totalMs) * 100;
+  const width = ((toMs - fromMs) / totalMs) * 100;
+  return html`<div class="path ${kind}" style="left:${left.toFixed(2)}%;width:${width.toFixed(2)}%"></div>`;
 }
 
 function detail({ span, orphan }: TraceNode, scale: Scale): Html {

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { criticalPath } from './critical-path.ts';
 import type { SpanLink, SpanRecord } from './otlp-json.ts';
 
 /** A span with what happened under it. */
@@ -27,7 +28,7 @@ export function traceTree(spans: readonly SpanRecord[]): readonly TraceNode[] {
 
 /**
  * One trace as text: a line a span with its offset, duration and service, children under their parent, and on a
- * consumer's line, after `⇠`, the spans it is linked to.
+ * consumer's line, after `⇠`, the spans it is linked to. Then its critical path.
  */
 export function renderTraceTree(spans: readonly SpanRecord[]): string {
   if (spans.length === 0) return 'no spans';
@@ -52,7 +53,23 @@ export function renderTraceTree(spans: readonly SpanRecord[]): string {
     node.children.forEach((child, at) => draw(child, deeper, at === node.children.length - 1 ? '└─ ' : '├─ '));
   };
   for (const root of traceTree(spans)) draw(root, '', '');
-  return lines.join('\n');
+  return [...lines, '', ...pathLines(spans, width)].join('\n');
+}
+
+/** The critical path, a line a stretch. */
+function pathLines(spans: readonly SpanRecord[], width: number): readonly string[] {
+  const path = criticalPath(spans);
+  const waitedMs = path.reduce((sum, { kind, fromMs, toMs }) => sum + (kind === 'wait' ? toMs - fromMs : 0), 0);
+  const total = (path.at(-1)?.toMs ?? 0) - (path[0]?.fromMs ?? 0);
+  return [
+    `critical path  ${formatMs(total)}, of which ${formatMs(waitedMs)} in queues`,
+    '',
+    ...path.map(({ kind, span, fromMs, toMs }) => {
+      const took = formatMs(toMs - fromMs).padStart(22);
+      const what = kind === 'work' ? span.name : styleText('gray', `queued for ${span.name}`);
+      return `${styleText('gray', took)}  ${styleText('cyan', span.service.padEnd(width))}  ${what}`;
+    }),
+  ];
 }
 
 function notes({ span, orphan }: TraceNode, bySpanId: ReadonlyMap<string, SpanRecord>): string {
