@@ -8,6 +8,7 @@ export const QUIET_QUERIES: readonly RegExp[] = [
   /email_ambiguous_total/,
   /email_over_quota_total/,
   /image_decoders_ended_total/,
+  /changes\(process_start_time_seconds/, // starts again
 ];
 
 /** Whether an expression may find nothing in a system that is well. */
