@@ -102,6 +102,19 @@ describe('a job', () => {
     expect(ids).toEqual([id]);
   });
 
+  test('is found by the name of its file, however it was sent', async () => {
+    const file = new File([scan], 'Receipt of May.png', { type: 'image/png' });
+    const { id: raw } = await sluice.images.convert(file);
+    const { id: uploaded } = await sluice.images.upload(file);
+    const { id: form } = await sluice.images.convert([file, photo]);
+    const { id: named } = await sluice.images.convert(photo, { fileName: 'Receipt of May.png' });
+    await expect
+      .poll(async () =>
+        (await sluice.jobs.list({ fileName: 'receipt of may.png' })).jobs.map(({ id }) => id).toSorted(),
+      )
+      .toEqual([raw, uploaded, form, named].toSorted());
+  });
+
   test('that does not end is not waited for beyond the time given', async () => {
     const job = await sluice.emails.send({ ...email, to: 'held@example.com' });
     expect(await failure(sluice.jobs.waitFor(job, { timeoutMs: 50 }))).toBeInstanceOf(TimeoutError);

@@ -63,7 +63,7 @@ export function createImages({ api, baseUrl, transport, prepare, credentials }: 
       const response = await transport({
         repeatable: true,
         signal,
-        ...upload(`${baseUrl}/v1/images${queryOf(options)}`, {
+        ...upload(`${baseUrl}/v1/images${queryOf(blobs.length === 1 ? named(only, options) : options)}`, {
           method: 'POST',
           headers,
           body,
@@ -101,13 +101,24 @@ export function createImages({ api, baseUrl, transport, prepare, credentials }: 
           credentials: 'omit',
         }),
       });
-      return dataOf(api.POST('/v1/images:fromUpload', { ...call, body: { uploadId: place.uploadId, ...options } }));
+      return dataOf(
+        api.POST('/v1/images:fromUpload', { ...call, body: { uploadId: place.uploadId, ...named(image, options) } }),
+      );
     },
   };
 }
 
 const isMany = (images: ImageSource | readonly ImageSource[]): images is readonly ImageSource[] =>
   Array.isArray(images);
+
+/** What the API takes of a name; it cuts longer ones where they come in a form. */
+const MOST_NAME = 255;
+
+/** The options with the name of the file: jobs are found by it. In a form it comes with the file. */
+function named(image: Blob, options: ImageOptions): ImageOptions {
+  const { name = '' } = image as Partial<File>;
+  return name === '' || options.fileName !== undefined ? options : { ...options, fileName: name.slice(0, MOST_NAME) };
+}
 
 function formOf(blobs: readonly Blob[]): FormData {
   const form = new FormData();

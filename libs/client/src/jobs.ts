@@ -42,7 +42,7 @@ export interface Jobs {
    * @throws {TimeoutError} when it has not ended within `timeoutMs`.
    */
   waitFor(job: JobRef, options?: WaitOptions): Promise<Job>;
-  /** The PDF of an image job that has succeeded. In browsers the store has to allow the page's origin. */
+  /** The PDF of an image job that has succeeded: from the object store, and in browsers through the API. */
   pdf(job: JobRef, options?: CallOptions): Promise<Blob>;
   /** Asks to cancel a job: it ends as `cancelled` if nothing was done by then, and otherwise as it ends. */
   cancel(job: JobRef, options?: CallOptions): Promise<Job>;
@@ -54,6 +54,9 @@ export interface JobsDeps {
   readonly openStream: (jobId: string, lastEventId: string | undefined, signal: AbortSignal) => Promise<Response>;
   readonly runtime: Runtime;
 }
+
+/** A page reads nothing of the object store, which is of another origin, unless the store allows it. */
+const IN_BROWSER = 'location' in globalThis;
 
 const idOf = (job: JobRef): string => (typeof job === 'string' ? job : job.id);
 const ENDED: ReadonlySet<JobState> = new Set(['succeeded', 'failed', 'cancelled']);
@@ -95,8 +98,10 @@ export function createJobs({ api, openStream, runtime }: JobsDeps): Jobs {
         throw error;
       }
     },
-    pdf: (job, options = {}) =>
-      dataOf(api.GET('/v1/jobs/{id}/pdf', { ...callOf(options), params: path(job), parseAs: 'blob' })) as Promise<Blob>,
+    pdf(job, options = {}) {
+      const params = { ...path(job), ...(IN_BROWSER ? { query: { inline: true } } : {}) };
+      return dataOf(api.GET('/v1/jobs/{id}/pdf', { ...callOf(options), params, parseAs: 'blob' })) as Promise<Blob>;
+    },
     cancel: (job, options = {}) => dataOf(api.DELETE('/v1/jobs/{id}', { ...callOf(options), params: path(job) })),
   };
   return jobs;
