@@ -58,7 +58,7 @@ describe('the system as it stands', () => {
     });
     const view = await seen(({ troubles }) => troubles.some(({ about }) => about === 'welcome_mailer'));
     const trouble = view.troubles.find(({ about }) => about === 'welcome_mailer');
-    expect(trouble?.detail).toMatch(/^1 messages of EMAILS wait and no replica asks for them/);
+    expect(trouble?.detail).toMatch(/^Messages of EMAILS that wait: 1, and no replica asks for them/);
     // Paused is a reason of its own.
     await rig.call('/v1/pipelines/welcome_mailer:pause', { method: 'POST' });
     const paused = await seen((now) => now.paused.length > 0);

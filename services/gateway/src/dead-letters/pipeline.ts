@@ -6,6 +6,7 @@ import { DEAD_LETTER, definePipeline, type Message, type Outcome, type Pipeline 
 import { engineOptions, type PipelineTuning } from '@sluice/service';
 import { redactText } from '@sluice/telemetry';
 import type { CompletionDeps } from '../jobs/results.ts';
+import { runOf } from './record.ts';
 
 /** Why work was given up, as the job tells its owner. */
 const failures: Readonly<Record<string, { readonly code: string; readonly detail: string }>> = {
@@ -69,8 +70,8 @@ async function completeDeadLetter(message: Message<Uint8Array>, { jobs }: Comple
   const last = lastError(header(DEAD_LETTER.errorName), header(DEAD_LETTER.detail));
   const failure = create(FailureSchema, { ...known, detail: `${known.detail}${last}` });
   const attempt = Number(header(DEAD_LETTER.deliveries)) || 0;
-  // Work names its run in its message id. Anything else that was given up speaks of the job as it stands.
-  const run = Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);
+  // Anything else than work that was given up speaks of the job as it stands.
+  const run = runOf(messageId);
   const record = await jobs.transition(jobId, (job) =>
     fail(job, { failure, attempt, replays: workStreams.has(stream) ? run : job.replays, cause: 'dead-letter' }),
   );

@@ -80,6 +80,9 @@ function headersOf(message: StoredMsg): StoredMsg['header'] | undefined {
   }
 }
 
+/** How often a job had been run again when its work was published: work names its run in its message id. */
+export const runOf = (messageId: string): number => Number(/\.r(\d+)$/.exec(messageId)?.[1] ?? 0);
+
 /** The record as it is shown. */
 export function viewOf(letter: DeadLetter): DeadLetterView {
   const { header, jobId } = letter;
@@ -98,7 +101,7 @@ export function viewOf(letter: DeadLetter): DeadLetterView {
     subject: header(DEAD_LETTER.subject),
     messageId: header(DEAD_LETTER.messageId),
     ...(jobId === undefined ? {} : { jobId }),
-    replays: Number(header(DEAD_LETTER.redrives)) || 0,
+    replays: Number(header(DEAD_LETTER.redrives)) || runOf(header(DEAD_LETTER.messageId)),
     ...(publishedAt === '' ? {} : { publishedAt }),
     failedAt: header(DEAD_LETTER.failedAt) || letter.storedAt.toISOString(),
     ...(traceId === undefined ? {} : { traceId }),

@@ -169,7 +169,8 @@ function* troublesOf(
       const detail = `The stream holds ${messages} of ${maxMessages} messages; new ones are refused when it is full. Start more replicas of what reads it.`;
       yield { about: name, detail };
     }
-    if (stuck > 0) yield { about: name, detail: `${stuck} messages are known to no consumer and are not delivered.` };
+    if (stuck > 0)
+      yield { about: name, detail: `Messages that no consumer knows, so that they are not delivered: ${stuck}.` };
     for (const consumer of consumers) {
       if (
         consumer.pending > 0 &&
@@ -178,11 +179,11 @@ function* troublesOf(
         pulled.has(consumer.name) &&
         !isPaused.has(consumer.name)
       ) {
-        const detail = `${consumer.pending} messages of ${name} wait and no replica asks for them: start the service that handles them.`;
+        const detail = `Messages of ${name} that wait: ${consumer.pending}, and no replica asks for them. Start the service that handles them.`;
         yield { about: consumer.name, detail };
       }
       if (consumer.deadLetters > 0) {
-        const detail = `${consumer.deadLetters} messages were given up. Look at the dead letters, fix the cause, redrive them.`;
+        const detail = `Messages that were given up: ${consumer.deadLetters}. Look at the dead letters, fix the cause, redrive them.`;
         yield { about: consumer.name, detail };
       }
     }

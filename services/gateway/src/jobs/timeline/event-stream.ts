@@ -25,6 +25,8 @@ export async function hasMore(places: TimelinePlaces, jobId: string, cursor: Cur
 const HEARTBEAT_MS = 15_000;
 // A reader this far behind is gone or stuck; it resumes where it stood when it comes back.
 const MAX_UNREAD_BYTES = 1024 * 1024;
+/** Characters of a history that are written at once: a write for each of thousands of events costs more than they do. */
+const PIECE = 32 * 1024;
 
 /**
  * The timeline of a job as server-sent events: what is after the cursor, then what happens, until the job has ended.
@@ -40,12 +42,19 @@ export function jobEventStream(
   let caughtUp = false;
   const early: StoredEntry[] = [];
 
-  const write = (stored: StoredEntry): void => {
+  /** An entry as the stream has it; nothing when its reader has it already. */
+  const textOf = (stored: StoredEntry): string => {
     const key = stored.stream === 'JOBS' ? 'jobs' : 'events';
-    if (out.writableEnded || stored.sequence <= cursor[key]) return;
+    if (stored.sequence <= cursor[key]) return '';
     cursor = { ...cursor, [key]: stored.sequence };
     const kind = stored.stream === 'JOBS' ? 'state' : 'lifecycle';
-    out.write(`id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(stored.entry)}\n\n`);
+    return `id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(stored.entry)}\n\n`;
+  };
+  const write = (stored: StoredEntry): void => {
+    if (out.writableEnded) return;
+    const text = textOf(stored);
+    if (text === '') return;
+    out.write(text);
     if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
     // A failed job that an operator sent on again is alive: only the newest state can be the end.
     if (stored.final && caughtUp) out.end();
@@ -56,8 +65,13 @@ export function jobEventStream(
   const readHistory = async (): Promise<void> => {
     const entries = await jobTimeline(deps, jobId);
     // In stream order per stream, not by the clock: a cursor only ever moves forward.
-    for (const stored of entries) {
-      write(stored);
+    let text = '';
+    for (const [index, stored] of entries.entries()) {
+      text += textOf(stored);
+      if (text.length < PIECE && index < entries.length - 1) continue;
+      if (out.writableEnded) return;
+      if (text !== '') out.write(text);
+      text = '';
       // Thousands of events are more than may wait unread: at the speed of the reader, or its line would be cut.
       if (out.writableNeedDrain) await drained(out);
     }
