@@ -32,11 +32,14 @@ const says = ({ summary, choices, default: preset }: Option): string =>
     ...(preset === undefined ? [] : [`${preset} unless given`]),
   ].join('; ');
 
-function section({ name, summary, detail, arguments: words = [], options = [], examples }: Command): string {
-  const usage = words.map(({ name: word, variadic, optional }) => {
-    const inner = `${word.toUpperCase()}${variadic === true ? '...' : ''}`;
-    return optional === true ? `[${inner}]` : inner;
-  });
+function section({ name, summary, detail, arguments: words = [], options = [], examples, ...other }: Command): string {
+  const usage =
+    other.words === undefined || other.words === ''
+      ? words.map(({ name: word, variadic, optional }) => {
+          const inner = `${word.toUpperCase()}${variadic === true ? '...' : ''}`;
+          return optional === true ? `[${inner}]` : inner;
+        })
+      : [other.words];
   // Of a command without arguments the usage is an example.
   const shown = new Set([[name, ...usage].join(' '), ...examples]);
   const rows = [
@@ -71,6 +74,10 @@ $ npx pnpm sluice image samples/*.png --wait --out .
 $ npx pnpm sluice job list --state failed --since 1d
 \`\`\`
 
+![Images become PDFs, and a mail is sent](cli/make.png)
+
+![Jobs, why one of them failed, and dead letters](cli/look.png)
+
 ## Options of every command
 
 ${table(
@@ -91,6 +98,8 @@ ${table(
 An error is one line on standard error.
 
 ## Completion
+
+The shell has to know the command \`sluice\`, by the alias above or a function.
 
 \`\`\`sh
 source <(sluice completion bash)      # in ~/.bashrc; with zsh in ~/.zshrc

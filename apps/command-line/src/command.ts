@@ -7,6 +7,8 @@ export interface Argument {
   /** Any number of them, at least one unless `optional`. */
   readonly variadic?: true;
   readonly optional?: true;
+  /** The shell completes names of files. */
+  readonly isFile?: true;
   readonly choices?: readonly string[];
 }
 
@@ -15,6 +17,8 @@ export interface Option {
   readonly flags: string;
   readonly summary: string;
   readonly choices?: readonly string[];
+  /** The shell completes names of files. */
+  readonly isFile?: true;
   readonly default?: string | number;
   /** What the text is read as; text itself unless given. */
   readonly as?: 'count' | 'number';
@@ -44,6 +48,8 @@ export interface Command {
   readonly examples: readonly string[];
   /** A program of the repository that does it: what follows the name goes to it as it is. */
   readonly program?: string;
+  /** What follows the name of such a command, as its usage has it: `JOB`. */
+  readonly words?: string;
   readonly run?: (context: Context, typed: Typed) => Promise<void>;
 }
 

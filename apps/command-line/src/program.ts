@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { Argument, Command as Program, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { Command, Option as OptionData, Typed } from './command.ts';
-import { commands, groups } from './commands/index.ts';
+import { commands, groups, sections } from './commands/index.ts';
 import { createContext } from './context.ts';
 import { CommandError, exitCodes, explain } from './errors.ts';
 import { globalOptions } from './global-options.ts';
@@ -26,6 +26,50 @@ export async function runCommandLine(args: readonly string[], signal: AbortSigna
   }
 }
 
+const TOP_LEVEL_NOTES = `
+It talks to what \`npx pnpm dev\` runs here, or to --url or SLUICE_URL, with the key in SLUICE_API_KEY
+where the system asks for one.
+
+Exit codes:
+${Object.values(exitCodes)
+  .map(({ code, says }) => `  ${String(code).padEnd(3)}  ${says}`)
+  .join('\n')}
+
+Examples:
+  sluice doctor
+  sluice image samples/*.png --wait --out .
+  sluice job list --state failed --since 1d
+
+\`sluice COMMAND --help\` says more, with examples; docs/cli.md has every command.`;
+
+/** What is written as it is in the usage of a command: `FILE...`, `[ID]`. */
+function wordsOf(command: Program): string {
+  const own = commands.find(({ words, name }) => words !== undefined && name === command.name());
+  if (own?.words !== undefined) return own.words;
+  return command.registeredArguments
+    .map((argument) => {
+      const word = `${argument.name().toUpperCase()}${argument.variadic ? '...' : ''}`;
+      return argument.required ? word : `[${word}]`;
+    })
+    .join(' ');
+}
+
+/** The words before a command: `sluice job`. */
+const pathOf = (command: Program): string =>
+  command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+
+const HELP = {
+  sortSubcommands: false,
+  commandUsage: (command: Program): string =>
+    [pathOf(command), command.commands.length > 0 ? 'COMMAND' : wordsOf(command), '[options]']
+      .filter(Boolean)
+      .join(' '),
+  // That a command takes options, too, goes without saying.
+  subcommandTerm: (command: Program): string =>
+    `${command.name()} ${command.commands.length > 0 ? 'COMMAND' : wordsOf(command)}`.trimEnd(),
+  argumentTerm: (argument: Argument): string => argument.name().toUpperCase(),
+};
+
 function createProgram(signal: AbortSignal, onExit: (code: number) => void): Program {
   const program = new Program('sluice')
     .description('Drives Sluice from a terminal: jobs, dead letters, streams, accounts and load.')
@@ -33,28 +77,30 @@ function createProgram(signal: AbortSignal, onExit: (code: number) => void): Pro
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, 'sluice: ').replace(/\n\(Did you/, ' (did you')),
     })
-    .configureHelp({ sortSubcommands: false })
+    .configureHelp(HELP)
     .showSuggestionAfterError()
     .enablePositionalOptions()
-    .addHelpText('after', '\n`sluice COMMAND --help` says more; docs/cli.md has every command.');
+    .commandsGroup('Help:')
+    .helpCommand('help [command]', 'Show how a command is used')
+    .addHelpText('after', TOP_LEVEL_NOTES);
   for (const option of globalOptions) program.addOption(optionOf(option));
   const parents = new Map<string, Program>();
-  for (const command of commands) {
-    const [first = '', second] = command.name.split(' ');
-    let parent = program;
-    if (second !== undefined) {
-      parent =
-        parents.get(first) ??
-        program
-          .command(first)
-          .summary(groups[first] ?? '')
-          .description(groups[first] ?? '')
-          .exitOverride()
-          .copyInheritedSettings(program);
-      parents.set(first, parent);
+  const parentOf = (word: string, heading: string): Program => {
+    const known = parents.get(word);
+    if (known !== undefined) return known;
+    const says = groups[word] ?? '';
+    const made = program.command(word).summary(says).description(`${says}.`).helpGroup(heading).exitOverride();
+    parents.set(word, made.copyInheritedSettings(program));
+    return made;
+  };
+  for (const [section, own] of Object.entries(sections)) {
+    const heading = `${section}:`;
+    for (const command of own) {
+      const [first = '', second] = command.name.split(' ');
+      const made = new Program(second ?? first).copyInheritedSettings(program);
+      if (second === undefined) program.addCommand(fill(made, command, signal, onExit).helpGroup(heading));
+      else parentOf(first, heading).addCommand(fill(made, command, signal, onExit));
     }
-    const made = new Program(second ?? first).copyInheritedSettings(program);
-    parent.addCommand(fill(made, command, signal, onExit));
   }
   return program;
 }

@@ -57,6 +57,11 @@ describe('making jobs', () => {
     expect(stderr).toBe('');
   });
 
+  test('sluice image makes jobs that are found by the name of the file', async () => {
+    const [job] = lines<Job>(await done('image', pictures[1]!, '--wait', '--json'));
+    await expect.poll(async () => (await done('job', 'list', '--file', 'SCAN.png')).stdout).toContain(job!.id);
+  });
+
   test('sluice image --one makes one job of all, as JSON for programs', async () => {
     const [job, ...more] = lines<Job>(await done('image', '--one', ...pictures, '--wait', '--json'));
     expect(job).toMatchObject({ state: 'succeeded', result: { pages: 2 } });

@@ -1,9 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { progressLine } from '../src/output.ts';
 import { commands } from '../src/commands/index.ts';
 import { percentile, schedule } from '../src/commands/load.ts';
+import { pdfNames } from '../src/commands/new-jobs.ts';
 import { sluice } from './sluice.ts';
+
+const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 describe('help', () => {
   test('names every command', async () => {
@@ -49,21 +55,46 @@ describe('completion', () => {
     expect(await complete('completion', '')).toEqual(['bash', 'zsh', 'fish']);
   });
 
-  test('works in bash', async () => {
+  test('leaves names of files to the shell where a command takes them', async () => {
+    const last = async (...words: string[]) =>
+      (await sluice(['complete', '--', ...words])).stdout.trim().split('\n').at(-1);
+    for (const words of [
+      ['image', 'sam'],
+      ['image', 'a.png', ''],
+      ['image', '--out', ''],
+      ['job', 'get', '--out', 'x'],
+    ])
+      expect([words, await last(...words)]).toEqual([words, ':0']);
+    for (const words of [
+      ['streams', ''],
+      ['image', '--notify', ''],
+      ['image', '--quality', 'z'],
+      ['job', 'get', 'x'],
+    ])
+      expect([words, await last(...words)]).toEqual([words, ':4']);
+  });
+
+  test('works in bash, where the script is read twice and nothing that was typed runs', async () => {
     const { stdout: script } = await sluice(['completion', 'bash']);
-    const typed = (line: string) => `${script}
-COMP_LINE=${JSON.stringify(line)}; COMP_POINT=\${#COMP_LINE}; read -ra COMP_WORDS <<<"$COMP_LINE"
-[[ $COMP_LINE == *" " ]] && COMP_WORDS+=("")
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-completion-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const typed = (line: string) => `set -e
+${script}
+${script}
+COMP_LINE=${quoted(line)}; COMP_WORDS=(${line.replaceAll('=', ' = ').split(' ').map(quoted).join(' ')})
 COMP_CWORD=$((\${#COMP_WORDS[@]} - 1))
-$(complete -p sluice | sed -n 's/.*-F \\([^ ]*\\).*/\\1/p')
+_sluice || true
 printf '%s\\n' "\${COMPREPLY[@]}"`;
     const replies = (line: string) =>
-      execFileSync('bash', ['-c', typed(line)], { encoding: 'utf8' })
+      execFileSync('bash', ['-c', typed(line)], { encoding: 'utf8', cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
         .trim()
-        .split('\n')
-        .map((reply) => reply.split(/\s/)[0]);
+        .split('\n');
     expect(replies('sluice job ')).toEqual(['get', 'list', 'watch', 'cancel', 'rerun', 'why']);
     expect(replies('sluice str')).toEqual(['streams']);
+    expect(replies('sluice image --quality lo')).toEqual(['lossless', 'low']);
+    expect(replies('sluice image --quality=lo')).toEqual(['lossless', 'low']);
+    expect(replies('sluice image $(touch${IFS}hacked) ')).toEqual(['']);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test.each(['zsh', 'fish'])('prints a script for %s', async (shell) => {
@@ -71,6 +102,14 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(code).toBe(0);
     expect(stdout).toContain('sluice');
   });
+});
+
+test('no PDF takes the place of another', () => {
+  expect(pdfNames(['a/scan.png', 'photo.jpg'])).toEqual(['scan.pdf', 'photo.pdf']);
+  expect(pdfNames(['scan.png', 'scan.jpg', 'b'])).toEqual(['scan.png.pdf', 'scan.jpg.pdf', 'b.pdf']);
+  expect(() => pdfNames(['a/scan.png', 'b/scan.png'])).toThrow(
+    'a/scan.png and b/scan.png would both be saved as scan.png.pdf: convert them apart',
+  );
 });
 
 test('a bar shows the share, the rate and the time left', () => {

@@ -41,7 +41,13 @@ export const accountCommands: readonly Command[] = [
     summary: 'Make an API key for the account, and show it once',
     detail:
       'Needs a key with the scope keys, and gives no scope that this one lacks. The first key of an account is made by an operator: `npx pnpm keys create ACCOUNT`.',
-    arguments: [{ name: 'scope', summary: 'what it may do, such as jobs:read', variadic: true }],
+    arguments: [
+      {
+        name: 'scope',
+        summary: 'what it may do, such as jobs:read; `account` lists what your key may',
+        variadic: true,
+      },
+    ],
     examples: ['keys create jobs:read jobs:write'],
     async run({ sluice, output, signal }, { words: scopes }) {
       const made = await sluice.keys.create(scopes as readonly Scope[], { signal });
@@ -53,7 +59,7 @@ export const accountCommands: readonly Command[] = [
   {
     name: 'keys revoke',
     summary: 'Revoke an API key of the account, at once and for good',
-    arguments: [{ name: 'key', summary: 'how it begins, from `keys list`' }],
+    arguments: [{ name: 'key', summary: 'how it begins, as `keys list` shows it' }],
     examples: ['keys revoke sk_AbCdEfGh'],
     async run({ sluice, output, signal }, { words: [prefix = ''] }) {
       await sluice.keys.revoke(prefix, { signal });
@@ -64,7 +70,7 @@ export const accountCommands: readonly Command[] = [
   {
     name: 'webhooks list',
     summary: 'List what became of the webhooks of jobs, the newest job first',
-    options: [{ flags: '--limit <n>', summary: 'at most so many', as: 'count', default: 20 }],
+    options: [{ flags: '--limit <n>', summary: 'how many at most', as: 'count', default: 20 }],
     examples: ['webhooks list', 'webhooks list --limit 50 --json'],
     async run({ sluice, output, signal }, { number }) {
       const wanted = number('limit') ?? 20;
@@ -91,7 +97,7 @@ export const accountCommands: readonly Command[] = [
     name: 'webhooks test',
     summary: 'Call a receiver once, signed, with a job that never was',
     detail: 'Exits with 1 unless the receiver answers with a 2xx.',
-    arguments: [{ name: 'url', summary: 'as a callbackUrl' }],
+    arguments: [{ name: 'url', summary: 'the address of the receiver, as a callbackUrl has it' }],
     examples: ['webhooks test https://example.com/hook'],
     async run({ sluice, output, signal }, { words: [url = ''] }) {
       const result = await sluice.webhooks.test(url, { signal });
@@ -113,7 +119,7 @@ export const accountCommands: readonly Command[] = [
   },
   {
     name: 'webhooks rotate',
-    summary: 'Make a new secret; the one before signs for another day',
+    summary: 'Make a new secret for webhooks; the one before signs for another day',
     examples: ['webhooks rotate'],
     async run({ sluice, output, signal }) {
       const secrets = await sluice.webhooks.rotateSecret({ signal });
@@ -125,24 +131,28 @@ export const accountCommands: readonly Command[] = [
     name: 'credits',
     summary: 'Grant credits, and show what is left (over the broker)',
     examples: ['credits grant acme 1000', 'credits balance acme', 'credits --help'],
+    words: 'ACTION ACCOUNT',
     program: 'services/gateway/src/cli/credits.ts',
   },
   {
     name: 'suppressions',
     summary: 'Show and change which addresses get no mail (over the broker)',
     examples: ['suppressions list', 'suppressions add ada@example.com', 'suppressions --help'],
+    words: 'ACTION [ADDRESS]',
     program: 'services/gateway/src/cli/suppressions.ts',
   },
   {
     name: 'erase',
     summary: 'Take a person out of every store, and show how far it is',
     examples: ['erase ada@example.com', 'erase ada@example.com --suppress', 'erase --help'],
+    words: 'ADDRESS',
     program: 'services/gateway/src/cli/erase.ts',
   },
   {
     name: 'templates',
     summary: 'Write, show and delete the mail templates of an account (over the broker)',
     examples: ['templates list acme', 'templates put acme receipt receipt.json', 'templates --help'],
+    words: 'ACTION ACCOUNT',
     program: 'services/gateway/src/cli/templates.ts',
   },
 ];

@@ -8,20 +8,20 @@ import { timeOf } from './jobs.ts';
 type DeadLetter = components['schemas']['DeadLetter'];
 
 const FILTER: readonly Option[] = [
-  { flags: '--stream <name>', summary: 'only of this stream' },
-  { flags: '--consumer <name>', summary: 'only of this consumer' },
+  { flags: '--stream <name>', summary: 'only those of this stream, such as IMAGES' },
+  { flags: '--consumer <name>', summary: 'only those of this consumer, such as welcome_mailer' },
   {
     flags: '--reason <reason>',
-    summary: 'only for this reason',
+    summary: 'only those with this reason',
     choices: ['exhausted', 'permanent', 'rejected', 'decode', 'crashLoop', 'stranded'],
   },
-  { flags: '--error <code>', summary: 'only of this error: its code or its name' },
+  { flags: '--error <code>', summary: 'only those of this error, by its code or its name' },
 ];
 const IDS = { name: 'id', summary: 'its number, from `dlq list`', variadic: true, optional: true } as const;
 const MANY: readonly Option[] = [
   ...FILTER,
-  { flags: '--all', summary: 'every one of the filter' },
-  { flags: '--dry-run', summary: 'count, and do nothing' },
+  { flags: '--all', summary: 'all that the filters leave, or all there are' },
+  { flags: '--dry-run', summary: 'count them, and change nothing' },
 ];
 
 const filterOf = ({ text }: Typed) => {
@@ -40,7 +40,8 @@ export const deadLetterCommands: readonly Command[] = [
   {
     name: 'dlq list',
     summary: 'List dead letters, newest first',
-    options: [...FILTER, { flags: '--limit <n>', summary: 'at most so many', as: 'count', default: 20 }],
+    detail: 'A dead letter is work that failed on every attempt, kept with its payload and its last error.',
+    options: [...FILTER, { flags: '--limit <n>', summary: 'how many at most', as: 'count', default: 20 }],
     examples: ['dlq list', 'dlq list --consumer welcome_mailer --json'],
     async run({ sluice, output, signal }, typed) {
       const limit = typed.number('limit') ?? 20;
@@ -86,7 +87,8 @@ export const deadLetterCommands: readonly Command[] = [
   {
     name: 'dlq redrive',
     summary: 'Send dead letters back to their queue',
-    detail: 'Those named, or with --all every one of the filter. Each leaves an audit record.',
+    detail:
+      'Name them by id, or give --all with the filters that choose them; --dry-run first counts them. Each leaves an audit record.',
     arguments: [IDS],
     options: MANY,
     examples: [
@@ -103,9 +105,12 @@ export const deadLetterCommands: readonly Command[] = [
     name: 'dlq purge',
     summary: 'Remove dead letters for good',
     detail:
-      'Those named, or with --all every one of the filter, which then has to say which. Each leaves an audit record.',
+      'Name them by id, or give --all with at least one filter; --dry-run first counts them. Each leaves an audit record.',
     arguments: [IDS],
-    options: [...MANY, { flags: '--before <time>', summary: 'dead since before: a time, or 15m, 2h, 7d ago' }],
+    options: [
+      ...MANY,
+      { flags: '--before <time>', summary: 'only those that failed before then: 15m, 2h or 7d ago, or a time' },
+    ],
     examples: ['dlq purge 17', 'dlq purge --all --reason decode --dry-run', 'dlq purge --all --before 7d'],
     run: (context, typed) =>
       each(context, typed, 'removed', purgeMany, (id) =>

@@ -17,13 +17,12 @@ export const groups: Groups = {
   webhooks: 'What became of webhooks, what they are signed with, and a test of a receiver',
 };
 
-/** Every command, in the order of the help. */
-export const commands: readonly Command[] = [
-  ...newJobCommands,
-  ...jobCommands,
-  ...deadLetterCommands,
-  ...messageCommands,
-  ...systemCommands,
-  ...accountCommands,
-  loadCommand,
-];
+/** Every command under its heading, in the order of the help. */
+export const sections: Readonly<Record<string, readonly Command[]>> = {
+  'Make jobs': [...newJobCommands, loadCommand],
+  'Look at jobs and what became of them': [...jobCommands, ...deadLetterCommands, ...messageCommands],
+  'Operate the system': systemCommands,
+  'Accounts, mail and persons': accountCommands,
+};
+
+export const commands: readonly Command[] = Object.values(sections).flat();

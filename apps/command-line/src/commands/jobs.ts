@@ -8,7 +8,7 @@ import { bytes, duration, table } from '../output.ts';
 
 type DeadLetter = components['schemas']['DeadLetter'];
 
-const JOB = { name: 'job', summary: 'its id: job_...' } as const;
+const JOB = { name: 'job', summary: 'its id, such as job_01kq...: `job list` shows them' } as const;
 const STATES = ['accepted', 'queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 
 export const jobCommands: readonly Command[] = [
@@ -16,7 +16,7 @@ export const jobCommands: readonly Command[] = [
     name: 'job get',
     summary: 'Show a job and what happened to it',
     arguments: [JOB],
-    options: [{ flags: '-o, --out <file>', summary: 'save its PDF' }],
+    options: [{ flags: '-o, --out <file>', summary: 'save its PDF under this name', isFile: true }],
     examples: ['job get job_...', 'job get job_... --out photo.pdf', 'job get job_... --json'],
     async run(context, { words: [id = ''], text }) {
       const { sluice, output, signal, directory } = context;
@@ -36,15 +36,25 @@ export const jobCommands: readonly Command[] = [
     name: 'job list',
     summary: 'List jobs, newest first',
     options: [
-      { flags: '--state <state>', summary: 'only of this state', choices: STATES },
-      { flags: '--kind <kind>', summary: 'only of this kind', choices: ['image', 'email'] },
-      { flags: '--recipient <address>', summary: 'of a mail, or to be notified of an image' },
-      { flags: '--file <name>', summary: 'with a file of this whole name, in any case' },
-      { flags: '--error <code>', summary: 'that failed with this code' },
-      { flags: '--metadata <key:value>', summary: 'with this pair; may be repeated', repeated: true },
-      { flags: '--since <time>', summary: 'made since: 2026-11-28T10:00:00Z, or 15m, 2h, 7d ago' },
-      { flags: '--until <time>', summary: 'made before' },
-      { flags: '--limit <n>', summary: 'at most so many', as: 'count', default: 20 },
+      { flags: '--state <state>', summary: 'only those in this state', choices: STATES },
+      { flags: '--kind <kind>', summary: 'only those of this kind', choices: ['image', 'email'] },
+      { flags: '--recipient <address>', summary: 'only those that mail this address' },
+      {
+        flags: '--file <name>',
+        summary: 'only those with a file of this name: the whole name, in upper or lower case',
+      },
+      { flags: '--error <code>', summary: 'only those that failed with this code, such as corrupt_image' },
+      {
+        flags: '--metadata <key:value>',
+        summary: 'only those with this pair; may be repeated, and then all must be there',
+        repeated: true,
+      },
+      {
+        flags: '--since <time>',
+        summary: 'only those made since then: 15m, 2h or 7d ago, or a time such as 2026-11-28T10:00:00Z',
+      },
+      { flags: '--until <time>', summary: 'only those made before then, written in the same way' },
+      { flags: '--limit <n>', summary: 'how many at most', as: 'count', default: 20 },
     ],
     examples: [
       'job list --state failed --since 1d',
@@ -78,6 +88,7 @@ export const jobCommands: readonly Command[] = [
   {
     name: 'job watch',
     summary: 'Follow a job until it has ended',
+    detail: 'Prints each event as it happens; exits with 5 unless the job succeeded.',
     arguments: [JOB],
     examples: ['job watch job_...'],
     async run({ sluice, output, signal }, { words: [id = ''] }) {
@@ -104,8 +115,9 @@ export const jobCommands: readonly Command[] = [
   },
   {
     name: 'job rerun',
-    summary: 'Run a job again that ended as a dead letter',
-    detail: 'Sends its dead letter back to its queue; needs a key with the scope admin.',
+    summary: 'Run a failed job again',
+    detail:
+      'It has to have a dead letter, which goes back to its queue; `job why` says whether it has one. Needs a key with the scope admin.',
     arguments: [JOB],
     options: [{ flags: '--wait', summary: 'wait until it has ended; exit with 5 unless it succeeded' }],
     examples: ['job rerun job_... --wait'],
@@ -223,7 +235,7 @@ async function whyEnded(context: Context, job: Job): Promise<string[]> {
   const letter = await ifAdmin(deadLetterOf(context, job.id));
   return [
     `${job.error?.detail ?? 'It failed.'} (${job.error?.code ?? 'unknown'})`,
-    `After ${job.attempt} attempts. Its trace: ${job.traceId}`,
+    `After ${job.attempt === 1 ? 'one attempt' : `${job.attempt} attempts`}. Its trace: ${job.traceId}`,
     ...(letter === undefined
       ? ['It has no dead letter: send the request again once the cause is gone.']
       : [`Its dead letter is ${letter.id} (${letter.reason}); once the cause is gone: sluice job rerun ${job.id}`]),

@@ -14,13 +14,18 @@ export const loadCommand: Command = {
   name: 'load',
   summary: 'Make jobs at a rate, and report throughput, latency and refusals',
   detail:
-    'Nothing is repeated, so that every 429 and 503 shows. Latency is from when a request was due, not from when it could be sent.',
+    'A request that is refused is not repeated, so that every 429 and 503 shows. Latency counts from when a request was due, not from when it could be sent. Run it where mail goes to a viewer, as with `pnpm dev`.',
   options: [
-    { flags: '--rate <n>', summary: 'jobs a second', as: 'number', default: 10 },
+    { flags: '--rate <n>', summary: 'how many jobs a second', as: 'number', default: 10 },
     { flags: '--seconds <n>', summary: `for how long, at most ${MAX_SECONDS}`, as: 'count', default: 10 },
     { flags: '--ramp <n>', summary: 'seconds until the full rate is reached', as: 'number', default: 0 },
-    { flags: '--image <file>', summary: 'images of this file; mails unless given' },
-    { flags: '--share <percent>', summary: 'how many of a hundred jobs are images', as: 'number', default: 100 },
+    { flags: '--image <file>', summary: 'send this image; without it every job is a mail', isFile: true },
+    {
+      flags: '--share <percent>',
+      summary: 'with --image: how many of a hundred jobs are images, the others being mails',
+      as: 'number',
+      default: 100,
+    },
     { flags: '--to <address>', summary: 'who gets the mails', default: 'load@example.com' },
     { flags: '--wait', summary: 'wait until every job has ended, and report how long that took' },
   ],

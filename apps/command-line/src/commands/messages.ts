@@ -2,15 +2,15 @@ import { dataOf } from '@sluice/client';
 import type { Command } from '../command.ts';
 import { duration, table } from '../output.ts';
 
-const APP = { name: 'app', summary: 'who says what happened, such as shop' } as const;
+const APP = { name: 'app', summary: 'the app that reports its events, such as shop' } as const;
 
 export const messageCommands: readonly Command[] = [
   {
     name: 'messages',
     summary: 'Show what happened to a message of any app, or which of its messages lack an event',
     detail: 'With an id, its timeline and what is missing; without one, every message that lacks a declared event.',
-    arguments: [APP, { name: 'id', summary: 'the message', optional: true }],
-    options: [{ flags: '--limit <n>', summary: 'at most so many', as: 'count', default: 100 }],
+    arguments: [APP, { name: 'id', summary: 'the id of one of its messages', optional: true }],
+    options: [{ flags: '--limit <n>', summary: 'how many at most', as: 'count', default: 100 }],
     examples: ['messages shop', 'messages shop order-7'],
     async run({ sluice, output, signal }, { words: [appId = '', messageId], number }) {
       const limit = number('limit') ?? 100;
@@ -41,12 +41,22 @@ export const messageCommands: readonly Command[] = [
   {
     name: 'flows set',
     summary: 'Declare which events the messages of an app go through, in order',
-    arguments: [APP, { name: 'event', summary: 'such as received, paid, shipped', variadic: true }],
-    examples: ['flows set shop received paid shipped'],
-    async run({ sluice, output, signal }, { words: [appId = '', ...events] }) {
-      const flow = await dataOf(
-        sluice.api.PUT('/v1/flows/{appId}', { params: { path: { appId } }, body: { events }, signal }),
-      );
+    arguments: [
+      APP,
+      { name: 'event', summary: 'the names of the events, such as received paid shipped', variadic: true },
+    ],
+    options: [
+      {
+        flags: '--within <seconds>',
+        summary: 'how long the whole may take; then what is missing is overdue',
+        as: 'count',
+        default: 60,
+      },
+    ],
+    examples: ['flows set shop received paid shipped', 'flows set shop received paid --within 3600'],
+    async run({ sluice, output, signal }, { words: [appId = '', ...events], number }) {
+      const body = { events, withinMs: (number('within') ?? 60) * 1_000 };
+      const flow = await dataOf(sluice.api.PUT('/v1/flows/{appId}', { params: { path: { appId } }, body, signal }));
       output.json(flow ?? { appId, events });
       output.print(`messages of ${appId} go through ${events.join(', ')}`);
     },

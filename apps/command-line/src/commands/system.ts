@@ -7,7 +7,10 @@ import { CommandError } from '../errors.ts';
 import { bytes, duration, table } from '../output.ts';
 import { diagnose } from '../doctor.ts';
 
-const PIPELINE = { name: 'pipeline', summary: 'the name of its consumer, from `streams`' } as const;
+const PIPELINE = {
+  name: 'pipeline',
+  summary: 'its name, which is that of its consumer: `streams` lists them',
+} as const;
 const PAGES = ['console', 'docs', 'mail', 'traces'] as const;
 
 export const systemCommands: readonly Command[] = [
@@ -28,7 +31,7 @@ export const systemCommands: readonly Command[] = [
   {
     name: 'streams',
     summary: 'Show streams and consumers: what waits, what runs, what is stuck',
-    arguments: [{ name: 'stream', summary: 'only this one', optional: true }],
+    arguments: [{ name: 'stream', summary: 'show this one alone, such as IMAGES', optional: true }],
     examples: ['streams', 'streams IMAGES', 'streams --json'],
     async run({ sluice, output, signal }, { words: [name] }) {
       const { at, streams } = await dataOf(sluice.api.GET('/v1/stats', { signal }));
@@ -77,24 +80,27 @@ export const systemCommands: readonly Command[] = [
     name: 'trace',
     summary: 'Print the trace of a job of `pnpm dev` as a tree',
     examples: ['trace job_...', 'trace --help'],
+    words: 'JOB',
     program: 'dev/src/commands/trace.ts',
   },
   {
     name: 'replay',
     summary: 'Read a stream again: rebuild the read model, or publish messages again (over the broker)',
     examples: ['replay --into history.db', 'replay --stream EVENTS --from 1 --dry-run', 'replay --help'],
+    words: '--into FILE',
     program: 'services/gateway/src/cli/replay.ts',
   },
   {
     name: 'provision',
     summary: 'Make and update streams, buckets and consumers (over the broker)',
     examples: ['provision', 'provision --help'],
+    words: '',
     program: 'services/gateway/src/cli/provision.ts',
   },
   {
     name: 'open',
     summary: 'Open a page of the system in the browser, or print its address',
-    arguments: [{ name: 'page', summary: 'console unless given', choices: PAGES, optional: true }],
+    arguments: [{ name: 'page', summary: 'which page; console unless given', choices: PAGES, optional: true }],
     examples: ['open', 'open docs', 'open mail'],
     async run(context, { words: [page = 'console'] }) {
       const { output, target } = context;
@@ -128,12 +134,17 @@ export const systemCommands: readonly Command[] = [
     name: 'completion',
     summary: 'Print the script that completes commands in a shell',
     detail:
-      'bash: source <(sluice completion bash). zsh: source <(sluice completion zsh). fish: sluice completion fish | source. It completes the command named sluice: in this repository, define it first with alias or function, or put --program.',
-    arguments: [{ name: 'shell', summary: 'which', choices: shells }],
-    options: [{ flags: '--program <command>', summary: 'what runs it, where sluice is not on the PATH' }],
-    examples: ['completion bash', 'completion fish'],
-    async run(_context, { words: [shell], text }) {
-      printCompletionScript(shell as (typeof shells)[number], text('program') ?? defaultProgram());
+      'It completes the command sluice, which your shell has to know: in this repository by `alias sluice="npx pnpm --silent sluice"`. Load it with `source <(sluice completion bash)` in ~/.bashrc, with zsh in ~/.zshrc, and in fish with `sluice completion fish | source`.',
+    arguments: [{ name: 'shell', summary: 'the shell that you use', choices: shells }],
+    options: [
+      { flags: '--program <command>', summary: 'what the script calls to complete; this very program unless given' },
+    ],
+    examples: ['completion bash', 'completion zsh', 'completion fish'],
+    async run({ output }, { words: [word], text }) {
+      const shell = word as (typeof shells)[number];
+      printCompletionScript(shell, text('program') ?? defaultProgram());
+      const load = shell === 'fish' ? 'sluice completion fish | source' : `source <(sluice completion ${shell})`;
+      if (process.stdout.isTTY) output.note(`This is a script for ${shell}. Have ${shell} read it: ${load}`);
       await Promise.resolve();
     },
   },
