@@ -14,6 +14,7 @@ import { placeUrl, usePlace, type Place } from './router.ts';
 import { SessionContext, useSession, type Session } from './session/session.ts';
 import { SignIn } from './session/sign-in.tsx';
 import { TryPage } from './try/try-page.tsx';
+import { ErrorBoundary } from './ui/error-boundary.tsx';
 import { ProblemNote } from './ui/problem-note.tsx';
 import { ThemeSwitch } from './ui/theme.tsx';
 
@@ -134,7 +135,9 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
       </header>
       <main id="content" ref={content} tabIndex={-1}>
         <LinksContext.Provider value={links}>
-          <Content screen={screen} allowed={screen !== undefined && may(screen)} place={place} />
+          <ErrorBoundary key={where}>
+            <Content screen={screen} allowed={screen !== undefined && may(screen)} place={place} />
+          </ErrorBoundary>
         </LinksContext.Provider>
       </main>
     </div>

@@ -1,11 +1,12 @@
-// `pnpm --filter @sluice/console pictures`: the pictures of docs/console/, taken on a running system.
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+// `pnpm --filter @sluice/console pictures`: the pictures of docs/console/ and docs/cli/, taken on a running system.
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack } from '@sluice/dev';
 import { connectNats } from '@sluice/messaging';
 import type { Page } from 'playwright-core';
 import { closeBrowser, openPage } from './browser.ts';
+import { drawTerminal, runSluice } from './terminal.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const OUT = join(ROOT, 'docs/console');
@@ -45,7 +46,7 @@ try {
     ['overview', '#/overview', (page) => page.getByText('silent', { exact: true }).waitFor()],
     ['jobs', '#/jobs', (page) => page.getByRole('list', { name: 'Jobs' }).getByText('succeeded').first().waitFor()],
     ['job', `#/jobs/${job}`, (page) => page.getByText('Conversion: attempt 1').waitFor()],
-    ['dead-letters', '#/dead-letters', (page) => page.getByText('could not be read').first().waitFor()],
+    ['dead-letters', '#/dead-letters', (page) => page.getByText('3 × binary_to_pdf could not be read').waitFor()],
     [
       'try',
       '#/try',
@@ -54,6 +55,8 @@ try {
         await page.getByLabel('Pictures', { exact: true }).setInputFiles(files);
         await page.getByRole('button', { name: 'Convert' }).click();
         await page.getByText('succeeded', { exact: true }).waitFor();
+        // The viewer of the browser draws the PDF in its own time.
+        await page.waitForTimeout(5_000);
         await page.evaluate(() => scrollTo(0, 0));
       },
     ],
@@ -84,6 +87,32 @@ try {
     }
     await page.context().close();
   }
+
+  const cli = join(ROOT, 'docs/cli');
+  await mkdir(cli, { recursive: true });
+  const work = join(directory, 'work');
+  await cp(join(ROOT, 'samples'), join(work, 'samples'), { recursive: true });
+  await writeFile(join(work, 'samples/broken.jpg'), photo.subarray(0, 3_000));
+  const { page } = await openPage({ viewport: { width: 1280, height: 800 } });
+  const draw = async (name: string, commands: readonly (readonly string[])[]): Promise<void> => {
+    const shown = [];
+    for (const words of commands) shown.push({ words, output: await runSluice(words, { SLUICE_URL: api }, work) });
+    await drawTerminal(page, join(cli, `${name}.png`), shown);
+    console.log(`cli/${name}.png`);
+  };
+  const samples = ['samples/photo.jpg', 'samples/scan.png', 'samples/screenshot.png'];
+  const welcome = ['ada@example.com', '--template', 'welcome', '--set', 'name=Ada'];
+  await draw('make', [
+    ['image', ...samples, '--wait', '--out', '.'],
+    ['email', ...welcome, '--wait'],
+  ]);
+  await post('/v1/images', await readFile(join(work, 'samples/broken.jpg')));
+  const failed = (await (await fetch(`${api}/v1/jobs?state=failed&limit=1`)).json()) as { jobs: { id: string }[] };
+  await draw('look', [
+    ['job', 'list', '--limit', '5'],
+    ['job', 'why', failed.jobs[0]?.id ?? ''],
+    ['dlq', 'list'],
+  ]);
 } finally {
   await closeBrowser();
   await stack.stop();

@@ -13,10 +13,19 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
   let stack: Stack;
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'sluice-console-'));
-    // What is killed stays away for the length of a test.
-    stack = await startStack({ dataDirectory: directory, imageReplicas: 2, restartAfterMs: 20_000 });
+    stack = await startStack({
+      dataDirectory: directory,
+      imageReplicas: 2,
+      // What is killed stays away for the length of a test.
+      restartAfterMs: 20_000,
+      // What fails on every attempt is given up within a second.
+      env: { image: { RETRY_ATTEMPTS: '2', RETRY_BASE_MS: '100' } },
+    });
   });
-  afterEach(closePages);
+  afterEach(async () => {
+    stack.s3.clearFaults();
+    await closePages();
+  });
   afterAll(async () => {
     await closeBrowser();
     await stack?.stop();
@@ -102,6 +111,27 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     expect(faults).toEqual([]);
   });
 
+  test('a job is found by the name of the picture that was dropped', async () => {
+    const { page, faults } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/try`);
+    const picture = {
+      name: 'Rechnung Mai.png',
+      mimeType: 'image/png',
+      buffer: await readFile(join(SAMPLES, 'scan.png')),
+    };
+    await page.getByLabel('Pictures', { exact: true }).setInputFiles([picture]);
+    await page.getByRole('button', { name: 'Convert' }).click();
+    await page.getByText('succeeded', { exact: true }).waitFor();
+    const id = (await page.getByRole('link', { name: /^job_/ }).first().textContent()) ?? '';
+    await page.goto(`${stack.urls.gateway}/#/jobs`);
+    await page.getByRole('searchbox', { name: 'Find' }).fill('rechnung mai.png');
+    await page.getByRole('searchbox', { name: 'Find' }).press('Enter');
+    const rows = page.getByRole('list', { name: 'Jobs' }).getByRole('listitem');
+    await expect.poll(() => rows.count()).toBe(1);
+    await rows.getByRole('link', { name: id }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
   test('a mail of a template is sent', async () => {
     const { page, faults } = await openPage();
     await page.goto(`${stack.urls.gateway}/#/try/mail`);
@@ -149,6 +179,54 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
     await page.getByText('3 removed, and written down in the audit log.').waitFor();
     await page.getByRole('heading', { name: 'None' }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  test('a job whose PDF the store refused is seen as a dead letter, redriven and succeeds', async () => {
+    const refusal = stack.s3.fail({
+      method: 'PUT',
+      keyPrefix: 'pdf/',
+      times: Infinity,
+      effect: { kind: 'status', status: 403, code: 'AccessDenied' },
+    });
+    const { page, faults } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/try`);
+    await page.getByLabel('Pictures', { exact: true }).setInputFiles([join(SAMPLES, 'photo.jpg')]);
+    await page.getByRole('button', { name: 'Convert' }).click();
+    const sent = page.getByRole('region', { name: 'The job that was sent' });
+    await sent.getByText('failed', { exact: true }).waitFor();
+    await sent.getByText('Every attempt failed').waitFor();
+    const job = (await sent.getByRole('link', { name: /^job_/ }).textContent()) ?? '';
+
+    // The dead letter names the job and says why.
+    await page.getByRole('navigation', { name: 'Screens' }).getByRole('link', { name: 'Dead letters' }).click();
+    const group = page.getByRole('region', { name: /: exhausted/ });
+    await group.getByRole('heading', { name: /^1 × .*_to_pdf failed on every attempt$/ }).waitFor();
+    await group.getByRole('button', { expanded: false }).click();
+    await group.getByRole('link', { name: job }).waitFor();
+    await expectAccessible(page);
+
+    // While its cause is there it comes back.
+    await group.getByRole('button', { name: 'Redrive', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Redrive' }).click();
+    await page.getByText('1 sent on their way again, and written down in the audit log.').waitFor();
+    const openIt = async (): Promise<number> => {
+      const closed = group.getByRole('button', { expanded: false });
+      if ((await closed.count()) === 1) await closed.click();
+      return group.getByText('redriven once before').count();
+    };
+    await expect.poll(openIt).toBe(1);
+
+    refusal.lift();
+    await group.getByRole('button', { name: 'Redrive all of these' }).click();
+    await page.getByRole('dialog').getByRole('heading', { name: 'Send on their way again: 1' }).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Redrive' }).click();
+    await group.waitFor({ state: 'detached' });
+    await page.goto(`${stack.urls.gateway}/#/jobs/${job}`);
+    await page.getByText('succeeded', { exact: true }).first().waitFor();
+    await page.getByRole('link', { name: 'PDF', exact: true }).waitFor();
+    const pdf = await page.request.get(`${stack.urls.gateway}/v1/jobs/${job}/pdf?inline=true`);
+    expect((await pdf.body()).subarray(0, 5).toString()).toBe('%PDF-');
     expect(faults).toEqual([]);
   });
 
@@ -224,13 +302,16 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     expect(faults).toEqual([]);
   });
 
-  test.each(['mail', 'account'])('the screen %s has nothing serious for axe', async (screen) => {
-    const { page, faults } = await openPage({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
-    await page.goto(`${stack.urls.gateway}/#/${screen}`);
-    await page.getByRole('heading', { level: 1 }).waitFor();
-    await expectAccessible(page);
-    // Nothing makes a phone scroll sideways.
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
-    expect(faults).toEqual([]);
-  });
+  test.each(['overview', 'try', 'jobs', 'messages', 'messages/orders', 'dead-letters', 'mail', 'load', 'account'])(
+    'the screen %s on a phone has nothing serious for axe, and does not scroll sideways',
+    async (screen) => {
+      const { page, faults } = await openPage({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
+      await page.goto(`${stack.urls.gateway}/#/${screen}`);
+      await page.getByRole('heading', { level: 1 }).waitFor();
+      await expectAccessible(page);
+      // Nothing makes a phone scroll sideways.
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+      expect(faults).toEqual([]);
+    },
+  );
 });

@@ -2,6 +2,7 @@ import { useContext, useState } from 'preact/hooks';
 import { useAction, useLive } from '../api/live.ts';
 import { request } from '../api/request.ts';
 import { SessionContext } from '../session/session.ts';
+import { ActionHeader } from '../ui/action-header.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { dateTimeText } from '../ui/format.ts';
@@ -74,9 +75,7 @@ export function KeysPanel() {
                 <th>Begins with</th>
                 <th>May</th>
                 <th>Since</th>
-                <th>
-                  <span class="visually-hidden">Action</span>
-                </th>
+                <ActionHeader />
               </tr>
             </thead>
             <tbody>

@@ -3,17 +3,16 @@ import { useEffect, useState } from 'preact/hooks';
 /** How a stream stands: `open`, `waiting` for the next attempt, or `over` once the server has said all. */
 export type StreamState = 'waiting' | 'open' | 'over';
 
-/** Events that are read and drawn in one frame: thousands at once would hold the page up. */
-const MOST_PER_FRAME = 1_000;
-/** After many events the page is left alone for so long, so that a history of thousands is drawn a few times. */
-const PAUSE_MS = 100;
-const MANY = 50;
+/** What a frame may spend on reading events: the others wait for the next one, and a click is answered in between. */
+const FRAME_MS = 8;
+/** So many are read in any frame, also where another process has the processor. */
+const LEAST_PER_FRAME = 500;
 
 /**
  * Follows server-sent events while the component is there. The browser comes back by itself after a break and resumes
  * behind the last event; the gateway answers 204 when there is nothing more, which ends it.
  *
- * @param onEvents called at most once per frame with all that came, and less often while events come by the hundred.
+ * @param onEvents called at most once per frame, with what can be read in a part of it.
  */
 export function useEventStream(
   url: string | undefined,
@@ -27,19 +26,20 @@ export function useEventStream(
     const source = new EventSource(url);
     const waiting: string[] = [];
     let frame = 0;
-    let pause: ReturnType<typeof setTimeout> | undefined;
     const flush = (): void => {
       frame = 0;
-      const texts = waiting.splice(0, MOST_PER_FRAME);
-      onEvents(texts.map((text) => JSON.parse(text) as unknown));
-      if (texts.length >= MANY || waiting.length > 0) pause = setTimeout(resume, PAUSE_MS);
+      const events: unknown[] = [];
+      const untilMs = performance.now() + FRAME_MS;
+      for (const text of waiting) {
+        if (events.length >= LEAST_PER_FRAME && performance.now() > untilMs) break;
+        events.push(JSON.parse(text));
+      }
+      waiting.splice(0, events.length);
+      onEvents(events);
+      if (waiting.length > 0) flushSoon();
     };
     const flushSoon = (): void => {
-      if (frame === 0 && pause === undefined) frame = requestAnimationFrame(flush);
-    };
-    const resume = (): void => {
-      pause = undefined;
-      if (waiting.length > 0) flushSoon();
+      if (frame === 0) frame = requestAnimationFrame(flush);
     };
     const listen = (message: MessageEvent<string>): void => {
       waiting.push(message.data);
@@ -52,7 +52,6 @@ export function useEventStream(
     source.addEventListener('error', () => setState(source.readyState === EventSource.CLOSED ? 'over' : 'waiting'));
     return () => {
       cancelAnimationFrame(frame);
-      clearTimeout(pause);
       source.close();
     };
     // The names and the listener belong to the url.

@@ -27,13 +27,17 @@ export async function getPictures(id: string, { sources = [] }: JobRequest): Pro
 export const newIdempotencyKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
+/** What the gateway takes of a name; it cuts longer ones where they come in a form. */
+const MOST_NAME = 255;
+
 /** Sends pictures as one conversion. */
 export function convert(files: readonly File[], query: Readonly<Record<string, string>>): Promise<Job> {
   const [only] = files;
   const headers = { 'idempotency-key': newIdempotencyKey() };
   if (files.length === 1 && only !== undefined) {
     return request('POST', '/v1/images', {
-      query,
+      // Jobs are found by the names of their files. In a form they come with them.
+      query: { fileName: only.name.slice(0, MOST_NAME), ...query },
       body: only,
       headers: { ...headers, 'content-type': 'application/octet-stream' },
     });

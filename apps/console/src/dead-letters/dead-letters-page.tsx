@@ -2,6 +2,7 @@ import { useMemo, useState } from 'preact/hooks';
 import { useAction, useLive } from '../api/live.ts';
 import { request } from '../api/request.ts';
 import { placeUrl, replaceQuery, type Place } from '../router.ts';
+import { Code } from '../ui/code.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { agoText, bytesText, countText, dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -286,7 +287,7 @@ function GroupPanel(props: {
           checked={ids.every((id) => chosen.has(id))}
           onChange={(event) => onToggle(ids, event.currentTarget.checked)}
         />
-        Choose these {countText(letters.length)}
+        {letters.length === 1 ? 'Choose it' : `Choose these ${countText(letters.length)}`}
       </label>
       {letters.slice(0, shown).map((letter) => (
         <Letter key={letter.id} letter={letter} chosen={chosen.has(letter.id)} onToggle={onToggle} onOne={onOne} />
@@ -342,16 +343,17 @@ function Letter(props: {
             <dd>{letter.detail}</dd>
             <dt>Attempts</dt>
             <dd>
-              {letter.attempts} deliveries{letter.replays > 0 ? `, redriven ${letter.replays} times before` : ''}
+              {letter.attempts} deliveries
+              {letter.replays > 0 && `, redriven ${letter.replays === 1 ? 'once' : `${letter.replays} times`} before`}
             </dd>
             <dt>Subject</dt>
             <dd class="mono">{letter.subject}</dd>
             <dt>Size</dt>
             <dd>{bytesText(letter.bytes)}</dd>
           </dl>
-          <pre class="code">
-            {letter.payload === undefined ? (letter.payloadBase64 ?? '') : JSON.stringify(letter.payload, null, 2)}
-          </pre>
+          <Code
+            text={letter.payload === undefined ? (letter.payloadBase64 ?? '') : JSON.stringify(letter.payload, null, 2)}
+          />
           <div class="row">
             <button type="button" onClick={() => onOne('redrive', letter.id)}>
               Redrive

@@ -23,7 +23,9 @@ export function ErrorCounts({ place }: { readonly place: Place }) {
   return (
     <section class="panel stack" aria-label="Errors">
       <p class="quiet">
-        Why {more ? 'the newest' : 'the'} {countText(counted)} failed jobs did:
+        {counted === 1
+          ? 'Why the job that failed did:'
+          : `Why the ${more ? 'newest ' : ''}${countText(counted)} failed jobs did:`}
       </p>
       <ul class="row plain">
         {errors.slice(0, SHOWN).map(({ code, jobs, newestAt }) => (

@@ -1,7 +1,5 @@
-import { useMemo } from 'preact/hooks';
 import { cancelJob, getJob, hasEnded, type Job, type TimelineEntry } from '../api/jobs.ts';
 import { useAction, useLive } from '../api/live.ts';
-
 import { bytesText, dateTimeText, durationText, timeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 import { StateBadge } from '../ui/state-badge.tsx';
@@ -9,13 +7,12 @@ import { VirtualList } from '../ui/virtual-list.tsx';
 import { adviceFor } from './advice.ts';
 import { JobRequestPanel } from './job-request-panel.tsx';
 import { useTraceLinks } from '../links/links.tsx';
-import { spansOf } from './spans.ts';
 import { useTimeline } from './use-timeline.ts';
 import { Waterfall } from './waterfall.tsx';
 
 export function JobPage({ id }: { readonly id: string }) {
   const job = useLive(id, () => getJob(id), 2_000);
-  const { entries, ended } = useTimeline(id, job.refresh);
+  const { entries, spans } = useTimeline(id, job.refresh);
   const action = useAction();
   const value = job.value;
   return (
@@ -45,7 +42,7 @@ export function JobPage({ id }: { readonly id: string }) {
       {value !== undefined && <JobFacts job={value} />}
       <section class="panel" aria-labelledby="stages">
         <h2 id="stages">Stages</h2>
-        <Waterfall spans={useMemo(() => spansOf(entries, Date.now(), ended), [entries, ended])} />
+        <Waterfall spans={spans} />
       </section>
       {value !== undefined && <JobRequestPanel job={value} />}
       <Events entries={entries} />
@@ -85,7 +82,7 @@ function JobFacts({ job }: { readonly job: Job }) {
       : [['Webhook', <StateBadge state={job.webhook.state} />] as [string, preact.ComponentChildren]]),
     ...Object.entries(job.metadata ?? {}).map(([name, value]): [string, string] => [name, value]),
     ...Object.entries(job.result ?? {}).map(([name, value]): [string, string] => [
-      name,
+      resultNames[name] ?? name,
       name.endsWith('Bytes') ? bytesText(Number(value)) : String(value),
     ]),
     [
@@ -114,19 +111,26 @@ function JobFacts({ job }: { readonly job: Job }) {
   );
 }
 
+/** What a result says, in words; what is not here is shown by the name that the API has for it. */
+const resultNames: Readonly<Record<string, string>> = {
+  pages: 'Pages',
+  width: 'Width, pixels',
+  height: 'Height, pixels',
+  inputBytes: 'Pictures',
+  outputBytes: 'PDF',
+  sha256: 'SHA-256',
+  path: 'Conversion',
+  messageId: 'Message-ID',
+  provider: 'Mail server',
+};
+
 const waitingText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 function Events({ entries }: { readonly entries: readonly TimelineEntry[] }) {
   return (
     <section class="panel" aria-labelledby="events">
       <h2 id="events">Events</h2>
-      <VirtualList
-        items={entries}
-        rowHeight={48}
-        height="28rem"
-        label="Events"
-        keyOf={(entry) => `${entry.at} ${entry.app} ${entry.event} ${entry.attempt ?? ''}`}
-      >
+      <VirtualList items={entries} rowHeight={48} height="28rem" label="Events">
         {(entry) => (
           <div class="job-row" style={{ gridTemplateColumns: '6rem minmax(0, 1fr)' }}>
             <time class="quiet mono" dateTime={entry.at}>

@@ -4,6 +4,7 @@ import { useAction, useLive } from '../api/live.ts';
 import { getJobRequest, rerun } from '../api/rerun.ts';
 import { placeUrl } from '../router.ts';
 import { useMay } from '../session/session.ts';
+import { Code } from '../ui/code.tsx';
 import { bytesText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
@@ -49,7 +50,7 @@ export function JobRequestPanel({ job }: { readonly job: Job }) {
           ))}
         </ul>
       )}
-      {value !== undefined && <pre class="code">{JSON.stringify(value.json ?? value.query, null, 2)}</pre>}
+      {value !== undefined && <Code text={JSON.stringify(value.json ?? value.query, null, 2)} />}
     </section>
   );
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { TimelineEntry } from '../api/jobs.ts';
-import { spansOf, totals } from './spans.ts';
+import { spanReader, spansOf, totals } from './spans.ts';
 
 const at = (ms: number): string => new Date(1_000_000 + ms).toISOString();
 const image = { app: 'image', pipeline: 'binary_to_pdf', instance: 'image-1' };
@@ -26,9 +26,9 @@ describe('the spans of a job', () => {
       { at: at(790), app: 'gateway', event: 'succeeded', state: 'succeeded' },
     ];
     expect(shape(entries)).toEqual([
-      ['work', 'Gateway: accepted and put into the queue', 0, 10],
+      ['work', 'Gateway: accepted and queued', 0, 10],
       ['wait', 'Conversion: waiting in the queue', 10, 100],
-      ['wait', 'Conversion: waiting for a free place in the replica', 100, 300],
+      ['wait', 'Conversion: waiting for a free slot', 100, 300],
       ['work', 'Conversion: attempt 1', 300, 800],
     ]);
     expect(totals(spansOf(entries, 0, true))).toEqual({ workMs: 510, waitMs: 290 });
@@ -46,12 +46,35 @@ describe('the spans of a job', () => {
       false,
     );
     expect(spans.map(({ label, failed, open }) => [label, failed, open])).toEqual([
-      ['Gateway: accepted and put into the queue', false, false],
+      ['Gateway: accepted and queued', false, false],
       ['Conversion: attempt 1', true, false],
       ['Conversion: waiting for the next attempt', false, false],
       ['Conversion: attempt 2', false, true],
     ]);
     expect(spans.at(-1)?.toMs).toBe(1_000_000 + 1_500);
+  });
+
+  test('read piece by piece are those of the whole', () => {
+    const callback = { app: 'client', pipeline: 'callbacks', instance: 'client-1' };
+    const entries: TimelineEntry[] = [
+      ...accepted,
+      ...Array.from({ length: 50 }, (_, n) => [
+        { at: at(100 + 20 * n), ...image, event: 'attempt', attempt: n + 1 },
+        { at: at(105 + 20 * n), ...callback, event: 'attempt', attempt: n + 1 },
+        { at: at(110 + 20 * n), ...image, event: 'retry_scheduled', attempt: n + 1 },
+        { at: at(118 + 20 * n), ...callback, event: 'effect_done', attempt: n + 1 },
+      ]).flat(),
+    ];
+    const reader = spanReader();
+    for (const [index, entry] of entries.entries()) {
+      reader.add([entry]);
+      const nowMs = Date.parse(entry.at) + 1;
+      expect(reader.spans(nowMs, false)).toEqual(spansOf(entries.slice(0, index + 1), nowMs, false));
+    }
+    const spans = reader.spans(1_002_000, true);
+    expect(spans).toEqual(spans.toSorted((a, b) => a.fromMs - b.fromMs));
+    // The conversion works half of the time and the callback from its middle until 8 ms after it: 18 of 20.
+    expect(totals(spans)).toEqual({ workMs: 10 + 50 * 18, waitMs: 100 - 10 + 49 * 2 });
   });
 
   test('work that no replica has taken waits in the queue until now', () => {

@@ -1,30 +1,36 @@
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useEventStream } from '../api/event-stream.ts';
 import { hasEnded, type TimelineEntry } from '../api/jobs.ts';
+import { spanReader, type Span } from './spans.ts';
 
 /** More events of one job are not kept in the page: the first and the last of them are. */
 const MOST_EVENTS = 10_000;
 
+export interface Timeline {
+  /** Oldest first. */
+  readonly entries: readonly TimelineEntry[];
+  /** The same as work and waits, as of the last event. */
+  readonly spans: readonly Span[];
+  readonly ended: boolean;
+}
+
 /**
- * The events of a job, live, oldest first.
+ * The events of a job, live.
  *
  * @param onChange called when the job has moved, so that what is shown besides is asked for at once.
  */
-export function useTimeline(
-  id: string | undefined,
-  onChange: () => void = () => undefined,
-): { readonly entries: readonly TimelineEntry[]; readonly ended: boolean } {
+export function useTimeline(id: string | undefined, onChange: () => void = () => undefined): Timeline {
   const [entries, setEntries] = useState<readonly TimelineEntry[]>([]);
-  useEffect(() => setEntries([]), [id]);
+  const known = useRef({ entries, reader: spanReader() });
+  useEffect(() => {
+    known.current = { entries: [], reader: spanReader() };
+    setEntries([]);
+  }, [id]);
   const add = useCallback(
     (raw: readonly unknown[]) => {
       const events = raw as readonly TimelineEntry[];
-      setEntries((before) => {
-        const all = [...before, ...events];
-        // Times are of one form, so their texts have their order. Nearly always they come in it.
-        if (!isInOrder(all, Math.max(1, before.length))) all.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-        return all.length <= MOST_EVENTS ? all : [...all.slice(0, MOST_EVENTS / 2), ...all.slice(-MOST_EVENTS / 2)];
-      });
+      known.current = grow(known.current, events);
+      setEntries(known.current.entries);
       if (events.some(({ state }) => state !== undefined)) onChange();
     },
     [onChange],
@@ -32,8 +38,34 @@ export function useTimeline(
   const url = id === undefined ? undefined : `/v1/jobs/${encodeURIComponent(id)}/stream`;
   useEventStream(url, ['state', 'lifecycle'], add);
   const last = entries.findLast(({ state }) => state !== undefined);
-  return { entries, ended: last?.state !== undefined && hasEnded(last.state) };
+  const ended = last?.state !== undefined && hasEnded(last.state);
+  const spans = useMemo(() => known.current.reader.spans(Date.now(), ended), [entries, ended]);
+  return { entries, spans, ended };
 }
 
-const isInOrder = (entries: readonly TimelineEntry[], from: number): boolean =>
-  entries.every((entry, index) => index < from || entry.at >= (entries[index - 1]?.at ?? ''));
+interface Known {
+  readonly entries: readonly TimelineEntry[];
+  readonly reader: ReturnType<typeof spanReader>;
+}
+
+/** Nearly always events come in the order of their time, and only what is new is read. */
+function grow({ entries, reader }: Known, events: readonly TimelineEntry[]): Known {
+  const all = [...entries, ...events];
+  if (all.length <= MOST_EVENTS && isInOrder(all, entries.length)) {
+    reader.add(events);
+    return { entries: all, reader };
+  }
+  // Times are of one form, so their texts have their order.
+  all.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+  const kept = all.length <= MOST_EVENTS ? all : [...all.slice(0, MOST_EVENTS / 2), ...all.slice(-MOST_EVENTS / 2)];
+  const anew = spanReader();
+  anew.add(kept);
+  return { entries: kept, reader: anew };
+}
+
+function isInOrder(entries: readonly TimelineEntry[], from: number): boolean {
+  for (let index = Math.max(1, from); index < entries.length; index += 1) {
+    if ((entries[index]?.at ?? '') < (entries[index - 1]?.at ?? '')) return false;
+  }
+  return true;
+}

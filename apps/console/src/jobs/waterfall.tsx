@@ -1,3 +1,4 @@
+import { useMemo } from 'preact/hooks';
 import { durationText } from '../ui/format.ts';
 import { VirtualList } from '../ui/virtual-list.tsx';
 import { totals, type Span } from './spans.ts';
@@ -6,15 +7,8 @@ const ROW_PX = 30;
 
 /** The stages of a job over time: bars for work, hatched bars for waiting. */
 export function Waterfall({ spans }: { readonly spans: readonly Span[] }) {
+  const { fromMs, wholeMs, workMs, waitMs } = useMemo(() => measure(spans), [spans]);
   if (spans.length === 0) return <p class="quiet">Nothing has been reported yet.</p>;
-  let fromMs = Infinity;
-  let untilMs = -Infinity;
-  for (const span of spans) {
-    fromMs = Math.min(fromMs, span.fromMs);
-    untilMs = Math.max(untilMs, span.toMs);
-  }
-  const wholeMs = Math.max(1, untilMs - fromMs);
-  const { workMs, waitMs } = totals(spans);
   return (
     <div class="stack">
       <p>
@@ -22,13 +16,7 @@ export function Waterfall({ spans }: { readonly spans: readonly Span[] }) {
         <strong>{durationText(waitMs)} waiting</strong>
       </p>
       <div class="waterfall">
-        <VirtualList
-          items={spans}
-          rowHeight={ROW_PX}
-          height="30rem"
-          label="Stages"
-          keyOf={(span) => `${span.fromMs} ${span.toMs} ${span.label} ${span.by}`}
-        >
+        <VirtualList items={spans} rowHeight={ROW_PX} height="30rem" label="Stages">
           {(span) => (
             <div class="line">
               <span class="what" title={span.by === '' ? span.label : `${span.label} · ${span.by}`}>
@@ -54,4 +42,10 @@ export function Waterfall({ spans }: { readonly spans: readonly Span[] }) {
       </div>
     </div>
   );
+}
+
+function measure(spans: readonly Span[]) {
+  const fromMs = spans[0]?.fromMs ?? 0;
+  const untilMs = spans.reduce((latest, { toMs }) => Math.max(latest, toMs), fromMs);
+  return { fromMs, wholeMs: Math.max(1, untilMs - fromMs), ...totals(spans) };
 }

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { useAction, useLive } from '../api/live.ts';
 import { request } from '../api/request.ts';
+import { ActionHeader } from '../ui/action-header.tsx';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
@@ -75,9 +76,7 @@ export function Suppressions() {
                   <th>Stands for an address</th>
                   <th>Reason</th>
                   <th>Since</th>
-                  <th>
-                    <span class="visually-hidden">Action</span>
-                  </th>
+                  <ActionHeader />
                 </tr>
               </thead>
               <tbody>

@@ -2,6 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { useAction, useLive } from '../api/live.ts';
 import { placeUrl } from '../router.ts';
 import { useMay } from '../session/session.ts';
+import { Code } from '../ui/code.tsx';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 import { MailFrame } from './mail-frame.tsx';
@@ -205,7 +206,7 @@ export function TemplateEditor({ name: given }: { readonly name: string | undefi
             <MailFrame html={preview.html} />
             <details>
               <summary>As text</summary>
-              <pre class="code">{preview.text}</pre>
+              <Code text={preview.text} />
             </details>
           </div>
         )}

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useAction, useLive } from '../api/live.ts';
 import { placeUrl } from '../router.ts';
 import { useMay } from '../session/session.ts';
+import { ActionHeader } from '../ui/action-header.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -43,9 +44,7 @@ export function TemplateList() {
                 <th>Name</th>
                 <th class="number">Version</th>
                 <th>Written</th>
-                <th>
-                  <span class="visually-hidden">Action</span>
-                </th>
+                <ActionHeader />
               </tr>
             </thead>
             <tbody>

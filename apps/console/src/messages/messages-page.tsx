@@ -209,8 +209,8 @@ function OneMessage({ appId, messageId }: { readonly appId: string; readonly mes
             </tr>
           </thead>
           <tbody>
-            {value.events.map((entry) => (
-              <tr key={`${entry.at} ${entry.event} ${entry.attempt ?? ''}`}>
+            {value.events.map((entry, index) => (
+              <tr key={index}>
                 <td class="mono" title={dateTimeText(entry.at)}>
                   {timeText(entry.at)}
                 </td>

@@ -3,6 +3,7 @@ import { useEventStream } from '../api/event-stream.ts';
 import { useAction } from '../api/live.ts';
 import { setPaused, type Consumer, type Replica, type Stream, type System } from '../api/system.ts';
 import { placeUrl } from '../router.ts';
+import { ActionHeader } from '../ui/action-header.tsx';
 import { Chart } from '../ui/chart.tsx';
 import { Tile } from '../ui/tile.tsx';
 import { bytesText, countText, durationText, rateText } from '../ui/format.ts';
@@ -70,6 +71,7 @@ export function OverviewPage() {
       <section class="panel">
         <Chart
           label="The last five minutes"
+          leastSeconds={60}
           times={points.map(({ atS }) => atS)}
           lines={[
             { name: 'handled per second', colour: '--work', values: points.map(({ rate }) => rate) },
@@ -138,9 +140,7 @@ function ServiceMap(props: {
               <th class="number">Waiting</th>
               <th class="number">In flight</th>
               <th class="number">Rate</th>
-              <th>
-                <span class="visually-hidden">Action</span>
-              </th>
+              <ActionHeader />
             </tr>
           </thead>
           <tbody>

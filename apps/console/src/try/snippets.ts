@@ -8,6 +8,9 @@ export interface Asked {
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
+/** A name as `curl -F` reads it: in quotes, without which `;` and `,` end it. */
+const inForm = (file: string): string => `"${file.replaceAll(/[\\"]/g, '\\$&')}"`;
+
 const urlOf = ({ path, query }: Asked, origin: string): string => {
   const text = new URLSearchParams(query).toString();
   return `${origin}${path}${text === '' ? '' : `?${text}`}`;
@@ -16,12 +19,12 @@ const urlOf = ({ path, query }: Asked, origin: string): string => {
 /** The request for a terminal. */
 export function asCurl(asked: Asked, origin: string, withKey: boolean): string {
   const lines = [`curl -s ${quoted(urlOf(asked, origin))}`, `-H 'Prefer: wait=10'`];
-  if (withKey) lines.push(`-H "Authorization: Bearer $SLUICE_KEY"`);
+  if (withKey) lines.push(`-H "Authorization: Bearer $SLUICE_API_KEY"`);
   if (asked.json !== undefined) {
     lines.push(`-H 'Content-Type: application/json'`, `-d ${quoted(JSON.stringify(asked.json))}`);
   }
   if (asked.files?.length === 1) lines.push(`--data-binary @${quoted(asked.files[0] ?? '')}`);
-  else for (const file of asked.files ?? []) lines.push(`-F file=@${quoted(file)}`);
+  else for (const file of asked.files ?? []) lines.push(`-F ${quoted(`file=@${inForm(file)}`)}`);
   return lines.join(' \\\n  ');
 }
 
@@ -29,7 +32,7 @@ export function asCurl(asked: Asked, origin: string, withKey: boolean): string {
 export function asCode(asked: Asked, origin: string, withKey: boolean): string {
   const headers = [
     `prefer: 'wait=10'`,
-    ...(withKey ? ['authorization: `Bearer ${process.env.SLUICE_KEY}`'] : []),
+    ...(withKey ? ['authorization: `Bearer ${process.env.SLUICE_API_KEY}`'] : []),
     ...(asked.json === undefined ? [] : [`'content-type': 'application/json'`]),
     `'idempotency-key': crypto.randomUUID()`,
   ];

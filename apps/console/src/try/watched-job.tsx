@@ -1,8 +1,6 @@
-import { useMemo } from 'preact/hooks';
 import { getJob, hasEnded } from '../api/jobs.ts';
 import { useLive } from '../api/live.ts';
 import { adviceFor } from '../jobs/advice.ts';
-import { spansOf } from '../jobs/spans.ts';
 import { useTimeline } from '../jobs/use-timeline.ts';
 import { Waterfall } from '../jobs/waterfall.tsx';
 import { placeUrl } from '../router.ts';
@@ -12,7 +10,7 @@ import { StateBadge } from '../ui/state-badge.tsx';
 /** A job that was just sent: its stages as they happen, then what came of it. */
 export function WatchedJob({ id }: { readonly id: string }) {
   const job = useLive(id, () => getJob(id), 2_000);
-  const { entries, ended } = useTimeline(id, job.refresh);
+  const { spans } = useTimeline(id, job.refresh);
   const value = job.value;
   return (
     <section class="panel stack" aria-label="The job that was sent">
@@ -23,7 +21,7 @@ export function WatchedJob({ id }: { readonly id: string }) {
         <span role="status">{value !== undefined && <StateBadge state={value.state} />}</span>
       </div>
       <ProblemNote problem={job.problem} />
-      <Waterfall spans={useMemo(() => spansOf(entries, Date.now(), ended), [entries, ended])} />
+      <Waterfall spans={spans} />
       {value?.error !== undefined && (
         <div class="note bad" role="alert">
           <strong>{adviceFor(value.error.code).means}</strong> {adviceFor(value.error.code).do}

@@ -1,6 +1,11 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { colourOf, whenColoursChange } from './colours.ts';
+import { timeText } from './format.ts';
+
+/** Between two marks of the time: whole seconds, and what people count in. */
+const INCREMENTS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600];
 
 export interface Line {
   readonly name: string;
@@ -16,6 +21,8 @@ export function Chart(props: {
   readonly times: readonly number[];
   readonly lines: readonly Line[];
   readonly height?: number;
+  /** Seconds that are shown at least; before there is data for them, the left is empty. */
+  readonly leastSeconds?: number;
 }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
@@ -23,15 +30,7 @@ export function Chart(props: {
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
-    const colour = (name: string) => (): string => getComputedStyle(document.documentElement).getPropertyValue(name);
-    const resolved = (name: string) => (): string => {
-      // light-dark() is resolved only where a property uses it.
-      const probe = element.appendChild(document.createElement('i'));
-      probe.style.color = `var(${name}, ${colour(name)()})`;
-      const value = getComputedStyle(probe).color;
-      probe.remove();
-      return value;
-    };
+    const resolved = (name: string) => (): string => colourOf(name);
     const axis = {
       stroke: resolved('--quiet'),
       grid: { stroke: resolved('--line'), width: 1 },
@@ -43,8 +42,22 @@ export function Chart(props: {
         height: props.height ?? 180,
         legend: { show: false },
         cursor: { show: false },
-        axes: [axis, { ...axis, size: 48 }],
-        scales: { y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.1)] } },
+        // The last mark of the time stands half beside the lines.
+        padding: [null, 40, null, null],
+        axes: [
+          {
+            ...axis,
+            space: 90,
+            size: 32,
+            incrs: INCREMENTS_S,
+            values: (_plot, times) => times.map((atS) => timeText(atS * 1_000)),
+          },
+          { ...axis, size: 48 },
+        ],
+        scales: {
+          x: { range: (_plot, from, to) => [Math.min(from, to - (props.leastSeconds ?? 1)), to] },
+          y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.1)] },
+        },
         series: [
           {},
           ...props.lines.map((line) => ({
@@ -59,11 +72,14 @@ export function Chart(props: {
       element,
     );
     plot.current = made;
-    const sizes = new ResizeObserver(() =>
-      made.setSize({ width: Math.max(200, element.clientWidth), height: props.height ?? 180 }),
-    );
+    const sizes = new ResizeObserver(() => {
+      const width = Math.max(200, element.clientWidth);
+      if (width !== made.width) made.setSize({ width, height: made.height });
+    });
     sizes.observe(element);
+    const unfollow = whenColoursChange(() => made.redraw());
     return () => {
+      unfollow();
       sizes.disconnect();
       made.destroy();
     };

@@ -12,7 +12,12 @@ export function Confirm(props: {
   readonly onCancel: () => void;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    // Closed before it is taken out of the page: the focus goes back to the button that asked.
+    return () => element?.close();
+  }, []);
   return (
     <dialog ref={dialog} onClose={props.onCancel} aria-labelledby="confirm-title">
       <div class="stack">

@@ -2,9 +2,13 @@ const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeS
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const whole = new Intl.NumberFormat();
 
-/** A point in time, in the reader's own zone and words. */
-export const dateTimeText = (at: string | number): string => dateTime.format(new Date(at));
-export const timeText = (at: string | number): string => timeOnly.format(new Date(at));
+const inWords = (format: Intl.DateTimeFormat, at: string | number): string => {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? String(at) : format.format(date);
+};
+/** A point in time, in the reader's own zone and words; what is no time is shown as it is. */
+export const dateTimeText = (at: string | number): string => inWords(dateTime, at);
+export const timeText = (at: string | number): string => inWords(timeOnly, at);
 export const countText = (count: number): string => whole.format(count);
 
 /** A rate as people read it: `0/s`, `0.4/s`, `120/s`. */
@@ -23,6 +27,7 @@ export function durationText(ms: number): string {
 /** How long ago, for lists: `12 s ago`. */
 export const agoText = (at: string, nowMs: number = Date.now()): string => {
   const ms = nowMs - Date.parse(at);
+  if (Number.isNaN(ms)) return at;
   return ms < 1_000 ? 'now' : `${durationText(Math.floor(ms / 1_000) * 1_000)} ago`;
 };
 

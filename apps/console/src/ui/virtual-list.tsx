@@ -13,7 +13,8 @@ export function VirtualList<Item>(props: {
   /** The height of the box, as CSS. A shorter list makes it shorter. */
   readonly height: string;
   readonly label: string;
-  readonly keyOf: (item: Item) => string;
+  /** What stands for an item while rows come and go; its place in the list unless given, for lists that only grow. */
+  readonly keyOf?: (item: Item) => string;
   readonly children: (item: Item, index: number) => ComponentChildren;
   /** Called when the end comes near. */
   readonly onNearEnd?: (() => void) | undefined;
@@ -63,7 +64,7 @@ export function VirtualList<Item>(props: {
           const index = first + offset;
           return (
             <div
-              key={props.keyOf(item)}
+              key={props.keyOf?.(item) ?? index}
               class="item"
               role="listitem"
               aria-setsize={items.length}
