@@ -6,6 +6,8 @@ import { connectNats } from '@sluice/messaging';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { CHROMIUM, closeBrowser, closePages, expectAccessible, NO_CHROMIUM, openPage } from './browser.ts';
 
+/** A change without a body. */
+const bare = { method: 'POST', headers: { 'content-type': 'application/json' } };
 const SAMPLES = join(import.meta.dirname, '../../../samples');
 
 describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipped: ${NO_CHROMIUM}` : 'screens', () => {
@@ -153,6 +155,32 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     await replica.getByText('silent').waitFor();
     await page.getByText('Nothing was heard of this replica').waitFor();
     await replica.getByText('up', { exact: true }).waitFor();
+    expect(faults).toEqual([]);
+  });
+
+  test('a gateway that is killed shows, and is followed again when it is back', async () => {
+    // Nothing works on it, so that its stream stays open: what was read before the break is not read twice.
+    await fetch(`${stack.urls.gateway}/v1/pipelines/welcome_mailer:pause`, bare);
+    const answer = await fetch(`${stack.urls.gateway}/v1/emails`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ to: 'joan@example.com', template: 'welcome', variables: { name: 'Joan' } }),
+    });
+    const { id } = (await answer.json()) as { id: string };
+    const { page, faults } = await openPage();
+    const { page: jobPage } = await openPage();
+    await page.goto(`${stack.urls.gateway}/#/overview`);
+    await page.getByText('live', { exact: true }).waitFor();
+    await jobPage.goto(`${stack.urls.gateway}/#/jobs/${id}`);
+    const events = jobPage.getByRole('list', { name: 'Events' });
+    await events.getByText('accepted', { exact: true }).waitFor();
+    stack.services.find(({ name }) => name === 'gateway')?.kill('SIGKILL');
+    await page.getByText('no connection, as of a moment ago').waitFor();
+    await page.getByText('live', { exact: true }).waitFor();
+    await fetch(`${stack.urls.gateway}/v1/pipelines/welcome_mailer:resume`, bare);
+    await jobPage.getByText('succeeded', { exact: true }).first().waitFor();
+    await events.getByText('effect_done', { exact: true }).first().waitFor();
+    expect(await events.getByText('accepted', { exact: true }).count()).toBe(1);
     expect(faults).toEqual([]);
   });
 
