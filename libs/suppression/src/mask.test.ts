@@ -8,3 +8,9 @@ test.each([
   ['550 RCPT=ada@example.com;x', '550 RCPT=[address];x'],
   ['250 2.0.0 Canada', '250 2.0.0 Canada'],
 ])('%s is kept as %s', (words, masked) => expect(maskWords(words, ['ada', 'SG.secret', 'x'])).toBe(masked));
+
+test('a megabyte without an end or an address is read once, not once for each of its letters', () => {
+  const text = 'a.'.repeat(500_000);
+  expect(maskWords(text, [])).toBe(text);
+  expect(maskWords(`${text}@example.com`, [])).toMatch(/\[address\]$/);
+});

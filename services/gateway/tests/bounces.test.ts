@@ -354,6 +354,25 @@ describe('a report that is made up', () => {
     expect(await list.find('person@example.com')).toEqual([]);
   });
 
+  // By the square of its length a megabyte would keep the gateway for hours.
+  test.each([
+    ['spaces', `550 x${' '.repeat(900_000)}y`],
+    ['words without an address', `550 ${'a.'.repeat(450_000)}`],
+    ['short lines', `550 x${'\r\n y'.repeat(200_000)}`],
+  ])('does not keep the gateway busy with %s', async (name, words) => {
+    const { token } = await sent(`busy-${name.length}@example.com`);
+    expect(await post(dsn(token, { status: '5.0.0', words }))).toBe('bounce');
+  });
+
+  test('is read in its first 128 KiB: the mail that it brings back may be longer', async () => {
+    const [first, second] = [await sent('long1@example.com'), await sent('long2@example.com')];
+    const long = 'what came back\r\n'.repeat(30_000);
+    const report = dsn(first.token, { status: '5.1.1' });
+    expect(await post(report.replace('Subject: hi\r\n\r\n', `Subject: hi\r\n\r\n${long}`))).toBe('bounce');
+    const late = dsn(second.token, { status: '5.1.1' });
+    expect(await post(late.replace('I could not deliver your message.', long))).toBe('ignored');
+  });
+
   test('is bounded in size', async () => {
     const answer = await rig.call('/v1/mail-reports', {
       body: 'x'.repeat(1024 * 1024 + 1),

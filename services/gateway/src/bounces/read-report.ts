@@ -15,6 +15,13 @@ export type Report =
   | { readonly kind: 'complaint'; readonly detail: string };
 
 const MAX_DETAIL_CHARS = 300;
+/**
+ * Of a report, so much is read. Its fields stand in front of the mail that it brings back; the parser takes a time for
+ * each line that a megabyte of short ones turns into seconds, in which the gateway does nothing else.
+ */
+const MAX_READ_BYTES = 128 * 1024;
+/** Of a field, so much is read: a reply has 512 octets a line (RFC 5321 4.5.3.1.5), and few lines. */
+const MAX_FIELD_CHARS = 4_096;
 
 /**
  * Reads a mail as a delivery status notification (RFC 3464, RFC 6533) or a feedback report (RFC 5965).
@@ -24,7 +31,9 @@ const MAX_DETAIL_CHARS = 300;
 export async function readReport(raw: Uint8Array): Promise<Report | undefined> {
   // The mail that is reported on stays a part: what it says of itself is not what the server says of it. What is nested
   // too deep or has too long a header is refused by the parser, and is no report of any server.
-  const mail = await PostalMime.parse(raw, { forceRfc822Attachments: true }).catch(() => undefined);
+  const mail = await PostalMime.parse(raw.subarray(0, MAX_READ_BYTES), { forceRfc822Attachments: true }).catch(
+    () => undefined,
+  );
   if (mail === undefined) return undefined;
   const partOf = (...types: string[]): string | undefined =>
     textOf(mail.attachments.find(({ mimeType }) => types.includes(mimeType)));
@@ -67,8 +76,9 @@ function deadMailboxOf(status: string, words: string): 'certain' | 'likely' | un
 function fieldsOf(group: string): Map<string, string> {
   const fields = new Map<string, string>();
   for (const line of group.replace(/\r?\n[ \t]+/g, ' ').split(/\r?\n/)) {
-    const [, name = '', value = ''] = /^([\w-]+):\s*(.*?)\s*$/.exec(line) ?? [];
-    if (name !== '' && !fields.has(name.toLowerCase())) fields.set(name.toLowerCase(), value);
+    const name = /^[\w-]{1,76}(?=:)/.exec(line)?.[0].toLowerCase() ?? '';
+    const value = line.slice(name.length + 1, MAX_FIELD_CHARS).trim();
+    if (name !== '' && !fields.has(name)) fields.set(name, value);
   }
   return fields;
 }
