@@ -275,12 +275,12 @@ export function limitRows(row: Row): void {
       async ({ place, start, expect }) => {
         const handled: number[] = [];
         let isAway = true;
-        const store = natsLimits(place.port, { bucket: `limits_${place.stream}`, timeoutMs: 100 });
+        const store = natsLimits(place.port, { bucket: `limits_${place.stream}`, timeoutMs: 1_000 });
         const running = await start({
           ...base(place),
           limits: {
             all: { concurrency: 2 },
-            leaseMs: 500,
+            leaseMs: 3_000,
             shared: {
               ...store,
               write: (...args) => (isAway ? Promise.reject(new Error('away')) : store.write(...args)),
