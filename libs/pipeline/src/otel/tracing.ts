@@ -131,9 +131,13 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
     return base === undefined ? undefined : contextOf(base, () => conversationIdOf(first.data), false);
   }
 
-  const instrument: Instrument = async (messages, run) => {
+  // Not async itself: a message that is not sampled needs no promise more.
+  const instrument: Instrument = (messages, run) => {
     const unsampled = withoutSpan(messages);
-    if (unsampled !== undefined) return context.with(unsampled, run);
+    return unsampled === undefined ? withSpan(messages, run) : context.with(unsampled, run);
+  };
+
+  const withSpan: Instrument = async (messages, run) => {
     const [first] = messages;
     const single = messages.length === 1;
     const { span, ctx } = single ? spanOfOne(first) : spanOfBatch(messages);
