@@ -93,6 +93,7 @@ export const replicas: readonly Mutation[] = [
     rule: 'acks arrive before the partition is given up',
     from: 'await settlements.flush(FLUSH_TIMEOUT_MS);',
     to: '',
+    survives: 'acks and the unpinning go over one connection in order: it matters when that is replaced in between',
   },
   {
     file: 'partitions/partition',
@@ -105,12 +106,15 @@ export const replicas: readonly Mutation[] = [
     rule: 'what is held of a lost partition is not settled',
     from: 'for (const delivery of held) inFlight.outdate(delivery);',
     to: '',
+    survives:
+      'a partition is asked about before anything of it is settled: it matters when this replica has got it again meanwhile',
   },
   {
     file: 'partitions/partition',
     rule: 'acks of a lost partition are not sent again',
     from: 'settlements.forget(index, `$JS.ACK.${stream}.${consumer}.`);',
     to: '',
+    survives: 'a late ack says what is true, and a late nak brings a copy of what the new reader holds, which it knows',
   },
   {
     file: 'partitions/partition',

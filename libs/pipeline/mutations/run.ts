@@ -14,7 +14,7 @@ const root = join(here, '../..');
 const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test', 'limits.test', 'assignment.test'];
 /** By folder: the suites that know of its rules. */
 const SUITES_OF: Readonly<Record<string, readonly string[]>> = {
-  partitions: ['memory.test', 'partitions/model.test', 'assignment.test'],
+  partitions: ['memory.test', 'partitions/model.test', 'assignment.test', 'membership.test'],
   limits: ['memory.test', 'limits.test'],
 };
 const AT_ONCE = 2;

@@ -295,3 +295,20 @@ test('a pause in the middle of a takeover leaves no partition behind', async () 
     await drained;
   }
 });
+
+test('what a killed replica held comes to its heir long before ack_wait ends, although newer messages come meanwhile', async () => {
+  const it = await world();
+  await it.join();
+  await it.clock.advance(1000);
+  for (const key of KEYS) it.publish(key, { workMs: 1500, failures: 0 });
+  await it.clock.advance(100);
+  await trouble('kill', it.replicas[0], it);
+  for (const key of KEYS) it.publish(key, { workMs: 0, failures: 0 });
+  await it.join();
+  await it.clock.advance(ACK_WAIT_MS / 2);
+  expect(it.server.messages('W')).toEqual([]);
+  expect(it.faults).toEqual([]);
+  const drained = it.replicas[1]!.running.drain();
+  await it.clock.advance(12_000);
+  await drained;
+});
