@@ -83,6 +83,8 @@ describe.skipIf(CHROMIUM === undefined)(
       await tabTo(page, /^Rerun them$/);
       await page.keyboard.press('Enter');
       await page.getByText('1 of 1 sent again').waitFor();
+      // The button that asked is gone: the focus is on the screen, from where Tab goes on.
+      expect(await page.evaluate(() => document.activeElement?.id)).toBe('content');
       expect(faults).toEqual([]);
     });
   },

@@ -16,7 +16,14 @@ export function Confirm(props: {
     const element = dialog.current;
     element?.showModal();
     // Closed before it is taken out of the page: the focus goes back to the button that asked.
-    return () => element?.close();
+    return () => {
+      element?.close();
+      // That button may be gone with what it was about: then the focus is on the screen, and not nowhere.
+      setTimeout(() => {
+        if (document.activeElement === document.body)
+          document.getElementById('content')?.focus({ preventScroll: true });
+      });
+    };
   }, []);
   return (
     <dialog ref={dialog} onClose={props.onCancel} aria-labelledby="confirm-title">
