@@ -8,7 +8,7 @@ import { gatewayClient, until, type JobAnswer } from '../e2e/gateway-client.ts';
 import { isQuiet } from '../telemetry/quiet-queries.ts';
 import { arrived, everyRoad } from '../telemetry/workload.ts';
 import { filledIn, grafanaDashboards, queriesOf, traceLinks, variablesOf } from './grafana.ts';
-import { jaegerTrace, linksOf, parentOf, wholeTrace, type JaegerTrace } from './jaeger-api.ts';
+import { jaegerTrace, linksOf, parentOf, wholeTrace, type JaegerSpan, type JaegerTrace } from './jaeger-api.ts';
 import { spansOtlp } from './otlp-spans.ts';
 import { findPrograms, startSystem, type System } from './system.ts';
 import { startCollector } from './telemetry-parts.ts';
@@ -228,21 +228,26 @@ describe.skipIf(programs === undefined)('the parts of docker-compose.yml', () =>
 
     test('lists the tags that Grafana’s links need: they lead to the log lines and the metrics of a span', async () => {
       const { logs, metrics } = traceLinks();
-      const span = named('convert image');
-      const { tags: ofProcess = [] } = trace.processes[span.processID] ?? {};
-      const known = new Map([...ofProcess, ...span.tags].map(({ key, value }) => [key, String(value)]));
-      const filled = (query: string, tags: typeof logs.tags): string => {
+      const filled = (query: string, tags: typeof logs.tags, span: JaegerSpan, of: JaegerTrace): string => {
+        const { tags: ofProcess = [] } = of.processes[span.processID] ?? {};
+        const known = new Map([...ofProcess, ...span.tags].map(({ key, value }) => [key, String(value)]));
         const matchers = tags.map(({ key, value }) => `${value}="${known.get(key) ?? ''}"`).join(', ');
         return query
           .replaceAll(/\$\{__tags\}|\$__tags/g, matchers)
-          .replaceAll(/\$\{__trace\.traceId\}/g, trace.traceID)
+          .replaceAll(/\$\{__trace\.traceId\}/g, of.traceID)
           .replaceAll(/\[1m\]/g, '[20s]');
       };
       if (system.loki !== undefined) {
-        expect((await lokiRange(filled(logs.query, logs.tags))).length).toBeGreaterThan(0);
+        // What is done without a hitch writes no line: the trace of one that was written.
+        const [line] = await lokiRange('{service_name="image"} | trace_id=~".+"');
+        const written = await jaegerTrace(system.jaeger.url, line?.metric['trace_id'] ?? '');
+        const span = written?.spans.find(({ spanID }) => spanID === line?.metric['span_id']);
+        if (written === undefined || span === undefined) throw new Error(`no span of ${JSON.stringify(line?.metric)}`);
+        expect((await lokiRange(filled(logs.query, logs.tags, span, written))).length).toBeGreaterThan(0);
       }
+      const convert = named('convert image');
       for (const { name, query } of metrics.queries) {
-        expect((await prometheusRange(filled(query, metrics.tags))).some(isThere), name).toBe(true);
+        expect((await prometheusRange(filled(query, metrics.tags, convert, trace))).some(isThere), name).toBe(true);
       }
     });
   });

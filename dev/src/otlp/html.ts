@@ -67,7 +67,7 @@ input, select { font: inherit; padding: 4px 8px; max-width: 100% } input[name=q]
 .lane { position: relative; border-left: 1px solid var(--line); min-height: 26px }
 .bar { position: absolute; top: 6px; height: 14px; border-radius: 3px; min-width: 2px }
 .bar.bad { outline: 2px solid var(--bad) }
-.path { position: absolute; top: 12px; height: 0; border-top: 2px solid var(--fg, currentColor) }
+.path { position: absolute; top: 21px; height: 0; border-top: 2px solid var(--fg, currentColor) }
 .path.wait { border-top-style: dotted }
 .soft > .path { position: static; display: inline-block; width: 24px; vertical-align: middle }
 .took { position: absolute; top: 4px; font-size: 12px; padding: 0 6px; white-space: nowrap }

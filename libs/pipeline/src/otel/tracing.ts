@@ -116,7 +116,7 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
 
   /**
    * The span that a result, callback or replay names besides its publisher. Never the publisher itself: Jaeger turns a
-   * link to the parent into FOLLOWS_FROM in place of CHILD_OF, shows no link, and its critical path ends there.
+   * link to the parent into FOLLOWS_FROM in place of CHILD_OF, and shows no link.
    */
   function originLinks(message: Message<unknown>, publisher: Context): Link[] {
     const origin = linkTo(originOf(message.data), { 'sluice.link': 'origin' });
