@@ -119,7 +119,11 @@ describe.skipIf(program === undefined)('Mailpit', () => {
       expect(ours).toMatchObject({ MessageID, To, Subject, From, Attachments });
       const [one, other] = [await mail(sink.url, ours?.ID ?? ''), await mail(mailpit.url, ID)];
       const shown = ({ From, To, Subject, MessageID, ReturnPath, Text, HTML, Attachments, Inline }: Mail) => ({
-        ...{ From, To, Subject, MessageID, ReturnPath },
+        From,
+        To,
+        Subject,
+        MessageID,
+        ReturnPath,
         texts: [Text, HTML].map((text) => text.replaceAll('\r\n', '\n').trim()),
         files: [Attachments, Inline].map((files) =>
           files.map(({ FileName, ContentType, Size }) => ({ FileName, ContentType, Size })),

@@ -67,7 +67,7 @@ export function relocated(file: string, addresses: Readonly<Record<string, strin
 interface ComposeService {
   readonly image: string;
   readonly command?: readonly string[];
-  readonly environment?: Readonly<Record<string, string | null>>;
+  readonly environment?: Readonly<Record<string, string | number | null>>;
 }
 
 /** A service of docker-compose.yml, with the default of every variable. */
@@ -83,6 +83,8 @@ export function composeService(name: string): {
   const { services } = parse(text, { merge: true }) as { services: Record<string, ComposeService> };
   const service = services[name];
   if (service === undefined) throw new Error(`docker-compose.yml has no service ${name}`);
-  const env = Object.entries(service.environment ?? {}).filter((entry): entry is [string, string] => entry[1] !== null);
-  return { command: service.command ?? [], env: Object.fromEntries(env.map(([key, value]) => [key, String(value)])) };
+  const env = Object.entries(service.environment ?? {}).flatMap(([key, value]) =>
+    value === null ? [] : [[key, String(value)] as const],
+  );
+  return { command: service.command ?? [], env: Object.fromEntries(env) };
 }

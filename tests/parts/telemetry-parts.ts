@@ -112,6 +112,9 @@ export interface PrometheusPart extends Part {
   readonly url: string;
 }
 
+/** How the targets of a job are found in Compose: by name. */
+const FOUND_BY = ['static_configs', 'dns_sd_configs'];
+
 interface PrometheusConfig {
   readonly rule_files: readonly string[];
   readonly scrape_configs: readonly { readonly job_name: string; readonly [key: string]: unknown }[];
@@ -127,7 +130,8 @@ export async function startPrometheusPart(
   const { rule_files, scrape_configs, ...rest } = parse(
     relocated('o11y/prometheus/prometheus.yml', {}),
   ) as PrometheusConfig;
-  const jobs = scrape_configs.map(({ job_name, static_configs: _, dns_sd_configs: __, ...job }) => {
+  const jobs = scrape_configs.map(({ job_name, ...settings }) => {
+    const job = Object.fromEntries(Object.entries(settings).filter(([key]) => !FOUND_BY.includes(key)));
     const of = targets.get(job_name);
     if (of === undefined) throw new Error(`prometheus.yml scrapes ${job_name}, which does not run here`);
     return { job_name, ...job, static_configs: [{ targets: of }] };
