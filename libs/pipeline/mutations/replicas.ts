@@ -302,7 +302,13 @@ export const replicas: readonly Mutation[] = [
     from: "if (lacks === 'rate') this.#wakeAt(now + limit.waitMs(now));",
     to: '',
   },
-  { file: 'limits/limiter', rule: 'what is lacking is asked for', from: 'limit.ask();', to: '' },
+  {
+    file: 'limits/limiter',
+    rule: 'what is lacking is asked for',
+    from: 'limit.ask();',
+    to: '',
+    survives: 'the leases look themselves for what is wanted, a fraction of a second later',
+  },
   {
     file: 'limits/limiter',
     rule: 'a long backlog of a key makes room for others',

@@ -2,6 +2,10 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { natsLimits, PublishError, silentLogger } from '../src/index.ts';
 import type { LimitStore, NatsPort } from '../src/index.ts';
+import { Deferrals } from '../src/limits/deferrals.ts';
+import { FairQueue, type Queued } from '../src/limits/fair-queue.ts';
+import { Liveness } from '../src/limits/liveness.ts';
+import type { Delivery } from '../src/process/delivery.ts';
 import { handOver, parseEntry, takeUnits, withoutProcesses } from '../src/limits/entry.ts';
 import type { LeaseEntry } from '../src/limits/entry.ts';
 import { Leases } from '../src/limits/leases.ts';
@@ -143,6 +147,79 @@ function replica(clock: ManualClock, size: LimitSize, { connect }: ReturnType<ty
 
 const concurrency = (count: number): LimitSize => ({ concurrency: count, perSecond: undefined, burst: undefined });
 const rate = (perSecond: number, burst: number): LimitSize => ({ perSecond, burst, concurrency: undefined });
+
+describe('what is handed to a process that wants some', () => {
+  const entry: LeaseEntry = { of: 8, held: { a: 6 }, wants: ['b'], fresh: 0 };
+  test('is what is beyond a fair share', () => {
+    const given = handOver(entry, 'a', { inUse: 0, idle: false, hadTurn: false });
+    expect(given?.held).toEqual({ a: 4, b: 2 });
+  });
+  test('is all of it when it is idle', () => {
+    expect(handOver(entry, 'a', { inUse: 0, idle: true, hadTurn: false })?.held).toEqual({ b: 6 });
+  });
+});
+
+describe('the heartbeat of a process', () => {
+  function alive(clock: ManualClock, { connect }: ReturnType<typeof bucket>) {
+    const { link, store } = connect();
+    const seen = { renamed: 0 };
+    const deps = { store, clock, log: silentLogger, pipeline: 'p', leaseMs: LEASE_MS, began: () => undefined };
+    return { link, seen, liveness: new Liveness({ ...deps, renamed: () => void (seen.renamed += 1) }) };
+  }
+
+  test('that comes too late begins another process, which holds nothing', async () => {
+    const clock = manualClock();
+    const { liveness, seen } = alive(clock, bucket());
+    await liveness.heartbeat();
+    const { id } = liveness;
+    await clock.advance(LEASE_MS / 2);
+    await liveness.heartbeat();
+    expect({ id: liveness.id, ...seen }).toEqual({ id, renamed: 0 });
+    await clock.advance(LEASE_MS);
+    await liveness.heartbeat();
+    expect(liveness.id).not.toBe(id);
+    expect(seen.renamed).toBe(1);
+  });
+
+  test('ends with the process: others see at once that it is gone', async () => {
+    const clock = manualClock();
+    const shared = bucket();
+    const [first, second] = [alive(clock, shared).liveness, alive(clock, shared).liveness];
+    await Promise.all([first.heartbeat(), second.heartbeat()]);
+    expect(await second.goneOf([first.id])).toEqual(new Set());
+    await first.end();
+    // They look again a few times within the time of a lease.
+    await clock.advance(LEASE_MS / 4);
+    expect(await second.goneOf([first.id])).toEqual(new Set([first.id]));
+  });
+});
+
+test('keys take turns, however long the queue of one of them is', () => {
+  const queue = new FairQueue<Queued & { readonly n: number }>({
+    may: () => true,
+    starts: () => undefined,
+    waiting: () => undefined,
+  });
+  const add = (limitKey: string, count: number): void => {
+    for (let n = 1; n <= count; n++) queue.add({ limitKey, n, phase: 'waiting' });
+  };
+  add('a', 4);
+  add('b', 2);
+  add('c', 1);
+  const order = Array.from({ length: 7 }, () => queue.take()).map((item) => `${item?.limitKey}${item?.n}`);
+  expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4']);
+});
+
+test('what came again is not counted as sent back', () => {
+  const deferrals = new Deferrals(manualClock(), () => 0.5);
+  const delivery = { source: 0, sequence: 7, limitKey: 'a' } as unknown as Delivery<unknown>;
+  deferrals.add(delivery, 1000, 'perKey');
+  expect([deferrals.size, deferrals.of('a')]).toEqual([1, 1]);
+  deferrals.arrived(0, 8);
+  expect([deferrals.size, deferrals.of('a')]).toEqual([1, 1]);
+  deferrals.arrived(0, 7);
+  expect([deferrals.size, deferrals.of('a'), deferrals.explain(0, 7)]).toEqual([0, 0, undefined]);
+});
 
 describe('leases of a shared limit', () => {
   test('one alone has all of it, and gives another one half', async () => {
