@@ -228,6 +228,16 @@ describe('a sound file that is not decoded is unsupported_image, which is no fau
       'alpha among further samples',
       { ...page, samples: 5, photometric: 2, data: Buffer.alloc(width * height * 5), tags: [[338, 3, [2, 0]]] },
     ],
+    [
+      'a raw photo, whose pages hold a thumbnail alone',
+      {
+        ...page,
+        tags: [
+          [254, 4, [1]],
+          [330, 4, [999_999]],
+        ],
+      },
+    ],
     ['an unknown compression', { ...page, tags: [[259, 3, [40_000]]] }],
     [
       'tiles in separate planes',

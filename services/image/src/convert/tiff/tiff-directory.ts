@@ -29,6 +29,7 @@ export const tiffTag = {
   planarConfiguration: 284,
   resolutionUnit: 296,
   tileWidth: 322,
+  subIfds: 330,
   inkSet: 332,
   inkNames: 333,
   numberOfInks: 334,
@@ -100,7 +101,8 @@ function readDirectory(
     const at = first + entry * entryBytes;
     const tag = numbers.u16(at);
     if (!wanted.has(tag) || tags.has(tag)) continue;
-    tags.set(tag, readValues(numbers, at));
+    // Where further directories lie is left to libtiff, which steps over what is broken of it.
+    tags.set(tag, tag === tiffTag.subIfds ? [] : readValues(numbers, at));
     places.set(tag, at);
   }
   const values = (tag: number): readonly number[] => tags.get(tag) ?? defaults[tag] ?? [];

@@ -45,6 +45,10 @@ export function tiffPages(file: Buffer, maxPages: number): TiffPage[] {
     }
   }
   if (!first) throw new CorruptImageError('TIFF: no directory');
+  // Raw photos (DNG, NEF): what stands in the chain is a thumbnail of a picture that lies elsewhere.
+  if (pages.length === 0 && first.has(tiffTag.subIfds)) {
+    throw unsupported('nothing but a thumbnail on its pages, as raw photos have it,', 'save it as JPEG or TIFF');
+  }
   // A file of nothing but a reduced copy: its only picture.
   return (pages.length > 0 ? pages : [first]).map((directory) => ({
     index: directory.index,
