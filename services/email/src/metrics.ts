@@ -75,6 +75,8 @@ export function createEmailMetrics(
     labelNames: ['cause'],
     registers,
   });
+  // From zero on: the first of a series that was not there is no increase.
+  for (const cause of ['no_answer', 'crash']) ambiguous.inc({ cause }, 0);
   const repeats = new Counter({
     name: names.repeatsAvoided,
     help: 'Redelivered messages whose mail had been sent',
