@@ -51,7 +51,7 @@ export function breakerRows(row: Row): void {
           retry: { maxAttempts: 50, baseMs: 5, maxMs: 10 },
           breaker: { minSamples: 4, failureRatio: 0.5, coolDownMs: 50 },
           handle: async ({ data }) => {
-            if (data.n === 0) return void (await slow.opened);
+            if (data.n === 0) return slow.opened;
             if (!healed) throw new Error('dependency down');
             return undefined;
           },

@@ -31,7 +31,7 @@ async function pair() {
     both: [first.id, second.id].toSorted(),
     reads: (numbers: readonly number[]) => void (reading = numbers),
     clock,
-    async run(ms: number, ...those: readonly Replicas[]) {
+    run: async (ms: number, ...those: readonly Replicas[]): Promise<void> => {
       for (let passed = 0; passed < ms; passed += TICK_MS) {
         await clock.advance(TICK_MS);
         for (const one of those) one.tick();
