@@ -83,7 +83,7 @@ export async function run({ quick, signal }: BenchOptions): Promise<BenchResult>
       rows,
       notes: [
         `${JOBS.toLocaleString('en')} jobs in the history, a job of ${EVENTS.toLocaleString('en')} events, ${DEAD_LETTERS.toLocaleString('en')} dead letters; median of ${TIMES}.`,
-        'draw: from the last answer, or from the beginning of the stream, that the view waited for to the frame that shows it. shown: from the click.',
+        'draw: from the last answer, or from the first event of the stream, that the view waited for to the frame that shows it. shown: from the click.',
         'cpu: what the main thread of the page used. Beside other work the machine makes every time longer, and this hardly.',
         `Load of the machine at the end: ${loadavg()[0]?.toFixed(1)} on ${availableParallelism()} cores.`,
       ],

@@ -27,7 +27,7 @@ export const longestTaskMs = (page: Page): Promise<number> =>
 
 /** How a view came up. */
 export interface Shown {
-  /** From the answer that it waited for last, or from the beginning of a stream, to the frame that shows it. */
+  /** From the answer that it waited for last, or from the first event of a stream, to the frame that shows it. */
   readonly drawMs: number;
   /** From the change of the address to that frame. */
   readonly shownMs: number;
@@ -45,9 +45,17 @@ export const show = (page: Page, hash: string, selector: string): Promise<Shown>
         let streamedMs: number | undefined;
         globalThis.fetch = async (...args) => {
           const answer = await fetched(...args);
-          if (answer.headers.get('content-type') === 'text/event-stream') {
-            streamedMs ??= performance.now();
-            return answer;
+          if (answer.headers.get('content-type') === 'text/event-stream' && answer.body !== null) {
+            const decoder = new TextDecoder();
+            // Before its first event the gateway reads the history.
+            const noted = new TransformStream<Uint8Array, Uint8Array>({
+              transform(piece, controller) {
+                if (streamedMs === undefined && decoder.decode(piece).includes('data: '))
+                  streamedMs = performance.now();
+                controller.enqueue(piece);
+              },
+            });
+            return new Response(answer.body.pipeThrough(noted), answer);
           }
           const body = await answer.clone().arrayBuffer();
           dataMs = performance.now();
