@@ -418,4 +418,5 @@ export const ofOneCall: readonly string[] = [
   'services/image/src/convert/png/png-metadata.ts kept',
   'services/image/src/convert/tiff/tiff-directory.ts visited',
   'services/image/src/convert/tiff/tiff-directory.ts tags',
+  'services/image/src/convert/tiff/tiff-directory.ts places',
 ];

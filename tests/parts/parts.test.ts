@@ -250,10 +250,15 @@ describe.skipIf(programs === undefined)('the parts of docker-compose.yml', () =>
       };
       if (system.loki !== undefined) {
         // What is done without a hitch writes no line: the trace of one that was written.
-        const [line] = await lokiRange('{service_name="image"} | trace_id=~".+"');
-        const written = await jaegerTrace(system.jaeger.url, line?.metric['trace_id'] ?? '');
-        const span = written?.spans.find(({ spanID }) => spanID === line?.metric['span_id']);
-        if (written === undefined || span === undefined) throw new Error(`no span of ${JSON.stringify(line?.metric)}`);
+        const ofLine = async () => {
+          const [line] = await lokiRange('{service_name="image"} | trace_id=~".+"');
+          const written = await jaegerTrace(system.jaeger.url, line?.metric['trace_id'] ?? '');
+          const span = written?.spans.find(({ spanID }) => spanID === line?.metric['span_id']);
+          return written === undefined || span === undefined ? undefined : { written, span };
+        };
+        // The collector holds a trace back until it has decided on it.
+        await expect.poll(ofLine).toBeDefined();
+        const { written, span } = (await ofLine())!;
         expect((await lokiRange(filled(logs.query, logs.tags, span, written))).length).toBeGreaterThan(0);
       }
       const convert = named('convert image');
