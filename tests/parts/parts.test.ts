@@ -259,11 +259,13 @@ describe.skipIf(programs === undefined)('the parts of docker-compose.yml', () =>
         // The collector holds a trace back until it has decided on it.
         await expect.poll(ofLine).toBeDefined();
         const { written, span } = (await ofLine())!;
-        expect((await lokiRange(filled(logs.query, logs.tags, span, written))).length).toBeGreaterThan(0);
+        const query = filled(logs.query, logs.tags, span, written);
+        await expect.poll(async () => (await lokiRange(query)).length, { message: query }).toBeGreaterThan(0);
       }
       const convert = named('convert image');
       for (const { name, query } of metrics.queries) {
-        expect((await prometheusRange(filled(query, metrics.tags, convert, trace))).some(isThere), name).toBe(true);
+        const whole = filled(query, metrics.tags, convert, trace);
+        await expect.poll(async () => (await prometheusRange(whole)).some(isThere), { message: name }).toBe(true);
       }
     });
   });
