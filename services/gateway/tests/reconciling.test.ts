@@ -144,12 +144,14 @@ test('a job whose work is lost again and again fails and is paid back', async ()
     ({ state }) => state === 'failed',
   );
   expect(error).toEqual({ code: 'work_lost', detail: 'The work was lost 4 times.' });
-  expect(actions).toEqual(
-    new Map([
-      ['republished', 3],
-      ['failed', 1],
-    ]),
-  );
+  await expect
+    .poll(() => actions)
+    .toEqual(
+      new Map([
+        ['republished', 3],
+        ['failed', 1],
+      ]),
+    );
   await eventually(
     async () => (await rig.call<{ credits: { balance: number } }>('/v1/accounts/me')).body.credits.balance,
     (balance) => balance === 100,
@@ -172,7 +174,7 @@ test('a full lane holds no slot of the orchestrator, and its jobs end once there
   await update('EMAILS', { max_msgs: 100_000 });
   await rig.workers();
   await succeed([...ids, other]);
-  expect(actions).toEqual(new Map([['published', JOBS - 5]]));
+  await expect.poll(() => actions).toEqual(new Map([['published', JOBS - 5]]));
 });
 
 test('an open job outlives what JOBS keeps, with the bytes that it came with', async () => {
@@ -194,7 +196,7 @@ test('an open job outlives what JOBS keeps, with the bytes that it came with', a
   });
   await succeed([id]);
   expect(bytes).toEqual([png().length]);
-  expect(actions.get('refreshed')).toBeGreaterThan(0);
+  await expect.poll(() => actions.get('refreshed')).toBeGreaterThan(0);
   expect(actions.has('expired')).toBe(false);
 });
 

@@ -180,15 +180,15 @@ export function startReconciler(parts: ReconcilerParts): () => Promise<void> {
     // A duplicate is one that was stored a moment ago and may be gone again: the next pass knows.
     if (ack === undefined || ack.duplicate) return;
     report(jobId, published(step, ack, job.traceId));
-    const placement = create(PlacementSchema, { stream, sequence: BigInt(ack.sequence), losses });
-    const run = { replays: job.replays, request, placement };
-    const record = await jobs.transition(jobId, (latest) => requeue(latest, run));
-    if (record?.moved !== true) return;
     onAction(lost ? 'republished' : 'published');
     log.warn(
       { job_id: jobId, stream, losses },
       lost ? 'lost work was published again' : 'postponed work was published',
     );
+    // A worker may have been quicker, and its result is what the job is moved by then.
+    const placement = create(PlacementSchema, { stream, sequence: BigInt(ack.sequence), losses });
+    const run = { replays: job.replays, request, placement };
+    await jobs.transition(jobId, (latest) => requeue(latest, run));
   }
 
   async function failAsLost({ id, attempt, replays }: Job, losses: number): Promise<void> {
