@@ -258,16 +258,17 @@ export function limitRows(row: Row): void {
         await place.cut();
         await send(30);
         // The other one has all of the limit in the end, and works all of it off.
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
         await pauseMs(600);
         await place.restore();
-        await expect.poll(() => cut?.health().ok, { timeout: 30_000 }).toBe(true);
+        await expect.poll(() => cut?.health().ok, { timeout: 60_000 }).toBe(true);
         await send(60);
-        await expect.poll(() => place.left(), { timeout: 30_000 }).toBe(0);
+        await expect.poll(() => place.left(), { timeout: 60_000 }).toBe(0);
         expect(handled.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 90 }, (_, n) => n));
         expect(most.get('all')).toBeLessThanOrEqual(3);
       },
-      { limits: true },
+      // What was on its way when the connection broke comes again after it.
+      { limits: true, ackWaitMs: 10_000 },
     );
 
     row(
