@@ -46,6 +46,16 @@ describe.skipIf(CHROMIUM === undefined)(
       expect(faults).toEqual([]);
     };
 
+    test('that a screen cannot draw takes that screen away and no other', async () => {
+      const { page } = await openPage();
+      await page.route(/\/v1\/jobs(\?|$)/, (route) => route.fulfill({ json: { jobs: [null] } }));
+      await page.goto(`${stack.urls.gateway}/#/jobs`);
+      await page.getByRole('alert').getByText('This screen could not be drawn.').waitFor();
+      await page.getByRole('link', { name: 'Overview' }).click();
+      await page.getByRole('heading', { name: 'Overview' }).waitFor();
+      expect(await page.getByText('This screen could not be drawn.').count()).toBe(0);
+    });
+
     test('in metadata, variables and names of files is text', async () => {
       const id = await mail({ name: HOSTILE }, { metadata: { note: HOSTILE } });
       const form = new FormData();
