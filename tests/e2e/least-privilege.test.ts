@@ -203,7 +203,7 @@ describe.each(configurations)('the system on a broker that lets each service do 
   });
 
   test('refuses a connection without a user', async () => {
-    await expect(connectNats({ url: stack.urls.nats, name: 'nobody', waitForServer: false })).rejects.toThrow(
+    await expect(connectNats({ url: stack.urls.nats, name: 'no-credentials', waitForServer: false })).rejects.toThrow(
       /authorization/i,
     );
   });

@@ -153,7 +153,7 @@ export async function openSharedDependencies(dependencies: GatewayDependencies):
   const backpressure = new BackpressureLimiter({
     isBehind: lag.isHigh,
     stalls: bus.stalls,
-    onAcquire: () => watch.stir(),
+    onAcquire: () => watch.workArrived(),
     ...settings.pressure,
   });
   watch.onLook((state) => backpressure.update(state));

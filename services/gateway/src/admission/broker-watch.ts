@@ -9,8 +9,8 @@ import {
   type Bus,
   type StreamInfo,
 } from '@sluice/messaging';
-import { Pace } from './pace.ts';
 import type { ConsumerReading, Logger, StreamReading } from '@sluice/telemetry';
+import { Pace } from './pace.ts';
 
 /** A stream as the broker sees it, with how fast messages leave it. */
 export interface StreamState extends StreamReading {
@@ -42,8 +42,8 @@ export interface BrokerWatch {
   state(): BrokerState | undefined;
   /** Looks now: for the metrics, and for callers that need the state after what they did. */
   look(): Promise<BrokerState>;
-  /** Says that work came in, so that the next look is not late. */
-  stir(): void;
+  /** Work has come in: the next look is not to be late. */
+  workArrived(): void;
   onLook(listener: (state: BrokerState) => void): void;
   /** How long ago the broker last answered, in milliseconds; since the start while it never has. */
   silentMs(): number;
@@ -120,7 +120,7 @@ export function startBrokerWatch(
   return {
     state: () => current,
     look,
-    stir: () => pace.moved(),
+    workArrived: () => pace.moved(),
     onLook: (listener) => void listeners.add(listener),
     silentMs: () => performance.now() - answeredAt,
     close: () => clearInterval(timer),
