@@ -1,4 +1,4 @@
-// What lists and single jobs take with a long history: pnpm bench history [--quick] [--only sqlite|postgres].
+// What lists and single jobs take with a long history: pnpm bench history [--quick] [--only sqlite|postgres|ledger].
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { findPostgres, startPostgres, startStack, type Stack } from '@sluice/dev
 import { bytesOf, containerEnv, memoryLimit } from './attacks/memory-limits.ts';
 import { closedLoop } from './gateway/load.ts';
 import { fill, filters } from './history/fill.ts';
+import { fillLedger } from './history/fill-ledger.ts';
 import { restartService } from './longevity/restarts.ts';
 import type { BenchOptions, BenchResult, Row } from './run.ts';
 
@@ -13,6 +14,7 @@ const READY_MS = 2_000;
 const LIST_P99_MS = 50;
 const COUNTS_P99_MS = 200;
 const FACTOR = 2;
+const LEDGER_ENTRIES = 1_000_000;
 const MIB = 2 ** 20;
 
 interface Plan {
@@ -50,7 +52,47 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
       }
     }
   }
+  if (only === undefined || only === 'ledger') {
+    const entries = quick ? 50_000 : LEDGER_ENTRIES;
+    rows.push(...(await withLedger(entries, signal)));
+    notes.push(`The ledger: ${entries.toLocaleString('en')} entries of a thousand accounts, charges without a job.`);
+  }
   return { rows, notes };
+}
+
+/** A start with a long ledger, and whether the balance that it ends with is right. */
+async function withLedger(entries: number, signal: AbortSignal): Promise<Row[]> {
+  const dataDirectory = mkdtempSync(join(tmpdir(), 'sluice-bench-ledger-'));
+  const stack = await startStack({
+    dataDirectory,
+    services: ['gateway'],
+    env: {
+      gateway: {
+        ...containerEnv()['gateway'],
+        CREDITS: 'on',
+        ALLOWED_HOSTS: 'bench',
+        LOG_LEVEL: 'error',
+        TRACE_SAMPLE_RATIO: '0',
+      },
+    },
+  });
+  try {
+    const gateway = stack.services[0]!;
+    const written = await fillLedger(stack.urls.nats, entries, 'local');
+    const { clockMs: readyMs, processorMs } = await restartService(gateway, signal);
+    const answer = await fetch(`${stack.urls.gateway}/v1/accounts/me`);
+    const { credits } = (await answer.json()) as { credits?: { balance: number } };
+    const balance = credits?.balance ?? Number.NaN;
+    return [
+      { id: 'ledger.ready', value: readyMs, unit: `ms, at most ${READY_MS}`, pass: readyMs <= READY_MS },
+      { id: 'ledger.ready_processor', value: processorMs, unit: 'ms of the processors', pass: true },
+      { id: 'ledger.balance', value: balance, unit: `credits, ${written} written`, pass: balance === written },
+      memoryRow('ledger.gateway_memory', gateway.pid ?? 0),
+    ];
+  } finally {
+    await stack.stop();
+    rmSync(dataDirectory, { recursive: true, force: true });
+  }
 }
 
 async function measured(name: string, url: string, { jobs, seconds, signal }: Plan): Promise<Row[]> {
