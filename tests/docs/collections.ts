@@ -242,12 +242,6 @@ export const collections: readonly Collection[] = [
     'keys of the bucket, by `max_bytes`',
     'the key is revoked',
   ),
-  row(
-    'services/gateway/src/uploads/attachment-storage.ts turns',
-    'requests for room for an upload',
-    'accounts with open requests',
-    'the answer',
-  ),
   row('services/gateway/src/accounts/rate-limiter.ts #leases', 'leased tokens', '50,000', 'all go when it is full'),
   row(
     'services/gateway/src/accounts/sessions.ts known',
@@ -300,10 +294,10 @@ export const collections: readonly Collection[] = [
   ),
   row('services/gateway/src/credits/ledger.ts standings', 'balances of accounts', '10,000', 'all go when it is full'),
   row(
-    'services/gateway/src/credits/ledger.ts queues',
-    'accounts that are being charged',
-    'open requests and messages in hand',
-    'its last entry is stored',
+    'services/gateway/src/in-turn.ts #last',
+    'accounts whose requests take turns: their ledger, their attachments, what they send compressed',
+    REQUESTS,
+    'the last of an account is through',
   ),
   row('services/gateway/src/grpc/reflection.ts files', 'descriptions of messages', 'files of the contract', 'never'),
   row(

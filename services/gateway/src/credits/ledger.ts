@@ -6,6 +6,7 @@ import { channels, CreditEntryKind, CreditEntrySchema, type CreditEntry } from '
 import { decoder, isWrongLastSequence, lifetimes, type Bus } from '@sluice/messaging';
 import { PublishError } from '@sluice/pipeline';
 import { GatewayError } from '../errors.ts';
+import { InTurn } from '../in-turn.ts';
 
 /** Where an account stands: what it has, and the last entry that says so. */
 export interface Standing {
@@ -77,7 +78,8 @@ const CACHED_ACCOUNTS = 10_000;
 /** The ledger over a bus. `jobsKeptMs` is how long JOBS keeps an event, which an operator may have changed. */
 export function openLedger(bus: Bus, now: () => number, jobsKeptMs: number = lifetimes.job): Ledger {
   const standings = new Map<string, Standing>();
-  const queues = new Map<string, Promise<unknown>>();
+  /** One at a time for an account: requests of one process would only overtake each other. */
+  const turns = new InTurn();
 
   function keep(account: string, standing: Standing): Standing {
     if (standings.size >= CACHED_ACCOUNTS) standings.clear();
@@ -85,18 +87,6 @@ export function openLedger(bus: Bus, now: () => number, jobsKeptMs: number = lif
     return standing;
   }
   const refresh = async (account: string): Promise<Standing> => keep(account, await standingOf(bus, account));
-
-  /** One at a time for an account: requests of one process would only overtake each other. */
-  async function inTurn<R>(account: string, run: () => Promise<R>): Promise<R> {
-    const mine = (queues.get(account) ?? Promise.resolve()).then(run);
-    const ended = mine.catch(() => undefined);
-    queues.set(account, ended);
-    try {
-      return await mine;
-    } finally {
-      if (queues.get(account) === ended) queues.delete(account);
-    }
-  }
 
   async function append(account: string, decide: (standing: Standing) => Posting): Promise<Posted> {
     let cached = standings.get(account);
@@ -169,8 +159,8 @@ export function openLedger(bus: Bus, now: () => number, jobsKeptMs: number = lif
 
   return {
     standing: refresh,
-    append: (account, decide) => inTurn(account, () => append(account, decide)),
-    appendStep: (account, posting) => inTurn(account, () => appendStep(account, posting)),
+    append: (account, decide) => turns.run(account, () => append(account, decide)),
+    appendStep: (account, posting) => turns.run(account, () => appendStep(account, posting)),
     hasStep,
   };
 }

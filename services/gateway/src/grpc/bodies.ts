@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip } from 'node:zlib';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import {
   compressionBrotli,
@@ -11,11 +13,13 @@ import {
 import type { Compression, UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import type { Bodies } from '../http/bodies.ts';
 import { toGatewayError } from '../http/answer-problem.ts';
+import { InTurn } from '../in-turn.ts';
 import type { BodyLease } from '../admission/body-budget.ts';
 import { rpcError } from './problem-codes.ts';
 
 /** The body of one call, counted from the moment its account is known. */
 interface CallBody {
+  account: string;
   lease: BodyLease | undefined;
   /** Bytes taken by the length that the call declared: what arrives within it is counted already. */
   declared: number;
@@ -28,6 +32,7 @@ export function countBody(bodies: Bodies, maxBytes: number): (context: HandlerCo
   return ({ requestHeader }, account) => {
     const call = calls.getStore();
     if (call === undefined) return;
+    call.account = account;
     call.lease = bodies.budget.open(account);
     const declared = Number(requestHeader.get('content-length') ?? 0);
     // One over the limit is refused for that, which no repeat changes.
@@ -44,7 +49,7 @@ export async function serveCall(
   request: IncomingMessage | Http2ServerRequest,
   response: ServerResponse | Http2ServerResponse,
 ): Promise<void> {
-  const call: CallBody = { lease: undefined, declared: 0 };
+  const call: CallBody = { account: '', lease: undefined, declared: 0 };
   response.once('close', () => call.lease?.release());
   const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
   await calls.run(call, async () => {
@@ -120,22 +125,39 @@ const MAX_RATIO = 100;
 /** Up to here no ratio is looked at: a short text of one letter is no attack. */
 const FREE_BYTES = 2 ** 20;
 
-/** A compression whose output is bounded by its input, and counted as part of the body it belongs to. */
-function bounded(compression: Compression): Compression {
+/** Larger than zlib's 16 KiB: each piece is a turn of the event loop. */
+const PIECE_BYTES = 256 * 1024;
+
+type Unzip = (bytes: Uint8Array, options: { maxOutputLength: number; chunkSize: number }) => Promise<Buffer>;
+
+/**
+ * A compression whose output is bounded by its input, and counted as part of the body it belongs to. The calls of one
+ * account are unpacked one after the other: many at once would take the processors and the threads of everybody.
+ */
+function bounded(compression: Compression, unzip: Unzip, turns: InTurn): Compression {
   return {
     ...compression,
     async decompress(bytes, readMaxBytes) {
+      if (bytes.length === 0) return new Uint8Array(0);
       const most = Math.min(readMaxBytes, Math.max(FREE_BYTES, bytes.length * MAX_RATIO));
-      const lease = calls.getStore()?.lease;
+      const call = calls.getStore();
+      const lease = call?.lease;
       // Taken before it is unpacked: many at once would each find room for themselves.
       grow(lease, most);
       let unpacked = 0;
       try {
-        const result = await compression.decompress(bytes, most);
+        const options = { maxOutputLength: most, chunkSize: Math.min(PIECE_BYTES, Math.max(bytes.length, 1_024)) };
+        const result = await turns.run(call?.account ?? '', () => {
+          grow(lease, 0); // throws when the client has gone meanwhile
+          return unzip(bytes, options);
+        });
         unpacked = result.length;
-        return result;
+        return new Uint8Array(result.buffer as ArrayBuffer, result.byteOffset, result.length);
       } catch (error) {
-        if (!(error instanceof ConnectError) || error.code !== Code.ResourceExhausted) throw error;
+        if (error instanceof ConnectError) throw error;
+        if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') {
+          throw new ConnectError('decompression failed', Code.InvalidArgument);
+        }
         throw new ConnectError(
           `the message grows over ${most} bytes when it is decompressed; it may grow 100 times, to ${readMaxBytes} bytes at most`,
           Code.ResourceExhausted,
@@ -148,4 +170,10 @@ function bounded(compression: Compression): Compression {
 }
 
 /** The compressions that calls may use. */
-export const boundedCompressions: Compression[] = [bounded(compressionGzip), bounded(compressionBrotli)];
+export function boundedCompressions(): Compression[] {
+  const turns = new InTurn();
+  return [
+    bounded(compressionGzip, promisify<Uint8Array, object, Buffer>(gunzip), turns),
+    bounded(compressionBrotli, promisify<Uint8Array, object, Buffer>(brotliDecompress), turns),
+  ];
+}

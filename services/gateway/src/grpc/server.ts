@@ -32,7 +32,7 @@ export function createRpc(deps: RpcDeps & { readonly bodies: Bodies }): Rpc {
   const router = createConnectRouter({
     requestGate: requestGate(access, log, countBody(bodies, readMaxBytes)),
     interceptors: [callSpan(log)],
-    acceptCompression: boundedCompressions,
+    acceptCompression: boundedCompressions(),
     readMaxBytes,
   });
   rpcServices(deps)(router);

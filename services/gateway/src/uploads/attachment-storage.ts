@@ -2,6 +2,7 @@ import type { KV } from '@nats-io/kv';
 import { changeEntry } from '@sluice/messaging';
 import type { ObjectStore } from '@sluice/storage';
 import { GatewayError } from '../errors.ts';
+import { InTurn } from '../in-turn.ts';
 import { attachmentFolder, attachmentKey } from '../jobs/accept/mail-attachments.ts';
 
 /** Bytes of one account unless told otherwise: at least 10,000 files. */
@@ -48,16 +49,7 @@ export interface AttachmentStorageSettings {
 
 export function attachmentStorage({ leases, store, now, limitBytes }: AttachmentStorageSettings): AttachmentStorage {
   /** Requests of an account to this replica take turns: only replicas compete for the entry. */
-  const turns = new Map<string, Promise<unknown>>();
-  const inTurn = async (folder: string, run: () => Promise<unknown>): Promise<void> => {
-    const turn = (turns.get(folder) ?? Promise.resolve()).then(run, run);
-    turns.set(folder, turn);
-    try {
-      await turn;
-    } finally {
-      if (turns.get(folder) === turn) turns.delete(folder);
-    }
-  };
+  const turns = new InTurn();
   const full = (): GatewayError =>
     new GatewayError(
       'storage_quota_exceeded',
@@ -83,7 +75,7 @@ export function attachmentStorage({ leases, store, now, limitBytes }: Attachment
       const folder = attachmentFolder(account);
       // What arrives after this look is still promised when the entry is read: promises outlive their URLs.
       const stored = await storedIn(folder);
-      await inTurn(folder, () =>
+      await turns.run(folder, () =>
         changeEntry(leases, `attachments.${folder.split('/')[1]}`, (entry) => {
           const all = entry === null ? [] : (JSON.parse(entry.string()) as Promised[]);
           const promised = all.filter(({ untilMs }) => untilMs > now());
