@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { startStack, WORK_NICENESS, type Stack } from '@sluice/dev';
 import sharp from 'sharp';
+import { startAttack } from './attacks/attacker.ts';
 import { attacks, type Target } from './attacks/attacks.ts';
 import { containerEnv, holdToLimits, type MemoryUse } from './attacks/memory-limits.ts';
 import { MAILS_PER_SECOND, startNeighbour, WEBHOOK_LIMIT_MS, type Neighbour, type Seen } from './attacks/neighbour.ts';
@@ -62,11 +63,11 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
     const picture = await sharp({ create }).png().toBuffer();
 
     const rows: Row[] = [{ id: 'attacks.alone', value: alone.p99Ms, unit: 'ms p99 of the neighbour', pass: true }];
-    for (const [name, attack] of Object.entries(attacks)) {
+    for (const name of Object.keys(attacks)) {
       if (only !== undefined && only !== name) continue;
       const target = { urls: stack.urls, key, account: 'attacker', picture };
       console.error(`attacks: ${name}`);
-      const seen = await under(attack, target, { neighbour, seconds, signal });
+      const seen = await under(name, target, { neighbour, seconds });
       signal.throwIfAborted();
       rows.push(...rowsOf(name, seen, alone));
     }
@@ -81,7 +82,7 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
       notes: [
         'Memory limits: the mem_limit of docker-compose.yml, held by a watch that kills what uses more.',
         `The neighbour: ${MAILS_PER_SECOND} mails a second, p99 at most ${FACTOR} times that alone, or ${LEAST_MS} ms, and a webhook within ${WEBHOOK_LIMIT_MS / 1_000} s.`,
-        `Every account may send ${REQUESTS_PER_SECOND} requests a second. The attackers share this machine's cores with the system.`,
+        `Every account may send ${REQUESTS_PER_SECOND} requests a second. The attackers share this machine's cores with the system, behind everything else.`,
       ],
     };
   } finally {
@@ -91,16 +92,14 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
 
 /** What the neighbour sees while an attack runs. */
 async function under(
-  attack: (target: Target) => Promise<void>,
+  name: string,
   target: Omit<Target, 'signal'>,
-  { neighbour, seconds, signal }: { neighbour: Neighbour; seconds: number; signal: AbortSignal },
+  { neighbour, seconds }: { neighbour: Neighbour; seconds: number },
 ): Promise<Seen> {
-  const ending = new AbortController();
-  const running = attack({ ...target, signal: AbortSignal.any([ending.signal, signal]) });
+  const attack = startAttack(name, target);
   await sleep(AHEAD_MS);
   const seen = await neighbour.send(seconds);
-  ending.abort();
-  await running;
+  await attack.stop();
   return seen;
 }
 
