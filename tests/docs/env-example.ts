@@ -13,6 +13,7 @@ const OWN: Readonly<Record<string, string>> = {
   GRAFANA_ADMIN_PASSWORD: "Password of Grafana's user `admin`.",
   HISTORY_PASSWORD: 'Password of the database of the history. Production.',
   HTTP_PORT: 'Port of the reverse proxy on this machine.',
+  IMAGE_CONCURRENCY: 'Images in hand at once, of each replica: CONCURRENCY of the image service.',
   IMAGE_REPLICAS: 'Replicas of the image service in docker-compose.lb-image.yml.',
   NATS_PORT: 'Port of the broker on this machine.',
   OPERATOR_PASSWORD_HASH: 'Hash of the password of the pages of operators (bcrypt, in quotes). Production.',
