@@ -334,7 +334,12 @@ describe.skipIf(command === undefined)('docker compose config', () => {
     const { services } = JSON.parse(stdout) as {
       services: Record<
         string,
-        { deploy?: { replicas?: number }; environment: Record<string, string>; ports?: unknown[] }
+        {
+          deploy?: { replicas?: number };
+          environment: Record<string, string>;
+          ports?: unknown[];
+          volumes?: { source: string; target: string }[];
+        }
       >;
     };
     const brokers = ['nats', 'nats-2', 'nats-3'];
@@ -348,5 +353,11 @@ describe.skipIf(command === undefined)('docker compose config', () => {
       expect(read('deploy/nats/cluster.conf')).toContain(`nats://${broker}:6222`);
       expect(services[broker]?.ports?.length ?? 0).toBe(broker === 'nats' ? 1 : 0);
     }
+    // A server that joins a cluster deletes what it stored as a single one, so none has the volume of the other file.
+    const stores = brokers.map((broker) => services[broker]?.volumes?.find(({ target }) => target === '/data')?.source);
+    const single = compose.services['nats']?.volumes?.find((mount) => mount.endsWith(':/data'));
+    expect(new Set([...stores, sourceOf(single ?? '')]).size).toBe(4);
+    const given = services['volumes']?.volumes?.map(({ source }) => source);
+    expect(given).toEqual(expect.arrayContaining(stores));
   });
 });
