@@ -56,11 +56,11 @@ const INSIDE: Readonly<Record<string, readonly (readonly [ports: string, what: s
   ],
   s3: [
     ['8333', 'objects', 'the key of a service, for its prefixes'],
-    ['9333, 9340, 8888 and those of their gRPC', 'the parts of the store', 'nothing'],
+    ['9333, 9340, 8888, 18333, 18888, 19333, 19340, 23646, 33646', 'the parts of the store', 'nothing'],
   ],
   postgres: [['5432', 'the history', 'its password']],
-  collector: [['4317, 4318, 8889, 13133', 'traces and logs in, metrics out', 'nothing']],
-  jaeger: [['16686, 16685, 4317, 4318, 13133', 'traces', 'nothing']],
+  collector: [['4317, 4318, 8888, 8889, 13133', 'traces and logs in, metrics out', 'nothing']],
+  jaeger: [['16686, 16685, 4317, 4318, 8888, 13133', 'traces', 'nothing']],
   prometheus: [['9090', 'metrics', 'nothing']],
   'nats-exporter': [['7777', 'metrics of the broker', 'nothing']],
   loki: [['3100, 9095', 'logs', 'nothing']],
@@ -92,7 +92,8 @@ alone. What a user of the broker may do is in \`deploy/nats/users.conf\`, and
 ## Inside
 
 Reached by the containers of the same network of Compose, and by nothing outside: these ports are
-not published.
+not published. \`pnpm test:compose docker-compose.prod.yml --ports\` reads from the kernel on what each
+container listens, and fails when it is not this.
 `;
 
 interface Asked {
@@ -204,7 +205,7 @@ describe.skipIf(caddy === undefined)('what answers in production', () => {
     const [last = ''] = [...keys.values()].slice(-1);
     while ((await statusOf(session, { method: 'GET', path: '/v1/jobs/x', headers: bearer(last) })) === 401)
       await sleep(20);
-  }, 120_000);
+  });
   afterAll(async () => {
     session?.close();
     if (gateway !== undefined) await stop(gateway);
@@ -305,7 +306,7 @@ ${REST}
 | --- | --- | --- | --- | --- |
 ${insideRows().join('\n')}
 `).toMatchFileSnapshot('../docs/exposure.md');
-  }, 120_000);
+  });
 
   it('says when to come back where nothing answers behind the proxy', async () => {
     const operator = /password {2}(\S+)/.exec(site.shown)?.[1] ?? '';
