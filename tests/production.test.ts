@@ -311,7 +311,7 @@ describe('the broker', () => {
     };
     await expect(make('image')).rejects.toThrow();
     expect(await make('gateway')).toContain('JOBS');
-  }, 60_000);
+  });
 
   it('lets the operator copy everything and bring it back into an empty broker, and the gateway neither', async () => {
     const command = (name: string, user: string, broker: string) => {
@@ -340,7 +340,7 @@ describe('the broker', () => {
     } finally {
       await connection.close();
     }
-  }, 60_000);
+  });
 });
 
 const caddy = await findCaddy();

@@ -91,5 +91,5 @@ describe('the release', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
-  }, 120_000);
+  });
 });

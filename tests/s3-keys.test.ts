@@ -164,7 +164,7 @@ describe.skipIf(weed === undefined)('the keys of the object store', () => {
       }
     }
     while (!(await allowed('gateway', trials['get']!, 'pdf').catch(() => false))) await sleep(100);
-  }, 120_000);
+  });
   afterAll(async () => {
     if (server !== undefined) await stop(server);
     await site?.remove();

@@ -14,7 +14,7 @@ interface TestSettings {
 
 /** A limit of one test or hook, with what it is written in: its own line, the options of a test, or those of a poll. */
 const LIMITS: readonly { readonly pattern: RegExp; readonly least: number }[] = [
-  { pattern: /^\}, (?<ms>[\d_]+)\);$/gm, least: testTimeout },
+  { pattern: /^ *\}, (?<ms>[\d_]+)\);$/gm, least: testTimeout },
   { pattern: /\{ timeout: (?<ms>[\d_]+) \},\s+(?:async\b|\()/g, least: testTimeout },
   { pattern: /\{ timeout: (?<ms>[\d_]+)[^}]*\}[,\s]*\)\s*\.(?:not|to)/g, least: poll?.timeout ?? 0 },
 ];
@@ -30,6 +30,7 @@ function shortLimits(text: string): readonly string[] {
 
 test('a limit that is shorter than the one for all tests is found', () => {
   expect(shortLimits('beforeAll(() => {\n}, 120_000);')).toHaveLength(1);
+  expect(shortLimits("describe('a', () => {\n  test('b', () => {\n  }, 120_000);\n});")).toHaveLength(1);
   expect(shortLimits("test('a', { timeout: 60_000 }, async () => {});")).toHaveLength(1);
   expect(shortLimits("test(\n  'a',\n  { timeout: 60_000 },\n  async () => {},\n);")).toHaveLength(1);
   expect(shortLimits('await expect.poll(f, { timeout: 5_000 }).toBe(1);')).toHaveLength(1);

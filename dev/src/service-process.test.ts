@@ -65,5 +65,5 @@ describe('a service process', () => {
     await expect.poll(() => service.state, { timeout: 30_000 }).toBe('stopped');
     expect(service.notReady).toMatch(/^ended with exit code 78[\s\S]*LOG_LEVEL/);
     expect(service.restarts).toBe(0);
-  }, 60_000);
+  });
 });

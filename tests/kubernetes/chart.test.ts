@@ -208,7 +208,7 @@ describe('the manifests of deploy/kubernetes', () => {
     pod(broken, 'sluice-email').containers[0]!.image = 7 as unknown as string;
     object(broken, 'ScaledObject').spec['pollingIntervall'] = 10;
     expect((await schemaProblems(broken)).length).toBeGreaterThanOrEqual(3);
-  }, 120_000);
+  });
 });
 
 const helm = await findHelm();

@@ -68,5 +68,5 @@ describe('in a cluster of three', () => {
     port.close();
     await connection.close();
     await publishing.close();
-  }, 180_000);
+  });
 });

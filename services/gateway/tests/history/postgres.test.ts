@@ -61,7 +61,7 @@ describe.skipIf(bin === undefined)('the read model in PostgreSQL (skipped where 
     await expect(migrate('sqlite:history.sqlite')).rejects.toMatchObject({ code: 2 });
     // A gateway finds everything there.
     await open(url);
-  }, 120_000);
+  });
 
   test('is copied while a gateway has it open, and brought back into an empty database', async () => {
     const [url, other] = [await server.newDatabase(), await server.newDatabase()];

@@ -32,7 +32,7 @@ describe.skipIf(bin === undefined)(
       databaseUrl = await server.newDatabase();
       database = new Client({ connectionString: databaseUrl });
       await database.connect();
-    }, 120_000);
+    });
     afterAll(async () => {
       for (const child of processes) child.kill('SIGKILL');
       await database?.end();
@@ -151,6 +151,6 @@ describe.skipIf(bin === undefined)(
       expect(await counts(second.url)).toEqual(await counts(rig.gateway.url));
       await workers.stop();
       expect(logged).toEqual([]);
-    }, 240_000);
+    });
   },
 );
