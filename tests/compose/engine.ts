@@ -6,7 +6,6 @@ export interface Container {
   readonly Name: string;
   readonly Service: string;
   readonly State: string;
-  readonly Health: string;
   readonly Publishers: readonly { readonly PublishedPort: number }[] | null;
 }
 
@@ -44,8 +43,7 @@ export function composedSystem(root: string, files: readonly string[]): Composed
   const docker = (args: readonly string[]): string =>
     execFileSync('docker', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');
-  const inspect = (name: string, field: string): string =>
-    docker(['inspect', '-f', `{{.State.${field}}}`, name]).trim();
+  const inspect = (name: string, format: string): string => docker(['inspect', '-f', format, name]).trim();
   const system: ComposedSystem = {
     async run(...args) {
       const [status] = (await once(spawn('docker', [...named, ...args], { cwd: root, stdio: 'inherit' }), 'exit')) as [
@@ -75,21 +73,22 @@ export function composedSystem(root: string, files: readonly string[]): Composed
         }),
       );
     },
-    pidOf: (name) => Number(inspect(name, 'Pid')),
+    pidOf: (name) => Number(inspect(name, '{{.State.Pid}}')),
     crash(name) {
-      const startedAt = inspect(name, 'StartedAt');
+      const startedAt = inspect(name, '{{.State.StartedAt}}');
       process.kill(system.pidOf(name), 'SIGKILL');
+      // One short question: `compose ps` would take much of a processor when it is asked again and again.
+      const format = '{{.State.StartedAt}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}';
       return {
-        isBack: () =>
-          inspect(name, 'StartedAt') !== startedAt &&
-          system.containers().some((each) => each.Name === name && isUp(each)),
+        isBack() {
+          const [since, status, health = ''] = inspect(name, format).split(' ');
+          return since !== startedAt && status === 'running' && (health === '' || health === 'healthy');
+        },
       };
     },
   };
   return system;
 }
-
-const isUp = ({ State, Health }: Container): boolean => State === 'running' && (Health === '' || Health === 'healthy');
 
 /**
  * What went wrong between two looks at the same containers: one that ran out of memory, and one that was started again

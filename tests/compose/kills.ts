@@ -6,6 +6,8 @@ import { killedAtStop, troubles, type ComposedSystem } from './engine.ts';
 
 /** Against hanging alone. */
 const BACK_MS = 300_000;
+/** Each look starts a process of `docker`. */
+const POLL_MS = 500;
 /** Jobs that are asked for at least while something is away. */
 const AT_LEAST = 20;
 /** Load before the fault, so that work is under way when it comes. */
@@ -61,7 +63,7 @@ export async function kills(
       const killedMs = performance.now();
       const killed = system.crash(Name);
       while (back === 'never' && performance.now() - killedMs < BACK_MS) {
-        await sleep(250);
+        await sleep(POLL_MS);
         if (killed.isBack()) back = seconds(performance.now() - killedMs);
       }
     });
