@@ -11,7 +11,7 @@ const GRANT = 1_000_000;
 const WINDOW = 512;
 
 /**
- * Writes a ledger of charges, whose jobs were made by nobody, over a thousand accounts of which `account` is the first.
+ * Writes a ledger of charges, whose jobs no request made, over a thousand accounts of which `account` is the first.
  * Resolves with the balance of that one.
  */
 export async function fillLedger(natsUrl: string, entries: number, account: string): Promise<number> {

@@ -12,7 +12,7 @@ export type Claim =
  * after it succeeded. (A one-phase store takes the retry of a failed message for a duplicate and loses it.)
  */
 export interface IdempotencyStore {
-  /** Claims the key for `claimMs`; a claim that is neither completed nor renewed falls free after that. */
+  /** Takes the key for `claimMs`; a claim that is neither completed nor renewed falls free after that. */
   begin(key: string, claimMs: number): Promise<Claim>;
   /** Extends a claim. False: the claim was taken over, stop working. */
   renew(key: string, fence: number, claimMs: number): Promise<boolean>;

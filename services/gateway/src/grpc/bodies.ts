@@ -132,7 +132,7 @@ type Unzip = (bytes: Uint8Array, options: { maxOutputLength: number; chunkSize: 
 
 /**
  * A compression whose output is bounded by its input, and counted as part of the body it belongs to. The calls of one
- * account are unpacked one after the other: many at once would take the processors and the threads of everybody.
+ * account are unpacked one after the other: many at once would take the processors and the threads of all accounts.
  */
 function bounded(compression: Compression, unzip: Unzip, turns: InTurn): Compression {
   return {
