@@ -1145,6 +1145,12 @@ export interface components {
         JobRequest: {
             /** @description The body, of a mail. */
             json?: unknown;
+            /** @description What is not told here, so that the request is not the same without: `attachments`. */
+            lacks?: string[];
+            /** @description The pairs of a conversion; a mail has them in `json`. */
+            metadata?: {
+                [key: string]: string;
+            };
             /** @description The route that takes it. */
             path: string;
             /** @description Options that are not the default. */
@@ -1154,6 +1160,8 @@ export interface components {
             /** @description The pictures, of a conversion. */
             sources?: {
                 bytes: number;
+                /** @description What its sender calls the file. */
+                fileName?: string;
                 mediaType: string;
                 /** @description Where the picture is fetched from; else it was sent. */
                 url?: string;

@@ -15,11 +15,22 @@ export const JobRequestView = Type.Object(
             mediaType: Type.String(),
             bytes: Type.Integer(),
             url: Type.Optional(Type.String({ description: 'Where the picture is fetched from; else it was sent.' })),
+            fileName: Type.Optional(Type.String({ description: 'What its sender calls the file.' })),
           },
           { additionalProperties: false },
         ),
         { description: 'The pictures, of a conversion.' },
       ),
+    ),
+    metadata: Type.Optional(
+      Type.Record(Type.String(), Type.String(), {
+        description: 'The pairs of a conversion; a mail has them in `json`.',
+      }),
+    ),
+    lacks: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'What is not told here, so that the request is not the same without: `attachments`.',
+      }),
     ),
   },
   { $id: 'JobRequest', additionalProperties: false },
@@ -33,16 +44,32 @@ export function requestView(job: Job): JobRequestView | undefined {
     ...(job.priority === Priority.EXPRESS ? { priority: 'express' } : {}),
     ...(job.callbackUrl === '' ? {} : { callbackUrl: job.callbackUrl }),
   };
+  const metadata = Object.keys(job.metadata).length === 0 ? {} : { metadata: job.metadata };
   if (work?.case === 'image') {
-    const notify = job.notify === '' ? {} : { notify: job.notify };
+    const notify = {
+      ...(job.notify === '' ? {} : { notify: job.notify }),
+      ...(job.notifyAttach ? { notifyAttach: 'true' } : {}),
+    };
+    const { sources, options } = work.value;
+    // Of addresses there may be fewer names than pictures, and then no name says of which it is.
+    const names = job.fileNames.length === sources.length ? job.fileNames : [];
     return {
       path: '/v1/images',
-      query: { ...common, ...notify, ...optionsQuery(work.value.options) },
-      sources: work.value.sources.map(sourceView),
+      query: {
+        ...common,
+        ...notify,
+        ...(names.length === 1 && names[0] !== undefined && names[0] !== '' ? { fileName: names[0] } : {}),
+        ...optionsQuery(options),
+      },
+      sources: sources.map((source, index) => ({
+        ...sourceView(source),
+        ...((names[index] ?? '') === '' ? {} : { fileName: names[index] }),
+      })),
+      ...metadata,
     };
   }
   if (work?.case === 'email') {
-    const { to, cc, bcc, template, variables, replyTo, headers } = work.value;
+    const { to, cc, bcc, template, variables, replyTo, headers, locale, attachments } = work.value;
     return {
       path: '/v1/emails',
       query: {},
@@ -54,8 +81,11 @@ export function requestView(job: Job): JobRequestView | undefined {
         ...(variables === undefined ? {} : { variables }),
         ...(replyTo === '' ? {} : { replyTo }),
         ...(Object.keys(headers).length === 0 ? {} : { headers }),
+        ...(locale === '' ? {} : { locale }),
+        ...metadata,
         ...common,
       },
+      ...(attachments.length === 0 ? {} : { lacks: ['attachments'] }),
     };
   }
   return undefined;

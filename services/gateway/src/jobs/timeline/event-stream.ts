@@ -25,6 +25,8 @@ export async function hasMore(places: TimelinePlaces, jobId: string, cursor: Cur
 const HEARTBEAT_MS = 15_000;
 // A reader this far behind is gone or stuck; it resumes where it stood when it comes back.
 const MAX_UNREAD_BYTES = 1024 * 1024;
+// Readers come back after `retry` whenever a stream ends, and learn by 204 that this was all: at once, not after a second.
+const COME_BACK = 'retry: 1\n\n';
 /** Characters of a history that are written at once: a write for each of thousands of events costs more than they do. */
 const PIECE = 32 * 1024;
 
@@ -57,7 +59,7 @@ export function jobEventStream(
     out.write(text);
     if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
     // A failed job that an operator sent on again is alive: only the newest state can be the end.
-    if (stored.final && caughtUp) out.end();
+    if (stored.final && caughtUp) out.end(COME_BACK);
   };
 
   const listening = deps.live.listen(jobId, (stored) => (caughtUp ? write(stored) : early.push(stored)));
@@ -76,7 +78,7 @@ export function jobEventStream(
       if (out.writableNeedDrain) await drained(out);
     }
     const last = entries.findLast((stored) => stored.stream === 'JOBS');
-    if (last?.final === true) out.end();
+    if (last?.final === true) out.end(COME_BACK);
   };
 
   const begin = async (): Promise<void> => {
