@@ -4,6 +4,7 @@ import {
   ConnectionError,
   createClient,
   dataOf,
+  IncompleteError,
   isEnded,
   isProblem,
   ProblemError,
@@ -14,7 +15,7 @@ import {
   type Sluice,
   type UploadProgress,
 } from '@sluice/client';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startRig, type Rig } from '../../services/gateway/tests/rig.ts';
 
 const samples = join(import.meta.dirname, '../../samples');
@@ -113,6 +114,48 @@ describe('a job', () => {
         (await sluice.jobs.list({ fileName: 'receipt of may.png' })).jobs.map(({ id }) => id).toSorted(),
       )
       .toEqual([raw, uploaded, form, named].toSorted());
+  });
+
+  test('is sent again as it was: its options, its names, its metadata', async () => {
+    const metadata = { order: '17' };
+    const file = new File([scan], 'Receipt of June.png', { type: 'image/png' });
+    const one = await sluice.images.convert(file, { pageSize: 'a5', metadata });
+    const two = await sluice.images.convert([file, photo], { metadata });
+    const mail = await sluice.emails.send({ ...email, locale: 'en', metadata });
+    for (const { id } of [one, two, mail]) {
+      await sluice.jobs.waitFor(id);
+      const again = await sluice.jobs.rerun(id);
+      expect(again.id).not.toBe(id);
+      expect(await sluice.jobs.request(again)).toEqual(await sluice.jobs.request(id));
+      const before = await sluice.jobs.get(id);
+      expect(await sluice.jobs.waitFor(again)).toMatchObject({
+        state: 'succeeded',
+        metadata,
+        ...(before.fileNames === undefined ? {} : { fileNames: before.fileNames }),
+      });
+    }
+    expect((await sluice.jobs.sources(two)).map(({ name, size }) => [name, size])).toEqual([
+      ['Receipt of June.png', scan.size],
+      ['image-2', photo.size],
+    ]);
+  });
+
+  test('whose pictures were fetched from addresses is asked to be fetched again', async () => {
+    const urls = ['https://pictures.invalid/a.png', 'https://pictures.invalid/b.png'];
+    const job = await sluice.images.convertUrls(urls, { maxWidth: 100, metadata: { order: '18' } });
+    expect(await sluice.jobs.sources(job)).toEqual([]);
+    const again = await sluice.jobs.rerun(job);
+    expect(await sluice.jobs.request(again)).toEqual(await sluice.jobs.request(job));
+    expect(await sluice.jobs.request(again)).toMatchObject({
+      query: { maxWidth: '100' },
+      sources: [{ url: urls[0] }, {}],
+    });
+  });
+
+  test('that was a mail with attachments is not sent again without them', async () => {
+    const { id: jobId } = await sluice.jobs.waitFor(await sluice.images.convert(photo));
+    const mail = await sluice.emails.send({ ...email, attachments: [{ jobId }] });
+    expect(await failure(sluice.jobs.rerun(mail))).toBeInstanceOf(IncompleteError);
   });
 
   test('that does not end is not waited for beyond the time given', async () => {
@@ -247,6 +290,29 @@ describe('a request', () => {
     expect(() => createClient()).toThrow('baseUrl undefined is no URL');
   });
 
+  test('needs nothing that only pages over https have', async () => {
+    const randomUUID = vi.spyOn(crypto, 'randomUUID').mockImplementation(() => {
+      throw new TypeError('crypto.randomUUID is not a function');
+    });
+    onTestFinished(() => randomUUID.mockRestore());
+    expect(await sluice.emails.send(email)).toMatchObject({ kind: 'email' });
+  });
+
+  test('with what is no image asks for nothing else', async () => {
+    const order = new Blob([JSON.stringify({ urls: ['https://pictures.invalid/a.png'] })], {
+      type: 'application/json',
+    });
+    expect(isProblem(await failure(sluice.images.convert(order)), 'unsupported_media_type')).toBe(true);
+  });
+
+  test('that is refused is told of once, after its repeats', async () => {
+    const told: string[] = [];
+    const watched = clientOf({ onProblem: ({ code }) => told.push(code) });
+    await failure(watched.jobs.get('job_nothing'));
+    await watched.jobs.list();
+    expect(told).toEqual(['not_found']);
+  });
+
   test('carries the key that is current, and the headers of the caller', async () => {
     const seen: (string | null)[] = [];
     const runtime = {
@@ -297,6 +363,39 @@ describe('watching a job', () => {
     expect(await collect(sluice, job.id, whole.at(-1)!.id)).toEqual([]);
   });
 
+  test('gives what came together in one array', async () => {
+    const job = await sluice.emails.send(email, { waitSeconds: 20 });
+    const batches: (readonly JobEvent[])[] = [];
+    for await (const batch of sluice.jobs.watchBatches(job)) batches.push(batch);
+    expect(batches.flat()).toEqual(await collect(sluice, job.id));
+    expect(batches.length).toBeLessThan(batches.flat().length);
+  });
+
+  test('that persists outlives an API that stays away, and tells how its connection stands', async () => {
+    const job = await sluice.emails.send(email, { waitSeconds: 20 });
+    let calls = 0;
+    const away: Runtime['fetch'] = (request) => {
+      calls += 1;
+      if (calls <= 40) return Promise.reject(new TypeError('fetch failed'));
+      if (calls === 41) return Promise.resolve(new Response(null, { status: 503 }));
+      if (calls === 42) return Promise.resolve(new Response('retry: 1\n\n'));
+      return fetch(request);
+    };
+    const { runtime } = impatient(away);
+    const states: boolean[] = [];
+    const events: JobEvent[] = [];
+    const options = { persist: true, onConnection: (isOpen: boolean) => void states.push(isOpen) };
+    for await (const event of clientOf({ runtime }).jobs.watch(job, options)) events.push(event);
+    expect(events).toEqual(await collect(sluice, job.id));
+    expect(states.slice(0, 3)).toEqual([true, false, true]);
+    expect(isProblem(await failure(collect(sluice, 'job_nothing')), 'not_found')).toBe(true);
+  });
+
+  test('that persists is refused all the same', async () => {
+    const watched = sluice.jobs.watch('job_nothing', { persist: true });
+    expect(isProblem(await failure(watched.next()), 'not_found')).toBe(true);
+  });
+
   test('of a job that is not there is refused', async () => {
     expect(isProblem(await failure(collect(sluice, 'job_nothing')), 'not_found')).toBe(true);
   });
@@ -317,6 +416,19 @@ describe('watching a job', () => {
     })();
     await expect(rest).rejects.toThrow('enough');
   });
+});
+
+test('the system is watched until the signal ends it', async () => {
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const { streams } of sluice.system.watch({ signal: stop.signal })) {
+      seen.push(...streams.map(({ name }) => name));
+      stop.abort(new Error('enough'));
+    }
+  })();
+  await expect(watching).rejects.toThrow('enough');
+  expect(seen).toContain('EMAILS');
 });
 
 describe('an upload', () => {

@@ -47,7 +47,9 @@ export function isRepeatable(method: string, path: string, headers: Headers): bo
   return SAFE_METHODS.has(method) || headers.has(IDEMPOTENCY_KEY) || REPEATABLE.test(path);
 }
 
-export const newIdempotencyKey = (): string => `"${crypto.randomUUID()}"`;
+/** Pages that came over plain http from another machine have no `crypto.randomUUID`. */
+export const newIdempotencyKey = (): string =>
+  `"${[...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')}"`;
 
 /** Headers of a request that makes a job. */
 export function newJobHeaders({ idempotencyKey, waitSeconds }: NewJobOptions): Record<string, string> {

@@ -10,8 +10,11 @@ import {
 } from './api.ts';
 import type { operations } from './gen/api.ts';
 import { createImages, type Images } from './images.ts';
+import type { ProblemError } from './errors.ts';
 import { createJobs, type Job, type Jobs } from './jobs.ts';
+import { createSystem, type SystemView } from './system.ts';
 import { createTransport, platform, type RetryOptions, type Runtime } from './transport.ts';
+import type { OpenStream } from './watch.ts';
 
 type JsonBody<Operation extends keyof operations> = operations[Operation] extends {
   readonly requestBody: { readonly content: { readonly 'application/json': infer Body } };
@@ -35,6 +38,8 @@ export interface ClientOptions {
   readonly timeoutMs?: number | undefined;
   /** Whether cookies travel to another origin; see `fetch`. */
   readonly credentials?: Credentials | undefined;
+  /** Called with every problem before it is thrown: a page whose session has ended asks its reader to sign in. */
+  readonly onProblem?: ((problem: ProblemError) => void) | undefined;
   /** Instead of `fetch`, and of the clock and chance of the platform. */
   readonly runtime?: Partial<Runtime> | undefined;
 }
@@ -49,6 +54,8 @@ export interface Sluice {
   readonly account: { get(options?: CallOptions): Promise<Account> };
   readonly keys: Keys;
   readonly webhooks: Webhooks;
+  /** Services, replicas, streams and consumers; needs a key with the scope `admin`. */
+  readonly system: SystemView;
   /** Every route, typed. Problems are thrown here, too; `dataOf` takes the body out of an answer. */
   readonly api: Api;
 }
@@ -63,35 +70,39 @@ export interface Sluice {
  * const ended = await sluice.jobs.waitFor(job);
  */
 export function createClient(options: ClientOptions = {}): Sluice {
-  const { apiKey, headers, retry, timeoutMs = 75_000, credentials } = options;
+  const { apiKey, headers, retry, timeoutMs = 75_000, credentials, onProblem } = options;
   const runtime = { ...platform, ...options.runtime };
   const baseUrl = baseUrlOf(options.baseUrl);
-  const transport = createTransport(runtime, retry);
+  const transport = createTransport(runtime, retry, onProblem);
   const prepare = async (target: Headers): Promise<void> => {
     const key = typeof apiKey === 'function' ? await apiKey() : apiKey;
     if (key !== undefined) target.set('authorization', `Bearer ${key}`);
     for (const [name, value] of Object.entries(headers?.() ?? {})) target.set(name, value);
   };
   const api = createApi(baseUrl, transport, prepare, { timeoutMs, credentials });
-  const openStream = (jobId: string, lastEventId: string | undefined, signal: AbortSignal): Promise<Response> =>
+  const openStream: OpenStream = (path, lastEventId, signal) =>
     transport({
       repeatable: true,
       signal,
       timeoutMs,
       request: async (either) => {
-        const url = `${baseUrl}/v1/jobs/${encodeURIComponent(jobId)}/stream`;
-        const request = new Request(url, { signal: either, ...(credentials === undefined ? {} : { credentials }) });
+        const request = new Request(`${baseUrl}${path}`, {
+          signal: either,
+          ...(credentials === undefined ? {} : { credentials }),
+        });
         request.headers.set('accept', 'text/event-stream');
         if (lastEventId !== undefined) request.headers.set('last-event-id', lastEventId);
         await prepare(request.headers);
         return request;
       },
     });
+  const images = createImages({ api, baseUrl, transport, prepare, credentials });
   const call = (given: NewJobOptions = {}) => ({ signal: given.signal ?? null, headers: newJobHeaders(given) });
   return {
     api,
-    jobs: createJobs({ api, openStream, runtime }),
-    images: createImages({ api, baseUrl, transport, prepare, credentials }),
+    jobs: createJobs({ api, convert: (files, given) => images.convert(files, given), openStream, runtime }),
+    images,
+    system: createSystem(openStream, runtime),
     emails: { send: (email, given) => dataOf(api.POST('/v1/emails', { ...call(given), body: email })) },
     account: { get: ({ signal } = {}) => dataOf(api.GET('/v1/accounts/me', { signal: signal ?? null })) },
     keys: createKeys(api),

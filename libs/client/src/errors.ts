@@ -46,6 +46,12 @@ export class TimeoutError extends SluiceError {
   readonly code = 'timeout';
 }
 
+/** A job cannot be sent again as it was: the API does not tell all that it was asked for with. */
+export class IncompleteError extends SluiceError {
+  override readonly name = 'IncompleteError';
+  readonly code = 'incomplete_request';
+}
+
 /**
  * Whether an error is a problem of the API, and of this code when one is given.
  *

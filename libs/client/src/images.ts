@@ -59,7 +59,9 @@ export function createImages({ api, baseUrl, transport, prepare, credentials }: 
       if (only === undefined) throw new TypeError('images.convert needs at least one image');
       const headers = newJobHeaders({ idempotencyKey, waitSeconds });
       const body = blobs.length === 1 ? only : formOf(blobs);
-      if (body instanceof Blob) headers['content-type'] = body.type === '' ? 'application/octet-stream' : body.type;
+      // The bytes decide what it is. A type of something else, such as JSON, would be read as an order for images.
+      if (body instanceof Blob)
+        headers['content-type'] = body.type.startsWith('image/') ? body.type : 'application/octet-stream';
       const response = await transport({
         repeatable: true,
         signal,
@@ -170,7 +172,9 @@ function upload(
       const whole = new Response(body);
       const type = whole.headers.get('content-type');
       const stream = whole.body === null ? null : counted(whole.body, totalBytes, onProgress);
-      const request = new Request(url, { ...init, body: stream, signal, duplex: 'half' });
+      // The types of browsers have no `duplex`, which Node asks for with a stream.
+      const streaming = { ...init, body: stream, signal, duplex: 'half' as const };
+      const request = new Request(url, streaming);
       if (type !== null) request.headers.set('content-type', type);
       // A store that is given a signed length takes no body of unknown length.
       if (body instanceof Blob) request.headers.set('content-length', String(totalBytes));

@@ -1,4 +1,4 @@
-import { ConnectionError, problemOf, type ProblemError } from './errors.ts';
+import { ConnectionError, problemOf, ProblemError } from './errors.ts';
 
 /** How often and how long a request that may be repeated is repeated. */
 export interface RetryOptions {
@@ -35,7 +35,11 @@ export interface Send {
 /** Sends requests, repeats those that may be, and turns what is no success into an error. */
 export type Transport = (send: Send) => Promise<Response>;
 
-export function createTransport(runtime: Runtime, options: RetryOptions = {}): Transport {
+export function createTransport(
+  runtime: Runtime,
+  options: RetryOptions = {},
+  onProblem: (problem: ProblemError) => void = () => undefined,
+): Transport {
   const { retries = 4, baseMs = 250, maxMs = 30_000 } = options;
 
   /** How long to wait before the next try; undefined when there is to be none. */
@@ -52,7 +56,10 @@ export function createTransport(runtime: Runtime, options: RetryOptions = {}): T
       if (result instanceof Response) return result;
       const again = result instanceof ConnectionError ? send.repeatable : mayRepeat(result, send.repeatable);
       const ms = again ? pause(retry, result instanceof ConnectionError ? 0 : result.retryAfterSeconds) : undefined;
-      if (ms === undefined) throw result;
+      if (ms === undefined) {
+        if (result instanceof ProblemError) onProblem(result);
+        throw result;
+      }
       await runtime.sleep(ms, send.signal);
     }
   };
