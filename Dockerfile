@@ -47,10 +47,12 @@ ARG SERVICE
 # The console's tsconfig.json extends it, and Vite reads both.
 COPY tsconfig.base.json ./
 COPY apps/console apps/console
+# The console asks the gateway by it.
+COPY libs/client libs/client
 RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store \
     mkdir -p apps/console/dist \
  && if [ "${SERVICE}" = gateway ]; then \
-      pnpm install --frozen-lockfile --prod --filter "@sluice/console" --store-dir /pnpm/store && node apps/console/build.ts; \
+      pnpm install --frozen-lockfile --prod --filter "@sluice/console..." --store-dir /pnpm/store && node apps/console/build.ts; \
     fi
 
 FROM ${NODE_IMAGE}

@@ -10,12 +10,18 @@ const DIST = join(ROOT, 'dist');
 /** Names the sources that `dist/` was built from. Written last: without it, what is there may be half of a build. */
 const STAMP = join(DIST, 'built-from.txt');
 
+/** The console itself, and the client by which it asks the gateway. */
+const SOURCES = ['src', '../../libs/client/src'];
 const UNFINISHED_MS = 60_000;
 const NONE = { mtimeMs: 0 };
 
 /** Everything that decides what the build puts out. */
 async function sourceDigest(): Promise<string> {
-  const files = (await readdir(join(ROOT, 'src'), { recursive: true, withFileTypes: true }))
+  const found = await Promise.all(
+    SOURCES.map((folder) => readdir(join(ROOT, folder), { recursive: true, withFileTypes: true })),
+  );
+  const files = found
+    .flat()
     .filter((entry) => entry.isFile() && !/\.test\.tsx?$/.test(entry.name))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
   const digest = createHash('sha256');

@@ -1,6 +1,7 @@
+import { dataOf, type Account } from '@sluice/client';
 import { useContext } from 'preact/hooks';
+import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { placeUrl } from '../router.ts';
 import { SessionContext, useMay } from '../session/session.ts';
 import { countText, dateTimeText } from '../ui/format.ts';
@@ -8,25 +9,7 @@ import { ProblemNote } from '../ui/problem-note.tsx';
 import { KeysPanel } from './keys-panel.tsx';
 import { WebhooksPanel } from './webhooks-panel.tsx';
 
-interface Account {
-  readonly id: string;
-  readonly scopes: readonly string[];
-  readonly limits: Readonly<Record<string, number>>;
-  readonly credits?: { readonly balance: number; readonly prices: Readonly<Record<string, number>> };
-}
-interface Transactions {
-  readonly transactions: readonly {
-    readonly id: string;
-    readonly kind: string;
-    readonly amount: number;
-    readonly balance: number;
-    readonly at: string;
-    readonly jobId?: string;
-    readonly note?: string;
-  }[];
-}
-
-const limitNames: readonly (readonly [string, string])[] = [
+const limitNames: readonly (readonly [keyof Account['limits'], string])[] = [
   ['requestsPerSecond', 'requests a second'],
   ['allRequestsPerSecond', 'requests a second of all accounts together'],
   ['mailsPerRecipientPerHour', 'mails an hour to one address'],
@@ -56,7 +39,7 @@ export function AccountPage() {
 
 function AccountFacts() {
   const { expiresAt } = useContext(SessionContext);
-  const account = useLive('account', () => request<Account>('GET', '/v1/accounts/me'), 10_000);
+  const account = useLive('account', () => sluiceOnce.account.get(), 10_000);
   return (
     <>
       <ProblemNote problem={account.problem} />
@@ -103,7 +86,11 @@ function AccountFacts() {
 }
 
 function TransactionList() {
-  const found = useLive('transactions', () => request<Transactions>('GET', '/v1/accounts/me/transactions'), 10_000);
+  const found = useLive(
+    'transactions',
+    () => dataOf(sluiceOnce.api.GET('/v1/accounts/me/transactions', { params: { query: { limit: 100 } } })),
+    10_000,
+  );
   return (
     <section class="panel" aria-labelledby="transactions">
       <h2 id="transactions">Transactions, newest first</h2>

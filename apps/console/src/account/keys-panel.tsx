@@ -1,22 +1,13 @@
+import { dataOf, type ApiKey, type NewApiKey, type Scope } from '@sluice/client';
 import { useContext, useState } from 'preact/hooks';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { SessionContext } from '../session/session.ts';
 import { ActionHeader } from '../ui/action-header.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
-
-interface Key {
-  readonly prefix: string;
-  readonly scopes: readonly string[];
-  readonly createdAt: string;
-}
-interface Keys {
-  readonly keys: readonly Key[];
-  readonly most: number;
-}
 
 /** What each scope lets a key do, in words. */
 const meanings: Readonly<Record<string, string>> = {
@@ -37,10 +28,10 @@ const meanings: Readonly<Record<string, string>> = {
 /** The API keys of the account: made, shown once, and revoked. */
 export function KeysPanel() {
   const { scopes: mine } = useContext(SessionContext);
-  const found = useLive('keys', () => request<Keys>('GET', '/v1/accounts/me/keys'), 10_000);
+  const found = useLive('keys', () => dataOf(sluiceOnce.api.GET('/v1/accounts/me/keys')), 10_000);
   const [wanted, setWanted] = useState<ReadonlySet<string>>(new Set(['jobs:read']));
-  const [made, setMade] = useState<Key & { readonly key: string }>();
-  const [revoking, setRevoking] = useState<Key>();
+  const [made, setMade] = useState<NewApiKey>();
+  const [revoking, setRevoking] = useState<ApiKey>();
   const action = useAction();
   const offered = mine.includes('*') ? Object.keys(meanings) : mine;
   const keys = found.value?.keys ?? [];
@@ -48,11 +39,11 @@ export function KeysPanel() {
 
   const create = (): Promise<boolean> =>
     action.run(async () => {
-      setMade(await request('POST', '/v1/accounts/me/keys', { json: { scopes: [...wanted] } }));
+      setMade(await sluice.keys.create([...wanted] as Scope[]));
       found.refresh();
     });
-  const revoke = async ({ prefix }: Key): Promise<void> => {
-    await action.run(() => request('DELETE', `/v1/accounts/me/keys/${encodeURIComponent(prefix)}`));
+  const revoke = async ({ prefix }: ApiKey): Promise<void> => {
+    await action.run(() => sluice.keys.revoke(prefix));
     if (made?.prefix === prefix) setMade(undefined);
     setRevoking(undefined);
     found.refresh();

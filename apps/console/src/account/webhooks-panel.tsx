@@ -1,6 +1,7 @@
+import type { WebhookDeliveryPage, WebhookSecret, WebhookTest } from '@sluice/client';
 import { useState } from 'preact/hooks';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { placeUrl } from '../router.ts';
 import { useMay } from '../session/session.ts';
 import { Confirm } from '../ui/confirm.tsx';
@@ -8,26 +9,6 @@ import { CopyButton } from '../ui/copy-button.tsx';
 import { agoText, dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 import { StateBadge } from '../ui/state-badge.tsx';
-
-interface Delivery {
-  readonly jobId: string;
-  readonly host: string;
-  readonly state: string;
-  readonly at?: string;
-  readonly detail?: string;
-}
-interface Deliveries {
-  readonly deliveries: readonly Delivery[];
-  readonly next?: string;
-}
-interface TestResult {
-  readonly delivered: boolean;
-  readonly detail: string;
-  readonly durationMs: number;
-}
-interface Secrets {
-  readonly secrets: readonly { readonly secret: string; readonly createdAt: string; readonly expiresAt?: string }[];
-}
 
 /** The webhooks of the account: what became of them, a test of a receiver, and what they are signed with. */
 export function WebhooksPanel() {
@@ -48,12 +29,12 @@ export function WebhooksPanel() {
 
 function TestForm() {
   const [url, setUrl] = useState('');
-  const [result, setResult] = useState<TestResult>();
+  const [result, setResult] = useState<WebhookTest>();
   const action = useAction();
   const send = (): Promise<boolean> =>
     action.run(async () => {
       setResult(undefined);
-      setResult(await request('POST', '/v1/webhooks:test', { json: { url: url.trim() } }));
+      setResult(await sluice.webhooks.test(url.trim()));
     });
   return (
     <form
@@ -94,13 +75,14 @@ function TestForm() {
 }
 
 function DeliveryList() {
-  const first = useLive('deliveries', () => request<Deliveries>('GET', '/v1/webhooks/deliveries'), 5_000);
-  const [older, setOlder] = useState<Deliveries>();
+  const first = useLive('deliveries', () => sluiceOnce.webhooks.deliveries(), 5_000);
+  const [older, setOlder] = useState<WebhookDeliveryPage>();
   const action = useAction();
   const next = older === undefined ? first.value?.next : older.next;
   const more = (): Promise<boolean> =>
     action.run(async () => {
-      const page = await request<Deliveries>('GET', '/v1/webhooks/deliveries', { query: { cursor: next, limit: 50 } });
+      if (next === undefined) return;
+      const page = await sluice.webhooks.deliveries({ cursor: next, limit: 50 });
       setOlder({
         deliveries: [...(older?.deliveries ?? []), ...page.deliveries],
         ...(page.next === undefined ? {} : { next: page.next }),
@@ -159,20 +141,20 @@ function DeliveryList() {
 
 /** The secrets, which are fetched only when the reader asks to see them. */
 function WebhookSecrets() {
-  const [secrets, setSecrets] = useState<Secrets>();
+  const [secrets, setSecrets] = useState<readonly WebhookSecret[]>();
   const [asking, setAsking] = useState(false);
   const action = useAction();
-  const show = (): Promise<boolean> => action.run(async () => setSecrets(await request('GET', '/v1/webhooks/secrets')));
+  const show = (): Promise<boolean> => action.run(async () => setSecrets(await sluice.webhooks.secrets()));
   const rotate = (): Promise<boolean> =>
     action.run(async () => {
-      setSecrets(await request('POST', '/v1/webhooks/secrets:rotate'));
+      setSecrets(await sluice.webhooks.rotateSecret());
       setAsking(false);
     });
   return (
     <div class="stack">
       <h3>Secret</h3>
       <p>Every webhook of this account is signed; check the signature with any library for Standard Webhooks.</p>
-      {secrets?.secrets.map(({ secret, createdAt, expiresAt }) => (
+      {secrets?.map(({ secret, createdAt, expiresAt }) => (
         <div class="row" key={secret}>
           <code class="secret">{secret}</code>
           <CopyButton text={() => secret}>Copy</CopyButton>

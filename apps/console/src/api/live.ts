@@ -1,9 +1,8 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { ApiProblem } from './problem.ts';
 
 export interface Live<Value> {
   readonly value: Value | undefined;
-  readonly problem: ApiProblem | undefined;
+  readonly problem: Error | undefined;
   /** Asks at once, out of turn: after a change that the reader made. */
   readonly refresh: () => void;
 }
@@ -15,7 +14,7 @@ export interface Live<Value> {
  * @param everyMs 0 to ask once.
  */
 export function useLive<Value>(key: string, ask: () => Promise<Value>, everyMs = 0): Live<Value> {
-  const [known, setKnown] = useState<{ key: string; value?: Value; problem?: ApiProblem }>({ key });
+  const [known, setKnown] = useState<{ key: string; value?: Value; problem?: Error }>({ key });
   const [turn, setTurn] = useState(0);
   const latest = useRef(ask);
   latest.current = ask;
@@ -31,7 +30,7 @@ export function useLive<Value>(key: string, ask: () => Promise<Value>, everyMs =
         const value = await latest.current();
         if (!over) setKnown({ key, value });
       } catch (error) {
-        const problem = toProblem(error);
+        const problem = errorOf(error);
         // What was shown stays: an answer of a moment ago is worth more than an empty page.
         if (!over) setKnown((before) => ({ ...(before.key === key ? before : {}), key, problem }));
       }
@@ -55,20 +54,17 @@ export function useLive<Value>(key: string, ask: () => Promise<Value>, everyMs =
   return { value: current?.value, problem: current?.problem, refresh };
 }
 
-/** An error of any kind as a problem that can be shown. */
-export const toProblem = (error: unknown): ApiProblem =>
-  error instanceof ApiProblem
-    ? error
-    : new ApiProblem(error instanceof Error ? error.message : String(error), { code: 'page_error' });
+/** What was thrown as what can be shown. */
+export const errorOf = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
 /** Runs one change at a time and tells how it stands: for buttons. */
 export function useAction(): {
   readonly busy: boolean;
-  readonly problem: ApiProblem | undefined;
+  readonly problem: Error | undefined;
   readonly run: (work: () => Promise<unknown>) => Promise<boolean>;
 } {
   const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<ApiProblem>();
+  const [problem, setProblem] = useState<Error>();
   const run = useCallback(async (work: () => Promise<unknown>) => {
     setBusy(true);
     setProblem(undefined);
@@ -76,7 +72,7 @@ export function useAction(): {
       await work();
       return true;
     } catch (error) {
-      setProblem(toProblem(error));
+      setProblem(errorOf(error));
       return false;
     } finally {
       setBusy(false);

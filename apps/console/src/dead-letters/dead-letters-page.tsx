@@ -1,30 +1,14 @@
+import { dataOf, type components } from '@sluice/client';
 import { useMemo, useState } from 'preact/hooks';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { placeUrl, replaceQuery, type Place } from '../router.ts';
 import { Code } from '../ui/code.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { agoText, bytesText, countText, dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
-interface DeadLetter {
-  readonly id: string;
-  readonly stream: string;
-  readonly consumer: string;
-  readonly reason: string;
-  readonly detail: string;
-  readonly error?: { readonly name: string; readonly code: string };
-  readonly attempts: number;
-  readonly subject: string;
-  readonly messageId: string;
-  readonly jobId?: string;
-  readonly replays: number;
-  readonly failedAt: string;
-  readonly bytes: number;
-  readonly headers: Readonly<Record<string, readonly string[]>>;
-  readonly payload?: unknown;
-  readonly payloadBase64?: string;
-}
+type DeadLetter = components['schemas']['DeadLetter'];
 
 interface Group {
   readonly stream: string;
@@ -63,9 +47,8 @@ async function readLetters(filter: Partial<Filter>): Promise<{ letters: DeadLett
   const letters: DeadLetter[] = [];
   let cursor: number | undefined;
   for (let page = 0; page < PAGES; page += 1) {
-    const answer = await request<{ deadLetters: readonly DeadLetter[]; next?: number }>('GET', '/v1/dead-letters', {
-      query: { ...filter, limit: 200, cursor },
-    });
+    const params = { query: { ...filter, limit: 200, ...(cursor === undefined ? {} : { cursor }) } };
+    const answer = await dataOf(sluiceOnce.api.GET('/v1/dead-letters', { params }));
     letters.push(...answer.deadLetters);
     cursor = answer.next;
     if (cursor === undefined) break;
@@ -118,15 +101,20 @@ export function DeadLettersPage({ place }: { readonly place: Place }) {
       if (asked.filter !== undefined) {
         let cursor: number | undefined;
         do {
-          const answer = await many(asked.verb, { ...asked.filter, limit: 500, cursor });
+          const answer = await many(asked.verb, {
+            ...asked.filter,
+            limit: 500,
+            ...(cursor === undefined ? {} : { cursor }),
+          });
           done += answer.replayed ?? answer.purged ?? 0;
           skipped.push(...(answer.skipped ?? []).map(({ id, detail }) => `${id}: ${detail}`));
           cursor = answer.next;
         } while (cursor !== undefined);
       }
       for (const id of asked.ids ?? []) {
-        if (asked.verb === 'redrive') await request('POST', `/v1/dead-letters/${id}:replay`);
-        else await request('DELETE', `/v1/dead-letters/${id}`);
+        const params = { path: { id } };
+        if (asked.verb === 'redrive') await sluice.api.POST('/v1/dead-letters/{id}:replay', { params });
+        else await sluice.api.DELETE('/v1/dead-letters/{id}', { params });
         done += 1;
       }
       const what = asked.verb === 'redrive' ? 'sent on their way again' : 'removed';
@@ -232,6 +220,7 @@ export function DeadLettersPage({ place }: { readonly place: Place }) {
   );
 }
 
+type ManyBody = Filter & { readonly limit: number; readonly cursor?: number; readonly dryRun?: boolean };
 interface ManyAnswer {
   readonly matched: number;
   readonly replayed?: number;
@@ -240,8 +229,10 @@ interface ManyAnswer {
   readonly next?: number;
 }
 
-const many = (verb: Verb, json: object): Promise<ManyAnswer> =>
-  request('POST', `/v1/dead-letters:${verb === 'redrive' ? 'replay' : 'purge'}`, { json });
+const many = (verb: Verb, body: ManyBody): Promise<ManyAnswer> =>
+  verb === 'redrive'
+    ? dataOf(sluice.api.POST('/v1/dead-letters:replay', { body }))
+    : dataOf(sluice.api.POST('/v1/dead-letters:purge', { body }));
 
 const SHOWN = 20;
 

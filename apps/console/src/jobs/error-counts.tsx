@@ -1,23 +1,22 @@
+import { dataOf, type JobFilter } from '@sluice/client';
+import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { placeUrl, type Place } from '../router.ts';
 import { agoText, countText } from '../ui/format.ts';
 import { adviceFor } from './advice.ts';
-
-interface Counts {
-  readonly counted: number;
-  readonly more: boolean;
-  readonly errors: readonly { readonly code: string; readonly jobs: number; readonly newestAt: string }[];
-}
 
 const EVERY_MS = 10_000;
 const SHOWN = 12;
 
 /** Why jobs failed of late, each a filter of the list. */
 export function ErrorCounts({ place }: { readonly place: Place }) {
-  const kind = place.query.get('kind') ?? undefined;
+  const kind = (place.query.get('kind') ?? undefined) as JobFilter['kind'];
   const chosen = place.query.get('error');
-  const found = useLive(kind ?? '', () => request<Counts>('GET', '/v1/jobs:errors', { query: { kind } }), EVERY_MS);
+  const found = useLive(
+    kind ?? '',
+    () => dataOf(sluiceOnce.api.GET('/v1/jobs:errors', { params: { query: kind === undefined ? {} : { kind } } })),
+    EVERY_MS,
+  );
   if (found.value === undefined || found.value.errors.length === 0) return null;
   const { counted, more, errors } = found.value;
   return (

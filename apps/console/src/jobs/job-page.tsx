@@ -1,4 +1,5 @@
-import { cancelJob, getJob, hasEnded, type Job, type TimelineEntry } from '../api/jobs.ts';
+import { isEnded, whyWaiting, type Job, type TimelineEntry } from '@sluice/client';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
 import { bytesText, dateTimeText, durationText, timeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -11,7 +12,7 @@ import { useTimeline } from './use-timeline.ts';
 import { Waterfall } from './waterfall.tsx';
 
 export function JobPage({ id }: { readonly id: string }) {
-  const job = useLive(id, () => getJob(id), 2_000);
+  const job = useLive(id, () => sluiceOnce.jobs.get(id), 2_000);
   const { entries, spans } = useTimeline(id, job.refresh);
   const action = useAction();
   const value = job.value;
@@ -21,12 +22,12 @@ export function JobPage({ id }: { readonly id: string }) {
         <h1 class="mono">{id}</h1>
         {value !== undefined && <StateBadge state={value.state} />}
         <span class="spring" />
-        {value !== undefined && !hasEnded(value.state) && (
+        {value !== undefined && !isEnded(value) && (
           <button
             type="button"
             class="danger"
             disabled={action.busy || value.cancelRequested === true}
-            onClick={() => void action.run(() => cancelJob(id)).then(job.refresh)}
+            onClick={() => void action.run(() => sluice.jobs.cancel(id)).then(job.refresh)}
           >
             {value.cancelRequested === true ? 'Cancelling…' : 'Cancel'}
           </button>
@@ -39,6 +40,11 @@ export function JobPage({ id }: { readonly id: string }) {
       </div>
       <ProblemNote problem={job.problem ?? action.problem} />
       {value?.error !== undefined && <ErrorPanel error={value.error} />}
+      {value?.waitingFor !== undefined && (
+        <section class="note warn" aria-label="Why it is waiting">
+          <strong>Why it is waiting:</strong> {whyWaiting(value.waitingFor)}.
+        </section>
+      )}
       {value !== undefined && <JobFacts job={value} />}
       <section class="panel" aria-labelledby="stages">
         <h2 id="stages">Stages</h2>
@@ -69,11 +75,13 @@ function JobFacts({ job }: { readonly job: Job }) {
     ['Kind', `${job.kind}${job.priority === 'express' ? ', express' : ''}`],
     ['Created', dateTimeText(job.createdAt)],
     [
-      hasEnded(job.state) ? 'Ended' : 'Last change',
+      isEnded(job) ? 'Ended' : 'Last change',
       `${dateTimeText(job.updatedAt)} (after ${durationText(Date.parse(job.updatedAt) - Date.parse(job.createdAt))})`,
     ],
     ['Attempts', job.attempt],
-    ...(job.waitingFor === undefined ? [] : [['Waits for', waitingText(job.waitingFor)] as [string, string]]),
+    ...(job.fileNames === undefined || job.fileNames.length === 0
+      ? []
+      : [['Files', job.fileNames.join(', ')] as [string, string]]),
     ...(job.deferred === undefined
       ? []
       : [['Deferred', `${dateTimeText(job.deferred.at)}: ${job.deferred.detail}`] as [string, string]]),
@@ -123,8 +131,6 @@ const resultNames: Readonly<Record<string, string>> = {
   messageId: 'Message-ID',
   provider: 'Mail server',
 };
-
-const waitingText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 function Events({ entries }: { readonly entries: readonly TimelineEntry[] }) {
   return (

@@ -1,8 +1,7 @@
+import { isEnded, isProblem, type Job, type JobFilter, type JobPage, type JobState } from '@sluice/client';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { hasEnded, jobStates, cancelJob, listJobs, type Job } from '../api/jobs.ts';
-import { toProblem, useAction, useLive } from '../api/live.ts';
-import type { ApiProblem } from '../api/problem.ts';
-import { rerun } from '../api/rerun.ts';
+import { sluice, sluiceOnce } from '../api/client.ts';
+import { errorOf, useAction, useLive } from '../api/live.ts';
 import { placeUrl, replaceQuery, type Place } from '../router.ts';
 import { Confirm } from '../ui/confirm.tsx';
 import { agoText, countText, dateTimeText, durationText } from '../ui/format.ts';
@@ -18,16 +17,32 @@ const MOST_ROWS = 20_000;
 const EVERY_MS = 2_000;
 const ROW_PX = 58;
 
+/** In their order. The type finds one that is missing here. */
+const jobStates = Object.keys({
+  accepted: 0,
+  queued: 0,
+  running: 0,
+  succeeded: 0,
+  failed: 0,
+  cancelled: 0,
+} satisfies Record<JobState, 0>);
+
 const filters = ['state', 'kind', ...searchFields, 'since', 'until'] as const;
+type Filter = Readonly<Partial<Record<(typeof filters)[number], string>>>;
+/** As the API takes it; what is not of its form is refused there, and told. */
+const filterOf = ({ metadata, ...query }: Filter): JobFilter => ({
+  ...(query as JobFilter),
+  ...(metadata === undefined ? {} : { metadata: [metadata] }),
+});
 
 export function JobsPage({ place }: { readonly place: Place }) {
   const query = Object.fromEntries(
     filters
       .map((name) => [name, place.query.get(name) ?? undefined] as const)
       .filter(([, value]) => value !== undefined),
-  );
+  ) as Filter;
   const key = JSON.stringify(query);
-  const first = useLive(key, () => listJobs({ ...query, limit: PAGE }), EVERY_MS);
+  const first = useLive(key, () => sluiceOnce.jobs.list({ ...filterOf(query), limit: PAGE }), EVERY_MS);
   const { rows, more, loading, problem: moreProblem } = useOlder(key, query, first.value);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [asking, setAsking] = useState<'cancel' | 'rerun'>();
@@ -35,43 +50,43 @@ export function JobsPage({ place }: { readonly place: Place }) {
   const [said, setSaid] = useState('');
   useEffect(() => setChosen(new Set()), [key]);
 
-  const cancellable = rows.filter((job) => chosen.has(job.id) && !hasEnded(job.state));
-  const rerunnable = rows.filter((job) => chosen.has(job.id) && hasEnded(job.state));
+  const cancellable = rows.filter((job) => chosen.has(job.id) && !isEnded(job));
+  const rerunnable = rows.filter((job) => chosen.has(job.id) && isEnded(job));
   const toggle = (id: string): void => {
     const next = new Set(chosen);
     if (!next.delete(id)) next.add(id);
     setChosen(next);
   };
-  const cancelAll = async (): Promise<void> => {
+  /** One after another, each although one before it failed; the first failure is shown. */
+  const doAll = async (jobs: readonly Job[], work: (job: Job) => Promise<unknown>, words: string): Promise<void> => {
     let done = 0;
+    const failures: unknown[] = [];
     await action.run(async () => {
-      for (const { id } of cancellable) {
-        await cancelJob(id).catch((error: unknown) => {
-          // It ended while the question was on the screen: there is nothing left to cancel.
-          if (toProblem(error).code !== 'job_finished') throw error;
-        });
-        done += 1;
+      for (const job of jobs) {
+        await work(job).then(
+          () => (done += 1),
+          (error: unknown) => failures.push(error),
+        );
       }
+      if (failures.length > 0) throw failures[0];
     });
-    setSaid(`${done} asked to cancel`);
+    setSaid(`${done} of ${jobs.length} ${words}`);
     setAsking(undefined);
     setChosen(new Set());
     first.refresh();
   };
 
-  const rerunAll = async (): Promise<void> => {
-    let done = 0;
-    await action.run(async () => {
-      for (const { id } of rerunnable) {
-        await rerun(id);
-        done += 1;
-      }
-    });
-    setSaid(`${done} of ${rerunnable.length} sent again`);
-    setAsking(undefined);
-    setChosen(new Set());
-    first.refresh();
-  };
+  const cancelAll = (): Promise<void> =>
+    doAll(
+      cancellable,
+      (job) =>
+        sluice.jobs.cancel(job).catch((error: unknown) => {
+          // It ended while the question was on the screen: there is nothing left to cancel.
+          if (!isProblem(error, 'job_finished')) throw error;
+        }),
+      'asked to cancel',
+    );
+  const rerunAll = (): Promise<void> => doAll(rerunnable, (job) => sluice.jobs.rerun(job), 'sent again');
 
   return (
     <>
@@ -185,6 +200,7 @@ function JobRow({
   const about = [
     kind,
     priority === 'express' ? 'express' : '',
+    ...(job.fileNames ?? []),
     attempt > 1 ? `attempt ${attempt}` : '',
     ...Object.entries(job.metadata ?? {}).map(([name, value]) => `${name}=${value}`),
     error === undefined ? '' : `${error.code}: ${error.detail}`,
@@ -203,7 +219,7 @@ function JobRow({
       <div class="right">
         <StateBadge state={state} />
         <span class="quiet" title={dateTimeText(createdAt)}>
-          {hasEnded(state) ? `${durationText(took)} · ` : ''}
+          {isEnded(job) ? `${durationText(took)} · ` : ''}
           {agoText(createdAt)}
         </span>
       </div>
@@ -280,12 +296,12 @@ function JobFilters({ place }: { readonly place: Place }) {
 /** The first page, which is current, with the older pages behind it, which are asked for as the reader scrolls. */
 function useOlder(
   key: string,
-  query: Readonly<Record<string, string | undefined>>,
-  first: { readonly jobs: readonly Job[]; readonly next?: string } | undefined,
-): { rows: readonly Job[]; more: (() => void) | undefined; loading: boolean; problem: ApiProblem | undefined } {
+  query: Filter,
+  first: JobPage | undefined,
+): { rows: readonly Job[]; more: (() => void) | undefined; loading: boolean; problem: Error | undefined } {
   const [older, setOlder] = useState<{ key: string; jobs: readonly Job[]; next: string | undefined } | undefined>();
   const [loading, setLoading] = useState(false);
-  const [problem, setProblem] = useState<ApiProblem>();
+  const [problem, setProblem] = useState<Error>();
   const current = older?.key === key ? older : undefined;
 
   // What falls off the first page, because newer jobs came, goes on being shown.
@@ -308,7 +324,7 @@ function useOlder(
   const load = useCallback(() => {
     if (next === undefined || loading) return;
     setLoading(true);
-    listJobs({ ...query, limit: 200, cursor: next }).then(
+    sluice.jobs.list({ ...filterOf(query), limit: 200, cursor: next }).then(
       (page) => {
         setOlder((known) => ({
           key,
@@ -319,7 +335,7 @@ function useOlder(
         setLoading(false);
       },
       (error: unknown) => {
-        setProblem(toProblem(error));
+        setProblem(errorOf(error));
         setLoading(false);
       },
     );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { TimelineEntry } from '../api/jobs.ts';
+import type { TimelineEntry } from '@sluice/client';
 import { spanReader, spansOf, totals } from './spans.ts';
 
 const at = (ms: number): string => new Date(1_000_000 + ms).toISOString();

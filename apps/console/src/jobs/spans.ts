@@ -1,4 +1,4 @@
-import type { TimelineEntry } from '../api/jobs.ts';
+import type { TimelineEntry } from '@sluice/client';
 
 /** A piece of a job's time: work, or waiting for something. */
 export interface Span {

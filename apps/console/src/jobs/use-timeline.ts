@@ -1,6 +1,7 @@
+import { isEnded, type TimelineEntry } from '@sluice/client';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { useEventStream } from '../api/event-stream.ts';
-import { hasEnded, type TimelineEntry } from '../api/jobs.ts';
+import { sluiceOnce } from '../api/client.ts';
+import { useStream } from '../api/use-stream.ts';
 import { spanReader, type Span } from './spans.ts';
 
 /** More events of one job are not kept in the page: the first and the last of them are. */
@@ -27,18 +28,17 @@ export function useTimeline(id: string | undefined, onChange: () => void = () =>
     setEntries([]);
   }, [id]);
   const add = useCallback(
-    (raw: readonly unknown[]) => {
-      const events = raw as readonly TimelineEntry[];
+    (batches: readonly (readonly TimelineEntry[])[]) => {
+      const events = batches.flat();
       known.current = grow(known.current, events);
       setEntries(known.current.entries);
       if (events.some(({ state }) => state !== undefined)) onChange();
     },
     [onChange],
   );
-  const url = id === undefined ? undefined : `/v1/jobs/${encodeURIComponent(id)}/stream`;
-  useEventStream(url, ['state', 'lifecycle'], add);
+  useStream(id, (options) => sluiceOnce.jobs.watchBatches(id ?? '', options), add);
   const last = entries.findLast(({ state }) => state !== undefined);
-  const ended = last?.state !== undefined && hasEnded(last.state);
+  const ended = last?.state !== undefined && isEnded({ state: last.state });
   const spans = useMemo(() => known.current.reader.spans(Date.now(), ended), [entries, ended]);
   return { entries, spans, ended };
 }

@@ -1,7 +1,8 @@
+import { dataOf } from '@sluice/client';
 import { createContext } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
+import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 
 export interface Link {
   readonly name: string;
@@ -16,6 +17,8 @@ async function answers(url: string): Promise<boolean> {
   const isOwn = new URL(url, location.href).origin === location.origin;
   try {
     const signal = AbortSignal.timeout(3_000);
+    // Not the API, which is asked by its client.
+    // oxlint-disable-next-line no-restricted-globals
     const answer = await fetch(url, { mode: isOwn ? 'same-origin' : 'no-cors', signal });
     return !isOwn || answer.status < 400;
   } catch {
@@ -27,7 +30,7 @@ const EVERY_MS = 30_000;
 
 /** The pages beside the console that answer: mail, traces, dashboards, the description of the API. */
 export function useLinks(): readonly Link[] {
-  const links = useLive('links', () => request<{ links: readonly Link[] }>('GET', '/v1/links'));
+  const links = useLive('links', () => dataOf(sluiceOnce.api.GET('/v1/links')));
   const [alive, setAlive] = useState<readonly Link[]>([]);
   useEffect(() => {
     let over = false;

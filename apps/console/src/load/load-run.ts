@@ -1,6 +1,5 @@
-import { hasEnded, listJobs } from '../api/jobs.ts';
-import { toProblem } from '../api/live.ts';
-import { send } from '../api/request.ts';
+import { isEnded, ProblemError, SluiceError } from '@sluice/client';
+import { sluiceOnce } from '../api/client.ts';
 
 export interface LoadPlan {
   readonly jobs: number;
@@ -92,24 +91,20 @@ export function startLoad(plan: LoadPlan, onReport: (report: LoadReport) => void
   };
   const sendOne = async (number: number): Promise<void> => {
     const beganMs = performance.now();
-    const headers = { 'idempotency-key': `${run}-${number}` };
+    const options = { idempotencyKey: `"${run}-${number}"` };
     try {
       const isMail = (number * 61) % 100 < plan.mailPercent;
-      const answer = isMail
-        ? await send('POST', '/v1/emails', {
-            headers,
-            json: { to: `load-${number}@example.com`, template: 'welcome', variables: { name: `Load ${number}` } },
-          })
-        : await send('POST', '/v1/images', {
-            headers: { ...headers, 'content-type': 'image/png' },
-            body: await picture(),
-          });
-      const { id } = (await answer.json()) as { id: string };
+      const to = `load-${number}@example.com`;
+      const mail = { to, template: 'welcome', variables: { name: `Load ${number}` } };
+      const { id } = isMail
+        ? await sluiceOnce.emails.send(mail, options)
+        : await sluiceOnce.images.convert(await picture(), options);
       open.add(id);
       insert(acceptMs, performance.now() - beganMs);
       second().accepted += 1;
     } catch (error) {
-      const { status, code } = toProblem(error);
+      const code = error instanceof SluiceError ? error.code : 'page_error';
+      const status = error instanceof ProblemError ? error.status : 0;
       refused[code] = (refused[code] ?? 0) + 1;
       if (status === 429) second().refused429 += 1;
       if (status === 503) second().refused503 += 1;
@@ -158,9 +153,9 @@ export function startLoad(plan: LoadPlan, onReport: (report: LoadReport) => void
     let cursor: string | undefined;
     const since = new Date(startedMs - 5_000).toISOString();
     do {
-      const page = await listJobs({ since, limit: 200, cursor });
+      const page = await sluiceOnce.jobs.list({ since, limit: 200, ...(cursor === undefined ? {} : { cursor }) });
       for (const job of page.jobs) {
-        if (!open.has(job.id) || !hasEnded(job.state)) continue;
+        if (!open.has(job.id) || !isEnded(job)) continue;
         open.delete(job.id);
         if (job.state !== 'succeeded') failed += 1;
         insert(endMs, Date.parse(job.updatedAt) - Date.parse(job.createdAt));

@@ -1,26 +1,30 @@
+import { dataOf, type operations } from '@sluice/client';
 import { useState } from 'preact/hooks';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { ActionHeader } from '../ui/action-header.tsx';
 import { dateTimeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
-interface Page {
-  readonly suppressions: readonly { readonly hash: string; readonly reason: string; readonly since: string }[];
-  readonly next?: string;
-}
-const PATH = '/v1/suppressions';
+type Page = operations['listSuppressions']['responses'][200]['content']['application/json'];
+const LIMIT = 100;
 
 /** Addresses that get no mail: look one up, keep one out, let one back in. */
 export function Suppressions() {
-  const found = useLive('suppressions', () => request<Page>('GET', PATH), 10_000);
+  const found = useLive(
+    'suppressions',
+    () => dataOf(sluiceOnce.api.GET('/v1/suppressions', { params: { query: { limit: LIMIT } } })),
+    10_000,
+  );
   /** What was asked for behind the first page, until something is changed. */
   const [later, setLater] = useState<Page | undefined>();
   const shown = [...(found.value?.suppressions ?? []), ...(later?.suppressions ?? [])];
   const next = later === undefined ? found.value?.next : later.next;
   const showMore = (): Promise<boolean> =>
     action.run(async () => {
-      const page = await request<Page>('GET', `${PATH}?cursor=${encodeURIComponent(next ?? '')}`);
+      if (next === undefined) return;
+      const params = { query: { limit: LIMIT, cursor: next } };
+      const page = await dataOf(sluice.api.GET('/v1/suppressions', { params }));
       setLater({ ...page, suppressions: [...(later?.suppressions ?? []), ...page.suppressions] });
     });
   const [address, setAddress] = useState('');
@@ -28,8 +32,8 @@ export function Suppressions() {
   const action = useAction();
   const change = (what: 'add' | 'remove', of: string): Promise<boolean> =>
     action.run(async () => {
-      if (what === 'add') await request('POST', PATH, { json: { address: of } });
-      else await request('DELETE', `${PATH}/${encodeURIComponent(of)}`);
+      if (what === 'add') await sluice.api.POST('/v1/suppressions', { body: { address: of } });
+      else await sluice.api.DELETE('/v1/suppressions/{address}', { params: { path: { address: of } } });
       setLater(undefined);
       setSaid(what === 'add' ? `${of} gets no more mail.` : `${of} gets mail again.`);
       found.refresh();

@@ -49,7 +49,7 @@ function definitionOf({ subject, language, source, text, variables, recurring, l
     subject,
     [language]: source,
     text,
-    variables: JSON.parse(variables) as Readonly<Record<string, unknown>>,
+    variables: JSON.parse(variables) as NonNullable<Definition['variables']>,
     recurring,
     ...(locales === undefined ? {} : { locales }),
   };
@@ -234,7 +234,7 @@ function usePreview(draft: Draft | undefined) {
         return;
       }
       void action.run(async () => {
-        const filled = await previewTemplate(definition, {});
+        const filled = await previewTemplate(definition);
         if (!over) setPreview(filled);
       });
     }, PAUSE_MS);

@@ -1,46 +1,29 @@
-import { request } from '../api/request.ts';
+import { dataOf, type operations } from '@sluice/client';
+import { sluice, sluiceOnce } from '../api/client.ts';
 
-export interface TemplateHead {
-  readonly name: string;
-  readonly latest: number;
-  readonly versions: readonly { readonly version: number; readonly createdAt: string }[];
-}
-
+type Answer<Operation extends 'listTemplates' | 'getTemplate' | 'previewNewTemplate'> =
+  operations[Operation]['responses'][200]['content']['application/json'];
+export type TemplateHead = Answer<'listTemplates'>['templates'][number];
 /** A template as `PUT /v1/templates/{name}` takes it. */
-export interface Definition {
-  readonly subject: string;
-  readonly mjml?: string;
-  readonly html?: string;
-  readonly text: string;
-  readonly variables?: Readonly<Record<string, unknown>>;
-  readonly recurring?: boolean;
-  readonly locales?: Readonly<Record<string, unknown>>;
-}
-export interface Version extends Definition {
-  readonly name: string;
-  readonly version: number;
-  readonly createdAt: string;
-}
-export interface Preview {
-  readonly subject: string;
-  readonly html: string;
-  readonly text: string;
-}
-
-const pathOf = (name: string): string => `/v1/templates/${encodeURIComponent(name)}`;
+export type Definition = operations['putTemplate']['requestBody']['content']['application/json'];
+export type Version = Answer<'getTemplate'>;
+export type Preview = Answer<'previewNewTemplate'>;
 
 export const listTemplates = async (): Promise<readonly TemplateHead[]> =>
-  (await request<{ templates: readonly TemplateHead[] }>('GET', '/v1/templates')).templates;
+  (await dataOf(sluiceOnce.api.GET('/v1/templates'))).templates;
 export const getTemplate = (name: string, version?: number): Promise<Version> =>
-  request('GET', pathOf(name), { query: { version } });
-export const publishTemplate = (name: string, definition: Definition): Promise<Version> =>
-  request('PUT', pathOf(name), { json: definition });
-export const deleteTemplate = (name: string): Promise<void> => request('DELETE', pathOf(name));
+  dataOf(
+    sluice.api.GET('/v1/templates/{name}', {
+      params: { path: { name }, query: version === undefined ? {} : { version } },
+    }),
+  );
+export const publishTemplate = (name: string, body: Definition): Promise<Version> =>
+  dataOf(sluice.api.PUT('/v1/templates/{name}', { params: { path: { name } }, body }));
+export const deleteTemplate = (name: string): Promise<unknown> =>
+  sluice.api.DELETE('/v1/templates/{name}', { params: { path: { name } } });
 /** Checks a template that is not stored, and fills it in. */
-export const previewTemplate = (template: Definition, variables: unknown, locale?: string): Promise<Preview> =>
-  request('POST', '/v1/templates:preview', {
-    json: { template, variables, ...(locale === undefined || locale === '' ? {} : { locale }) },
-  });
+export const previewTemplate = (template: Definition): Promise<Preview> =>
+  dataOf(sluice.api.POST('/v1/templates:preview', { body: { template, variables: {} } }));
 
 /** What a new template begins with. */
 export const blank: Definition = {

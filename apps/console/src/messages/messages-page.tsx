@@ -1,29 +1,10 @@
+import { dataOf } from '@sluice/client';
 import { useState } from 'preact/hooks';
-import type { TimelineEntry } from '../api/jobs.ts';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
-import { request } from '../api/request.ts';
 import { placeUrl, type Place } from '../router.ts';
 import { agoText, dateTimeText, durationText, timeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
-
-interface Message {
-  readonly appId: string;
-  readonly messageId: string;
-  readonly events: readonly TimelineEntry[];
-  readonly next?: number;
-  readonly expected: readonly string[];
-  readonly missing: readonly { readonly event: string; readonly overdue: boolean }[];
-}
-
-interface Incomplete {
-  readonly messages: readonly {
-    readonly messageId: string;
-    readonly firstAt: string;
-    readonly lastAt: string;
-    readonly missing: readonly string[];
-  }[];
-  readonly next?: string;
-}
 
 /** What happened to a message of any app, and what should have and did not. */
 export function MessagesPage({ place }: { readonly place: Place }) {
@@ -74,7 +55,11 @@ export function MessagesPage({ place }: { readonly place: Place }) {
 }
 
 function App({ appId }: { readonly appId: string }) {
-  const found = useLive(appId, () => request<Incomplete>('GET', `/v1/messages/${encodeURIComponent(appId)}`), 2_000);
+  const found = useLive(
+    appId,
+    () => dataOf(sluiceOnce.api.GET('/v1/messages/{appId}', { params: { path: { appId }, query: { limit: 100 } } })),
+    2_000,
+  );
   return (
     <>
       <ProblemNote problem={found.problem} />
@@ -131,10 +116,8 @@ function FlowForm({ appId }: { readonly appId: string }) {
   const declare = (): Promise<boolean> =>
     action.run(async () => {
       const names = events.split(/[\s,]+/).filter(Boolean);
-      const json = { events: names, withinMs: Math.round(Number(seconds) * 1_000) };
-      const flow = await request<{ events: readonly string[] }>('PUT', `/v1/flows/${encodeURIComponent(appId)}`, {
-        json,
-      });
+      const body = { events: names, withinMs: Math.round(Number(seconds) * 1_000) };
+      const flow = await dataOf(sluice.api.PUT('/v1/flows/{appId}', { params: { path: { appId } }, body }));
       setSaid(`Declared: ${flow.events.join(' → ')}`);
     });
   return (
@@ -177,8 +160,12 @@ function FlowForm({ appId }: { readonly appId: string }) {
 }
 
 function OneMessage({ appId, messageId }: { readonly appId: string; readonly messageId: string }) {
-  const path = `/v1/messages/${encodeURIComponent(appId)}/${encodeURIComponent(messageId)}`;
-  const found = useLive(path, () => request<Message>('GET', path), 1_000);
+  const params = { path: { appId, messageId }, query: { limit: 1_000 } };
+  const found = useLive(
+    `${appId}/${messageId}`,
+    () => dataOf(sluiceOnce.api.GET('/v1/messages/{appId}/{messageId}', { params })),
+    1_000,
+  );
   const value = found.value;
   if (value === undefined) return <ProblemNote problem={found.problem} />;
   const missing = new Map(value.missing.map(({ event, overdue }) => [event, overdue]));

@@ -1,7 +1,8 @@
+import type { System } from '@sluice/client';
 import { useCallback, useState } from 'preact/hooks';
-import { useEventStream } from '../api/event-stream.ts';
+import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction } from '../api/live.ts';
-import { setPaused, type Consumer, type Replica, type Stream, type System } from '../api/system.ts';
+import { useStream } from '../api/use-stream.ts';
 import { placeUrl } from '../router.ts';
 import { ActionHeader } from '../ui/action-header.tsx';
 import { Chart } from '../ui/chart.tsx';
@@ -11,6 +12,10 @@ import { ProblemNote } from '../ui/problem-note.tsx';
 
 /** Five minutes at two a second. */
 const KEPT_POINTS = 600;
+
+type Replica = System['services'][number]['replicas'][number];
+type Stream = System['streams'][number];
+type Consumer = Stream['consumers'][number];
 
 interface Point {
   readonly atS: number;
@@ -23,12 +28,19 @@ const workOf = (system: System): readonly Consumer[] =>
 const sum = <Item,>(items: readonly Item[], of: (item: Item) => number): number =>
   items.reduce((total, item) => total + of(item), 0);
 
+function setPaused(name: string, paused: boolean): Promise<unknown> {
+  const params = { path: { name } };
+  return paused
+    ? sluice.api.POST('/v1/pipelines/{name}:pause', { params })
+    : sluice.api.POST('/v1/pipelines/{name}:resume', { params });
+}
+
 /** The system as it is this moment, from the broker and from the replicas themselves. */
 export function OverviewPage() {
   const [system, setSystem] = useState<System>();
   const [points, setPoints] = useState<readonly Point[]>([]);
-  const follow = useCallback((events: readonly unknown[]) => {
-    const last = events.at(-1) as System | undefined;
+  const follow = useCallback((events: readonly System[]) => {
+    const last = events.at(-1);
     if (last === undefined) return;
     setSystem(last);
     const work = workOf(last);
@@ -39,7 +51,7 @@ export function OverviewPage() {
     };
     setPoints((before) => (before.at(-1)?.atS === point.atS ? before : [...before.slice(-KEPT_POINTS + 1), point]));
   }, []);
-  const state = useEventStream('/v1/system/stream', ['system'], follow);
+  const state = useStream('system', (options) => sluiceOnce.system.watch(options), follow);
   const action = useAction();
   if (system === undefined) return <p role="status">Loading…</p>;
   const work = workOf(system);

@@ -1,22 +1,16 @@
+import { dataOf, isProblem, type operations } from '@sluice/client';
 import { createContext } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
-import { toProblem } from '../api/live.ts';
-import type { ApiProblem } from '../api/problem.ts';
-import { request, useCsrfToken, whenUnauthenticated } from '../api/request.ts';
+import { sluice, sluiceOnce, useCsrfToken, whenUnauthenticated } from '../api/client.ts';
+import { errorOf } from '../api/live.ts';
 
 /** Who looks at the page, as `GET /v1/session` says it. */
-export interface Session {
-  readonly account: string;
-  readonly scopes: readonly string[];
-  /** Absent while keys are off. */
-  readonly csrfToken?: string;
-  readonly expiresAt?: string;
-}
+export type Session = operations['getSession']['responses'][200]['content']['application/json'];
 
 export type SessionState =
   | { readonly kind: 'loading' }
   | { readonly kind: 'signed-out' }
-  | { readonly kind: 'unreachable'; readonly problem: ApiProblem }
+  | { readonly kind: 'unreachable'; readonly problem: Error }
   | { readonly kind: 'signed-in'; readonly session: Session };
 
 /** The session of this browser, and what changes it. */
@@ -32,16 +26,15 @@ export function useSession(): {
   };
   useEffect(() => {
     whenUnauthenticated(() => setState({ kind: 'signed-out' }));
-    request<Session>('GET', '/v1/session').then(began, (error: unknown) => {
-      const problem = toProblem(error);
-      if (problem.code !== 'unauthenticated') setState({ kind: 'unreachable', problem });
+    dataOf(sluiceOnce.api.GET('/v1/session')).then(began, (error: unknown) => {
+      if (!isProblem(error, 'unauthenticated')) setState({ kind: 'unreachable', problem: errorOf(error) });
     });
   }, []);
   return {
     state,
-    signIn: async (key) => began(await request<Session>('POST', '/v1/session', { json: { key } })),
+    signIn: async (key) => began(await dataOf(sluice.api.POST('/v1/session', { body: { key } }))),
     signOut: async () => {
-      await request('DELETE', '/v1/session');
+      await sluice.api.DELETE('/v1/session');
       setState({ kind: 'signed-out' });
     },
   };

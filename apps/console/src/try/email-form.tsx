@@ -1,8 +1,7 @@
+import type { NewEmail } from '@sluice/client';
 import { useEffect, useState } from 'preact/hooks';
-import type { Job } from '../api/jobs.ts';
+import { sluice } from '../api/client.ts';
 import { useAction } from '../api/live.ts';
-import { request } from '../api/request.ts';
-import { getJobRequest, newIdempotencyKey } from '../api/rerun.ts';
 import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { ProblemNote } from '../ui/problem-note.tsx';
@@ -23,17 +22,21 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
   const [to, setTo] = useState('ada@example.com');
   const [template, setTemplate] = useState('welcome');
   const [variables, setVariables] = useState(pretty(examples['welcome']));
+  /** What a mail that is to be run again had besides: copies, headers, metadata. */
+  const [others, setOthers] = useState<Partial<NewEmail>>({});
   const [sent, setSent] = useState<string>();
   const action = useAction();
   const needsKey = useNeedsKey();
   useEffect(() => {
     if (from === undefined) return;
     void action.run(async () => {
-      const { json } = await getJobRequest(from);
+      const { json } = await sluice.jobs.request(from);
       if (json === undefined) return;
-      setTo(json.to);
-      setTemplate(json.template);
-      setVariables(pretty(json.variables ?? {}));
+      const { to: before, template: name, variables: values = {}, ...rest } = json as NewEmail;
+      setTo(before);
+      setTemplate(name);
+      setVariables(pretty(values));
+      setOthers(rest);
     });
   }, [from]);
   let filled: unknown;
@@ -43,11 +46,11 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
   } catch (error) {
     wrong = error instanceof Error ? error.message : String(error);
   }
-  const asked: Asked = { path: '/v1/emails', query: {}, json: { to, template, variables: filled } };
+  const email: NewEmail = { ...others, to, template, variables: filled as Record<string, unknown> };
+  const asked: Asked = { path: '/v1/emails', query: {}, json: email };
   const send = (): Promise<boolean> =>
     action.run(async () => {
-      const headers = { 'idempotency-key': newIdempotencyKey() };
-      setSent((await request<Job>('POST', '/v1/emails', { json: asked.json, headers })).id);
+      setSent((await sluice.emails.send(email)).id);
     });
   return (
     <div class="columns">

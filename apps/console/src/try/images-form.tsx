@@ -1,6 +1,7 @@
+import type { ImageOptions, UploadProgress } from '@sluice/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { sluice } from '../api/client.ts';
 import { useAction } from '../api/live.ts';
-import { convert, getJobRequest, getPictures } from '../api/rerun.ts';
 import { useNeedsKey } from '../session/session.ts';
 import { CopyButton } from '../ui/copy-button.tsx';
 import { bytesText } from '../ui/format.ts';
@@ -13,11 +14,19 @@ interface Picture {
   readonly url: string;
 }
 
+/** How far the pictures are on their way; a small one is there at once. */
+const sendingText = (progress: UploadProgress | undefined): string =>
+  progress === undefined || progress.totalBytes === 0
+    ? 'Sending…'
+    : `Sending… ${Math.floor((progress.sentBytes / progress.totalBytes) * 100)} %`;
+
 /** Pictures to one PDF: dropped, chosen or pasted. */
 export function ImagesForm({ from }: { readonly from: string | undefined }) {
   const [pictures, setPictures] = useState<readonly Picture[]>([]);
   const [options, setOptions] = useState<Readonly<Record<string, string>>>({});
   const [over, setOver] = useState(false);
+  const [metadata, setMetadata] = useState<Readonly<Record<string, string>>>();
+  const [progress, setProgress] = useState<UploadProgress>();
   const [sent, setSent] = useState<string>();
   const action = useAction();
   const needsKey = useNeedsKey();
@@ -42,9 +51,12 @@ export function ImagesForm({ from }: { readonly from: string | undefined }) {
   useEffect(() => {
     if (from === undefined) return;
     void action.run(async () => {
-      const before = await getJobRequest(from);
-      setOptions(before.query);
-      add(await getPictures(from, before));
+      const before = await sluice.jobs.request(from);
+      // The name is of the file, which comes along.
+      const { fileName: _, ...query } = before.query;
+      setOptions(query);
+      setMetadata(before.metadata);
+      add(await sluice.jobs.sources(from));
     });
   }, [from]);
 
@@ -56,9 +68,10 @@ export function ImagesForm({ from }: { readonly from: string | undefined }) {
   };
   const send = (): Promise<boolean> =>
     action.run(async () => {
-      const job = await convert(
+      setProgress(undefined);
+      const job = await sluice.images.convert(
         pictures.map(({ file }) => file),
-        query,
+        { ...(query as ImageOptions), ...(metadata === undefined ? {} : { metadata }), onProgress: setProgress },
       );
       setSent(job.id);
     });
@@ -161,7 +174,7 @@ export function ImagesForm({ from }: { readonly from: string | undefined }) {
         </div>
         <div class="row">
           <button type="submit" class="first" disabled={pictures.length === 0 || action.busy}>
-            {action.busy ? 'Sending…' : 'Convert'}
+            {action.busy ? sendingText(progress) : 'Convert'}
           </button>
           <CopyButton text={() => asCurl(asked, location.origin, needsKey)}>Copy as curl</CopyButton>
           <CopyButton text={() => asCode(asked, location.origin, needsKey)}>Copy as code</CopyButton>

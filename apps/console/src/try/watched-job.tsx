@@ -1,4 +1,5 @@
-import { getJob, hasEnded } from '../api/jobs.ts';
+import { isEnded } from '@sluice/client';
+import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
 import { adviceFor } from '../jobs/advice.ts';
 import { useTimeline } from '../jobs/use-timeline.ts';
@@ -9,7 +10,7 @@ import { StateBadge } from '../ui/state-badge.tsx';
 
 /** A job that was just sent: its stages as they happen, then what came of it. */
 export function WatchedJob({ id }: { readonly id: string }) {
-  const job = useLive(id, () => getJob(id), 2_000);
+  const job = useLive(id, () => sluiceOnce.jobs.get(id), 2_000);
   const { spans } = useTimeline(id, job.refresh);
   const value = job.value;
   return (
@@ -30,7 +31,7 @@ export function WatchedJob({ id }: { readonly id: string }) {
           </div>
         </div>
       )}
-      {value?.links.pdf !== undefined && hasEnded(value.state) && (
+      {value?.links.pdf !== undefined && isEnded(value) && (
         <>
           <div class="row">
             <a class="button" href={value.links.pdf} download>
