@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { dataOf, isEnded, isProblem, type components, type Job, type JobFilter } from '@sluice/client';
+import { dataOf, isEnded, isProblem, whyWaiting, type components, type Job, type JobFilter } from '@sluice/client';
 import type { Command } from '../command.ts';
 import type { Context } from '../context.ts';
 import { CommandError } from '../errors.ts';
@@ -115,22 +115,37 @@ export const jobCommands: readonly Command[] = [
   },
   {
     name: 'job rerun',
-    summary: 'Run a failed job again',
+    summary: 'Run a failed job again, or send any job once more as a new one',
     detail:
-      'It has to have a dead letter, which goes back to its queue; `job why` says whether it has one. Needs a key with the scope admin.',
+      'A failed job has to have a dead letter, which goes back to its queue; `job why` says whether it has one. Needs a key with the scope admin. With --new a job of any state is sent again as it was, as a new job.',
     arguments: [JOB],
-    options: [{ flags: '--wait', summary: 'wait until it has ended; exit with 5 unless it succeeded' }],
-    examples: ['job rerun job_... --wait'],
+    options: [
+      { flags: '--new', summary: 'send what made it once more, as a new job' },
+      { flags: '--wait', summary: 'wait until it has ended; exit with 5 unless it succeeded' },
+    ],
+    examples: ['job rerun job_... --wait', 'job rerun job_... --new'],
     async run(context, { words: [id = ''], flag }) {
       const { sluice, output, signal } = context;
+      if (flag('new')) {
+        const again = await sluice.jobs.rerun(id, { signal });
+        output.note(`${id} is sent again as ${again.id}`);
+        const shown = flag('wait') ? await sluice.jobs.waitFor(again, { signal }) : again;
+        output.json(shown);
+        output.print(describeJob(shown));
+        if (flag('wait')) throwUnlessSucceeded([shown]);
+        return;
+      }
       const job = await sluice.jobs.get(id, { signal });
       if (job.state !== 'failed')
-        throw new CommandError('failed', `${id} is ${job.state}: only a job that failed can run again`);
+        throw new CommandError(
+          'failed',
+          `${id} is ${job.state}: only a job that failed can run again; --new sends it as a new job`,
+        );
       const letter = await deadLetterOf(context, id);
       if (letter === undefined) {
         throw new CommandError(
           'failed',
-          `${id} failed without a dead letter (${job.error?.code}): ${job.error?.detail}. Send the request again`,
+          `${id} failed without a dead letter (${job.error?.code}): ${job.error?.detail}. Send it as a new job: --new`,
         );
       }
       await sluice.api.POST('/v1/dead-letters/{id}:replay', { params: { path: { id: letter.id } }, signal });
@@ -151,7 +166,7 @@ export const jobCommands: readonly Command[] = [
     async run(context, { words: [id = ''] }) {
       const { sluice, output, signal } = context;
       const job = await sluice.jobs.get(id, { signal });
-      const reasons = isEnded(job) ? await whyEnded(context, job) : await whyWaiting(context, job);
+      const reasons = isEnded(job) ? await whyEnded(context, job) : await whyOpen(context, job);
       output.json({ id: job.id, state: job.state, reasons });
       output.print([describeJob(job), ...reasons.map((reason) => `  ${reason}`)].join('\n'));
     },
@@ -237,21 +252,20 @@ async function whyEnded(context: Context, job: Job): Promise<string[]> {
     `${job.error?.detail ?? 'It failed.'} (${job.error?.code ?? 'unknown'})`,
     `After ${job.attempt === 1 ? 'one attempt' : `${job.attempt} attempts`}. Its trace: ${job.traceId}`,
     ...(letter === undefined
-      ? ['It has no dead letter: send the request again once the cause is gone.']
+      ? [`It has no dead letter; once the cause is gone: sluice job rerun ${job.id} --new`]
       : [`Its dead letter is ${letter.id} (${letter.reason}); once the cause is gone: sluice job rerun ${job.id}`]),
   ];
 }
 
-async function whyWaiting(context: Context, job: Job): Promise<string[]> {
+async function whyOpen(context: Context, job: Job): Promise<string[]> {
   const { sluice, signal } = context;
   const events = await sluice.jobs.events(job, { signal });
   const last = events.at(-1);
-  const reasons =
-    last === undefined
-      ? []
-      : [
-          `Last heard: ${last.event} of ${last.app} at ${last.at}${last.detail === undefined ? '' : `: ${last.detail}`}.`,
-        ];
+  const reasons = job.waitingFor === undefined ? [] : [`${whyWaiting(job.waitingFor)}.`];
+  if (last !== undefined)
+    reasons.push(
+      `Last heard: ${last.event} of ${last.app} at ${last.at}${last.detail === undefined ? '' : `: ${last.detail}`}.`,
+    );
   if (last?.event === 'retry_scheduled') reasons.push('Its last attempt failed; the next one is scheduled.');
   if (job.state === 'running') reasons.push('A worker has it.');
   const stats = await ifAdmin(dataOf(sluice.api.GET('/v1/stats', { signal })));
