@@ -1,5 +1,5 @@
-// Compiles templates/*.mjml and *.txt into src/templates/compiled.json, which is what the service runs on: no MJML at run
-// time. Run it after editing a template (`pnpm --filter @sluice/email templates`); a test fails when it was forgotten.
+// Compiles templates/*.mjml and *.txt into libs/mail-templates/src/shipped.json, which is what the service runs on, and what
+// the gateway previews: no MJML at run time. Run it after editing a template (`pnpm --filter @sluice/email templates`); a test fails when it was forgotten.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from 'mrml';
@@ -36,7 +36,8 @@ function read(...path: string[]): string {
 
 if (import.meta.main) {
   const compiled = compileTemplates();
-  writeFileSync(join(import.meta.dirname, 'src/templates/compiled.json'), `${JSON.stringify(compiled, null, 2)}\n`);
+  const target = join(import.meta.dirname, '../../libs/mail-templates/src/shipped.json');
+  writeFileSync(target, `${JSON.stringify(compiled, null, 2)}\n`);
   for (const [name, { html }] of Object.entries(compiled.templates)) {
     console.log(`${name}: ${(JSON.stringify(html).length / 1024).toFixed(1)} KiB of HTML`);
   }

@@ -43,6 +43,28 @@ const call = <Body = Version>(path: string, method: string, json?: unknown, acco
   });
 const mail = (json: object, account = 'acme') => call<JobView & Version>('/v1/emails', 'POST', json, account);
 
+test('a template that is shipped is previewed with what a mail of it would say', async () => {
+  interface Preview {
+    readonly subject: string;
+    readonly html: string;
+    readonly text: string;
+  }
+  const shown = (name: string, json: object) =>
+    call<Preview & Version>(`/v1/templates/${name}:preview`, 'POST', json, 'reader');
+  const { status, body } = await shown('notification', {
+    variables: { title: '<b>Done</b>', message: 'All 12 pages.' },
+  });
+  expect({ status, subject: body.subject }).toEqual({ status: 200, subject: '<b>Done</b>' });
+  expect(body.html).toContain('&lt;b&gt;Done&lt;/b&gt;');
+  expect(body.html).toContain('src="data:image/png;base64,');
+  expect(body.html).not.toContain('cid:');
+  expect(body.text).toContain('All 12 pages.');
+  for (const name of ['welcome', 'image-ready']) expect((await shown(name, {})).body.html).toContain('Ada');
+  expect((await shown('welcome', { variables: { name: 7 } })).body.errors).toEqual([
+    { pointer: '/variables/name', detail: 'must be a string' },
+  ]);
+});
+
 describe('a template of an account', () => {
   test('is written, read, previewed, sent in the version of that moment, and deleted', async () => {
     expect((await call('/v1/templates/receipt', 'PUT', receipt)).status).toBe(201);

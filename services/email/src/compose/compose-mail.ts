@@ -5,7 +5,7 @@ import { base64Lines, writeMime, type MimeAttachment } from './mime.ts';
 import type { LinkPolicy } from './links.ts';
 import { unsubscribeBy, type UnsubscribeSettings } from './unsubscribe.ts';
 import type { OutgoingMail } from '../providers/outgoing-mail.ts';
-import { logo } from '../templates/catalogue.ts';
+import { logo } from '@sluice/mail-templates/shipped';
 import type { MailTemplate } from '../templates/mail-template.ts';
 
 /** Who mails come from, and how readers may refuse more of them. */

@@ -5,8 +5,8 @@ import {
   type TemplateValues,
   type TemplateVariables,
 } from '@sluice/contracts';
-import compiled from './compiled.json' with { type: 'json' };
 import { encodeLiterals, fillHtml, fillText, type CompiledTemplate } from '@sluice/mail-templates';
+import { shippedTemplates as templates } from '@sluice/mail-templates/shipped';
 import { endEncoded, quotedPrintable } from './quoted-printable.ts';
 
 /** The variables of a caller, without those that are the service's to set. */
@@ -23,13 +23,6 @@ export interface RenderedMail {
   readonly text: string;
 }
 
-/** The inline picture every template shows, referred to as `cid:logo@sluice`. */
-export const logo: { readonly cid: string; readonly png: Buffer } = {
-  cid: 'logo@sluice',
-  png: Buffer.from(compiled.logo, 'base64'),
-};
-
-const templates = compiled.templates as Readonly<Record<MailTemplateName, CompiledTemplate>>;
 const encoded = Object.fromEntries(
   Object.entries(templates).map(([name, { subject, html, text }]) => [
     name,

@@ -1,33 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isMailTemplateName, mailTemplateNames, type MailTemplateName } from '@sluice/contracts';
-import { logo, renderTemplate } from './catalogue.ts';
-
-/** What the preview fills the templates with. */
-export const previewVariables: Readonly<Record<MailTemplateName, Readonly<Record<string, unknown>>>> = {
-  welcome: { name: 'Ada Lovelace', actionUrl: 'https://sluice.example/start' },
-  notification: {
-    title: 'Nightly export finished',
-    name: 'Ada',
-    message:
-      '1,204 records were written, 3 were skipped because they had not changed.\n\nThe next run starts at 02:00 UTC.',
-    actionLabel: 'Open the report',
-    actionUrl: 'https://sluice.example/reports/1204',
-    unsubscribeUrl: 'https://sluice.example/unsubscribe',
-  },
-  'image-ready': {
-    name: 'Ada',
-    link: 'https://files.sluice.example/pdf/job_4f1c.pdf',
-    jobId: 'job_4f1c',
-    facts: '3 pages, 1.2 MB',
-    expires: '22 Nov 2026, 14:30 UTC',
-    attached: true,
-  },
-};
+import { shippedExamples, withLogo } from '@sluice/mail-templates/shipped';
+import { renderTemplate } from './catalogue.ts';
 
 /** A template as a browser can show it: the inline logo as a data URL. */
 export function previewHtml(name: MailTemplateName): string {
-  const { html } = renderTemplate(name, previewVariables[name]);
-  return html.replaceAll(`cid:${logo.cid}`, `data:image/png;base64,${logo.png.toString('base64')}`);
+  return withLogo(renderTemplate(name, shippedExamples[name]).html);
 }
 
 /** `/templates`: every template at phone and desktop width; `/templates/<name>` and `/templates/<name>.txt` alone. */
@@ -37,13 +15,13 @@ export function previewPage(request: IncomingMessage, response: ServerResponse):
   const name = text ? file.slice(0, -4) : file;
   if (file === '') return send(response, 'text/html', overview());
   if (!isMailTemplateName(name)) return send(response, 'text/plain', 'there is no such template\n', 404);
-  if (text) return send(response, 'text/plain', renderTemplate(name, previewVariables[name]).text);
+  if (text) return send(response, 'text/plain', renderTemplate(name, shippedExamples[name]).text);
   return send(response, 'text/html', previewHtml(name));
 }
 
 function overview(): string {
   const sections = mailTemplateNames.map((name) => {
-    const { subject } = renderTemplate(name, previewVariables[name]);
+    const { subject } = renderTemplate(name, shippedExamples[name]);
     return `<section>
   <h2>${name}</h2><p>Subject: ${subject.replace(/[&<]/g, (char) => (char === '&' ? '&amp;' : '&lt;'))}
   · <a href="/templates/${name}">HTML</a> · <a href="/templates/${name}.txt">text</a></p>

@@ -4,8 +4,8 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileTemplates } from '../../compile-templates.ts';
 import { renderTemplate, TemplateVariablesError } from './catalogue.ts';
-import compiled from './compiled.json' with { type: 'json' };
-import { namesIn, parseParts, type CompiledTemplate, type Part } from '@sluice/mail-templates';
+import { namesIn, parseParts, type Part } from '@sluice/mail-templates';
+import { logo, shippedTemplates } from '@sluice/mail-templates/shipped';
 
 /** The variables shown somewhere that no `{{#if}}` of the same variable leaves out. */
 function shownUnguarded(parts: readonly Part[], guards: readonly string[] = []): Set<string> {
@@ -37,11 +37,14 @@ const samples = {
 
 describe('the compiled templates', () => {
   test('are what the sources in templates/ compile to', () => {
-    expect(compiled, 'run: pnpm --filter @sluice/email templates').toEqual(compileTemplates());
+    expect(
+      { logo: logo.png.toString('base64'), templates: shippedTemplates },
+      'run: pnpm --filter @sluice/email templates',
+    ).toEqual(compileTemplates());
   });
 
   test.each(mailTemplateNames)('%s uses the variables that are declared for it, no more and no fewer', (name) => {
-    const { subject, html, text } = (compiled.templates as Record<string, CompiledTemplate>)[name]!;
+    const { subject, html, text } = shippedTemplates[name];
     const used = namesIn([...subject, ...html, ...text]);
     expect(new Set(used.map((part) => part.name))).toEqual(new Set(Object.keys(mailTemplates[name])));
     const declared: Readonly<Record<string, TemplateVariable>> = mailTemplates[name];
@@ -51,7 +54,7 @@ describe('the compiled templates', () => {
   test.each(mailTemplateNames)(
     '%s requires, or has a default for, each variable that no {{#if}} leaves out',
     (name) => {
-      const { subject, html, text } = (compiled.templates as Record<string, CompiledTemplate>)[name]!;
+      const { subject, html, text } = shippedTemplates[name];
       const alwaysShown = shownUnguarded([...subject, ...html, ...text]);
       for (const [variable, declared] of Object.entries<TemplateVariable>(mailTemplates[name])) {
         if (declared.kind === 'flag') continue;

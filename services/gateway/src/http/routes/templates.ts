@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { checkVariables, isMailTemplateName } from '@sluice/contracts';
+import { checkVariables, isMailTemplateName, mailTemplates, type MailTemplateName } from '@sluice/contracts';
 import {
   canonicalLocale,
   declaredVariables,
@@ -13,6 +13,7 @@ import {
   type TemplateVersion,
 } from '@sluice/mail-templates';
 import { compileTemplate, templateLimits } from '@sluice/mail-templates/compile';
+import { shippedExamples, shippedTemplates, withLogo } from '@sluice/mail-templates/shipped';
 import { Type, type Static } from 'typebox';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { DateTime } from '../../jobs/job-view.ts';
@@ -234,6 +235,7 @@ export function templateRoutes(app: App, { templates }: { readonly templates: Te
       schema: {
         operationId: 'previewTemplate',
         summary: 'A template filled with its examples, or with values of yours',
+        description: 'One of the account, or one that is shipped: welcome, notification, image-ready.',
         tags,
         params: NamePath,
         querystring: VersionQuery,
@@ -242,6 +244,7 @@ export function templateRoutes(app: App, { templates }: { readonly templates: Te
       },
     },
     async ({ account, params, query, body }) => {
+      if (isMailTemplateName(params.name)) return shippedPreview(params.name, body.variables);
       const template = await found(account.id, params.name, query.version);
       return previewOf(template, body);
     },
@@ -303,6 +306,18 @@ function previewOf(
   if (locale === undefined) throw invalidField('/locale', 'must be a language tag (BCP 47)');
   const { locale: spoken, ...mail } = fillTemplate(template, checked.values, locale);
   return { ...mail, ...(spoken === undefined ? {} : { locale: spoken }) };
+}
+
+/** What the service gives itself, such as the size of a PDF, stands there as an example. */
+function shippedPreview(name: MailTemplateName, given: Record<string, unknown> = {}): Static<typeof Preview> {
+  const checked = checkVariables(mailTemplates[name], { ...shippedExamples[name], ...given });
+  if (checked.values === undefined) {
+    throw refusal(
+      checked.problems.map(({ name: variable, detail }) => ({ pointer: `/variables/${variable}`, detail })),
+    );
+  }
+  const filled = fillTemplate({ compiled: shippedTemplates[name], compiledLocales: {} }, checked.values, '');
+  return { subject: filled.subject, html: withLogo(filled.html), text: filled.text };
 }
 
 function refusal(errors: readonly { readonly pointer: string; readonly detail: string }[]): GatewayError {
