@@ -45,6 +45,7 @@ const nothingBehind = {
 } as unknown as RouteDeps;
 const known: FlowStore = {
   find: () => undefined,
+  list: () => [],
   claim: () => undefined,
   declare: () => Promise.reject(new Error('not here')),
   close: () => Promise.resolve(),

@@ -39,6 +39,21 @@ export const messageCommands: readonly Command[] = [
     },
   },
   {
+    name: 'flows list',
+    summary: 'List the apps that report events, and what they declare',
+    examples: ['flows list'],
+    async run({ sluice, output, signal }) {
+      const { flows } = await dataOf(sluice.api.GET('/v1/flows', { signal }));
+      for (const flow of flows) output.json(flow);
+      const rows = flows.map(({ appId, events, withinMs }) => [
+        appId,
+        events.length === 0 ? 'nothing is declared' : events.join(', '),
+        events.length === 0 ? '' : duration(withinMs),
+      ]);
+      output.print(rows.length === 0 ? 'no app has reported an event' : table(['app', 'events', 'within'], rows));
+    },
+  },
+  {
     name: 'flows set',
     summary: 'Declare which events the messages of an app go through, in order',
     arguments: [

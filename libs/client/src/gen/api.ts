@@ -306,6 +306,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/flows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The apps of the account, with what they declare */
+        get: operations["listFlows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/flows/{appId}": {
         parameters: {
             query?: never;
@@ -806,7 +823,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A template filled with its examples, or with values of yours */
+        /**
+         * A template filled with its examples, or with values of yours
+         * @description One of the account, or one that is shipped: welcome, notification, image-ready.
+         */
         post: operations["previewTemplate"];
         delete?: never;
         options?: never;
@@ -2085,6 +2105,32 @@ export interface operations {
             };
         };
     };
+    listFlows: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name. `events` is empty where nothing is declared. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        flows: {
+                            appId: string;
+                            events: string[];
+                            withinMs: number;
+                        }[];
+                    };
+                };
+            };
+        };
+    };
     declareFlow: {
         parameters: {
             query?: never;
@@ -2734,7 +2780,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description As `HOME_LINKS` names them, and the description of the API. */
+            /** @description As `HOME_LINKS` names them, and the descriptions of the API and of the subjects. */
             200: {
                 headers: {
                     [name: string]: unknown;

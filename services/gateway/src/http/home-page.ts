@@ -4,10 +4,14 @@ export interface HomeLink {
   readonly url: string;
 }
 
-const own: readonly HomeLink[] = [
+/** What there is to read about the API and about the subjects. */
+export const descriptions: readonly HomeLink[] = [
   { name: 'API, to read and to try', url: '/docs' },
-  { name: 'API, as OpenAPI', url: '/openapi.json' },
   { name: 'Subjects on NATS', url: '/asyncapi' },
+];
+const own: readonly HomeLink[] = [
+  ...descriptions,
+  { name: 'API, as OpenAPI', url: '/openapi.json' },
   { name: 'Ready, or why not', url: '/readyz' },
 ];
 

@@ -36,6 +36,8 @@ export const workFlow: readonly string[] = ['received', 'attempt', 'effect_done'
 /** The apps that are known, held in memory and kept current by the store. */
 export interface FlowStore {
   find(app: string): Flow | undefined;
+  /** The apps that an account speaks for, by name: `MAX_APPS` at most. */
+  list(account: string): readonly { readonly app: string; readonly flow: Flow }[];
   /**
    * Makes sure that the account may speak for the apps; the first to do so owns one. All of them, or none.
    *
@@ -132,6 +134,7 @@ export async function openFlowStore(
 
   return {
     find: (app) => known.get(app),
+    list: (account) => [...(appsOf.get(account) ?? [])].sort().map((app) => ({ app, flow: known.get(app)! })),
     claim(apps, account) {
       const unknown = new Set<string>();
       const stale: string[] = [];

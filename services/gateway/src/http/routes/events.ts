@@ -109,6 +109,30 @@ export function eventRoutes(
   );
 
   app.get(
+    '/v1/flows',
+    {
+      config: { scope: 'events:read' },
+      schema: {
+        operationId: 'listFlows',
+        summary: 'The apps of the account, with what they declare',
+        tags,
+        response: {
+          200: Type.Object(
+            { flows: Type.Array(FlowView) },
+            { description: 'By name. `events` is empty where nothing is declared.' },
+          ),
+          ...problemResponses(),
+        },
+      },
+    },
+    async (request) => ({
+      flows: flows
+        .list(request.account.id)
+        .map(({ app: appId, flow: { events, withinMs } }) => ({ appId, events: [...events], withinMs })),
+    }),
+  );
+
+  app.get(
     '/v1/messages/:appId/:messageId',
     {
       config: { scope: 'events:read' },

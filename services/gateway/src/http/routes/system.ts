@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import { useConsole, type Console } from '../console.ts';
-import { homePage, homeText, type HomeLink } from '../home-page.ts';
+import { descriptions, homePage, homeText, type HomeLink } from '../home-page.ts';
 import { problemPage } from '../problem-page.ts';
 import { GatewayError } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
@@ -102,13 +102,13 @@ export function systemRoutes(
         response: {
           200: Type.Object(
             { links: Type.Array(Type.Object({ name: Type.String(), url: Type.String() })) },
-            { description: 'As `HOME_LINKS` names them, and the description of the API.' },
+            { description: 'As `HOME_LINKS` names them, and the descriptions of the API and of the subjects.' },
           ),
           ...problemResponses(),
         },
       },
     },
-    async () => ({ links: [{ name: 'API', url: '/docs' }, ...deps.links] }),
+    async () => ({ links: [...descriptions, ...deps.links] }),
   );
   app.get('/openapi.json', { config: { scope: 'public' }, schema: { hide: true } }, async () => app.swagger());
 }
