@@ -138,6 +138,15 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     const { page, faults } = await openPage();
     await page.goto(`${stack.urls.gateway}/#/try/mail`);
     await page.getByLabel('To', { exact: true }).fill('grace@example.com');
+    // It is shown before it is sent, as it will be.
+    const shown = page.frameLocator('[title="The mail"]');
+    await shown.getByText('Ada').first().waitFor();
+    await page.getByLabel('Variables, as JSON').fill('{ "name": "Grace <b>Hopper</b>" }');
+    await shown.getByText('Grace <b>Hopper</b>').first().waitFor();
+    await page.getByLabel('Variables, as JSON').fill('{ "name": 7 }');
+    await page.getByText('/variables/name').waitFor();
+    await page.getByLabel('Variables, as JSON').fill('{ "name": "Grace" }');
+    await page.getByText('/variables/name').waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Send' }).click();
     await page.getByText('succeeded', { exact: true }).waitFor();
     expect(stack.mail.mailbox.all().length).toBeGreaterThan(0);
@@ -299,6 +308,18 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     await page.getByText('paid ✓').waitFor();
     await page.getByText('shipped missing').waitFor();
     await expectAccessible(page);
+
+    // What is declared stands in the form, to be changed.
+    await page.getByRole('navigation', { name: 'Screens' }).getByRole('link', { name: 'Messages' }).click();
+    await page.getByRole('cell', { name: 'received → paid → shipped' }).waitFor();
+    await expectAccessible(page);
+    await page.getByRole('link', { name: 'orders', exact: true }).click();
+    const declared = page.getByLabel('Events, in order, one a line');
+    await expect.poll(() => declared.inputValue()).toBe('received\npaid\nshipped');
+    await declared.fill('received\npaid');
+    await page.getByRole('button', { name: 'Declare' }).click();
+    await page.getByText('Declared: received → paid').waitFor();
+    await page.getByText('Either every message is complete').waitFor();
     expect(faults).toEqual([]);
   });
 

@@ -91,7 +91,7 @@ function JobFacts({ job }: { readonly job: Job }) {
     ...Object.entries(job.metadata ?? {}).map(([name, value]): [string, string] => [name, value]),
     ...Object.entries(job.result ?? {}).map(([name, value]): [string, string] => [
       resultNames[name] ?? name,
-      name.endsWith('Bytes') ? bytesText(Number(value)) : String(value),
+      resultText(name, value),
     ]),
     [
       'Trace',
@@ -119,6 +119,15 @@ function JobFacts({ job }: { readonly job: Job }) {
   );
 }
 
+function resultText(name: string, value: NonNullable<Job['result']>[keyof NonNullable<Job['result']>]): string {
+  if (Array.isArray(value)) {
+    return value
+      .map(({ recipient, sent, detail }) => `${recipient} ${sent ? 'sent' : `not sent: ${detail ?? 'it failed'}`}`)
+      .join(', ');
+  }
+  return name.endsWith('Bytes') ? bytesText(Number(value)) : String(value);
+}
+
 /** What a result says, in words; what is not here is shown by the name that the API has for it. */
 const resultNames: Readonly<Record<string, string>> = {
   pages: 'Pages',
@@ -130,6 +139,7 @@ const resultNames: Readonly<Record<string, string>> = {
   path: 'Conversion',
   messageId: 'Message-ID',
   provider: 'Mail server',
+  copies: 'Copies',
 };
 
 function Events({ entries }: { readonly entries: readonly TimelineEntry[] }) {

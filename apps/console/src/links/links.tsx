@@ -3,11 +3,7 @@ import { createContext } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
 import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
-
-export interface Link {
-  readonly name: string;
-  readonly url: string;
-}
+import { traceLinks, type Link, type TracedJob } from './trace-links.ts';
 
 /**
  * Whether this browser gets an answer. Of another origin it learns no more than that; of its own it hears of a proxy that
@@ -52,13 +48,5 @@ export function useLinks(): readonly Link[] {
 const none: readonly Link[] = [];
 export const LinksContext = createContext(none);
 
-/** Where the trace and the log of a job can be read, of what answers. Jaeger and `pnpm dev` name their pages alike. */
-export function useTraceLinks(job: { readonly id: string; readonly traceId: string }): readonly Link[] {
-  const traces = useContext(LinksContext).find(({ name }) => name.startsWith('Traces'));
-  if (traces === undefined) return none;
-  const base = traces.url.replace(/\/$/, '');
-  return [
-    { name: 'Trace', url: `${base}/trace/${job.traceId}` },
-    ...(traces.name.includes('logs') ? [{ name: 'Log', url: `${base}/logs?jobId=${job.id}` }] : []),
-  ];
-}
+/** Where the trace and the log of a job can be read, of what answers. */
+export const useTraceLinks = (job: TracedJob): readonly Link[] => traceLinks(useContext(LinksContext), job);

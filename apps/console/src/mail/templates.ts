@@ -21,6 +21,9 @@ export const publishTemplate = (name: string, body: Definition): Promise<Version
   dataOf(sluice.api.PUT('/v1/templates/{name}', { params: { path: { name } }, body }));
 export const deleteTemplate = (name: string): Promise<unknown> =>
   sluice.api.DELETE('/v1/templates/{name}', { params: { path: { name } } });
+/** Fills a template of the account, or one that is shipped. */
+export const previewOf = (name: string, variables: Record<string, unknown>): Promise<Preview> =>
+  dataOf(sluice.api.POST('/v1/templates/{name}:preview', { params: { path: { name } }, body: { variables } }));
 /** Checks a template that is not stored, and fills it in. */
 export const previewTemplate = (template: Definition): Promise<Preview> =>
   dataOf(sluice.api.POST('/v1/templates:preview', { body: { template, variables: {} } }));

@@ -1,8 +1,9 @@
 import { dataOf } from '@sluice/client';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { sluice, sluiceOnce } from '../api/client.ts';
 import { useAction, useLive } from '../api/live.ts';
 import { placeUrl, type Place } from '../router.ts';
+import { useMay } from '../session/session.ts';
 import { agoText, dateTimeText, durationText, timeText } from '../ui/format.ts';
 import { ProblemNote } from '../ui/problem-note.tsx';
 
@@ -44,12 +45,7 @@ export function MessagesPage({ place }: { readonly place: Place }) {
       {appId !== undefined && messageId !== undefined && (
         <OneMessage key={`${appId}/${messageId}`} appId={appId} messageId={messageId} />
       )}
-      {appId === undefined && (
-        <p class="quiet">
-          Any system reports what happens to its messages with <code>POST /v1/events</code>. Declare the events of an
-          app in order, and those that are missing are marked.
-        </p>
-      )}
+      {appId === undefined && <Apps />}
     </>
   );
 }
@@ -107,19 +103,72 @@ function App({ appId }: { readonly appId: string }) {
   );
 }
 
-/** Declares what the messages of an app go through. */
+const listFlows = () => dataOf(sluiceOnce.api.GET('/v1/flows'));
+
+/** The apps of the account, each a way to its messages. */
+function Apps() {
+  const found = useLive('flows', listFlows, 5_000);
+  const flows = found.value?.flows ?? [];
+  return (
+    <>
+      <ProblemNote problem={found.problem} />
+      <p class="quiet">
+        Any system reports what happens to its messages with <code>POST /v1/events</code>. Declare the events of an app
+        in order, and those that are missing are marked.
+      </p>
+      {flows.length > 0 && (
+        <section class="panel" aria-labelledby="apps">
+          <h2 id="apps">Apps</h2>
+          <div class="scroll" tabIndex={0} role="group" aria-label="Apps">
+            <table>
+              <thead>
+                <tr>
+                  <th>App</th>
+                  <th>Declared events</th>
+                  <th class="number">Within</th>
+                </tr>
+              </thead>
+              <tbody>
+                {flows.map(({ appId, events, withinMs }) => (
+                  <tr key={appId}>
+                    <td>
+                      <a href={placeUrl(['messages', appId])}>{appId}</a>
+                    </td>
+                    <td>{events.length === 0 ? <span class="quiet">nothing is declared</span> : events.join(' → ')}</td>
+                    <td class="number">{events.length === 0 ? '' : durationText(withinMs)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </section>
+      )}
+    </>
+  );
+}
+
+/** Declares what the messages of an app go through; begins with what is declared. */
 function FlowForm({ appId }: { readonly appId: string }) {
+  const may = useMay();
   const [events, setEvents] = useState('');
   const [seconds, setSeconds] = useState('60');
   const [said, setSaid] = useState('');
   const action = useAction();
+  const known = useLive('flows', listFlows);
+  const flow = known.value?.flows.find((each) => each.appId === appId);
+  useEffect(() => {
+    if (flow === undefined) return;
+    setEvents(flow.events.join('\n'));
+    setSeconds(String(flow.withinMs / 1_000));
+  }, [flow]);
   const declare = (): Promise<boolean> =>
     action.run(async () => {
       const names = events.split(/[\s,]+/).filter(Boolean);
       const body = { events: names, withinMs: Math.round(Number(seconds) * 1_000) };
-      const flow = await dataOf(sluice.api.PUT('/v1/flows/{appId}', { params: { path: { appId } }, body }));
-      setSaid(`Declared: ${flow.events.join(' → ')}`);
+      const made = await dataOf(sluice.api.PUT('/v1/flows/{appId}', { params: { path: { appId } }, body }));
+      setSaid(`Declared: ${made.events.join(' → ')}`);
     });
+  if (!may('events:write')) return null;
   return (
     <form
       class="panel stack"
@@ -142,7 +191,8 @@ function FlowForm({ appId }: { readonly appId: string }) {
         Complete within, seconds
         <input
           type="number"
-          min="1"
+          min="0.001"
+          step="any"
           max="604800"
           value={seconds}
           onInput={(event) => setSeconds(event.currentTarget.value)}
@@ -154,7 +204,7 @@ function FlowForm({ appId }: { readonly appId: string }) {
         </button>
         <span role="status">{said}</span>
       </div>
-      <ProblemNote problem={action.problem} />
+      <ProblemNote problem={action.problem ?? known.problem} />
     </form>
   );
 }
