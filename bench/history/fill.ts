@@ -23,12 +23,15 @@ export const filters: Readonly<Record<string, string>> = {
   metadata_and_state: 'metadata=tier:gold&state=cancelled',
 };
 
-/** Writes a history of jobs that ended over four weeks, by the code that projects the streams. Returns jobs a second. */
-export async function fill(url: string, jobs: number): Promise<number> {
+/**
+ * Writes a history of jobs that ended over four weeks, by the code that projects the streams. Returns jobs a second.
+ *
+ * @param firstMs when the first one ended; the filters above know the default.
+ */
+export async function fill(url: string, jobs: number, firstMs = Date.UTC(2026, 10, 1)): Promise<number> {
   const model = await openReadModel(url, silentLogger as never);
   const beganMs = performance.now();
   let { after } = await model.follow('JOBS', { created: 'filled', lastSequence: jobs });
-  const firstMs = Date.UTC(2026, 10, 1);
   const stepMs = (27 * 24 * HOUR_MS) / jobs;
   for (let from = 0; from < jobs; from += BATCH) {
     const messages = Array.from({ length: Math.min(BATCH, jobs - from) }, (_, i) =>
