@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import type { Page } from './browser.ts';
+import type { Page } from '../browser.ts';
 
-const MAIN = join(import.meta.dirname, '../../command-line/src/main.ts');
+const MAIN = join(import.meta.dirname, '../../../command-line/src/main.ts');
 const PROMPT = '$ sluice ';
 
 /** Runs a command of the command line and returns all that it prints. */
