@@ -227,6 +227,13 @@ function JobRow({
   );
 }
 
+/** How far back the list may look, by what the reader chooses. */
+const spans: Readonly<Record<string, number>> = {
+  'in the last hour': 3_600_000,
+  'in the last day': 24 * 3_600_000,
+  'in the last week': 7 * 24 * 3_600_000,
+};
+
 /** The filters, which are the query of the address: a search can be sent to a colleague. */
 function JobFilters({ place }: { readonly place: Place }) {
   const [typed, setTyped] = useState('');
@@ -240,7 +247,7 @@ function JobFilters({ place }: { readonly place: Place }) {
     else replaceQuery(place, { [search.field]: search.value });
     setTyped('');
   };
-  const given = searchFields.filter((name) => value(name) !== '');
+  const given = [...searchFields, 'since' as const, 'until' as const].filter((name) => value(name) !== '');
   return (
     <form
       class="panel stack"
@@ -277,6 +284,23 @@ function JobFilters({ place }: { readonly place: Place }) {
             <option>email</option>
           </select>
         </label>
+        <label class="field">
+          Made
+          <select
+            value={value('since') === '' ? '' : 'since'}
+            onChange={(event) => {
+              const ms = spans[event.currentTarget.value];
+              if (ms !== undefined) replaceQuery(place, { since: new Date(Date.now() - ms).toISOString() });
+              else if (event.currentTarget.value === '') replaceQuery(place, { since: undefined });
+            }}
+          >
+            <option value="">at any time</option>
+            {Object.keys(spans).map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+            {value('since') !== '' && <option value="since">since {dateTimeText(value('since'))}</option>}
+          </select>
+        </label>
         <button type="submit">Find</button>
       </div>
       {given.length > 0 && (
@@ -284,7 +308,10 @@ function JobFilters({ place }: { readonly place: Place }) {
           {given.map((name) => (
             <button key={name} type="button" onClick={() => replaceQuery(place, { [name]: undefined })}>
               <span class="visually-hidden">No longer only </span>
-              {fieldNames[name]} {value(name)} <span aria-hidden="true">✕</span>
+              {name === 'since' || name === 'until'
+                ? `${name} ${dateTimeText(value(name))}`
+                : `${fieldNames[name]} ${value(name)}`}{' '}
+              <span aria-hidden="true">✕</span>
             </button>
           ))}
         </div>

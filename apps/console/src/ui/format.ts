@@ -18,10 +18,13 @@ export const rateText = (perSecond: number): string =>
 /** How long something took: `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 2 min`. */
 export function durationText(ms: number): string {
   if (ms < 0) return '0 ms';
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
-  return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
+  // Rounded before it is divided: 119.7 s are 2 min 0 s, and not 1 min 60 s.
+  if (Math.round(ms) < 1_000) return `${Math.round(ms)} ms`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${(ms / 1_000).toFixed(ms < 9_950 ? 1 : 0)} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** How long ago, for lists: `12 s ago`. */
