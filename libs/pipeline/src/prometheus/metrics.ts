@@ -1,9 +1,10 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { OpenMetricsContentType } from 'prom-client';
 import type { DeadLetterReason, PipelineEvent } from '../events.ts';
-import type { Settlement } from '../process/outcome.ts';
+import type { Outcome, Settlement } from '../process/outcome.ts';
 import type { RunningPipeline, State } from '../running.ts';
 import { pipelineMetricNames as metricNames } from './names.ts';
+import { SeriesCounter, SeriesHistogram, type CounterSeries, type HistogramSeries } from './series.ts';
 
 export interface PipelineMetricsOptions {
   /** Where the metrics are registered. One for OpenMetrics carries exemplars. */
@@ -67,7 +68,7 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
   const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<'pipeline' | L> =>
     new Gauge({ name, help, labelNames: ['pipeline', ...labelNames], registers });
 
-  const duration = new Histogram({
+  const duration = new SeriesHistogram({
     name: metricNames.processDuration,
     help: 'How long a handler took, by how it ended.',
     labelNames: ['pipeline', 'outcome'],
@@ -75,7 +76,7 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
     enableExemplars,
     registers,
   });
-  const wait = new Histogram({
+  const wait = new SeriesHistogram({
     name: metricNames.queueWait,
     help: 'From being stored to its handler starting, first deliveries only.',
     labelNames: ['pipeline'],
@@ -90,8 +91,18 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000],
     registers,
   });
-  const received = counter(metricNames.received, 'Deliveries received.', 'stream', 'consumer');
-  const settled = counter(metricNames.settled, 'Deliveries settled, by how.', 'as');
+  const received = new SeriesCounter({
+    name: metricNames.received,
+    help: 'Deliveries received.',
+    labelNames: ['pipeline', 'stream', 'consumer'],
+    registers,
+  });
+  const settled = new SeriesCounter({
+    name: metricNames.settled,
+    help: 'Deliveries settled, by how.',
+    labelNames: ['pipeline', 'as'],
+    registers,
+  });
   const redelivered = counter(metricNames.redeliveries, 'Deliveries that were not the first of their message.');
   const retries = counter(metricNames.retries, 'Messages nacked with a delay.');
   const timeouts = counter(metricNames.timeouts, 'Handlers that ran out of time.');
@@ -159,36 +170,41 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
     registers[0]?.registerMetric(read);
   }
 
-  function timed<L extends string>(
-    histogram: Histogram<L>,
-    labels: Partial<Record<L, string>>,
-    value: number,
-    event: PipelineEvent,
-  ): void {
-    const exemplar = enableExemplars ? exemplarOf?.(event) : undefined;
-    if (exemplar === undefined) histogram.observe({ labels, value });
-    // prom-client types exemplar labels by the metric's own label names; OpenMetrics lets them be any.
-    else histogram.observe({ labels, value, exemplarLabels: exemplar as Partial<Record<L, string>> });
+  const exemplar = (event: PipelineEvent): Readonly<Record<string, string>> | undefined =>
+    enableExemplars ? exemplarOf?.(event) : undefined;
+
+  /** The series that every message counts into, of each pipeline. */
+  const hot = new Map<string, HotSeries>();
+  let last: HotSeries | undefined;
+  function hotSeriesOf(pipeline: string): HotSeries {
+    // Most processes have one pipeline, and messages come in runs.
+    if (last?.pipeline === pipeline) return last;
+    last = hot.get(pipeline);
+    if (last === undefined) hot.set(pipeline, (last = new HotSeries(pipeline, { received, settled, wait, duration })));
+    return last;
   }
 
   function observe(event: PipelineEvent): void {
     const { pipeline } = event;
     switch (event.type) {
       case 'message.received':
-        received.inc({ pipeline, stream: event.message.stream, consumer: event.message.consumer });
+        hotSeriesOf(pipeline).received(event.message.stream, event.message.consumer).add(1);
         if (event.message.deliveries > 1) redelivered.inc({ pipeline });
         return;
       case 'message.started': {
+        if (event.message.deliveries > 1) return;
         // The broker's clock against ours: on one machine the same, on two a skew can make it negative.
         const waitedSeconds = Math.max(0, Date.now() - event.message.publishedAt.getTime()) / 1000;
-        if (event.message.deliveries === 1) timed(wait, { pipeline }, waitedSeconds, event);
+        hotSeriesOf(pipeline).wait.observe(waitedSeconds, exemplar(event));
         return;
       }
       case 'message.handled':
-        timed(duration, { pipeline, outcome: event.outcome }, event.durationMs / 1000, event);
+        hotSeriesOf(pipeline)
+          .handled(event.outcome)
+          .observe(event.durationMs / 1000, exemplar(event));
         return;
       case 'message.settled':
-        settled.inc({ pipeline, as: event.as });
+        hotSeriesOf(pipeline).settled(event.as).add(1);
         return;
       case 'message.retryScheduled':
         retries.inc({ pipeline });
@@ -305,8 +321,56 @@ export function pipelineMetrics({ registry, exemplarOf }: PipelineMetricsOptions
         deadLettered.inc({ pipeline, reason }, 0);
       }
       for (const as of Object.keys(settlements)) {
-        settled.inc({ pipeline, as }, 0);
+        settled.of({ pipeline, as }).add(0);
       }
     },
   };
+}
+
+/** Series of one pipeline, found once for all its messages. */
+class HotSeries {
+  readonly pipeline: string;
+  readonly wait: HistogramSeries;
+  readonly #families: HotFamilies;
+  readonly #settled = new Map<Settlement, CounterSeries>();
+  readonly #handled = new Map<Outcome['kind'], HistogramSeries>();
+  /** By consumer: its name is of one stream, but where two streams have one of the same name. */
+  readonly #received = new Map<string, { readonly stream: string; readonly series: CounterSeries }>();
+
+  constructor(pipeline: string, families: HotFamilies) {
+    this.pipeline = pipeline;
+    this.wait = families.wait.of({ pipeline });
+    this.#families = families;
+  }
+
+  received(stream: string, consumer: string): CounterSeries {
+    let found = this.#received.get(consumer);
+    if (found?.stream !== stream) {
+      found = { stream, series: this.#families.received.of({ pipeline: this.pipeline, stream, consumer }) };
+      this.#received.set(consumer, found);
+    }
+    return found.series;
+  }
+
+  settled(as: Settlement): CounterSeries {
+    let series = this.#settled.get(as);
+    if (series === undefined)
+      this.#settled.set(as, (series = this.#families.settled.of({ pipeline: this.pipeline, as })));
+    return series;
+  }
+
+  handled(outcome: Outcome['kind']): HistogramSeries {
+    let series = this.#handled.get(outcome);
+    if (series === undefined) {
+      this.#handled.set(outcome, (series = this.#families.duration.of({ pipeline: this.pipeline, outcome })));
+    }
+    return series;
+  }
+}
+
+interface HotFamilies {
+  readonly received: SeriesCounter<'pipeline' | 'stream' | 'consumer'>;
+  readonly settled: SeriesCounter<'pipeline' | 'as'>;
+  readonly wait: SeriesHistogram<'pipeline'>;
+  readonly duration: SeriesHistogram<'pipeline' | 'outcome'>;
 }
