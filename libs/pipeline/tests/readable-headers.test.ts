@@ -1,7 +1,7 @@
-import { headers } from '@nats-io/transport-node';
+import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { hasReadableHeaders, isReadable } from '../src/nats/readable-headers.ts';
+import { hasReadableHeaders, headerIn, isReadable } from '../src/nats/readable-headers.ts';
 import { writtenHeaders } from '../src/nats/written-headers.ts';
 
 /** The client's own parser, which is static on the class that `headers` makes. */
@@ -62,4 +62,31 @@ test('headers are written as the client writes its own, and refused where it ref
     { numRuns: 2000 },
   );
   expect(writtenHeaders({})).toBeUndefined();
+});
+
+test('a header that is found without parsing has the value that the client would give it', () => {
+  const name = fc.oneof(
+    fc.constantFrom('a', 'ab', 'traceparent', 'Traceparent', 'x-traceparent'),
+    fc.string({ maxLength: 4 }),
+  );
+  const value = fc.oneof(fc.constantFrom(' 00-ab ', '', 'é', 'a: b', 'traceparent: x'), fc.string({ maxLength: 8 }));
+  const line = fc.tuple(name, fc.constantFrom(':', ': ', ''), value).map((parts) => parts.join(''));
+  fc.assert(
+    fc.property(
+      fc.array(line, { maxLength: 5 }),
+      fc.constantFrom('NATS/1.0', 'NATS/1.0 503 traceparent: no'),
+      (lines, status) => {
+        const block = new TextEncoder().encode(`${[status, ...lines].join('\r\n')}\r\n\r\n`);
+        fc.pre(isReadable(block, block.length));
+        const parsed = client.decode(block) as MsgHdrs;
+        for (const wanted of ['a', 'ab', 'traceparent']) {
+          const expected = parsed.has(wanted) ? parsed.values(wanted)[0] : undefined;
+          // The body follows the block in the same buffer.
+          const buffer = Buffer.concat([block, Buffer.from('traceparent: of the body\r\n')]);
+          expect(headerIn(buffer, block.length, wanted)).toBe(expected);
+        }
+      },
+    ),
+    { numRuns: 5000 },
+  );
 });

@@ -11,6 +11,8 @@ const LF = 10;
 const COLON = 58;
 const FIRST_PRINTABLE = 33;
 const LAST_PRINTABLE = 126;
+/** Of a letter; of other characters it makes others, which then look like a header that is there. */
+const TO_LOWER_CASE = 0x20;
 
 /**
  * Whether the client will parse the headers of a message without an error. It parses them at the first access, which
@@ -44,4 +46,52 @@ export function isReadable(block: Uint8Array, end: number): boolean {
     }
   }
   return true;
+}
+
+/**
+ * The first value of a header with exactly this name, found without parsing the others, as the client would give it;
+ * `null` when the message has none, undefined when that cannot be told and the client has to be asked.
+ */
+export function findHeader(message: NatsMessage, name: string): string | null | undefined {
+  const { _msg: place, _rdata: buffer } = message as ClientMessage;
+  const end = place?.hdr;
+  if (typeof end !== 'number' || !(buffer instanceof Uint8Array)) return undefined;
+  return end < 0 ? null : (headerIn(buffer, end, name) ?? null);
+}
+
+/** Whether a message has, for certain, no header of this name in any spelling; `name` in lower case. */
+export function lacksHeader(message: NatsMessage, name: string): boolean {
+  const { _msg: place, _rdata: buffer } = message as ClientMessage;
+  const end = place?.hdr;
+  if (typeof end !== 'number' || !(buffer instanceof Uint8Array)) return false;
+  return end < 0 || placeOf(buffer, end, name, TO_LOWER_CASE) < 0;
+}
+
+/** The first value of a header in a block that is readable. */
+export function headerIn(block: Uint8Array, end: number, name: string): string | undefined {
+  const from = placeOf(block, end, name, 0);
+  if (from < 0) return undefined;
+  let to = from;
+  while (to < end && block[to] !== CR) to += 1;
+  return Buffer.from(block.buffer, block.byteOffset + from, to - from)
+    .toString('utf8')
+    .trim();
+}
+
+/** Where the value of a header begins, -1 when there is none; bits of `fold` are set in what is compared. */
+function placeOf(block: Uint8Array, end: number, name: string, fold: number): number {
+  const { length } = name;
+  for (let at = lineAfter(block, 0, end); at + length < end; at = lineAfter(block, at, end)) {
+    let same = 0;
+    while (same < length && ((block[at + same] as number) | fold) === (name.charCodeAt(same) | fold)) same += 1;
+    if (same === length && block[at + length] === COLON) return at + length + 1;
+  }
+  return -1;
+}
+
+/** Where the line behind the one at `from` begins; `end` when there is none. */
+function lineAfter(block: Uint8Array, from: number, end: number): number {
+  let at = from;
+  while (at < end && block[at] !== LF) at += 1;
+  return Math.min(at + 1, end);
 }

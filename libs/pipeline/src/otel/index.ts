@@ -4,6 +4,6 @@
  */
 export { pipelineTracing } from './tracing.ts';
 export type { PipelineTracing, PipelineTracingOptions, TraceMode } from './tracing.ts';
-export { extractContext, injectHeaders, linkTo } from './propagation.ts';
+export { contextWithSpan, extractContext, injectHeaders, linkTo } from './propagation.ts';
 export type { CarriedHeaders } from './propagation.ts';
 export { errorType, failSpan } from './errors.ts';

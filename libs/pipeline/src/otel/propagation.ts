@@ -11,6 +11,8 @@ import {
   type Span,
   type SpanContext,
 } from '@opentelemetry/api';
+import type { DeliveryInfo } from '../process/message.ts';
+import { firstHeader, lacksHeader } from '../process/message-view.ts';
 
 /** What a carrier of headers may look like: HTTP's, a message's, or the engine's map. */
 export type CarriedHeaders =
@@ -29,6 +31,18 @@ export function extractContext(headers: CarriedHeaders, base: Context = ROOT_CON
   return propagation.extract(base, headers, {
     get: (carrier, key) => readHeader(carrier, key),
     keys: (carrier) => (isHeaderMap(carrier) ? [...carrier.keys()] : Object.keys(carrier)),
+  });
+}
+
+/** As {@link extractContext} of the headers of a message, which the client would parse all at the first look. */
+export function extractMessageContext(message: DeliveryInfo): Context {
+  return propagation.extract(ROOT_CONTEXT, message, {
+    get: (carrier, key) => {
+      // Of the specification this one has one value; others may have several.
+      const found = key === 'traceparent' ? firstHeader(carrier, key) : undefined;
+      return found ?? (lacksHeader(carrier, key) ? undefined : readHeader(carrier.headers, key));
+    },
+    keys: (carrier) => [...carrier.headers.keys()],
   });
 }
 
@@ -72,6 +86,31 @@ const spanKey = ((): symbol => {
  */
 export function unsampledContext(traceparent: string | undefined): Context | undefined {
   return traceparent !== undefined && UNSAMPLED.test(traceparent) ? new UnsampledContext(traceparent) : undefined;
+}
+
+/** The context in which `span` is active: as `trace.setSpan`, without a copy of all that `base` holds. */
+export const contextWithSpan = (base: Context, span: Span): Context => new SpanOverContext(base, span);
+
+class SpanOverContext implements Context {
+  readonly #base: Context;
+  readonly #span: Span;
+
+  constructor(base: Context, span: Span) {
+    this.#base = base;
+    this.#span = span;
+  }
+
+  getValue(key: symbol): unknown {
+    return key === spanKey ? this.#span : this.#base.getValue(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return trace.setSpan(this.#base, this.#span).setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return trace.setSpan(this.#base, this.#span).deleteValue(key);
+  }
 }
 
 class UnsampledContext implements Context {

@@ -1,20 +1,12 @@
-import {
-  context,
-  SpanKind,
-  trace,
-  type Attributes,
-  type Context,
-  type Link,
-  type Span,
-  type Tracer,
-} from '@opentelemetry/api';
+import { context, SpanKind, trace, type Context, type Link, type Span, type Tracer } from '@opentelemetry/api';
 import type { Observer, PipelineEvent } from '../events.ts';
 import type { HeaderInput } from '../nats/port.ts';
+import { firstHeader } from '../process/message-view.ts';
 import type { DeliveryInfo, Message } from '../process/message.ts';
 import type { Instrument } from '../runtime.ts';
 import { ATTRIBUTES } from './attributes.ts';
 import { errorType, failSpan } from './errors.ts';
-import { extractContext, injectHeaders, linkTo, unsampledContext } from './propagation.ts';
+import { contextWithSpan, extractMessageContext, injectHeaders, linkTo, unsampledContext } from './propagation.ts';
 
 /**
  * How a `process` span stands to its publisher. `parent`: child, one continuous trace over all hops. `link`: a trace of
@@ -78,34 +70,37 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
   function spanOfBatch(messages: Messages): { span: Span; ctx: Context } {
     const [first] = messages;
     const template = templateOf(first.subject);
-    const links = messages.flatMap((message) => linksOf(message, extractContext(message.headers)));
-    const attributes = { ...attributesOf(first, template), [ATTRIBUTES.batchCount]: messages.length };
-    const settings = { kind: SpanKind.CONSUMER, root: true, links, attributes };
-    const span = tracer().startSpan(`process ${template}`, settings, context.active());
-    return { span, ctx: contextOf(trace.setSpan(context.active(), span), nothing, true) };
+    const links = messages.flatMap((message) => linksOf(message, extractMessageContext(message)));
+    const span = tracer().startSpan(
+      `process ${template}`,
+      { kind: SpanKind.CONSUMER, root: true, links },
+      context.active(),
+    );
+    setAttributes(span, first, template);
+    span.setAttribute(ATTRIBUTES.batchCount, messages.length);
+    return { span, ctx: contextOf(contextWithSpan(context.active(), span), nothing, true) };
   }
 
   function spanOfOne(message: Message<unknown>): { span: Span; ctx: Context } {
     const template = templateOf(message.subject);
-    const publisher = extractContext(message.headers);
+    const publisher = extractMessageContext(message);
     const stale = message.deliveries > 1 && Date.now() - message.publishedAt.getTime() > maxTraceAgeMs;
     const root = traceMode === 'link' || stale;
     const span = tracer().startSpan(`process ${template}`, { kind: SpanKind.CONSUMER, root }, publisher);
     const conversationId = conversationIdOf(message.data);
     // What only a recording span shows is not even built for another.
     if (span.isRecording()) {
-      span.addLinks(root ? linksOf(message, publisher) : originLinks(message, publisher));
-      span.setAttributes({
-        ...attributesOf(message, template),
-        [ATTRIBUTES.destinationName]: message.subject,
-        [ATTRIBUTES.messageId]: message.id,
-        [ATTRIBUTES.bodySize]: message.bytes,
-        [ATTRIBUTES.sequence]: message.sequence,
-        [ATTRIBUTES.deliveryCount]: message.deliveries,
-      });
+      const links = root ? linksOf(message, publisher) : originLinks(message, publisher);
+      if (links.length > 0) span.addLinks(links);
+      setAttributes(span, message, template);
+      span.setAttribute(ATTRIBUTES.destinationName, message.subject);
+      span.setAttribute(ATTRIBUTES.messageId, message.id);
+      span.setAttribute(ATTRIBUTES.bodySize, message.bytes);
+      span.setAttribute(ATTRIBUTES.sequence, message.sequence);
+      span.setAttribute(ATTRIBUTES.deliveryCount, message.deliveries);
       if (conversationId !== undefined) span.setAttribute(ATTRIBUTES.conversationId, conversationId);
     }
-    return { span, ctx: contextOf(trace.setSpan(publisher, span), () => conversationId, true) };
+    return { span, ctx: contextOf(contextWithSpan(publisher, span), () => conversationId, true) };
   }
 
   /** For a span without a parent: its publisher, and the span named inside the message. */
@@ -127,7 +122,7 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
   function withoutSpan(messages: Messages): Context | undefined {
     const [first] = messages;
     if (messages.length > 1 || traceMode === 'link' || first.deliveries > 1) return undefined;
-    const base = unsampledContext(first.headers.get('traceparent')?.[0]);
+    const base = unsampledContext(firstHeader(first, 'traceparent'));
     return base === undefined ? undefined : contextOf(base, () => conversationIdOf(first.data), false);
   }
 
@@ -152,7 +147,8 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
     }
   };
 
-  const spanOf = (event: PipelineEvent): Span | undefined => ('message' in event ? open.get(event.message) : undefined);
+  const spanOf = (event: PipelineEvent): Span | undefined =>
+    open.size > 0 && 'message' in event ? open.get(event.message) : undefined;
 
   const observe: Observer = (event) => {
     const span = spanOf(event);
@@ -175,15 +171,14 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
   };
 }
 
-function attributesOf(message: DeliveryInfo, template: string): Attributes {
-  return {
-    [ATTRIBUTES.system]: 'nats',
-    [ATTRIBUTES.operationName]: 'process',
-    [ATTRIBUTES.operationType]: 'process',
-    [ATTRIBUTES.destinationTemplate]: template,
-    [ATTRIBUTES.consumerGroup]: message.consumer,
-    [ATTRIBUTES.stream]: message.stream,
-  };
+/** What all messages of a batch share. One by one: an object of them all would be made for each span. */
+function setAttributes(span: Span, message: DeliveryInfo, template: string): void {
+  span.setAttribute(ATTRIBUTES.system, 'nats');
+  span.setAttribute(ATTRIBUTES.operationName, 'process');
+  span.setAttribute(ATTRIBUTES.operationType, 'process');
+  span.setAttribute(ATTRIBUTES.destinationTemplate, template);
+  span.setAttribute(ATTRIBUTES.consumerGroup, message.consumer);
+  span.setAttribute(ATTRIBUTES.stream, message.stream);
 }
 
 /** What happens to a message after its handler ran, as events on its span. */

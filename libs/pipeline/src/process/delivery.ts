@@ -3,6 +3,7 @@ import type { Permit } from '../limits/limit.ts';
 import type { Message } from './message.ts';
 import { MessageView } from './message-view.ts';
 import type { NatsHeaders, NatsMessage } from '../nats/port.ts';
+import { findHeader, lacksHeader } from '../nats/readable-headers.ts';
 import { publishedSubject } from '../partitions/subject-transform.ts';
 
 /** On a redriven message: the id it had before it became a dead letter. */
@@ -40,13 +41,20 @@ export function parseAckSubject(reply: string, into: DeliveryMeta, expected?: st
   return into.deliveries > 0 && into.sequence > 0;
 }
 
-/** Milliseconds since 1970 at which the server stored the message, from its ack subject. */
-export function storedAtMs(reply: string): number {
-  const names = afterNames(reply);
+/** Milliseconds since 1970 at which the server stored the message, from its ack subject; `expected` as above. */
+export function storedAtMs(reply: string, expected?: string): number {
+  const names = expected !== undefined && reply.startsWith(expected) ? expected.length : afterNames(reply);
   if (names < 0) return 0;
   const from = afterDots(reply, names, 3);
   // As nanoseconds it would be more than a number holds exactly.
-  return Number(reply.slice(from, reply.indexOf('.', from) - NANO_DIGITS));
+  const to = reply.indexOf('.', from) - NANO_DIGITS;
+  let ms = 0;
+  for (let at = from; at < to; at++) {
+    const digit = reply.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) return Number.NaN;
+    ms = ms * 10 + digit;
+  }
+  return ms;
 }
 
 /** Where the delivery count begins; -1 when this is no ack subject. */
@@ -194,7 +202,7 @@ export class Delivery<T> {
   }
   /** Never throws: observers and log lines read it, also of a message whose headers cannot be read. */
   get id(): string {
-    const id = this.#rawHeader(ORIGINAL_ID) ?? this.#rawHeader('Nats-Msg-Id');
+    const id = this.firstHeader(ORIGINAL_ID) ?? this.firstHeader('Nats-Msg-Id');
     return id ?? `${this.stream}:${this.sequence}`;
   }
   /** Empty when they cannot be read; see `headerFaultUnless`. Never throws. */
@@ -228,24 +236,32 @@ export class Delivery<T> {
   }
   /** With stream and sequence the identity of the message: a stream made again counts from 1 again. */
   get storedAtMs(): number {
-    return storedAtMs(this.reply);
+    return storedAtMs(this.reply, this.#from.ackPrefix);
   }
   get publishedAt(): Date {
-    return new Date(storedAtMs(this.reply));
+    return new Date(this.storedAtMs);
   }
   get data(): T {
     if (!this.#decoded) throw new Error('the body was not decoded yet');
     return this.#data as T;
   }
 
-  #rawHeader(name: string): string | undefined {
+  /** As `headers.get(name)?.[0]`, without parsing the others where that can be avoided. Never throws. */
+  firstHeader(name: string): string | undefined {
     if (this.#headers !== undefined) return this.#headers.get(name)?.[0];
+    const found = findHeader(this.#raw, name);
+    if (found !== undefined) return found ?? undefined;
     try {
       const headers = this.#raw.headers;
       return headers !== undefined && headers.has(name) ? headers.get(name) : undefined;
     } catch {
       return undefined;
     }
+  }
+
+  /** True only where it is certain that `headers` has none of this name in any spelling; `name` in lower case. */
+  lacksHeader(name: string): boolean {
+    return this.#headers === undefined && lacksHeader(this.#raw, name);
   }
 
   /** Decodes the body once; throws what the decoder throws. */

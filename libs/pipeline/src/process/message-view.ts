@@ -1,13 +1,19 @@
-import type { Message } from './message.ts';
+import type { DeliveryInfo, Message } from './message.ts';
+
+/** A delivery that can look a header up without parsing the others. */
+interface Source<T> extends Message<T> {
+  firstHeader(name: string): string | undefined;
+  lacksHeader(name: string): boolean;
+}
 
 /**
  * What handlers, observers and the functions of a spec get of a delivery. It can be read, and nothing more: the delivery
  * itself has the state that settling depends on.
  */
 export class MessageView<T> implements Message<T> {
-  readonly #delivery: Message<T>;
+  readonly #delivery: Source<T>;
 
-  constructor(delivery: Message<T>) {
+  constructor(delivery: Source<T>) {
     this.#delivery = delivery;
   }
 
@@ -50,4 +56,20 @@ export class MessageView<T> implements Message<T> {
   get bytes(): number {
     return this.#delivery.bytes;
   }
+  static firstHeader(message: DeliveryInfo, name: string): string | undefined {
+    return #delivery in message
+      ? (message as MessageView<unknown>).#delivery.firstHeader(name)
+      : message.headers.get(name)?.[0];
+  }
+
+  static lacksHeader(message: DeliveryInfo, name: string): boolean {
+    return #delivery in message && (message as MessageView<unknown>).#delivery.lacksHeader(name);
+  }
 }
+
+/** As `message.headers.get(name)?.[0]`, at a fraction of the price: the client parses all headers at once. */
+export const firstHeader = (message: DeliveryInfo, name: string): string | undefined =>
+  MessageView.firstHeader(message, name);
+
+/** True only where it is certain, without parsing them, that no header has this name in any spelling. */
+export const lacksHeader = (message: DeliveryInfo, name: string): boolean => MessageView.lacksHeader(message, name);
