@@ -40,7 +40,8 @@ export {
 } from './faults/proxy.ts';
 export { printTrace, type PrintTraceOptions } from './otlp/print-trace.ts';
 export { startOtlpReceiver, type OtlpReceiver, type OtlpReceiverOptions } from './otlp/receiver.ts';
-export type { LogRecord, SpanRecord } from './otlp/otlp-json.ts';
+export { readSpans, type LogRecord, type SpanRecord } from './otlp/otlp-json.ts';
+export { readTraces } from './otlp/otlp-protobuf.ts';
 export { renderTraceTree } from './otlp/trace-tree.ts';
 export type { ServiceProcess } from './service-process.ts';
 export { serviceNames, startStack, type DevPorts, type ServiceName, type Stack, type StackOptions } from './stack.ts';

@@ -207,7 +207,9 @@ describe('the OTLP receiver', () => {
   });
 
   test.each([
-    ['protobuf', { 'content-type': 'application/x-protobuf' }, new Uint8Array([1]), 415],
+    ['another format', { 'content-type': 'text/plain' }, new Uint8Array([1]), 415],
+    ['broken protobuf', { 'content-type': 'application/x-protobuf' }, new Uint8Array([10, 9, 1]), 400],
+    ['protobuf of other fields', { 'content-type': 'application/x-protobuf' }, new Uint8Array([0x7a, 1, 1]), 200],
     ['broken JSON', {}, new TextEncoder().encode('{'), 400],
     ['JSON of another shape', {}, new TextEncoder().encode('{"resourceSpans":{"a":1}}'), 200],
   ])('answers %s without falling over', async (_, headers, body, status) => {

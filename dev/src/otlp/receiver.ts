@@ -7,6 +7,7 @@ import { engineCharts } from './charts.ts';
 import { filterOf } from './filter.ts';
 import { LIVE_SCRIPT_HASH } from './live.ts';
 import { readLogs, readSpans } from './otlp-json.ts';
+import { readLogRecords, readTraces } from './otlp-protobuf.ts';
 import { chartsPage, listPage, logsPage } from './pages.ts';
 import { startScraper, type Scraper, type ScrapeTarget } from './scraper.ts';
 import { tracePage } from './trace-page.ts';
@@ -28,9 +29,10 @@ export interface OtlpReceiver {
 }
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
+const PROTOBUF = 'application/x-protobuf';
 
 /**
- * Takes OTLP over HTTP as JSON and keeps the last traces and logs in memory; shows them as pages:
+ * Takes OTLP over HTTP, as protobuf or JSON, and keeps the last traces and logs in memory; shows them as pages:
  *
  * - `/` traces, `/trace/<id>` one as a waterfall with its logs, `/logs?jobId=` a job's lines, `/charts` the engine live
  * - `GET /api/traces?jobId=`, `/api/traces/<id>`, `/api/logs?traceId=&jobId=`, `/api/stats` the same as JSON
@@ -98,11 +100,13 @@ async function answer(
   const url = new URL(request.url ?? '/', 'http://receiver');
   const path = url.pathname;
   if (request.method === 'POST') {
-    if (path === '/v1/traces') store.addSpans(readSpans(await readBody(request)));
-    else if (path === '/v1/logs') store.addLogs(readLogs(await readBody(request)));
+    if (path === '/v1/traces') store.addSpans(readSpans(await readBody(request, readTraces)));
+    else if (path === '/v1/logs') store.addLogs(readLogs(await readBody(request, readLogRecords)));
     // Metrics are scraped; a client that pushes them too gets no error for it.
-    else if (path === '/v1/metrics') await readBody(request);
+    else if (path === '/v1/metrics') await readBody(request, () => undefined);
     else throw new RefusedError(404, `nothing is taken at ${path}`);
+    // The answer has the form of the request, and of what was taken an empty one says all.
+    if (isProtobuf(request)) return void response.writeHead(200, { 'content-type': PROTOBUF }).end();
     return json(response, 200, {});
   }
   if (request.method !== 'GET') throw new RefusedError(405, 'GET and POST');
@@ -155,9 +159,11 @@ async function answer(
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  if (!/^application\/json\b/.test(request.headers['content-type'] ?? '')) {
-    throw new RefusedError(415, 'OTLP as JSON is taken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/json');
+const isProtobuf = (request: IncomingMessage): boolean => (request.headers['content-type'] ?? '').startsWith(PROTOBUF);
+
+async function readBody(request: IncomingMessage, readProtobuf: (body: Buffer) => unknown): Promise<unknown> {
+  if (!isProtobuf(request) && !/^application\/json\b/.test(request.headers['content-type'] ?? '')) {
+    throw new RefusedError(415, 'OTLP over HTTP is taken, as protobuf or JSON');
   }
   const chunks: Buffer[] = [];
   let size = 0;
@@ -170,9 +176,9 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   try {
     const body =
       request.headers['content-encoding'] === 'gzip' ? gunzipSync(raw, { maxOutputLength: MAX_BODY_BYTES }) : raw;
-    return JSON.parse(body.toString('utf8')) as unknown;
+    return isProtobuf(request) ? readProtobuf(body) : (JSON.parse(body.toString('utf8')) as unknown);
   } catch (error) {
-    throw new RefusedError(400, error instanceof Error ? error.message : 'not JSON');
+    throw new RefusedError(400, error instanceof Error ? error.message : 'not OTLP');
   }
 }
 
