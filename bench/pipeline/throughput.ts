@@ -7,6 +7,7 @@ import type { NatsPort } from '@sluice/pipeline';
 import type { Row } from '../run.ts';
 import { median } from './meter.ts';
 import { payload } from './payload.ts';
+import { startChild } from '../telemetry/child.ts';
 import type { WorkerOrder, WorkerReport } from './worker.ts';
 
 const runFile = promisify(execFile);
@@ -56,6 +57,7 @@ export async function throughput(
       ),
     );
   }
+  const collector = await startChild('sink.ts');
   const reports = new Map<Name, WorkerReport[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < options.rounds; round++) {
     for (const [index, { name, kind, window }] of variants.entries()) {
@@ -66,11 +68,21 @@ export async function throughput(
         max_ack_pending: 10_000,
         max_deliver: -1,
       });
-      const order: WorkerOrder = { kind, url, stream: 'BENCH', consumer, window, warmup: WARMUP, count: options.count };
+      const order: WorkerOrder = {
+        kind,
+        url,
+        stream: 'BENCH',
+        consumer,
+        otlpUrl: collector.url,
+        window,
+        warmup: WARMUP,
+        count: options.count,
+      };
       reports.get(name)?.push(await inProcess<WorkerReport>('worker.ts', order));
       await jsm.consumers.delete('BENCH', consumer);
     }
   }
+  collector.stop();
   const figure = (name: Name, of: (report: WorkerReport) => number): number =>
     median((reports.get(name) ?? []).map(of));
   const rate = (name: Name): number => figure(name, (report) => report.perSecond);

@@ -14,6 +14,8 @@ export interface WorkerOrder {
   readonly url: string;
   readonly stream: string;
   readonly consumer: string;
+  /** Where spans go. */
+  readonly otlpUrl: string;
   /** Messages in hand at once: slots of the engine, the window of a loop, publishes in flight. */
   readonly window: number;
   readonly warmup: number;
@@ -76,7 +78,7 @@ if (kind === 'raw') {
 } else if (kind === 'publish-own') {
   await publishAll((body) => port.publish('bench.published', body));
 } else {
-  const telemetry = kind === 'telemetry' ? (await import('./telemetry.ts')).benchTelemetry() : {};
+  const telemetry = kind === 'telemetry' ? (await import('./telemetry.ts')).benchTelemetry(order.otlpUrl) : {};
   // Ten keys, and limits that are never reached: what it costs to count.
   const limits: LimitsOptions<JobEvent> = {
     // What a measurement before this one held is not waited for.

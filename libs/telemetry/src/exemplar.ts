@@ -21,7 +21,7 @@ export function observeWithExemplar<L extends string>(
 /** What an exemplar says of a span; undefined for one that is not sampled, which no link would find. */
 export function exemplarLabels(span: Span | undefined): Readonly<Record<string, string>> | undefined {
   const found = span?.spanContext();
-  if (found === undefined || !isSpanContextValid(found) || (found.traceFlags & TraceFlags.SAMPLED) === 0)
+  if (found === undefined || (found.traceFlags & TraceFlags.SAMPLED) === 0 || !isSpanContextValid(found))
     return undefined;
   return { trace_id: found.traceId, span_id: found.spanId };
 }

@@ -1,7 +1,7 @@
-import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { fastify, type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, test } from 'vitest';
 import { currentTraceId, httpTelemetry, startTelemetry, withSpan, type Telemetry } from './index.ts';
+import { endedSpans } from './spans/ended-spans.ts';
 
 let app: FastifyInstance;
 let telemetry: Telemetry;
@@ -12,10 +12,10 @@ afterEach(async () => {
 
 /** A real server on a real socket: contexts get lost between a socket and its parser, not in an injected request. */
 async function serve() {
-  const spans = new InMemorySpanExporter();
+  const spans = endedSpans();
   telemetry = startTelemetry({
     service: 'gateway',
-    spanProcessors: [new SimpleSpanProcessor({ exporter: spans })],
+    onSpanEnd: spans.add,
     logTo: { write: () => {} },
   });
   app = fastify();
@@ -28,6 +28,7 @@ async function serve() {
   app.get('/healthz', () => 'ok');
   app.post('/v1/jobs/:id', async () => withSpan('inner', {}, () => ({ traceId: currentTraceId() })));
   app.post('/v1/jobs/:id(^[^/:]+)::cancel', () => 'ok');
+  app.get('/unchanged', (_request, reply) => reply.code(304).send());
   app.get('/broken', () => {
     throw new Error('secret db password');
   });
@@ -111,6 +112,19 @@ describe('an HTTP request', () => {
     const { url, spans } = await serve();
     expect((await fetch(`${url}/healthz`)).headers.get('x-trace-id')).toBeNull();
     expect(spans.getFinishedSpans()).toHaveLength(0);
+  });
+
+  test('that polls and finds nothing new leaves no span, unless it is part of a trace of its caller', async () => {
+    const { url, finished, spans } = await serve();
+    const unchanged = await fetch(`${url}/unchanged`);
+    expect(unchanged.status).toBe(304);
+    expect(unchanged.headers.get('x-trace-id')).toMatch(/^[\da-f]{32}$/);
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    await fetch(`${url}/unchanged`, { headers: { traceparent } });
+    await finished(1);
+    expect(spans.getFinishedSpans().map((span) => span.parentSpanContext?.spanId)).toEqual(['b7ad6b7169203331']);
+    // Both are counted.
+    expect(await telemetry.registry.metrics()).toContain('method="GET",route="/unchanged",status="304"} 2');
   });
 
   test('that streams events is one span and no slow request', async () => {

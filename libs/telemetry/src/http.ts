@@ -12,6 +12,7 @@ import { Gauge, Histogram } from 'prom-client';
 import { observeWithExemplar } from './exemplar.ts';
 import { DURATION_BUCKETS_SECONDS, metricNames } from './metric-names.ts';
 import type { MetricsRegistry } from './registry.ts';
+import { RecordedSpan } from './spans/span.ts';
 import { contextWith, extractContext, openSpan } from './tracing.ts';
 
 /** The part of a Fastify request that is read. */
@@ -64,11 +65,14 @@ const HELD = Symbol('the span of a request');
 type HeldRequest = HttpRequest & { [HELD]?: Held | undefined };
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY']);
+/** A poll that found nothing new. Clients poll for as long as a job takes, and such an answer is worth no trace of its own. */
+const NOT_MODIFIED = 304;
 const isHealthCheck = (path: string): boolean => path === '/healthz' || path === '/readyz' || path === '/metrics';
 
 /**
  * Server spans, request metrics and trace headers for Fastify. Every response says which trace it is
- * (`traceresponse`, `x-trace-id`). A server-sent event stream is one long span and stays out of the duration
+ * (`traceresponse`, `x-trace-id`). A poll that found nothing new (304) leaves no span, unless the caller's trace has it
+ * as a part. A server-sent event stream is one long span and stays out of the duration
  * histogram, where an hour of listening would read as a slow request.
  *
  * ```ts
@@ -102,6 +106,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
     active.dec();
     const { span, streaming } = found;
     if (streaming) streams.dec();
+    if (status === NOT_MODIFIED && span instanceof RecordedSpan && span.parentSpanContext === undefined) span.discard();
     span.setAttribute(ATTR_HTTP_RESPONSE_STATUS_CODE, status);
     if (status >= 500) {
       span.setAttribute(ATTR_ERROR_TYPE, String(status));
@@ -112,7 +117,9 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
     }
     if (!streaming) {
       const labels = { method: found.method, route: found.route ?? '', status: String(status) };
-      observeWithExemplar(duration, labels, (performance.now() - found.startedAt) / 1000, span);
+      // An exemplar of a span that is not there would lead nowhere.
+      const shown = span.isRecording() ? span : null;
+      observeWithExemplar(duration, labels, (performance.now() - found.startedAt) / 1000, shown);
     }
     span.end();
   }

@@ -45,6 +45,7 @@ export const metricNames = {
   // Telemetry about telemetry.
   telemetryOffered: 'telemetry_items_offered_total',
   telemetryExported: 'telemetry_items_exported_total',
+  telemetrySpansDropped: 'telemetry_spans_dropped_total',
 } as const;
 
 /** Sub-second work up to image conversions of a minute: the conventions' buckets, extended at the top. */

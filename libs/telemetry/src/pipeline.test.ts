@@ -1,4 +1,3 @@
-import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Message, PipelineEvent, Snapshot, State } from '@sluice/pipeline';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
@@ -12,13 +11,14 @@ import {
   type Telemetry,
 } from './index.ts';
 import { currentJobId, workTraceparent } from './tracing.ts';
+import { endedSpans } from './spans/ended-spans.ts';
 
 let telemetry: Telemetry | undefined;
 afterEach(() => telemetry?.shutdown());
 
 function start(options: Partial<PipelineTelemetryOptions> = {}) {
-  const spans = new InMemorySpanExporter();
-  telemetry = startTelemetry({ service: 'image', spanProcessors: [new SimpleSpanProcessor({ exporter: spans })] });
+  const spans = endedSpans();
+  telemetry = startTelemetry({ service: 'image', onSpanEnd: spans.add });
   const { registry } = telemetry;
   return { ...pipelineTelemetry({ registry, ...options }), registry, spans };
 }

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { startOtlpReceiver } from '@sluice/dev';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   currentTraceId,
@@ -14,18 +14,19 @@ import {
   type Telemetry,
   type TelemetryOptions,
 } from './index.ts';
+import { endedSpans } from './spans/ended-spans.ts';
 
 const started: Telemetry[] = [];
 const servers: Server[] = [];
 
 function start(options: Partial<TelemetryOptions> = {}) {
   const lines: Record<string, unknown>[] = [];
-  const spans = new InMemorySpanExporter();
+  const spans = endedSpans();
   const telemetry = startTelemetry({
     service: 'image',
     version: '1.2.3',
     instance: 'image-1',
-    spanProcessors: [new SimpleSpanProcessor({ exporter: spans })],
+    onSpanEnd: spans.add,
     logTo: { write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) },
     ...options,
   });
@@ -71,7 +72,7 @@ describe('tracing', () => {
   });
 
   test('has an id without a receiver too: logs and jobs name it', async () => {
-    start({ spanProcessors: [] });
+    start();
     await withSpan('request', {}, () => {
       expect(currentTraceId()).toMatch(/^(?!0+$)[0-9a-f]{32}$/);
       expect(injectHeaders()['traceparent']).toContain(currentTraceId());
@@ -167,20 +168,19 @@ describe('log lines', () => {
 
 describe('shipping', () => {
   test('sends spans and logs to the receiver, the last ones at shutdown', async () => {
-    const { url, received } = await receiver();
-    const { telemetry } = start({ otlpEndpoint: `${url}/`, spanProcessors: [] });
+    const receiver = await startOtlpReceiver();
+    const { telemetry } = start({ otlpEndpoint: `${receiver.url}/` });
     const traceId = await withSpan('convert', {}, () => {
       telemetry.log.error({ err: new Error('torn') }, 'failed');
-      return currentTraceId();
+      return currentTraceId() ?? '';
     });
     await telemetry.shutdown();
-    const spans = received.find(({ path }) => path === '/v1/traces')?.body ?? '';
-    const logs = received.find(({ path }) => path === '/v1/logs')?.body ?? '';
-    expect(spans).toContain('"name":"convert"');
-    expect(spans).toContain('{"key":"service.instance.id","value":{"stringValue":"image-1"}}');
-    expect(logs).toContain('"body":{"stringValue":"failed"}');
-    expect(logs).toContain('"severityText":"error"');
-    for (const body of [spans, logs]) expect(body).toContain(`"traceId":"${traceId}"`);
+    expect(receiver.store.spans(traceId)).toMatchObject([{ name: 'convert', service: 'image', instance: 'image-1' }]);
+    expect(receiver.store.logs({ traceId })).toMatchObject([{ message: 'failed', level: 'error' }]);
+    expect(await telemetry.registry.metrics()).toContain(
+      'telemetry_items_exported_total{signal="traces",result="ok",service="image"} 1',
+    );
+    await receiver.close();
   });
 
   test('nothing is sent where OTEL_* variables point to: the settings of the service decide', async () => {
@@ -197,7 +197,6 @@ describe('shipping', () => {
   test('a receiver that is not there costs one log line and a counter, never an error', async () => {
     const { telemetry, lines } = start({
       otlpEndpoint: 'http://127.0.0.1:1',
-      spanProcessors: [],
       shutdownTimeoutMs: 100,
     });
     for (let i = 0; i < 10; i++) await withSpan('convert', {}, () => {});
@@ -210,7 +209,7 @@ describe('shipping', () => {
 
   test('a receiver that never answers does not hold up the shutdown or grow the queue without end', async () => {
     const { url } = await receiver('silent');
-    const { telemetry } = start({ otlpEndpoint: url, spanProcessors: [], shutdownTimeoutMs: 50 });
+    const { telemetry } = start({ otlpEndpoint: url, shutdownTimeoutMs: 50 });
     for (let i = 0; i < 10_000; i++) await withSpan('convert', {}, () => {});
     await telemetry.shutdown();
     expect(await telemetry.registry.metrics()).toContain(

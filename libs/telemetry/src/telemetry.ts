@@ -2,16 +2,8 @@ import { hostname } from 'node:os';
 import { context, diag, DiagLogLevel, logs, propagation, trace } from '@opentelemetry/api';
 import { setGlobalErrorHandler, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-http';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
-import { BatchLogRecordProcessor, type LogRecordProcessor } from '@opentelemetry/sdk-logs';
-import { NodeSDK } from '@opentelemetry/sdk-node';
-import {
-  BatchSpanProcessor,
-  ParentBasedSampler,
-  TraceIdRatioBasedSampler,
-  type SpanProcessor,
-} from '@opentelemetry/sdk-trace';
+import { BatchLogRecordProcessor, LoggerProvider, type LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import {
   ATTR_DEPLOYMENT_ENVIRONMENT_NAME,
   ATTR_SERVICE_INSTANCE_ID,
@@ -27,6 +19,11 @@ import { otlpLineSink } from './otlp-logs.ts';
 import { registerPublishMetrics } from './publish.ts';
 import { useRedactionKey } from './redact.ts';
 import { createRegistry, type MetricsRegistry } from './registry.ts';
+import { AsyncContextManager } from './spans/context-manager.ts';
+import { otlpHeaders, otlpSender } from './spans/otlp-http.ts';
+import { SpanExporter } from './spans/span-exporter.ts';
+import type { EndedSpan } from './spans/span.ts';
+import { SpanTracerProvider } from './spans/tracer.ts';
 import { stdoutSink } from './stdout-sink.ts';
 
 export interface TelemetryOptions {
@@ -42,8 +39,8 @@ export interface TelemetryOptions {
   readonly environment?: string;
   /** Key of the hashes that stand for mail addresses in logs. Random per process when absent. */
   readonly redactionKey?: string;
-  /** Further processors, before the exporter's: tests read spans through one. */
-  readonly spanProcessors?: readonly SpanProcessor[];
+  /** Called with every span that ends, before it is sent: tests read spans through it. */
+  readonly onSpanEnd?: (span: EndedSpan) => void;
   /** Where log lines go instead of stdout. */
   readonly logTo?: LineSink;
   /** How long `shutdown` may wait for the last spans and logs to leave. 3,000 when absent. */
@@ -57,15 +54,9 @@ export interface Telemetry {
   shutdown(): Promise<void>;
 }
 
-/** Spans and log records waiting to be sent, at most: some megabytes. Beyond that they are dropped, work goes on. */
+/** Log records waiting to be sent, at most: some megabytes. Beyond that they are dropped, work goes on. */
 const QUEUE_LIMIT = 4096;
 const EXPORT_TIMEOUT_MS = 5000;
-const DISCARD: SpanProcessor = {
-  onStart: () => {},
-  onEnd: () => {},
-  forceFlush: () => Promise.resolve(),
-  shutdown: () => Promise.resolve(),
-};
 
 /**
  * Starts tracing, metrics and logs of this process and registers them as OpenTelemetry's globals. Once per process.
@@ -79,24 +70,9 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   const counts = countExports(registry);
 
   const endpoint = options.otlpEndpoint;
-  const spanProcessors = [
-    ...(options.spanProcessors ?? []),
-    ...(endpoint === undefined ? [] : [spanShipping(endpoint, counts)]),
-  ];
-  // Everything is given: what is absent, the SDK would take from OTEL_* variables, with exporters of its own defaults.
-  const sdk = new NodeSDK({
-    resource,
-    autoDetectResources: false,
-    instrumentations: [],
-    textMapPropagator: new W3CTraceContextPropagator(),
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(options.sampleRatio ?? 1) }),
-    spanLimits: { attributeValueLengthLimit: 1024, linkCountLimit: 128, eventCountLimit: 64 },
-    // Without any processor the SDK registers no tracer, and spans would have no trace ids to write into logs and jobs.
-    spanProcessors: spanProcessors.length === 0 ? [DISCARD] : spanProcessors,
-    logRecordProcessors: endpoint === undefined ? [] : [logShipping(endpoint, counts)],
-    metricReaders: [],
-  });
-  sdk.start();
+  context.setGlobalContextManager(new AsyncContextManager());
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  const logProvider = endpoint === undefined ? undefined : shipLogs(endpoint, resource, counts);
   const stdout = options.logTo === undefined ? stdoutSink() : undefined;
   const lines = options.logTo ?? stdout!;
   const log = createLogger({
@@ -107,7 +83,16 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   });
   stdout?.onDropped((count) => log.warn({ lines: count }, 'log lines were dropped: what reads stdout was too slow'));
 
-  complainSparsely(log);
+  const complain = complainSparsely(log);
+  const spans = endpoint === undefined ? undefined : shipSpans(endpoint, resource, complain);
+  if (spans !== undefined) counts.watchSpans(() => spans.counts);
+  const { onSpanEnd } = options;
+  // Without a receiver spans are made too: logs and jobs have the ids of their traces.
+  const tracers = new SpanTracerProvider(options.sampleRatio ?? 1, (span) => {
+    onSpanEnd?.(span);
+    spans?.add(span);
+  });
+  trace.setGlobalTracerProvider(tracers);
 
   registerPublishMetrics(registry);
   exposeIdentity(registry, options, instance);
@@ -119,7 +104,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     shutdown() {
       const timeoutMs = options.shutdownTimeoutMs ?? 3000;
       stopping ??= within(timeoutMs, async () => {
-        await Promise.all([sdk.shutdown().catch(() => {}), stdout?.flush(timeoutMs)]);
+        await Promise.all([spans?.shutdown(), logProvider?.shutdown().catch(() => {}), stdout?.flush(timeoutMs)]);
       }).then(() => {
         trace.disable();
         logs.disable();
@@ -142,26 +127,16 @@ function describe(options: TelemetryOptions, instance: string): Resource {
   });
 }
 
-function spanShipping(endpoint: string, counts: ExportCounts): SpanProcessor {
-  const exporter = new OTLPTraceExporter({ url: signalUrl(endpoint, 'traces'), timeoutMillis: EXPORT_TIMEOUT_MS });
-  const processor = new BatchSpanProcessor({
-    exporter: counts.spans(exporter),
-    maxQueueSize: QUEUE_LIMIT,
-    scheduledDelayMillis: 1000,
-    exportTimeoutMillis: EXPORT_TIMEOUT_MS,
+function shipSpans(endpoint: string, resource: Resource, onFailure: (reason: string) => void): SpanExporter {
+  const sender = otlpSender({
+    url: signalUrl(endpoint, 'traces'),
+    headers: otlpHeaders(),
+    timeoutMs: EXPORT_TIMEOUT_MS,
   });
-  return {
-    onStart: (span, parent) => processor.onStart(span, parent),
-    onEnd(span) {
-      counts.offered('traces');
-      processor.onEnd(span);
-    },
-    forceFlush: () => processor.forceFlush(),
-    shutdown: () => processor.shutdown(),
-  };
+  return new SpanExporter({ resource: resource.attributes, sender, onFailure });
 }
 
-function logShipping(endpoint: string, counts: ExportCounts): LogRecordProcessor {
+function shipLogs(endpoint: string, resource: Resource, counts: ExportCounts): LoggerProvider {
   const exporter = new OTLPLogExporter({ url: signalUrl(endpoint, 'logs'), timeoutMillis: EXPORT_TIMEOUT_MS });
   const processor = new BatchLogRecordProcessor({
     exporter: counts.logs(exporter),
@@ -169,22 +144,25 @@ function logShipping(endpoint: string, counts: ExportCounts): LogRecordProcessor
     scheduledDelayMillis: 1000,
     exportTimeoutMillis: EXPORT_TIMEOUT_MS,
   });
-  return {
+  const counted: LogRecordProcessor = {
     onEmit(record) {
-      counts.offered('logs');
+      counts.logOffered();
       processor.onEmit(record);
     },
     forceFlush: () => processor.forceFlush(),
     shutdown: () => processor.shutdown(),
   };
+  const provider = new LoggerProvider({ resource, processors: [counted] });
+  logs.setGlobalLoggerProvider(provider);
+  return provider;
 }
 
 function signalUrl(endpoint: string, signal: 'traces' | 'logs'): string {
   return `${endpoint.replace(/\/+$/, '')}/v1/${signal}`;
 }
 
-/** The SDK complains once per failed batch, so once a second. One line a minute says the same. */
-function complainSparsely(log: Logger): void {
+/** Exporters complain once per failed batch, so once a second. One line a minute says the same. */
+function complainSparsely(log: Logger): (reason: string) => void {
   let quietUntil = 0;
   let unsaid = 0;
   const complain = (reason: string): void => {
@@ -205,6 +183,7 @@ function complainSparsely(log: Logger): void {
     { error: complain, warn: complain, info: ignore, debug: ignore, verbose: ignore },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   );
+  return complain;
 }
 
 function exposeIdentity(registry: MetricsRegistry, options: TelemetryOptions, instance: string): void {

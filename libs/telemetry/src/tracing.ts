@@ -11,7 +11,7 @@ import {
   type Span,
   type Tracer,
 } from '@opentelemetry/api';
-import { failSpan as fail } from '@sluice/pipeline/otel';
+import { contextWithSpan, failSpan as fail } from '@sluice/pipeline/otel';
 import { ATTR_MESSAGING_MESSAGE_CONVERSATION_ID } from './attributes.ts';
 import { redactText } from './redact.ts';
 
@@ -56,25 +56,19 @@ export function openSpan(
   options: WithSpanOptions,
   base: Context = options.parent ?? context.active(),
 ): Span {
-  return tracer().startSpan(
-    name,
-    {
-      kind: kinds[options.kind ?? 'internal'],
-      root: options.root ?? false,
-      attributes: {
-        ...options.attributes,
-        ...(options.jobId === undefined ? {} : { [ATTR_MESSAGING_MESSAGE_CONVERSATION_ID]: options.jobId }),
-      },
-      links: [...(options.links ?? [])],
-    },
-    base,
-  );
+  const { attributes, links, jobId } = options;
+  const span = tracer().startSpan(name, { kind: kinds[options.kind ?? 'internal'], root: options.root ?? false }, base);
+  if (!span.isRecording()) return span;
+  if (attributes !== undefined) span.setAttributes(attributes);
+  if (jobId !== undefined) span.setAttribute(ATTR_MESSAGING_MESSAGE_CONVERSATION_ID, jobId);
+  if (links !== undefined && links.length > 0) span.addLinks([...links]);
+  return span;
 }
 
 /** The context in which `span` is active and log lines carry `jobId`. */
 export function contextWith(span: Span, jobId: string | undefined, base: Context = context.active()): Context {
-  const active = trace.setSpan(base, span);
-  return jobId === undefined ? active : active.setValue(jobKey, jobId);
+  const active = contextWithSpan(base, span);
+  return jobId === undefined ? active : withValue(active, jobKey, jobId);
 }
 
 /**
@@ -92,6 +86,8 @@ export async function withSpan<R>(
 ): Promise<R> {
   const base = options.parent ?? context.active();
   const span = openSpan(name, options, base);
+  // Under a trace that is not sampled the active context is the one that `fn` would get.
+  if (options.parent === undefined && options.jobId === undefined && trace.getSpan(base) === span) return fn(span);
   try {
     return await context.with(contextWith(span, options.jobId, base), () => fn(span));
   } catch (error) {
@@ -106,7 +102,7 @@ export async function withSpan<R>(
 
 /** A context in which {@link workTraceparent} tells the last span that {@link withSpan} ended. */
 export function contextOfWork(base: Context): Context {
-  return base.setValue(workKey, { traceparent: undefined });
+  return withValue(base, workKey, { traceparent: undefined });
 }
 
 /**
@@ -140,7 +136,34 @@ export function runInContext<R>(ctx: Context, fn: () => R): R {
 export function contextOfMessage(base: Context, jobIdOf: () => string | undefined, recorded: boolean): Context {
   if (!recorded) return new UnsampledMessageContext(base, jobIdOf);
   const jobId = jobIdOf();
-  return contextOfWork(jobId === undefined ? base : base.setValue(jobKey, jobId));
+  return contextOfWork(jobId === undefined ? base : withValue(base, jobKey, jobId));
+}
+
+/** As `base.setValue`, without a copy of all that `base` holds: spans are not nested deeply. */
+const withValue = (base: Context, key: symbol, value: unknown): Context => new ValueOverContext(base, key, value);
+
+class ValueOverContext implements Context {
+  readonly #base: Context;
+  readonly #key: symbol;
+  readonly #value: unknown;
+
+  constructor(base: Context, key: symbol, value: unknown) {
+    this.#base = base;
+    this.#key = key;
+    this.#value = value;
+  }
+
+  getValue(key: symbol): unknown {
+    return key === this.#key ? this.#value : this.#base.getValue(key);
+  }
+
+  setValue(key: symbol, value: unknown): Context {
+    return this.#base.setValue(this.#key, this.#value).setValue(key, value);
+  }
+
+  deleteValue(key: symbol): Context {
+    return this.#base.setValue(this.#key, this.#value).deleteValue(key);
+  }
 }
 
 class UnsampledMessageContext implements Context {
