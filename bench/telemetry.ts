@@ -1,16 +1,18 @@
-// What telemetry costs the engine: off, metrics alone, a tenth of traces, all of them. `pnpm bench telemetry [--quick]`.
+// What telemetry costs: the engine with it off, with metrics alone, a tenth of traces, all of them; and requests of a
+// service that makes 20,000 spans a second. `pnpm bench telemetry [--quick] [--only engine|requests]`.
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { startNats } from '@sluice/dev';
 import { natsPort } from '@sluice/pipeline/nats';
-import type { BenchResult, Row } from './run.ts';
+import { requireWrk } from './http/wrk.ts';
+import { median } from './pipeline/meter.ts';
+import type { BenchOptions, BenchResult, Row } from './run.ts';
+import { requests } from './telemetry/requests.ts';
+import { startChild } from './telemetry/child.ts';
 import type { TelemetryOrder, TelemetryReport } from './telemetry/worker.ts';
 
 const runFile = promisify(execFile);
@@ -24,12 +26,30 @@ const modes = [
   { id: 'metrics, every trace', mode: 'on', share: 1 },
 ] as const;
 
-export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
+/** A message with metrics and no trace may cost this much more than without, and a sampled span this much in all. */
+const LIMITS_US = { metrics: 3, span: 15 } as const;
+/** Of a sampled message: the engine's, and the one that the handler opens. */
+const SPANS_A_MESSAGE = 2;
+
+export async function run({ quick, only }: BenchOptions): Promise<BenchResult> {
+  if (only !== undefined && only !== 'engine' && only !== 'requests') throw new RangeError('--only engine or requests');
+  if (only !== 'engine') requireWrk();
+  return {
+    rows: [...(only === 'requests' ? [] : await engine(quick)), ...(only === 'engine' ? [] : await requests(quick))],
+    notes: [
+      'engine: one process, handlers that do nothing but open one span: the worst case, as real handlers take milliseconds',
+      'ratio: to telemetry off',
+      `requests: ten spans each, from one process with 100 connections of wrk`,
+    ],
+  };
+}
+
+async function engine(quick: boolean): Promise<Row[]> {
   const rounds = quick ? 3 : 5;
   const count = quick ? 30_000 : 80_000;
   const warmup = 20_000;
   const server = await startNats();
-  const collector = await startSink();
+  const collector = await startChild('sink.ts');
   const connection = await connect({ servers: server.url, noAsyncTraces: true });
   const jsm = await jetstreamManager(connection);
   const port = natsPort(connection);
@@ -72,7 +92,7 @@ export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
   }
   await connection.close();
   await server.stop();
-  collector.close();
+  collector.stop();
 
   const of = (at: number, read: (report: TelemetryReport) => number): number => median((reports[at] ?? []).map(read));
   const rows = modes.flatMap(({ id }, at): Row[] => [
@@ -95,39 +115,25 @@ export async function run({ quick }: { quick: boolean }): Promise<BenchResult> {
       of(0, (r) => r.residentMiB),
     ),
   ]);
-  return {
-    rows,
-    notes: [
-      'one process, handlers that do nothing but open one span: the worst case, as real handlers take milliseconds',
-      'ratio: to telemetry off',
-    ],
-  };
+  const cpu = (at: number): number => of(at, ({ cpuUs }) => cpuUs);
+  const metricsUs = cpu(1) - cpu(0);
+  const spanUs = (cpu(3) - cpu(1)) / SPANS_A_MESSAGE;
+  return [
+    ...rows,
+    limited('metrics of a message, no trace sampled', metricsUs, LIMITS_US.metrics),
+    limited('a sampled span from its start until it is sent', spanUs, LIMITS_US.span),
+  ];
 }
+
+const limited = (id: string, value: number, limit: number): Row => ({
+  id,
+  value,
+  unit: `us of CPU, at most ${limit}`,
+  pass: value <= limit,
+});
 
 const streamOf = (share: number): string => `BENCH_${share * 100}`;
 
 function row(id: string, value: number, unit: string, base: number): Row {
   return { id, value, unit, ratio: value / base, pass: Number.isFinite(value) };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
-
-/** Takes what a collector takes and throws it away. */
-async function startSink(): Promise<{ readonly url: string; close(): void }> {
-  const sink: Server = createServer((request, response) => {
-    request.resume();
-    request.on('end', () => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'));
-  });
-  sink.listen(0, '127.0.0.1');
-  await once(sink, 'listening');
-  return {
-    url: `http://127.0.0.1:${(sink.address() as AddressInfo).port}`,
-    close: () => {
-      sink.closeAllConnections();
-      sink.close();
-    },
-  };
 }
