@@ -21,7 +21,7 @@ function start(sampleRatio = 1) {
 }
 
 describe('a tracer of OpenTelemetry', () => {
-  test('makes children of the active span, whatever library asks', async () => {
+  test('makes children of the active span, for one library as for another', async () => {
     const { spans, tracer } = start();
     await tracer.startActiveSpan('outer', async (outer) => {
       await sleep(1);

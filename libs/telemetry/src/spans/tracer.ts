@@ -71,7 +71,7 @@ class SpanTracer implements Tracer {
       return trace.wrapSpanContext({ traceId, spanId: newSpanId(), traceFlags: TraceFlags.NONE });
     }
     if ((parent.traceFlags & TraceFlags.SAMPLED) !== 0) return this.#record(name, options, parent.traceId, parent);
-    // Nothing is recorded under it: the trace is carried on as it stands, without an id that nobody will find.
+    // Nothing is recorded under it: the trace is carried on as it stands, without an id that leads nowhere.
     return around as Span;
   }
 
