@@ -7,9 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack, type Stack } from '@sluice/dev';
 import { startSink } from './email/sink-process.ts';
-import { closedLoop, type LoadRequest, type LoadResult } from './gateway/load.ts';
+import { cpuRows, medianCpu } from './frame/cpu-meter.ts';
+import { besideNoop } from './frame/noop.ts';
 import { emailEndToEnd } from './gateway/email-end-to-end.ts';
 import { mailPace } from './gateway/pace.ts';
+import { requireWrk, wrk, type WrkRequest, type WrkResult } from './http/wrk.ts';
 import type { BenchResult, Row } from './run.ts';
 
 const CONNECTIONS = 100;
@@ -18,10 +20,20 @@ const PUBLISHED_INGEST_PER_SECOND = 11_159;
 const BULK = 100;
 const json = { 'content-type': 'application/json' };
 
-type Part = (directory: string, bareUrl: string, quick: boolean) => Promise<Row[]>;
+/** The same app with nothing behind it, in a process of its own. */
+interface Bare {
+  readonly url: string;
+  readonly pid: number;
+}
+type Case = 'bare' | 'ingest' | 'bulk' | 'fixed' | 'job';
+type Part = (directory: string, bare: Bare, quick: boolean) => Promise<Row[]>;
 
 /** By the name that `--only` takes. */
-const parts: Readonly<Record<string, Part>> = { routes, idle, pace: mailPace };
+const parts: Readonly<Record<string, Part>> = {
+  routes,
+  idle,
+  pace: (directory, { url }, quick) => mailPace(directory, url, quick),
+};
 
 function partNamed(name: string): Part {
   const part = parts[name];
@@ -29,29 +41,33 @@ function partNamed(name: string): Part {
   return part;
 }
 
-let count = 0;
-const event = (): object => ({
+/** `%d` is a number that no other request of a run has. */
+const event = (suffix: string): object => ({
   app_id: 'bench',
-  message_id: `m${(count += 1)}`,
+  message_id: `m%d${suffix}`,
   event: 'published',
   created_at: '2026-01-01T00:00:00.000Z',
 });
-const single: LoadRequest = { method: 'POST', path: '/v1/events', headers: json, body: () => JSON.stringify(event()) };
-const bulk: LoadRequest = {
-  ...single,
-  body: () => JSON.stringify({ events: Array.from({ length: BULK }, event) }),
-};
-const fixed: LoadRequest = { method: 'GET', path: '/v1/static' };
+const single = (url: string): WrkRequest => ({
+  url: `${url}/v1/events`,
+  method: 'POST',
+  headers: json,
+  body: JSON.stringify(event('')),
+});
+const bulk = (url: string): WrkRequest => ({
+  ...single(url),
+  body: JSON.stringify({ events: Array.from({ length: BULK }, (_, at) => event(`-${at}`)) }),
+});
 
 /** Measures, and says of each figure whether it holds. */
 export async function run({ quick, only }: { quick: boolean; only?: string }): Promise<BenchResult> {
   const asked = only === undefined ? Object.values(parts) : [partNamed(only)];
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-gateway-'));
   const bare = fork(join(import.meta.dirname, 'gateway/bare.ts'), { stdio: 'inherit', detached: true });
-  const [{ url: bareUrl }] = (await once(bare, 'message')) as [{ url: string }];
+  const [{ url }] = (await once(bare, 'message')) as [{ url: string }];
   try {
     const rows: Row[] = [];
-    for (const part of asked) rows.push(...(await part(directory, bareUrl, quick)));
+    for (const part of asked) rows.push(...(await part(directory, { url, pid: bare.pid ?? 0 }, quick)));
     return { rows, notes };
   } finally {
     bare.disconnect();
@@ -62,7 +78,8 @@ export async function run({ quick, only }: { quick: boolean; only?: string }): P
 const notes = [
   'bare: the same Fastify app, schema, parse and checks, with nothing behind the handler; its own process, interleaved.',
   '1,000 mails/s is more than the machine can send: the gateway and the broker go first there, the rest yields (nice 15, as in `pnpm dev`).',
-  'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
+  'Server, broker and load (wrk) share the cores of one machine: absolute rates are those of all of them together.',
+  'Services run with their default settings: metrics and traces are on.',
 ];
 
 const start = (
@@ -75,83 +92,74 @@ const start = (
     fresh: true,
     services,
     ...(smtpUrls === undefined ? {} : { smtpUrls }),
-    env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, email: { CONCURRENCY: '64' } },
   });
 
 /** One route at a time, as fast as it goes. */
-async function routes(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+async function routes(directory: string, { url: bareUrl, pid: barePid }: Bare, quick: boolean): Promise<Row[]> {
+  requireWrk();
   const stack = await start(directory, ['gateway']);
   const { gateway } = stack.urls;
   const seconds = quick ? 2 : 5;
-  const loop = (url: string, request: LoadRequest): Promise<LoadResult> =>
-    closedLoop(url, request, { connections: CONNECTIONS, seconds });
+  const watch = { gateway: stack.services[0]?.pid ?? 0, broker: stack.nats.pid };
   try {
-    const job: LoadRequest = { method: 'GET', path: `/v1/jobs/${await anyJob(gateway)}` };
-    for (const [url, request] of [
-      [bareUrl, single],
-      [gateway, single],
-      [gateway, bulk],
-      [gateway, job],
-    ] as const) {
-      await closedLoop(url, request, { connections: CONNECTIONS, seconds: 1 });
-    }
-    const rounds: Record<'bare' | 'ingest' | 'bulk' | 'fixed' | 'job', number>[] = [];
-    let refused = 0;
+    const cases: Readonly<Record<Case, readonly [WrkRequest, Readonly<Record<string, number>>]>> = {
+      bare: [single(bareUrl), { bare: barePid }],
+      ingest: [single(gateway), watch],
+      bulk: [bulk(gateway), watch],
+      fixed: [{ url: `${bareUrl}/v1/static` }, { bare: barePid }],
+      job: [{ url: `${gateway}/v1/jobs/${await anyJob(gateway)}` }, watch],
+    };
+    const seen: Record<Case, WrkResult[]> = { bare: [], ingest: [], bulk: [], fixed: [], job: [] };
+    const names = Object.keys(cases) as Case[];
+    const loop = (name: Case, forSeconds: number): Promise<WrkResult> =>
+      wrk(cases[name][0], { connections: CONNECTIONS, seconds: forSeconds, watch: cases[name][1] });
+    for (const name of names) await loop(name, 1);
     for (let round = 0; round < (quick ? 2 : 3); round += 1) {
-      const bareRun = await loop(bareUrl, single);
-      const ingest = await loop(gateway, single);
-      const bulkRun = await loop(gateway, bulk);
-      const fixedRun = await loop(bareUrl, fixed);
-      const jobRun = await loop(gateway, job);
-      refused += [ingest, bulkRun].reduce((sum, run) => sum + others(run, '202'), 0) + others(jobRun, '200');
-      rounds.push({
-        bare: bareRun.perSecond,
-        ingest: ingest.perSecond,
-        bulk: bulkRun.perSecond * BULK,
-        fixed: fixedRun.perSecond,
-        job: jobRun.perSecond,
-      });
+      for (const name of names) seen[name].push(await loop(name, seconds));
     }
-    const of = (pick: (round: (typeof rounds)[number]) => number): number => median(rounds.map(pick));
-    const ratio = (id: string, value: number, unit: string, ratio: number, floor: number): Row => ({
-      id,
-      value: Math.round(value),
-      unit,
-      ratio,
-      floor,
-      pass: ratio >= floor,
-    });
-    const ingest = of((round) => round.ingest);
+    const rate = (name: Case): number => Math.round(median(seen[name].map(({ perSecond }) => perSecond)));
+    const cpu = (name: Case, unit: string): readonly Row[] =>
+      cpuRows(`gateway.${name}`, medianCpu(seen[name].map(({ cpuUs }) => cpuUs)), unit);
+    const refused = Object.values(seen)
+      .flat()
+      .reduce((sum, { failed }) => sum + failed, 0);
+    const bulkRatio = (rate('bulk') * BULK) / rate('ingest');
     return [
-      { id: 'gateway.ingest_bare', value: Math.round(of((round) => round.bare)), unit: 'requests/s', pass: true },
-      ratio(
-        'gateway.ingest',
-        ingest,
-        'requests/s',
-        of((round) => round.ingest / round.bare),
-        0.45,
-      ),
+      { id: 'gateway.ingest_bare', value: rate('bare'), unit: 'requests/s', pass: true },
+      ...cpu('bare', 'request'),
+      besideNoop({
+        id: 'gateway.ingest',
+        value: rate('ingest'),
+        unit: 'requests/s',
+        ratio: rate('ingest') / rate('bare'),
+        floor: 0.45,
+      }),
+      ...cpu('ingest', 'event'),
       {
         id: 'gateway.ingest_published',
-        value: Math.round(ingest),
+        value: rate('ingest'),
         unit: `requests/s, published ${PUBLISHED_INGEST_PER_SECOND.toLocaleString('en')}`,
-        pass: ingest >= PUBLISHED_INGEST_PER_SECOND,
+        pass: rate('ingest') >= PUBLISHED_INGEST_PER_SECOND,
       },
-      ratio(
-        'gateway.ingest_bulk',
-        of((round) => round.bulk),
-        `events/s, ${BULK} a request`,
-        of((round) => round.bulk / round.ingest),
-        4,
-      ),
-      { id: 'gateway.static', value: Math.round(of((round) => round.fixed)), unit: 'requests/s', pass: true },
-      ratio(
-        'gateway.get_job',
-        of((round) => round.job),
-        'requests/s',
-        of((round) => round.job / round.fixed),
-        0.4,
-      ),
+      {
+        id: 'gateway.ingest_bulk',
+        value: rate('bulk') * BULK,
+        unit: `events/s, ${BULK} a request`,
+        ratio: bulkRatio,
+        floor: 4,
+        pass: bulkRatio >= 4,
+      },
+      ...cpu('bulk', `request of ${BULK} events`),
+      { id: 'gateway.static', value: rate('fixed'), unit: 'requests/s', pass: true },
+      ...cpu('fixed', 'request'),
+      besideNoop({
+        id: 'gateway.get_job',
+        value: rate('job'),
+        unit: 'requests/s',
+        ratio: rate('job') / rate('fixed'),
+        floor: 0.4,
+      }),
+      ...cpu('job', 'request'),
       { id: 'gateway.refused', value: refused, unit: 'answers', pass: refused === 0 },
     ];
   } finally {
@@ -160,7 +168,7 @@ async function routes(directory: string, bareUrl: string, quick: boolean): Promi
 }
 
 /** One mail at a time through the whole system. */
-async function idle(directory: string, bareUrl: string, quick: boolean): Promise<Row[]> {
+async function idle(directory: string, { url: bareUrl }: Bare, quick: boolean): Promise<Row[]> {
   const sink = await startSink('embedded');
   const stack = await start(directory, ['gateway', 'email'], `smtp://127.0.0.1:${sink.port}`);
   try {
@@ -181,9 +189,6 @@ async function anyJob(gateway: string): Promise<string> {
   if (cancelled.status !== 202) throw new Error(`the job was not cancelled: HTTP ${cancelled.status}`);
   return id;
 }
-
-const others = ({ statuses }: LoadResult, ...meant: readonly string[]): number =>
-  Object.entries(statuses).reduce((sum, [status, seen]) => sum + (meant.includes(status) ? 0 : seen), 0);
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -3,12 +3,15 @@ import { readFileSync, readdirSync } from 'node:fs';
 const MS_PER_TICK = 10;
 
 /** CPU time that a process and its children have used, in milliseconds; NaN for one that has ended. Linux only. */
-export function cpuMsOf(pid: number): number {
+export const cpuMsOf = (pid: number): number =>
+  childrenOf(pid).reduce((sum, child) => sum + (cpuMsOf(child) || 0), ownCpuMsOf(pid));
+
+/** The same without its children. */
+export function ownCpuMsOf(pid: number): number {
   try {
     // The name of the program, which may hold spaces, ends with the last bracket; user and system time are fields 14 and 15.
     const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
-    const own = (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
-    return childrenOf(pid).reduce((sum, child) => sum + (cpuMsOf(child) || 0), own);
+    return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
   } catch {
     return NaN;
   }

@@ -1,33 +1,16 @@
-// `pnpm bench NAME [--quick] [--only PART] [--json FILE]`: runs one bench and prints its table with the machine, the versions and the date.
+// `pnpm bench [NAME|all] [--quick] [--only PART] [--json FILE|DIR]`: lists the benches, runs one and prints its table with
+// the machine, the versions and the date, or runs all in turn.
 import { parseCommand } from '@sluice/cli';
 import { onParentExit } from '@sluice/dev';
-import { existsSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { benches, benchLines } from './frame/benches.ts';
+import { machine, today } from './frame/machine.ts';
+import type { BenchOptions, BenchReport, BenchResult, Row } from './frame/result.ts';
+import { runAll } from './frame/run-all.ts';
+import { tableLines } from './frame/table.ts';
 
-/** One figure. `pass` compares it (or its ratio) with the floor the bench sets for it. */
-export interface Row {
-  readonly id: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly ratio?: number;
-  readonly floor?: number;
-  readonly pass: boolean;
-}
-
-/** What a bench returns: its rows, and remarks to print under them (what was skipped and why, versions of peers). */
-export interface BenchResult {
-  readonly rows: readonly Row[];
-  readonly notes?: readonly string[];
-}
-
-/** How a bench is to run. */
-export interface BenchOptions {
-  readonly quick: boolean;
-  /** One part of the bench; a bench without parts ignores it. */
-  readonly only?: string;
-  /** Aborted by Ctrl-C, SIGTERM and the end of the process that started this one. */
-  readonly signal: AbortSignal;
-}
+export type { BenchOptions, BenchResult, Row } from './frame/result.ts';
 
 interface BenchModule {
   /**
@@ -40,81 +23,104 @@ interface BenchModule {
 
 const { values, positionals } = parseCommand({
   name: 'pnpm bench',
-  usage: `usage: pnpm bench NAME [options]   a published figure again, with the machine, the versions and the date
+  usage: `usage: pnpm bench [NAME|all] [options]   published figures again, with the machine, the versions and the date
 
-  NAME          pipeline, image, email, gateway, http, grpc, history, backlog, telemetry,
-                longevity, attacks or console
-  --quick       fewer and shorter runs
+  NAME          one of the list below; without a name only the list is printed
+  all           each in turn, and a summary; one that fails does not keep the others from running
+  --quick       fewer and shorter runs; with all: within five minutes on two quiet cores
   --only PART   one part of a bench that has several
-  --json FILE   the rows as JSON, too
-  --help        this`,
+  --json PATH   the rows as JSON, too: a file, or for all a folder with a file for each
+  --help        this
+
+${benchLines()
+  .map((line) => `  ${line}`)
+  .join('\n')}`,
   maxPositionals: 1,
   options: { quick: { type: 'boolean', default: false }, only: { type: 'string' }, json: { type: 'string' } },
 });
 const [name] = positionals;
-if (name === undefined || !/^[a-z][a-z0-9-]*$/.test(name) || !existsSync(new URL(`${name}.ts`, import.meta.url))) {
-  console.error(`pnpm bench: no bench is named "${name ?? ''}"; see pnpm bench --help`);
-  process.exit(2);
-}
+const { quick, only, json } = values;
 
-const bench = (await import(`./${name}.ts`)) as BenchModule;
-const stopping = new AbortController();
 /** What a shell says of a process that SIGINT ended. */
 const INTERRUPTED = 130;
 /** pnpm passes on the SIGINT that a terminal has sent to this process as well: within a second, two are one. */
 const SAME_MS = 1_000;
-let interruptedMs = Infinity;
-const interrupt = (): void => {
-  const isSecond = performance.now() - interruptedMs > SAME_MS;
-  // A second one does not wait for an orderly end.
-  if (bench.endsOnSignal !== true || isSecond) process.exit(INTERRUPTED);
-  if (stopping.signal.aborted) return;
-  interruptedMs = performance.now();
-  console.error(`${name}: stopping`);
-  stopping.abort();
-};
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
-onParentExit(interrupt);
-const result = await bench
-  .run({
-    quick: values.quick,
-    ...(values.only !== undefined && { only: values.only }),
-    signal: stopping.signal,
-  })
-  .catch((error: unknown) => {
-    if (!stopping.signal.aborted) throw error;
-    process.exit(INTERRUPTED);
-  });
-const { rows, notes = [] }: BenchResult = 'rows' in result ? result : { rows: result };
 
-const figure = (value: number): string =>
-  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
-const cells = rows.map(({ id, value, unit, ratio, floor, pass }) => [
-  id,
-  figure(value),
-  unit,
-  ratio === undefined ? '' : ratio.toFixed(2),
-  floor === undefined ? '' : String(Number(floor.toFixed(2))),
-  pass ? 'ok' : 'MISSED',
-]);
-const head = ['figure', 'value', 'unit', 'ratio', 'floor', ''];
-const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)));
-const print = (row: readonly string[]): void =>
-  console.log(
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
-      .join('  '),
-  );
-
-const [cpu] = cpus();
-console.log(
-  `${name}${values.quick ? ' (quick)' : ''}: ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ` +
-    `${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}, Node ${process.versions.node}`,
-);
-print(head);
-for (const row of cells) print(row);
-for (const note of notes) console.log(`- ${note}`);
-if (values.json !== undefined) {
-  writeFileSync(values.json, `${JSON.stringify({ bench: name, quick: values.quick, rows, notes }, null, 2)}\n`);
+if (name === undefined) {
+  console.log(benchLines().join('\n'));
+  process.exit(0);
 }
-process.exit(rows.every((row) => row.pass) ? 0 : 1);
+if (name === 'all' && only !== undefined) refuse('--only takes one bench, not all');
+const bench = benches.find((each) => each.name === name);
+if (bench === undefined && name !== 'all') refuse(`no bench is named "${name}"`);
+if (only !== undefined && bench?.parts === undefined) refuse(`${name} has no parts`);
+
+const stopping = new AbortController();
+process.exit(name === 'all' ? await all() : await one(name));
+
+function refuse(why: string): never {
+  console.error(`pnpm bench: ${why}; see pnpm bench --help`);
+  process.exit(2);
+}
+
+/** Runs all as processes of their own, which have what they need to end on a signal. */
+async function all(): Promise<number> {
+  let interruptedMs = Infinity;
+  const interrupt = (): void => {
+    if (performance.now() - interruptedMs > SAME_MS) process.exit(INTERRUPTED);
+    if (stopping.signal.aborted) return;
+    interruptedMs = performance.now();
+    stopping.abort();
+  };
+  listen(interrupt);
+  const passed = await runAll({ quick, signal: stopping.signal, ...(json !== undefined && { folder: json }) });
+  return stopping.signal.aborted ? INTERRUPTED : passed ? 0 : 1;
+}
+
+async function one(bench: string): Promise<number> {
+  const module = (await import(`./${bench}.ts`)) as BenchModule;
+  let interruptedMs = Infinity;
+  listen(() => {
+    const isSecond = performance.now() - interruptedMs > SAME_MS;
+    // A second one does not wait for an orderly end.
+    if (module.endsOnSignal !== true || isSecond) process.exit(INTERRUPTED);
+    if (stopping.signal.aborted) return;
+    interruptedMs = performance.now();
+    console.error(`${bench}: stopping`);
+    stopping.abort();
+  });
+  const beganMs = performance.now();
+  let result: BenchResult;
+  try {
+    const options = { quick, ...(only !== undefined && { only }), signal: stopping.signal };
+    const returned = await module.run(options);
+    result = 'rows' in returned ? returned : { rows: returned };
+  } catch (error) {
+    if (!stopping.signal.aborted) throw error;
+    return INTERRUPTED;
+  }
+  const seconds = Math.round((performance.now() - beganMs) / 1000);
+  const report: BenchReport = { bench, quick, date: today(), machine: machine(), seconds, ...result };
+  print(report);
+  if (json !== undefined) write(report, json);
+  return result.rows.every(({ pass }) => pass) ? 0 : 1;
+}
+
+function listen(interrupt: () => void): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt);
+  onParentExit(interrupt);
+}
+
+function print({ bench, rows, notes = [], date, machine, seconds }: BenchReport): void {
+  console.log(`${bench}${quick ? ' (quick)' : ''}: ${date}, ${machine}, ${seconds} s`);
+  for (const line of tableLines(rows)) console.log(line);
+  for (const note of notes) console.log(`- ${note}`);
+}
+
+/** Into a file, or under the name of the bench into a folder. */
+function write(report: BenchReport, path: string): void {
+  const isFolder = path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory());
+  const file = isFolder ? join(path, `${report.bench}.json`) : path;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+}

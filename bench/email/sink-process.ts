@@ -6,6 +6,7 @@ import type { SinkCount, SinkKind } from './sink.ts';
 /** A mail server in a process of its own. */
 export interface SinkProcess {
   readonly port: number;
+  readonly pid: number;
   /** What it saw since it was last asked. */
   count(): Promise<SinkCount>;
   stop(): void;
@@ -16,6 +17,7 @@ export async function startSink(kind: SinkKind): Promise<SinkProcess> {
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
   return {
     port,
+    pid: child.pid ?? 0,
     async count() {
       const answer = once(child, 'message') as Promise<[SinkCount]>;
       child.send('count');

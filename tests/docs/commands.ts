@@ -20,7 +20,7 @@ export const requestsOf = (markdown: string): readonly string[] =>
 export const SKIPPED: readonly (readonly [RegExp, string])[] = [
   [/^docker /, 'needs a Docker engine; tests/compose.test.ts reads the files, `pnpm smoke` asks the running system'],
   [/^npx pnpm test\b/, 'every suite takes many minutes; CI runs it'],
-  [/^npx pnpm bench NAME/, 'NAME stands for one of several'],
+  [/^npx pnpm bench$/, 'prints the list of bench/frame/benches.ts; bench/frame/benches.test.ts does it'],
 ];
 
 /** Other commands, by page and text: the test that executes them, or why none does. */
