@@ -1,103 +1,125 @@
-// What the gateway's gRPC server carries, as a ratio to the same server with nothing behind it, measured interleaved
-// in one run: pnpm bench grpc [--quick].
-import { fork } from 'node:child_process';
+// What a gRPC call of the gateway costs, beside a bare Connect server that takes the same message, and how many a second
+// it answers. The load comes from ghz: pnpm bench grpc [--quick].
+import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create, toBinary } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { RecordEventsRequestSchema } from '@sluice/contracts';
 import { startStack } from '@sluice/dev';
-import { callLoop, type CallLoad } from './grpc/load.ts';
-import type { BenchResult, Row } from './run.ts';
+import { cpuRows, medianCpu } from './frame/cpu-meter.ts';
+import { besideNoop } from './frame/noop.ts';
+import { findCaller, type CallRun, type CallShape } from './grpc/calls.ts';
+import type { BenchOptions, BenchResult, Row } from './run.ts';
 
 /** What the system that this one follows published for its gRPC ingest, on a machine of its own. */
 const PUBLISHED_PER_SECOND = 3_538;
+/** CPU of a call, as a multiple of the bare server's. */
+const CPU_FACTOR = 1.5;
+/** The load generator must be able to do this much more than the gateway answers. */
+const LOAD_HEADROOM = 3;
 const BULK = 100;
-const FLOOR = 0.4;
-/** As `ghz --connections 10 --concurrency 100`. */
-const shape = { connections: 10, streams: 10, path: '/sluice.v1.EventService/RecordEvents' };
+/** `ghz -n 10000 -c 50`, on one connection as ghz does it by itself. */
+const SHAPE = { calls: 10_000, concurrency: 50, connections: 1 } as const;
 
-let count = 0;
-const request = (size: number): Uint8Array =>
-  toBinary(
-    RecordEventsRequestSchema,
-    create(RecordEventsRequestSchema, {
-      events: Array.from({ length: size }, () => ({
-        appId: 'bench',
-        messageId: `g${(count += 1)}`,
-        event: 'published',
-        createdAt: timestampFromMs(Date.UTC(2026, 0, 1)),
-      })),
-    }),
-  );
+interface Server {
+  readonly url: string;
+  readonly pid: number;
+  stop(): void;
+}
+
+async function startServer(file: string): Promise<Server> {
+  const child: ChildProcess = fork(join(import.meta.dirname, file), { stdio: 'inherit', detached: true });
+  const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+  return { url, pid: child.pid ?? 0, stop: () => child.disconnect() };
+}
+
+type Case = 'null' | 'echo' | 'ingest' | 'bulk';
 
 /** Measures, and says of each figure whether it holds. */
-export async function run({ quick = false } = {}): Promise<BenchResult> {
+export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const dataDirectory = mkdtempSync(join(tmpdir(), 'sluice-bench-grpc-'));
-  const bare = fork(join(import.meta.dirname, 'grpc/bare.ts'), { stdio: 'inherit' });
-  const [{ url: bareUrl }] = (await once(bare, 'message')) as [{ url: string }];
-  const stack = await startStack({
-    dataDirectory,
-    fresh: true,
-    services: ['gateway'],
-    env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' } },
-  });
-  const gateway = `http://${stack.urls.grpc}`;
-  const seconds = quick ? 2 : 5;
-  const single: CallLoad = { ...shape, seconds, message: () => request(1) };
-  const bulk: CallLoad = { ...single, message: () => request(BULK) };
+  const caller = findCaller();
+  const unread = await startServer('grpc/null-server.ts');
+  const echo = await startServer('grpc/echo.ts');
+  const stack = await startStack({ dataDirectory, fresh: true, services: ['gateway'] });
+  const gateway = { gateway: stack.services[0]?.pid ?? 0, broker: stack.nats.pid };
+  const cases: Readonly<Record<Case, readonly [url: string, shape: CallShape]>> = {
+    null: [unread.url, { ...SHAPE, events: 1, watch: { null: unread.pid } }],
+    echo: [echo.url, { ...SHAPE, events: 1, watch: { echo: echo.pid } }],
+    ingest: [`http://${stack.urls.grpc}`, { ...SHAPE, events: 1, watch: gateway }],
+    bulk: [`http://${stack.urls.grpc}`, { ...SHAPE, calls: (2 * SHAPE.calls) / BULK, events: BULK, watch: gateway }],
+  };
+  const names = Object.keys(cases) as Case[];
+  const seen: Record<Case, CallRun[]> = { null: [], echo: [], ingest: [], bulk: [] };
   try {
-    for (const url of [bareUrl, gateway]) await callLoop(url, { ...single, seconds: 2 });
-    const rounds: { bare: number; ingest: number; bulk: number; p99Ms: number }[] = [];
-    let refused = 0;
-    for (let round = 0; round < (quick ? 2 : 3); round += 1) {
-      const bareRun = await callLoop(bareUrl, single);
-      const ingest = await callLoop(gateway, single);
-      const bulkRun = await callLoop(gateway, bulk);
-      for (const { statuses } of [ingest, bulkRun])
-        for (const [status, seen] of Object.entries(statuses)) if (status !== '0') refused += seen;
-      rounds.push({
-        bare: bareRun.perSecond,
-        ingest: ingest.perSecond,
-        bulk: bulkRun.perSecond * BULK,
-        p99Ms: ingest.p99Ms,
-      });
+    for (const name of names) {
+      const [url, shape] = cases[name];
+      await caller.run(url, { ...shape, calls: shape.calls / 4 });
     }
-    const of = (pick: (round: (typeof rounds)[number]) => number): number => median(rounds.map(pick));
-    const ingest = Math.round(of((round) => round.ingest));
-    const ratio = of((round) => round.ingest / round.bare);
-    const rows: Row[] = [
-      { id: 'grpc.ingest_bare', value: Math.round(of((round) => round.bare)), unit: 'calls/s', pass: true },
-      { id: 'grpc.ingest', value: ingest, unit: 'calls/s', ratio, floor: FLOOR, pass: ratio >= FLOOR },
-      {
-        id: 'grpc.ingest_published',
-        value: ingest,
-        unit: `calls/s, published ${PUBLISHED_PER_SECOND.toLocaleString('en')}`,
-        pass: ingest >= PUBLISHED_PER_SECOND,
-      },
-      { id: 'grpc.ingest_p99', value: of((round) => round.p99Ms), unit: 'ms', pass: true },
-      {
-        id: 'grpc.ingest_bulk',
-        value: Math.round(of((round) => round.bulk)),
-        unit: `events/s, ${BULK} a call`,
-        pass: true,
-      },
-      { id: 'grpc.refused', value: refused, unit: 'calls', pass: refused === 0 },
-    ];
-    return { rows, notes };
+    for (let round = 0; round < (quick ? 1 : 3); round += 1) {
+      for (const name of names) seen[name].push(await caller.run(...cases[name]));
+    }
   } finally {
     await stack.stop();
-    bare.disconnect();
+    echo.stop();
+    unread.stop();
     rmSync(dataDirectory, { recursive: true, force: true });
   }
+  return { rows: rowsOf(seen), notes: [`The load: ${caller.what}.`, ...notes] };
+}
+
+function rowsOf(seen: Readonly<Record<Case, readonly CallRun[]>>): readonly Row[] {
+  const of = (name: Case, pick: (run: CallRun) => number): number => median(seen[name].map(pick));
+  const rate = (name: Case): number => of(name, ({ perSecond }) => perSecond);
+  const cpu = (name: Case, unit: string): readonly Row[] =>
+    cpuRows(`grpc.${name}`, medianCpu(seen[name].map(({ cpuUs }) => cpuUs)), unit);
+  const ofGateway = of('ingest', ({ cpuUs }) => cpuUs['gateway'] ?? NaN);
+  const factor = ofGateway / of('echo', ({ cpuUs }) => cpuUs['echo'] ?? NaN);
+  const headroom = rate('null') / rate('ingest');
+  const failed = Object.values(seen)
+    .flat()
+    .reduce((sum, run) => sum + run.failed, 0);
+  return [
+    { id: 'grpc.null', value: rate('null'), unit: 'calls/s', pass: true },
+    ...cpu('null', 'call'),
+    { id: 'grpc.echo', value: rate('echo'), unit: 'calls/s', pass: true },
+    ...cpu('echo', 'call'),
+    besideNoop({ id: 'grpc.ingest', value: rate('ingest'), unit: 'calls/s', ratio: rate('ingest') / rate('echo') }),
+    {
+      id: 'grpc.ingest_published',
+      value: rate('ingest'),
+      unit: 'calls/s, at least what was published',
+      floor: PUBLISHED_PER_SECOND,
+      pass: rate('ingest') >= PUBLISHED_PER_SECOND,
+    },
+    { id: 'grpc.ingest_p50', value: of('ingest', ({ p50Ms }) => p50Ms), unit: 'ms', pass: true },
+    { id: 'grpc.ingest_p99', value: of('ingest', ({ p99Ms }) => p99Ms), unit: 'ms', pass: true },
+    ...cpu('ingest', 'call'),
+    {
+      id: 'grpc.ingest_cpu',
+      value: ofGateway,
+      unit: `µs of CPU a call, at most ${CPU_FACTOR}x of echo`,
+      ratio: factor,
+      floor: CPU_FACTOR,
+      pass: factor <= CPU_FACTOR,
+    },
+    { id: 'grpc.ingest_bulk', value: rate('bulk') * BULK, unit: `events/s, ${BULK} a call`, pass: true },
+    ...cpu('bulk', `call of ${BULK} events`),
+    {
+      id: 'grpc.load_headroom',
+      value: headroom,
+      unit: "the rate against a server that reads nothing, as a multiple of the gateway's",
+      floor: LOAD_HEADROOM,
+      pass: headroom >= LOAD_HEADROOM,
+    },
+    { id: 'grpc.refused', value: failed, unit: 'calls', pass: failed === 0 },
+  ];
 }
 
 const notes = [
-  `${shape.connections} connections with ${shape.streams} calls at once on each; an answer means the event is stored.`,
-  'bare: the same server and checks with nothing behind them; its own process, interleaved.',
-  'Server, broker and load share the cores of one machine: absolute rates are those of all of them together.',
+  `${SHAPE.calls.toLocaleString('en')} calls, ${SHAPE.concurrency} at once on one connection; an answer of the gateway means that the event is stored.`,
+  'echo: a bare Connect server that takes the same message and counts its events. null: a server that reads no message.',
+  'Server, broker and load share the cores of one machine. Services run with their default settings: metrics and traces are on.',
 ];
 
 function median(values: readonly number[]): number {

@@ -11,7 +11,7 @@ import { startSink } from './email/sink-process.ts';
 import { watchLedger, watchOutcomes } from './longevity/accounts.ts';
 import { lifetimeRows } from './longevity/lifetimes.ts';
 import { startLoad } from './longevity/load.ts';
-import { lineChart } from './longevity/plot.ts';
+import { megabytesOverTime } from './longevity/plot.ts';
 import { startRestarts } from './longevity/restarts.ts';
 import { fifths, halves, startSampler, type Series } from './longevity/samples.ts';
 import type { BenchOptions, BenchResult, Row } from './run.ts';
@@ -203,6 +203,6 @@ function plot(series: readonly Series[], plan: Plan, scale: number, jobs: number
   mkdirSync(folder, { recursive: true });
   const about = `${jobs.toLocaleString('en-US')} jobs in ${plan.seconds} s, TIME_SCALE ${Math.round(scale)}, ${cpus().length} cores, ${new Date().toISOString().slice(0, 10)}`;
   const of = (prefix: string): readonly Series[] => series.filter(({ name }) => name.startsWith(prefix));
-  writeFileSync(join(folder, 'memory.svg'), lineChart(`Resident memory, MB: ${about}`, of('rss.')));
-  writeFileSync(join(folder, 'storage.svg'), lineChart(`Stored, MB: ${about}`, of('disk.')));
+  writeFileSync(join(folder, 'memory.svg'), megabytesOverTime(`Resident memory, MB: ${about}`, of('rss.')));
+  writeFileSync(join(folder, 'storage.svg'), megabytesOverTime(`Stored, MB: ${about}`, of('disk.')));
 }

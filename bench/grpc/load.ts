@@ -17,7 +17,8 @@ export interface CallLoad {
   readonly connections: number;
   /** Calls under way at once on each connection, as `ghz --concurrency` has it. */
   readonly streams: number;
-  readonly seconds: number;
+  /** In all. */
+  readonly calls: number;
 }
 
 /**
@@ -29,9 +30,10 @@ export async function callLoop(url: string, load: CallLoad): Promise<CallResult>
   const statuses: Record<string, number> = {};
   const tookMs: number[] = [];
   const beganMs = performance.now();
-  const untilMs = beganMs + load.seconds * 1000;
+  let left = load.calls;
   const one = async (session: ClientHttp2Session): Promise<void> => {
-    while (performance.now() < untilMs) {
+    while (left > 0) {
+      left -= 1;
       const atMs = performance.now();
       const status = await call(session, load.path, load.message());
       tookMs.push(performance.now() - atMs);

@@ -1,0 +1,38 @@
+/** What docs/benchmarks.md says before its figures. Wrapped at 100 columns, as every page. */
+export const about = `
+\`\`\`sh
+npx pnpm bench                    # the list
+npx pnpm bench all --quick        # most of them, within five minutes
+npx pnpm bench all --json out/benchmarks    # all of them whole, some two hours
+npx pnpm gen:benchmarks-docs out/benchmarks # this page again
+\`\`\`
+
+- **Load.** HTTP comes from [wrk](https://github.com/wg/wrk), gRPC from [ghz](https://ghz.sh) where
+  it is installed. A generator of our own is used only where none of them can do it, and is held
+  against a server that reads nothing: it has to do three times the rate there.
+- **CPU.** User and system time of each process with its children, from \`/proc\`, for one unit of
+  work: gateway, broker, workers, load.
+- **A ratio of one against nothing** says that the load generator was measured. A ratio above 1.05
+  of a no-op fails, as a fault of the bench.
+- **Settings** are the default ones: metrics and traces are on. Rows of other settings say so.
+- **Exit code.** 1 when a floor is missed or a bench breaks off; the others run all the same.
+
+## From outside
+
+\`bench/outside.sh\` takes the same figures from a running system and uses nothing of it but its URLs:
+\`sh\`, \`awk\`, \`curl\`, \`wrk\`, \`ghz\`, and \`/proc\` for the CPU of the processes behind the ports.
+
+\`\`\`sh
+npx pnpm dev                                          # in another terminal, or any other gateway
+sh bench/outside.sh http://localhost:8080             # events, jobs, mails, pictures
+sh bench/outside.sh http://localhost:8080 --grpc localhost:50051 --nats-port 4222 --seconds 10
+sh bench/outside.sh https://sluice.example.com --key KEY
+\`\`\`
+
+## Profiles
+
+\`\`\`sh
+npx pnpm flame gateway-events                         # loads it, and draws docs/benchmarks/flame-gateway-events.svg
+npx pnpm flame some.cpuprofile some.svg               # draws what node --cpu-prof has written
+\`\`\`
+`;

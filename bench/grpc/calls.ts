@@ -1,0 +1,67 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { RecordEventsRequestSchema } from '@sluice/contracts';
+import { startCpu, type CpuPerUnit } from '../frame/cpu-meter.ts';
+import { findGhz, ghzCalls } from './ghz.ts';
+import { callLoop } from './load.ts';
+
+/** What is called, and how. */
+export interface CallShape {
+  readonly calls: number;
+  /** Calls under way at once, over all connections. */
+  readonly concurrency: number;
+  readonly connections: number;
+  /** Events of one call. */
+  readonly events: number;
+  /** Processes whose CPU is read, by name. */
+  readonly watch: Readonly<Record<string, number>>;
+}
+
+export interface CallRun {
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Calls with another status than OK. */
+  readonly failed: number;
+  /** For each call, of the watched processes and of the load generator as `load`. */
+  readonly cpuUs: CpuPerUnit;
+}
+
+/** A load generator of calls, and what it is. */
+export interface Caller {
+  readonly what: string;
+  run(url: string, shape: CallShape): Promise<CallRun>;
+}
+
+/** ghz where it is installed; else one of this bench, which a server that reads nothing proves not to be the limit. */
+export function findCaller(): Caller {
+  const ghz = findGhz();
+  if (ghz !== undefined) return { what: 'ghz', run: (url, shape) => ghzCalls(ghz, url, shape) };
+  return { what: 'a generator of this bench (ghz is not installed)', run: ownCalls };
+}
+
+let sent = 0;
+
+export async function ownCalls(
+  url: string,
+  { calls, concurrency, connections, events, watch }: CallShape,
+): Promise<CallRun> {
+  const message = (): Uint8Array =>
+    toBinary(
+      RecordEventsRequestSchema,
+      create(RecordEventsRequestSchema, {
+        events: Array.from({ length: events }, () => ({
+          appId: 'bench',
+          messageId: `g${(sent += 1)}`,
+          event: 'published',
+          createdAt: timestampFromMs(Date.UTC(2026, 0, 1)),
+        })),
+      }),
+    );
+  const cpu = startCpu({ ...watch, load: process.pid });
+  const path = '/sluice.v1.EventService/RecordEvents';
+  const streams = Math.max(1, Math.round(concurrency / connections));
+  const { perSecond, p50Ms, p99Ms, statuses } = await callLoop(url, { path, message, connections, streams, calls });
+  const failed = Object.entries(statuses).reduce((sum, [status, seen]) => sum + (status === '0' ? 0 : seen), 0);
+  return { perSecond, p50Ms, p99Ms, failed, cpuUs: cpu(calls) };
+}
