@@ -28,3 +28,27 @@ export function childrenOf(pid: number): readonly number[] {
     return [];
   }
 }
+
+/** CPU time of a process with everything that it has started, ended or not, in milliseconds. Linux only. */
+export function treeMsOf(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
+    // Fields 16 and 17 are those of children that have ended and were waited for.
+    const own = [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0) * MS_PER_TICK;
+    return childrenOf(pid).reduce((sum, child) => sum + treeMsOf(child), own);
+  } catch {
+    return 0;
+  }
+}
+
+/** What all processors of the machine have worked since it was started, in milliseconds; NaN where that is not known. */
+export function machineBusyMs(): number {
+  try {
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    const fields =
+      readFileSync('/proc/stat', 'latin1').split('\n', 1)[0]?.trim().split(/\s+/).slice(1).map(Number) ?? [];
+    return [0, 1, 2, 5, 6, 7].reduce((sum, at) => sum + (fields[at] ?? 0), 0) * MS_PER_TICK;
+  } catch {
+    return NaN;
+  }
+}

@@ -5,7 +5,7 @@ import { onParentExit } from '@sluice/dev';
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { benches, benchLines } from './frame/benches.ts';
-import { machine, today } from './frame/machine.ts';
+import { machine, QUIET_PROCESSORS, startOtherWork, today } from './frame/machine.ts';
 import type { BenchOptions, BenchReport, BenchResult, Row } from './frame/result.ts';
 import { runAll } from './frame/run-all.ts';
 import { tableLines } from './frame/table.ts';
@@ -90,6 +90,7 @@ async function one(bench: string): Promise<number> {
     stopping.abort();
   });
   const beganMs = performance.now();
+  const others = startOtherWork();
   let result: BenchResult;
   try {
     const options = { quick, ...(only !== undefined && { only }), signal: stopping.signal };
@@ -100,7 +101,9 @@ async function one(bench: string): Promise<number> {
     return INTERRUPTED;
   }
   const seconds = Math.round((performance.now() - beganMs) / 1000);
-  const report: BenchReport = { bench, quick, date: today(), machine: machine(), seconds, ...result };
+  const otherWork = Math.max(0, Math.round(others() * 100) / 100);
+  const about = { bench, quick, date: today(), machine: machine(), seconds };
+  const report: BenchReport = { ...about, ...(Number.isFinite(otherWork) && { otherWork }), ...result };
   print(report);
   if (json !== undefined) write(report, json);
   return result.rows.every(({ pass }) => pass) ? 0 : 1;
@@ -111,8 +114,11 @@ function listen(interrupt: () => void): void {
   onParentExit(interrupt);
 }
 
-function print({ bench, rows, notes = [], date, machine, seconds }: BenchReport): void {
+function print({ bench, rows, notes = [], date, machine, seconds, otherWork = 0 }: BenchReport): void {
   console.log(`${bench}${quick ? ' (quick)' : ''}: ${date}, ${machine}, ${seconds} s`);
+  if (otherWork > QUIET_PROCESSORS) {
+    console.log(`NOT A QUIET MACHINE: other work has taken ${otherWork} processors; rates and times say nothing.`);
+  }
   for (const line of tableLines(rows)) console.log(line);
   for (const note of notes) console.log(`- ${note}`);
 }

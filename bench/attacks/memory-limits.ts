@@ -17,14 +17,17 @@ export interface MemoryUse {
 }
 
 /**
- * Holds every process of a stack to the `mem_limit` of its container in docker-compose.yml: one that uses more, its
+ * Holds every process of a stack to a limit, by default the `mem_limit` of its container in docker-compose.yml: one that uses more, its
  * children included, is killed, as the kernel does in a container. A watch and no cgroup, which only root may make.
  */
-export function holdToLimits(stack: Stack): { use(): readonly MemoryUse[]; stop(): void } {
+export function holdToLimits(
+  stack: Stack,
+  limitOf: (container: string) => number = memoryLimit,
+): { use(): readonly MemoryUse[]; stop(): void } {
   const uses = new Map<string, { mostBytes: number; limitBytes: number; killed: number }>();
   const look = (name: string, container: string, pid: number | undefined): void => {
     if (pid === undefined) return;
-    const limitBytes = memoryLimit(container);
+    const limitBytes = limitOf(container);
     const use = uses.get(name) ?? { mostBytes: 0, limitBytes, killed: 0 };
     uses.set(name, use);
     const bytes = bytesOf(pid);
@@ -52,12 +55,13 @@ export function memoryLimit(container: string): number {
 
 interface Container {
   readonly limitBytes: number;
-  readonly nodeOptions: string | undefined;
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /** The environment that Node gets in the containers. */
 export function containerEnv(): Readonly<Record<string, Readonly<Record<string, string>>>> {
-  const env = [...containers].map(([name, { limitBytes, nodeOptions }]) => {
+  const env = [...containers].map(([name, { limitBytes, environment }]) => {
+    const nodeOptions = environment['NODE_OPTIONS'];
     // Node takes half of the memory of its container for the heap; here it would see that of the machine.
     const heapMib = Math.floor(limitBytes / 2 ** 21);
     return [name, { NODE_OPTIONS: nodeOptions ?? `--max-old-space-size=${heapMib}`, MALLOC_ARENA_MAX: '2' }] as const;
@@ -65,18 +69,19 @@ export function containerEnv(): Readonly<Record<string, Readonly<Record<string, 
   return Object.fromEntries(env);
 }
 
-const containers = readCompose();
+const containers = readLimits(COMPOSE);
 
-function readCompose(): ReadonlyMap<string, Container> {
-  const { services } = parse(readFileSync(COMPOSE, 'utf8'), { merge: true }) as {
+/** The memory limits and the environment of the containers of a Compose file; of those that it limits. */
+export function readLimits(file: string): ReadonlyMap<string, Container> {
+  const { services } = parse(readFileSync(file, 'utf8'), { merge: true }) as {
     services: Readonly<Record<string, { readonly mem_limit?: string; readonly environment?: Record<string, string> }>>;
   };
   const units: Readonly<Record<string, number>> = { m: 2 ** 20, g: 2 ** 30 };
   const found = new Map<string, Container>();
-  for (const [name, { mem_limit: text = '', environment }] of Object.entries(services)) {
+  for (const [name, { mem_limit: text = '', environment = {} }] of Object.entries(services)) {
     const [, count, unit = ''] = /^(\d+)([mg])$/.exec(text) ?? [];
     if (count === undefined) continue;
-    found.set(name, { limitBytes: Number(count) * units[unit]!, nodeOptions: environment?.['NODE_OPTIONS'] });
+    found.set(name, { limitBytes: Number(count) * units[unit]!, environment });
   }
   return found;
 }

@@ -196,6 +196,14 @@ export const floors: readonly Floor[] = [
     why: 'The same: the less the server costs, the more the system beside it weighs.',
   },
   {
+    area: 'Mail',
+    what: 'messages that are stored for a mail',
+    measured: value('scale', 'scale.mails_stored'),
+    atMost: 9,
+    unit: 'messages',
+    command: 'pnpm bench scale --only mails',
+  },
+  {
     area: 'Accepting',
     what: 'p99 of `POST /v1/emails` at 1,000/s for 30 s, in the default form',
     measured: value('gateway', 'gateway.emails_1000_one_process_p99'),
@@ -275,4 +283,20 @@ export const floors: readonly Floor[] = [
       flame: 'engine',
     }),
   ),
+  {
+    area: 'Memory',
+    what: 'services that were above their ceiling, at rest or at load',
+    measured: value('memory', 'memory.above_ceiling'),
+    atMost: 0,
+    unit: 'services',
+    command: 'pnpm bench memory',
+  },
+  {
+    area: 'Memory',
+    what: 'jobs that failed, and restarts, with 256 MB for each process',
+    measured: value('memory', 'memory.small_failed'),
+    atMost: 0,
+    unit: 'jobs and restarts',
+    command: 'pnpm bench memory --only small',
+  },
 ];

@@ -80,6 +80,12 @@ describe('the page', () => {
     expect(markdown).toContain('| engine \\| 64 slots | 1 | x |  |  | **missed** |');
   });
 
+  test('says of a bench beside which the machine had other work that its rates say nothing', () => {
+    const busy = benchmarksPage([{ ...http, otherWork: 1.2 }], [], '').markdown.replaceAll('\n', ' ');
+    expect(busy).toContain('Other work took 1.2 processors meanwhile');
+    expect(markdown).not.toContain('Other work');
+  });
+
   test('has a picture of each chart, and bars where CPU was measured', () => {
     expect([...pictures.keys()]).toEqual(['http-cpu.svg', 'pipeline-rates.svg']);
     for (const name of pictures.keys()) expect(markdown).toContain(`(benchmarks/${name})`);

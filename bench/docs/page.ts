@@ -1,5 +1,6 @@
 import { benches } from '../frame/benches.ts';
 import { barChart, lineChart } from '../frame/line-chart.ts';
+import { QUIET_PROCESSORS } from '../frame/machine.ts';
 import type { BenchReport } from '../frame/result.ts';
 import { figure } from '../frame/table.ts';
 import { floors, type Find, type Floor } from './floors.ts';
@@ -113,7 +114,11 @@ function floorTable(judged: readonly Judged[], flames: readonly string[]): strin
 const flameLine = (name: string): string => `![flame graph of ${name}](benchmarks/flame-${name}.svg)`;
 
 function sectionOf(report: BenchReport, measures: string): string {
-  const { bench, quick, rows, notes = [], date, seconds } = report;
+  const { bench, quick, rows, notes = [], date, seconds, otherWork = 0 } = report;
+  const busy =
+    otherWork > QUIET_PROCESSORS
+      ? ` Other work took ${otherWork} processors meanwhile: read the CPU of a unit of work, and no rate and no time.`
+      : '';
   const command = `pnpm bench ${bench}${quick ? ' --quick' : ''}`;
   const table = [
     '| figure | value | unit | ratio | floor | |',
@@ -134,7 +139,7 @@ function sectionOf(report: BenchReport, measures: string): string {
   ].join('\n');
   return [
     `### ${bench}`,
-    wrapped(`${measures[0]?.toUpperCase()}${measures.slice(1)}. \`${command}\`, ${date}, ${seconds} s.`),
+    wrapped(`${measures[0]?.toUpperCase()}${measures.slice(1)}. \`${command}\`, ${date}, ${seconds} s.${busy}`),
     ...picturesOf(report).map(([name]) => `![figures of ${bench}](benchmarks/${name})`),
     table,
     ...(notes.length === 0 ? [] : [notes.map(item).join('\n')]),

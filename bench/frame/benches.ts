@@ -49,6 +49,17 @@ export const benches: readonly Bench[] = [
     inQuickAll: { only: 'throughput' },
   },
   {
+    name: 'scale',
+    measures: 'jobs/s, p50 and p99 end to end at rising rates until saturation, and where the time goes',
+    parts: ['mails', 'pictures', 'no-op', 'stages'],
+    inQuickAll: { only: 'no-op' },
+  },
+  {
+    name: 'memory',
+    measures: 'memory of each service at rest and at load, and all of them within 256 MB each',
+    parts: ['default', 'small'],
+  },
+  {
     name: 'backlog',
     measures: 'what a backlog of normal mails does to the latency of express mails',
     inQuickAll: { skipped: 'fills and drains a backlog, which takes a minute and a half' },
@@ -56,7 +67,7 @@ export const benches: readonly Bench[] = [
   {
     name: 'history',
     measures: 'lists, counts and single jobs with a long history, in SQLite and PostgreSQL',
-    parts: ['sqlite', 'postgres'],
+    parts: ['sqlite', 'postgres', 'ledger'],
     inQuickAll: { skipped: 'fills two databases, which takes longer than what it measures' },
   },
   {

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
+import { machineBusyMs, treeMsOf } from '../processes.ts';
 import { cpuRows, medianCpu, startCpu } from './cpu-meter.ts';
 
 /** Works until it has used so much CPU time, then says so and waits. */
@@ -46,4 +47,15 @@ test('of several readings the middle one of each process counts', () => {
       { a: 2, b: 7 },
     ]),
   ).toEqual({ a: 2, b: 8 });
+});
+
+test('what a process has started counts as its own also when it has ended, and as work of the machine', async () => {
+  const [tree, machine] = [treeMsOf(process.pid), machineBusyMs()];
+  const child = worker(500);
+  const ended = once(child, 'exit');
+  child.stdin.end('go');
+  await ended;
+  const own = treeMsOf(process.pid) - tree;
+  expect(own).toBeGreaterThanOrEqual(450);
+  expect(machineBusyMs() - machine).toBeGreaterThanOrEqual(own - 50);
 });

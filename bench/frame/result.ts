@@ -50,4 +50,6 @@ export interface BenchReport extends BenchResult {
   readonly machine: string;
   /** By the clock, starts and ends included. */
   readonly seconds: number;
+  /** Processors that other work has taken meanwhile; absent where that is not known. */
+  readonly otherWork?: number;
 }

@@ -14,7 +14,7 @@ export interface LoadRequest {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Asked for before every request; the same bytes each time make the cheapest load. */
-  readonly body?: () => string;
+  readonly body?: () => string | Uint8Array;
 }
 
 /** Requests one after the other on each of so many connections: as fast as the server answers. */
@@ -102,8 +102,15 @@ function createTally() {
   };
 }
 
+/** An answer to one request. */
+export interface LineAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
 /** A connection that carries one request after the other. */
 export interface Line {
+  ask(request: LoadRequest): Promise<LineAnswer>;
   /** The status of the answer, once its body is in. */
   send(request: LoadRequest): Promise<number>;
   isOpen(): boolean;
@@ -119,7 +126,7 @@ export async function openLine(url: string): Promise<Line> {
   socket.once('connect', opened.resolve);
   socket.once('error', opened.reject);
   await opened.promise;
-  let waiting: { resolve: (status: number) => void; reject: (error: Error) => void } | undefined;
+  let waiting: { resolve: (answer: LineAnswer) => void; reject: (error: Error) => void } | undefined;
   let buffered: Buffer = Buffer.alloc(0);
   socket.on('data', (chunk: Buffer) => {
     buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
@@ -128,25 +135,31 @@ export async function openLine(url: string): Promise<Line> {
     const head = buffered.toString('latin1', 0, end);
     const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
     if (buffered.length < end + 4 + length) return;
+    const body = buffered.toString('utf8', end + 4, end + 4 + length);
     buffered = buffered.subarray(end + 4 + length);
-    waiting?.resolve(Number(head.slice(9, 12)));
+    waiting?.resolve({ status: Number(head.slice(9, 12)), body });
     waiting = undefined;
   });
   socket.on('error', (error) => waiting?.reject(error));
   socket.on('close', () => waiting?.reject(new Error('the server closed the connection')));
+  const ask: Line['ask'] = ({ method, path, headers = {}, body }) => {
+    const payload = body?.() ?? '';
+    const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const size = method === 'GET' ? '' : `content-length: ${Buffer.byteLength(payload)}\r\n`;
+    const head = `${method} ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\n${more.join('')}${size}\r\n`;
+    return new Promise((resolve, reject) => {
+      waiting = { resolve, reject };
+      if (socket.destroyed) reject(new Error('the server closed the connection'));
+      if (typeof payload === 'string') socket.write(head + payload);
+      else {
+        socket.write(head);
+        socket.write(payload);
+      }
+    });
+  };
   return {
-    send({ method, path, headers = {}, body }) {
-      const payload = body?.() ?? '';
-      const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-      const size = method === 'GET' ? '' : `content-length: ${Buffer.byteLength(payload)}\r\n`;
-      return new Promise((resolve, reject) => {
-        waiting = { resolve, reject };
-        if (socket.destroyed) reject(new Error('the server closed the connection'));
-        socket.write(
-          `${method} ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\n${more.join('')}${size}\r\n${payload}`,
-        );
-      });
-    },
+    ask,
+    send: async (request) => (await ask(request)).status,
     isOpen: () => socket.readyState === 'open',
     close: () => socket.destroy(),
   };

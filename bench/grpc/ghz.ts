@@ -40,13 +40,17 @@ export async function ghzCalls(
     event: 'published',
     created_at: '2026-01-01T00:00:00Z',
   });
-  const args = [
+  const args: readonly string[] = [
     '--insecure',
-    ...['--proto', join(PROTOS, 'sluice/v1/events.proto'), '--import-paths', PROTOS],
-    ...['--call', 'sluice.v1.EventService/RecordEvents'],
-    ...['--data', JSON.stringify({ events: Array.from({ length: events }, (_, at) => event(at)) })],
-    ...['-n', String(calls), '-c', String(concurrency), '--connections', String(connections)],
-    ...['--format', 'json', new URL(url).host],
+    `--proto=${join(PROTOS, 'sluice/v1/events.proto')}`,
+    `--import-paths=${PROTOS}`,
+    '--call=sluice.v1.EventService/RecordEvents',
+    `--data=${JSON.stringify({ events: Array.from({ length: events }, (_, at) => event(at)) })}`,
+    `--total=${calls}`,
+    `--concurrency=${concurrency}`,
+    `--connections=${connections}`,
+    '--format=json',
+    new URL(url).host,
   ];
   const cpu = startCpu(watch);
   // The shell says afterwards what its children have used, of which nothing can be read once they have ended.

@@ -43,5 +43,5 @@ export { startOtlpReceiver, type OtlpReceiver, type OtlpReceiverOptions } from '
 export { readSpans, type LogRecord, type SpanRecord } from './otlp/otlp-json.ts';
 export { readTraces } from './otlp/otlp-protobuf.ts';
 export { renderTraceTree } from './otlp/trace-tree.ts';
-export type { ServiceProcess } from './service-process.ts';
+export { startService, type ServiceProcess } from './service-process.ts';
 export { serviceNames, startStack, type DevPorts, type ServiceName, type Stack, type StackOptions } from './stack.ts';

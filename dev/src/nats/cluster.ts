@@ -21,8 +21,10 @@ const READY_TIMEOUT_MS = 30_000;
 /**
  * Starts a cluster of three; resolves when every node is healthy, which takes a leader. For what only a cluster does:
  * elections, replicas, a node that dies.
+ *
+ * @param more further lines of the configuration of each node, such as its `sync_interval`.
  */
-export async function startNatsCluster(options: FindNatsOptions = {}): Promise<NatsCluster> {
+export async function startNatsCluster(options: FindNatsOptions = {}, more = ''): Promise<NatsCluster> {
   const names = ['n1', 'n2', 'n3'];
   const folder = await mkdtemp(join(tmpdir(), 'sluice-cluster-'));
   const ports = await Promise.all(names.map(() => freePort()));
@@ -35,7 +37,7 @@ export async function startNatsCluster(options: FindNatsOptions = {}): Promise<N
       ...at,
       storeDir: join(folder, name),
       readyTimeoutMs: READY_TIMEOUT_MS,
-      config: `server_name: ${name}\ncluster { name: local, listen: "127.0.0.1:${ports[names.indexOf(name)]}", routes: [${routes}] }\n`,
+      config: `server_name: ${name}\ncluster { name: local, listen: "127.0.0.1:${ports[names.indexOf(name)]}", routes: [${routes}] }\n${more}`,
     });
   // All at once: a node is healthy only when it has found the others.
   const started = await Promise.all(names.map((name) => start(name, options)));
