@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack } from '@sluice/dev';
 import { runBacklog } from '../tests/faults/backlog.ts';
+import { cpuRows, startCpu } from './frame/cpu-meter.ts';
 import type { BenchResult } from './run.ts';
 
 /** Every answer of the mail server comes this much later: about 100 ms for a mail, 16 of which are sent at once. */
@@ -23,7 +24,13 @@ export async function run({ quick = false } = {}): Promise<BenchResult> {
     env: { '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' }, gateway: { MAX_BACKLOG: `${jobs}` } },
   });
   try {
+    const cpu = startCpu({
+      ...Object.fromEntries(stack.services.map(({ name, pid = 0 }) => [name, pid])),
+      broker: stack.nats.pid,
+      load_and_mail_server: process.pid,
+    });
     const seen = await runBacklog(stack, { jobs, idleJobs: quick ? 100 : 400, expressPerSecond: 10 });
+    const used = cpu(jobs + seen.idleMs.length + seen.backlogMs.length);
     const idleP99 = at(seen.idleMs, 0.99);
     const loadedP99 = at(seen.backlogMs, 0.99);
     return {
@@ -41,6 +48,7 @@ export async function run({ quick = false } = {}): Promise<BenchResult> {
           ratio: loadedP99 / idleP99,
           pass: loadedP99 <= FACTOR * idleP99,
         },
+        ...cpuRows('backlog', used, 'mail'),
         { id: 'backlog.wrong', value: seen.wrong.length, unit: 'answers or ends', pass: seen.wrong.length === 0 },
       ],
       notes: [

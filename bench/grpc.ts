@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { startStack } from '@sluice/dev';
 import { cpuRows, medianCpu } from './frame/cpu-meter.ts';
 import { besideNoop } from './frame/noop.ts';
-import { findCaller, type CallRun, type CallShape } from './grpc/calls.ts';
+import type { CallRun, CallShape } from './grpc/call-shape.ts';
+import { findCaller } from './grpc/calls.ts';
 import type { BenchOptions, BenchResult, Row } from './run.ts';
 
 /** What the system that this one follows published for its gRPC ingest, on a machine of its own. */

@@ -14,7 +14,6 @@ usage: sh bench/outside.sh URL [options]   rates, latencies and CPU of a running
   --connections N  of each load (default 100)
   --nats-port N    the broker is the process that listens there (default 4222)
   --pid NAME=PID   reads the CPU of a process more, any number of times
-  --proto FOLDER   the protos of the API, for ghz; asked of the server by reflection if absent
   --mails N        mails that are sent and waited for (default 500)
   --picture FILE   a picture that is converted again and again
   --pictures N     how often (default 20)
@@ -27,15 +26,15 @@ USAGE
 die() { echo "outside.sh: $1; see sh bench/outside.sh --help" >&2; exit 2; }
 say() { printf '%-34s %12s  %s\n' "$1" "$2" "$3"; }
 
-url='' key='' grpc='' seconds=5 connections=100 nats_port=4222 pids='' proto='' mails=500 picture='' pictures=20
+url='' key='' grpc='' seconds=5 connections=100 nats_port=4222 pids='' mails=500 picture='' pictures=20
 while [ $# -gt 0 ]; do
   case $1 in
     --help) usage; exit 0 ;;
-    --key|--grpc|--seconds|--connections|--nats-port|--pid|--proto|--mails|--picture|--pictures)
+    --key|--grpc|--seconds|--connections|--nats-port|--pid|--mails|--picture|--pictures)
       [ $# -ge 2 ] || die "$1 takes a value"
       case $1 in
         --key) key=$2 ;; --grpc) grpc=$2 ;; --seconds) seconds=$2 ;; --connections) connections=$2 ;;
-        --nats-port) nats_port=$2 ;; --pid) pids="$pids $2" ;; --proto) proto=$2 ;; --mails) mails=$2 ;;
+        --nats-port) nats_port=$2 ;; --pid) pids="$pids $2" ;; --mails) mails=$2 ;;
         --picture) picture=$2 ;; --pictures) pictures=$2 ;;
       esac
       shift 2 ;;
@@ -131,7 +130,8 @@ LUA
 ask() {
   if [ -n "$key" ]; then curl -sS -H "authorization: Bearer $key" "$@"; else curl -sS "$@"; fi
 }
-field() { awk -v name="\"$1\":\"" '{ at = index($0, name); if (at) { rest = substr($0, at + length(name)); print substr(rest, 1, index(rest, "\"") - 1) } }'; }
+# The first string of that name in JSON on standard input.
+field() { tr -d '\n' | awk -v name="\"$1\" *: *\"" '{ if (match($0, name)) { rest = substr($0, RSTART + RLENGTH); print substr(rest, 1, index(rest, "\"") - 1) } }'; }
 now_ms() { date +%s%3N; }
 
 # How many jobs of a state there are now, in all: GET /v1/jobs:counts.
@@ -173,7 +173,7 @@ jobs_of() {
       for option in "$@"; do echo "$option"; done | sed "s/%d/$run-$n/g"
     } >>"$work/config"
   done
-  curl --parallel --parallel-max 8 -K "$work/config" >"$work/statuses" || true
+  curl -s --parallel --parallel-max 8 -K "$work/config" >"$work/statuses" || true
   accepted=$(grep -c '^202$' "$work/statuses" || true)
   say "$name.accepted" "$accepted" "of $count"
   [ "$accepted" -eq "$count" ] || failed=1
@@ -199,9 +199,17 @@ fi
 if [ -n "$grpc" ]; then
   ghz=$(command -v ghz || echo "$HOME/go/bin/ghz")
   [ -x "$ghz" ] || die 'ghz is not installed: go install github.com/bojand/ghz/cmd/ghz@latest'
-  set -- --insecure --call sluice.v1.EventService/RecordEvents -n 10000 -c 50 \
+  # As the API publishes it, as far as it is used here: ghz asks for version v1alpha of reflection, which few servers have.
+  cat >"$work/events.proto" <<'PROTO'
+syntax = "proto3";
+package sluice.v1;
+message LifecycleEvent { string app_id = 1; string message_id = 2; string event = 3; }
+message RecordEventsRequest { repeated LifecycleEvent events = 1; }
+message RecordEventsResponse { uint32 accepted = 1; }
+service EventService { rpc RecordEvents(RecordEventsRequest) returns (RecordEventsResponse); }
+PROTO
+  set -- --insecure --proto "$work/events.proto" --call sluice.v1.EventService/RecordEvents -n 10000 -c 50 \
     --data "{\"events\":[{\"app_id\":\"outside\",\"message_id\":\"g$run-{{.RequestNumber}}\",\"event\":\"published\"}]}"
-  [ -z "$proto" ] || set -- "$@" --proto "$proto/sluice/v1/events.proto" --import-paths "$proto"
   [ -z "$key" ] || set -- "$@" --metadata "{\"authorization\":\"Bearer $key\"}"
   cpu_begin
   ( "$ghz" "$@" "$grpc"; times ) >"$work/ghz" || die "ghz failed: $(tail -n 3 "$work/ghz")"

@@ -21,7 +21,7 @@ export async function run({ quick, only }: { quick: boolean; only?: string }): P
   const jsm = await jetstreamManager(connection);
   try {
     await jsm.streams.add({ name: 'DLQ', subjects: ['dlq.>'] });
-    const place = { jsm, port, url: server.url };
+    const place = { jsm, port, url: server.url, pid: server.pid };
     const peer = wanted('peers')
       ? await peers(place, { rounds: quick ? 1 : 3, count: quick ? 5000 : 20_000 })
       : { rows: [], notes: [] };

@@ -52,3 +52,15 @@ export function machineBusyMs(): number {
     return NaN;
   }
 }
+
+/** Memory of a process and its children that the kernel cannot take back; what several share counts once. Linux only. */
+export function proportionalBytesOf(pid: number): number {
+  try {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+    const kib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0);
+    const own = (kib('Pss_Anon') + kib('Pss_Shmem')) * 1024;
+    return childrenOf(pid).reduce((sum, child) => sum + proportionalBytesOf(child), own);
+  } catch {
+    return 0;
+  }
+}

@@ -24,7 +24,7 @@ npx pnpm gen:benchmarks-docs out/benchmarks # this page again
 
 \`\`\`sh
 npx pnpm dev                                          # in another terminal, or any other gateway
-sh bench/outside.sh http://localhost:8080             # events, jobs, mails, pictures
+sh bench/outside.sh http://localhost:8080 --picture samples/photo.jpg
 sh bench/outside.sh http://localhost:8080 --grpc localhost:50051 --nats-port 4222 --seconds 10
 sh bench/outside.sh https://sluice.example.com --key KEY
 \`\`\`

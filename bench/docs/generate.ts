@@ -18,7 +18,8 @@ export function pageOf(folder: string): BenchmarksPage {
     const file = join(folder, `${name}.json`);
     return existsSync(file) ? [JSON.parse(readFileSync(file, 'utf8')) as BenchReport] : [];
   });
-  const flames = readdirSync(folder).flatMap((name) => /^flame-(.+)\.svg$/.exec(name)?.[1] ?? []);
+  const files = existsSync(folder) ? readdirSync(folder) : [];
+  const flames = files.flatMap((name) => /^flame-(.+)\.svg$/.exec(name)?.[1] ?? []);
   return benchmarksPage(reports, flames.toSorted(), about);
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { benches } from '../frame/benches.ts';
 import type { BenchReport, Row } from '../frame/result.ts';
 import { flameLoads } from './flame-loads.ts';
+import { billionSection } from './billion.ts';
 import { floors } from './floors.ts';
 import { KEPT, PAGE, pageOf } from './generate.ts';
 import { benchmarksPage, judge, wrapped } from './page.ts';
@@ -100,6 +101,30 @@ describe('the page', () => {
     expect(Math.max(...prose.map((line) => line.length))).toBeLessThanOrEqual(100);
     expect(markdown).toContain('`code that stays together`');
     expect(wrapped('a b', '- ', '  ')).toBe('- a b');
+  });
+});
+
+describe('a billion jobs a month', () => {
+  const rows = [
+    row('scale.mails_1w_R1', 400),
+    row('scale.mails_1w_R1_cpu_gateway', 1_000),
+    row('scale.mails_1w_R1_cpu_brokers', 500),
+    row('scale.mails_1w_R1_cpu_workers', 1_500),
+    row('scale.mails_stored', 10),
+  ];
+
+  test('is calculated from what was measured', () => {
+    const section = billionSection(rows) ?? '';
+    expect(section).toContain('| jobs/s on average | 1,000,000,000 / 2,592,000 s | 386 |');
+    expect(section).toContain('| gateways, one thread each | 1.93 processors, rounded up | 2 |');
+    expect(section).toContain('| processor hours a month | 1,000,000,000 x 3,000 µs / 3,600 s | 833 |');
+    expect(section).toMatch(/messages\/s that are stored .* 11,574 \|/);
+  });
+
+  test('is left out where a factor was not measured', () => {
+    expect(billionSection(rows.slice(1))).toBeUndefined();
+    expect(benchmarksPage([report('scale', rows.slice(1))], [], '').markdown).not.toContain('billion');
+    expect(benchmarksPage([report('scale', rows)], [], '').markdown).toContain('## A billion mails a month');
   });
 });
 

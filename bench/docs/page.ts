@@ -3,6 +3,7 @@ import { barChart, lineChart } from '../frame/line-chart.ts';
 import { QUIET_PROCESSORS } from '../frame/machine.ts';
 import type { BenchReport } from '../frame/result.ts';
 import { figure } from '../frame/table.ts';
+import { billionSection } from './billion.ts';
 import { floors, type Find, type Floor } from './floors.ts';
 
 const COLUMNS = 100;
@@ -51,6 +52,7 @@ export function benchmarksPage(
   const pictures = new Map(known.flatMap(({ report }) => picturesOf(report)));
   const judged = judge(byName);
   const sections = known.map(({ report, measures }) => sectionOf(report, measures));
+  const billion = billionSection(byName.get('scale')?.rows ?? []);
   const missing = benches.filter(({ name }) => !byName.has(name));
   const markdown = [
     '# Benchmarks',
@@ -61,10 +63,8 @@ export function benchmarksPage(
     wrapped(countOf(judged)),
     floorTable(judged, flames),
     ...(flames.length === 0 ? [] : ['## Where the time goes', ...flames.map(flameLine)]),
-    '## Figures',
-    wrapped(
-      'Of each bench every row. `ratio` is what the row says it is compared with; `floor` is what the bench asks of it, at most where the row says so.',
-    ),
+    ...(billion === undefined ? [] : ['## A billion mails a month', wrapped(ABOUT_BILLION), billion]),
+    ...(known.length === 0 ? [] : ['## Figures', wrapped(ABOUT_FIGURES)]),
     ...sections,
     ...(missing.length === 0
       ? []
@@ -73,7 +73,13 @@ export function benchmarksPage(
   return { markdown: `${markdown}\n`, pictures };
 }
 
+const ABOUT_FIGURES =
+  'Of each bench every row. `ratio` is what the row says it is compared with; `floor` is what the bench asks of it, at most where the row says so.';
+const ABOUT_BILLION =
+  'CPU adds up, times do not: a job takes the same processor time on more machines. What is not in it: PostgreSQL in the place of SQLite, the network between machines, and a broker whose disk is slower than this one.';
+
 function takenOn(reports: readonly BenchReport[]): string {
+  if (reports.length === 0) return 'Not taken yet: there is no report in docs/benchmarks.';
   const machines = [...new Set(reports.map(({ machine }) => machine))];
   const dates = [...new Set(reports.map(({ date }) => date))].toSorted();
   const quick = reports.filter((report) => report.quick).map(({ bench }) => `\`${bench}\``);

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startCpu } from '../frame/cpu-meter.ts';
-import type { CallRun, CallShape } from './calls.ts';
+import type { CallRun, CallShape } from './call-shape.ts';
 
 const run = promisify(execFile);
 const PROTOS = join(import.meta.dirname, '../../protos');

@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { Quality } from '@sluice/contracts';
+import { cpuRows, medianCpu, startCpu, type CpuPerUnit } from '../frame/cpu-meter.ts';
 import { besideNoop } from '../frame/noop.ts';
 import type { BenchResult, Row } from '../run.ts';
 import type { BareLoopRequest } from './bare-loop.ts';
@@ -64,9 +65,12 @@ async function throughput(rig: Rig, quick: boolean): Promise<Row[]> {
   const rates: number[] = [];
   const [replica] = await rig.start(1);
   await rig.convert(work, mix.length * 2);
+  const used: CpuPerUnit[] = [];
   for (let round = 0; round < rounds; round++) {
     const bare = jobs / (await bareLoop(work, jobs));
+    const cpu = startCpu({ image: replica?.pid ?? 0, broker: rig.brokerPid, load_and_store: process.pid });
     const { seconds, failed } = await rig.convert(work, jobs);
+    used.push(cpu(jobs));
     if (failed.length > 0) throw new Error(failed.join('\n'));
     rates.push(jobs / seconds);
     shares.push(jobs / seconds / bare);
@@ -83,6 +87,7 @@ async function throughput(rig: Rig, quick: boolean): Promise<Row[]> {
       ratio: share,
       floor: 0.85,
     }),
+    ...cpuRows('pipeline', medianCpu(used), 'picture'),
     {
       id: 'event loop delay p99 while converting (at most)',
       value: delayMs,

@@ -33,6 +33,7 @@ export interface Replica {
 }
 
 export interface Rig {
+  readonly brokerPid: number;
   /** Starts the service; `cores` as taskset names them. */
   start(replicas: number, env?: Readonly<Record<string, string>>): Promise<readonly Replica[]>;
   stopReplicas(): Promise<void>;
@@ -84,6 +85,7 @@ export async function openRig(): Promise<Rig> {
   };
 
   return {
+    brokerPid: nats.pid,
     async start(replicas, env = {}) {
       const started: Replica[] = [];
       for (let n = 0; n < replicas; n++) {

@@ -1,5 +1,6 @@
 // One peer in a process of its own: `node peer-worker.ts '{"kind":...}'` prints one line of JSON. Each as its own
 // documentation recommends for throughput, and woken when a job comes where it can be.
+import { jetstream } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { Queue, Worker } from 'bullmq';
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
@@ -8,8 +9,9 @@ import { definePipeline } from '@sluice/pipeline';
 import { natsPort } from '@sluice/pipeline/nats';
 import { quantile, startMeter, type Reading } from './meter.ts';
 import { decodePayload, payload } from './payload.ts';
+import { rawPull } from './raw-pull.ts';
 
-export type PeerKind = 'engine' | 'bullmq' | 'graphile' | 'graphile-batched' | 'pg-boss';
+export type PeerKind = 'engine' | 'raw' | 'nats.js' | 'bullmq' | 'graphile' | 'graphile-batched' | 'pg-boss';
 
 export interface PeerOrder {
   readonly kind: PeerKind;
@@ -27,6 +29,9 @@ export interface PeerReport {
   readonly enqueue: Reading;
   readonly consume: Reading;
   readonly idleP50Ms: number;
+  readonly idleP99Ms: number;
+  /** The most resident memory of the process. */
+  readonly residentBytes: number;
 }
 
 /** What a job system does here: jobs in, one handler. */
@@ -57,6 +62,40 @@ async function engine(): Promise<Peer> {
         flow: { concurrency },
         handle: async ({ data }) => handle(data),
       }).start({ nats: port, deps: undefined }),
+  };
+}
+
+/** The least that can be: the engine's publisher, and a loop that pulls and acks and does nothing else. */
+async function raw(): Promise<Peer> {
+  const connection = await connect({ servers: order.nats, noAsyncTraces: true });
+  const port = natsPort(connection);
+  return {
+    enqueueSize: 1,
+    enqueue: ([body]) => port.publish('peer.job', body ?? ''),
+    start: async (handle) =>
+      rawPull(connection, {
+        stream: 'PEER',
+        consumer: 'peer',
+        window: concurrency,
+        onMessage: ({ data }) => handle(data),
+        onAcked: () => undefined,
+      }),
+  };
+}
+
+/** nats.js by itself, as its documentation shows: `publish` and `consume`, with as many messages asked for at once. */
+async function natsJs(): Promise<Peer> {
+  const js = jetstream(await connect({ servers: order.nats }));
+  return {
+    enqueueSize: 1,
+    enqueue: ([body]) => js.publish('peer.job', body ?? ''),
+    start: async (handle) => {
+      const consumer = await js.consumers.get('PEER', 'peer');
+      return consumer.consume({
+        max_messages: concurrency,
+        callback: (message) => void handle(message.data).then(() => message.ack()),
+      });
+    },
   };
 }
 
@@ -119,6 +158,8 @@ async function pgBoss(): Promise<Peer> {
 
 const makers: Readonly<Record<PeerKind, () => Promise<Peer>>> = {
   engine,
+  raw,
+  'nats.js': natsJs,
   bullmq,
   graphile: () => graphile(false),
   'graphile-batched': () => graphile(true),
@@ -166,6 +207,12 @@ for (let look = 0; look < order.looks; look++) {
   const sentAt = performance.now();
   await Promise.all([peer.enqueue([body]), arrival.promise.then(() => latencies.push(performance.now() - sentAt))]);
 }
-const report: PeerReport = { enqueue, consume, idleP50Ms: quantile(latencies, 0.5) };
+const report: PeerReport = {
+  enqueue,
+  consume,
+  idleP50Ms: quantile(latencies, 0.5),
+  idleP99Ms: quantile(latencies, 0.99),
+  residentBytes: process.resourceUsage().maxRSS * 1024,
+};
 console.log(JSON.stringify(report));
 process.exit(0);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 export interface RedisProcess {
   readonly port: number;
+  readonly pid: number;
   readonly version: string;
   stop(): void;
 }
@@ -31,7 +32,7 @@ export async function startRedis(): Promise<RedisProcess | undefined> {
     stop();
     throw error;
   }
-  return { port, version: /v=([\d.]+)/.exec(stdout)?.[1] ?? 'of an unknown version', stop };
+  return { port, pid: redis.pid ?? 0, version: /v=([\d.]+)/.exec(stdout)?.[1] ?? 'of an unknown version', stop };
 }
 
 async function listening(port: number): Promise<void> {

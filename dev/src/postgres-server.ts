@@ -8,6 +8,8 @@ import { freePort } from './free-port.ts';
 
 /** A PostgreSQL server on empty data, for tests and measurements. */
 export interface PostgresProcess {
+  /** Of the current process, whose children answer the connections. */
+  readonly pid: number;
   /** A URL of an empty database of its own, a new one each time. */
   newDatabase(): Promise<string>;
   /** Ends it at once, as a crash does. */
@@ -83,6 +85,9 @@ export async function startPostgres(bin: string): Promise<PostgresProcess> {
 
   await ready();
   return {
+    get pid() {
+      return server.pid ?? 0;
+    },
     newDatabase() {
       databases += 1;
       run('createdb', [...host, `history_${databases}`]);
