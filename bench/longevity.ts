@@ -8,7 +8,7 @@ import { startStack } from '@sluice/dev';
 import { jobLog, stateName } from '@sluice/jobs';
 import { connectNats, createBus, type Bus } from '@sluice/messaging';
 import { startSink } from './email/sink-process.ts';
-import { watchLedger, watchOutcomes } from './longevity/accounts.ts';
+import { makeKeys, watchLedger, watchOutcomes } from './longevity/accounts.ts';
 import { lifetimeRows } from './longevity/lifetimes.ts';
 import { startLoad } from './longevity/load.ts';
 import { megabytesOverTime } from './longevity/plot.ts';
@@ -34,14 +34,24 @@ const GROWTH_MAX = 0.1;
 /** One slow start among fewer decides the median of its half. */
 const FEWEST_STARTS = 6;
 const DRAIN_MS = 120_000;
+const PROGRESS_EVERY_MS = 20_000;
+/** The charges of one account are stored one after the other: a system has many. */
+const ACCOUNTS = 16;
 const DAY_MS = 86_400_000;
 const WEEK_SECONDS = 7 * 86_400;
 
 export const endsOnSignal = true;
 
+/** The plan, with what LONGEVITY_SECONDS and LONGEVITY_JOBS say instead. */
+function planned(plan: Plan): Plan {
+  const seconds = Number(process.env['LONGEVITY_SECONDS'] ?? plan.seconds);
+  const jobs = Number(process.env['LONGEVITY_JOBS'] ?? plan.jobs);
+  return { ...plan, seconds, jobs, leastJobs: Math.min(plan.leastJobs, Math.floor(0.9 * jobs)) };
+}
+
 /** Measures, and says of each figure whether it holds. */
 export async function run({ quick, signal }: BenchOptions): Promise<BenchResult> {
-  const plan = quick ? QUICK : FULL;
+  const plan = planned(quick ? QUICK : FULL);
   const scale = WEEK_SECONDS / plan.weekSeconds;
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-longevity-'));
   /** What ends what was started, the last first, however the run ends. */
@@ -73,6 +83,7 @@ async function measured(
     env: {
       '*': { TIME_SCALE: String(scale), LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' },
       gateway: {
+        AUTH: 'keys',
         CREDITS: 'on',
         CREDIT_PRICE_IMAGE: '2',
         CREDIT_PRICE_EMAIL: '1',
@@ -90,7 +101,9 @@ async function measured(
   stopping.push(() => stack.stop());
   const bus = await createBus(await connectNats({ url: stack.urls.nats, name: 'bench-longevity' }));
   stopping.push(() => bus.close().catch(() => undefined));
-  const ledger = await watchLedger(bus, stack.urls.nats, 10 * plan.jobs);
+  const accounts = Array.from({ length: ACCOUNTS }, (_, n) => `account-${n}`);
+  const keys = await makeKeys(stack.urls.nats, accounts);
+  const ledger = await watchLedger(bus, stack.urls.nats, accounts, 10 * plan.jobs);
   const outcomes = await watchOutcomes(bus);
   const sampler = startSampler(stack, bus, directory);
   const restarts = startRestarts(stack, RESTART_EVERY_MS);
@@ -98,13 +111,19 @@ async function measured(
     () => restarts.stop(),
     () => sampler.stop(),
   );
-  const load = startLoad(stack.urls, bus, plan.jobs / plan.seconds);
-  stopping.push(() => load.stop().catch(() => undefined));
+  const load = startLoad(stack.urls, bus, { perSecond: plan.jobs / plan.seconds, keys });
+  const progress = setInterval(() => {
+    console.error(`longevity: ${load.accepted.size} jobs accepted, ${outcomes.states.size} ended`);
+  }, PROGRESS_EVERY_MS);
+  stopping.push(
+    () => load.stop().catch(() => undefined),
+    () => clearInterval(progress),
+  );
   try {
     await Promise.race([sleep(plan.seconds * 1_000, undefined, { signal }), load.failed]);
   } catch (error) {
     if (!signal.aborted) {
-      const open = [...load.accepted].filter((id) => !outcomes.has(id));
+      const open = [...load.accepted].filter((id) => !outcomes.states.has(id));
       console.error(
         `longevity: broke off with ${load.accepted.size} jobs accepted, ${open.length} of them without an end`,
       );
@@ -115,13 +134,15 @@ async function measured(
   const series = await sampler.stop();
   const startTimes = await restarts.stop();
   const accepted = await load.stop();
-  const observed = await lifetimeRows(bus, stack, scale, plan.seconds);
+  const observed = await lifetimeRows(bus, stack, { key: keys[0] ?? '', scale, ranSeconds: plan.seconds });
   const untilMs = Date.now() + DRAIN_MS;
-  while ([...accepted].some((id) => !outcomes.has(id)) && Date.now() < untilMs) await sleep(500, undefined, { signal });
-  const lost = [...accepted].filter((id) => !outcomes.has(id));
-  const failed = [...accepted].filter((id) => outcomes.get(id) === 'failed').length;
-  const refunded = ledger.refunds.filter((id) => outcomes.get(id) === 'succeeded').length;
-  const { mails, repeated } = await sink.count();
+  while ([...accepted].some((id) => !outcomes.states.has(id)) && Date.now() < untilMs)
+    await sleep(500, undefined, { signal });
+  const lost = [...accepted].filter((id) => !outcomes.states.has(id));
+  const failed = [...accepted].filter((id) => outcomes.states.get(id) === 'failed').length;
+  const refunded = ledger.refunds.filter((id) => outcomes.states.get(id) === 'succeeded').length;
+  const { mails, repeatedIds } = await sink.count();
+  const unmarked = repeatedIds.map(jobOf).filter((id) => !outcomes.ambiguous.has(id));
   plot(series, plan, scale, accepted.size, quick);
   const exact = (id: string, value: number, unit: string): Row => ({ id, value, unit, pass: value === 0 });
   return {
@@ -136,7 +157,8 @@ async function measured(
       { id: 'longevity.mails', value: mails, unit: 'mails', pass: mails > 0 },
       exact('longevity.lost', lost.length, 'accepted jobs without an end'),
       exact('longevity.failed', failed, 'jobs'),
-      exact('longevity.doubled', repeated, 'mails'),
+      { id: 'longevity.repeated', value: repeatedIds.length, unit: 'mails that were sent twice', pass: true },
+      exact('longevity.doubled', unmarked.length, 'of them without a job that says so'),
       exact('longevity.refunds_of_succeeded', refunded, 'entries'),
       ...series.map(growth),
       ...startTimes.map(growth),
@@ -144,6 +166,7 @@ async function measured(
     ],
     notes: [
       `TIME_SCALE=${scale}: a week is ${plan.weekSeconds} s. Each of ${restarts.parts.join(', ')} is restarted in turn, one every ${RESTART_EVERY_MS / 1_000} s.`,
+      ...(unmarked.length === 0 ? [] : [`Sent twice, and not said: ${await lastWords(bus, unmarked)}`]),
       ...(lost.length === 0 ? [] : [`Without an end: ${await lastWords(bus, lost)}`]),
       'Growth: the median of the last fifth of the run over that of the second fifth. Records (CREDITS, AUDIT) are kept for ever by design and are a row of their own. On disk a stream may take up to a block of 8 MiB more than it holds.',
       'A start: the time of its processors until it is ready, and by the clock, which is not judged.',
@@ -153,13 +176,18 @@ async function measured(
 
 const NAMED = 20;
 
+/** The job of a Message-ID, `<JOB.replays@domain>`. */
+const jobOf = (messageId: string): string => messageId.slice(1).split('.', 1)[0] ?? '';
+
 /** The first of some jobs, and what their last event says. */
 async function lastWords(bus: Bus, ids: readonly string[]): Promise<string> {
   const log = jobLog(bus);
   const words: string[] = [];
   for (const id of ids.slice(0, NAMED)) {
     const found = await log.read(id).catch(() => undefined);
-    words.push(`${id} ${found === undefined ? 'is not there' : `${stateName(found.job.state)} by ${found.cause}`}`);
+    words.push(
+      `${id} ${found === undefined ? 'is not there any more' : `${stateName(found.job.state)} by ${found.cause}`}`,
+    );
   }
   if (ids.length > NAMED) words.push(`and ${ids.length - NAMED} more`);
   return words.join(', ');

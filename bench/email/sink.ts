@@ -15,6 +15,8 @@ export interface SinkCount {
   readonly mails: number;
   /** Mails whose Message-ID had been seen before. */
   readonly repeated: number;
+  /** Their Message-IDs. */
+  readonly repeatedIds: readonly string[];
 }
 
 interface Counting {
@@ -29,7 +31,9 @@ const sink = await (process.argv[2] === 'embedded'
 process.send?.({ port: sink.port });
 process.on('message', () => {
   void Promise.resolve(sink.take()).then((ids) => {
-    const count: SinkCount = { mails: ids.length, repeated: ids.length - new Set(ids).size };
+    const seen = new Set<string>();
+    const repeatedIds = ids.filter((id) => seen.size === seen.add(id).size);
+    const count: SinkCount = { mails: ids.length, repeated: repeatedIds.length, repeatedIds };
     process.send?.(count);
   });
 });

@@ -10,7 +10,11 @@ import type { Row } from '../run.ts';
 const SLACK_SECONDS = 15;
 
 /** One row for each lifetime that is shorter than the run was. */
-export async function lifetimeRows(bus: Bus, stack: Stack, scale: number, ranSeconds: number): Promise<readonly Row[]> {
+export async function lifetimeRows(
+  bus: Bus,
+  stack: Stack,
+  { key, scale, ranSeconds }: { readonly key: string; readonly scale: number; readonly ranSeconds: number },
+): Promise<readonly Row[]> {
   const seconds = (ms: number): number => ms / scale / 1_000;
   const rows: Row[] = [];
   const row = (what: string, ageSeconds: number, limitSeconds: number): void => {
@@ -44,18 +48,22 @@ export async function lifetimeRows(bus: Bus, stack: Stack, scale: number, ranSec
   store.close();
   row('pdf', (Date.now() - oldestMs) / 1_000, seconds(lifetimes.result));
 
-  const post = async (key: string): Promise<string> => {
+  const post = async (idempotencyKey: string): Promise<string> => {
     const answer = await fetch(`${stack.urls.gateway}/v1/emails`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      headers: {
+        'content-type': 'application/json',
+        authorization: `Bearer ${key}`,
+        'idempotency-key': idempotencyKey,
+      },
       body: JSON.stringify({ to: 'key@example.com', template: 'welcome', variables: { name: 'Ada' } }),
     });
     return ((await answer.json()) as { id: string }).id;
   };
-  const key = randomUUID();
-  const ids = [await post(key), await post(key)];
+  const repeated = randomUUID();
+  const ids = [await post(repeated), await post(repeated)];
   await sleep(1_000 * seconds(lifetimes.idempotencyKey) + 500);
-  ids.push(await post(key));
+  ids.push(await post(repeated));
   const held = ids[0] === ids[1] && ids[1] !== ids[2];
   rows.push({
     id: 'longevity.idempotency_key',

@@ -11,11 +11,11 @@ const PICTURE_EVERY = 10;
 const EVENTS_EVERY = 25;
 const UNREADABLE_EVERY = 200;
 
-/** Asks for jobs of every kind at a steady rate, with a key each, until it is answered 202. */
+/** Asks for jobs of every kind at a steady rate, by the accounts in turn, each until it is answered 202. */
 export function startLoad(
   urls: Stack['urls'],
   bus: Bus,
-  perSecond: number,
+  { perSecond, keys }: { readonly perSecond: number; readonly keys: readonly string[] },
 ): {
   /** Rejects when a request is refused for good. */
   readonly failed: Promise<never>;
@@ -34,16 +34,18 @@ export function startLoad(
     .toBuffer();
 
   const ask = async (
+    account: number,
     path: string,
     headers: Record<string, string>,
     body: string | Uint8Array<ArrayBuffer>,
   ): Promise<void> => {
-    const key = randomUUID();
+    const idempotencyKey = randomUUID();
+    const authorization = `Bearer ${keys[account]}`;
     for (;;) {
       try {
         const answer = await fetch(`${urls.gateway}${path}`, {
           method: 'POST',
-          headers: { ...headers, 'idempotency-key': key },
+          headers: { ...headers, authorization, 'idempotency-key': idempotencyKey },
           body,
           signal: AbortSignal.timeout(15_000),
         });
@@ -68,14 +70,20 @@ export function startLoad(
       // Best effort: what counts is that DLQ is in use.
       await bus.port.publish('user.create', 'no protobuf', { id: `unreadable-${n}` }).catch(() => undefined);
     }
+    const account = n % keys.length;
     if (n % EVENTS_EVERY === 2) {
-      const events = Array.from({ length: 5 }, (_, i) => ({ app_id: 'shop', message_id: `m${n}-${i}`, event: 'sold' }));
-      return ask('/v1/events', json, JSON.stringify({ events }));
+      // An app belongs to the account that first sent events of it.
+      const events = Array.from({ length: 5 }, (_, i) => ({
+        app_id: `shop-${account}`,
+        message_id: `m${n}-${i}`,
+        event: 'sold',
+      }));
+      return ask(account, '/v1/events', json, JSON.stringify({ events }));
     }
     if (n % PICTURE_EVERY === 0)
-      return ask('/v1/images', { 'content-type': 'image/png' }, new Uint8Array(await picture));
+      return ask(account, '/v1/images', { 'content-type': 'image/png' }, new Uint8Array(await picture));
     const to = `user${n}@example.com`;
-    return ask('/v1/emails', json, JSON.stringify({ to, template: 'welcome', variables: { name: 'Ada' } }));
+    return ask(account, '/v1/emails', json, JSON.stringify({ to, template: 'welcome', variables: { name: 'Ada' } }));
   };
   const worker = async (): Promise<void> => {
     while (!signal.aborted) {
