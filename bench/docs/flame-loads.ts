@@ -12,6 +12,7 @@ import { natsPort } from '@sluice/pipeline/nats';
 import { findCaller } from '../grpc/calls.ts';
 import { wrk, type WrkRequest } from '../http/wrk.ts';
 import { payload } from '../pipeline/payload.ts';
+import { startChild } from '../telemetry/child.ts';
 import type { WorkerOrder } from '../pipeline/worker.ts';
 
 /** Between which microseconds of the monotonic clock the load ran. */
@@ -63,6 +64,7 @@ const ofEngine =
   (kind: WorkerOrder['kind']): FlameLoad =>
   async (folder, seconds) => {
     const server = await startNats();
+    const collector = await startChild('sink.ts');
     const connection = await connect({ servers: server.url, noAsyncTraces: true });
     const port = natsPort(connection);
     const jsm = await jetstreamManager(connection);
@@ -81,6 +83,7 @@ const ofEngine =
         url: server.url,
         stream: 'BENCH',
         consumer: 'flame',
+        otlpUrl: collector.url,
         window: 64,
         warmup,
         count,
@@ -91,6 +94,7 @@ const ofEngine =
     } finally {
       port.close();
       await connection.close();
+      collector.stop();
       await server.stop();
     }
   };

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsPort } from '@sluice/pipeline';
 import { besideNoop } from '../frame/noop.ts';
+import { treeMsOf } from '../processes.ts';
 import type { Row } from '../run.ts';
 import { median } from './meter.ts';
 import { payload } from './payload.ts';
@@ -39,7 +40,7 @@ const variants = [
 type Name = (typeof variants)[number]['name'];
 
 export async function throughput(
-  { jsm, port, url }: { jsm: JetStreamManager; port: NatsPort; url: string },
+  { jsm, port, url, pid }: { jsm: JetStreamManager; port: NatsPort; url: string; pid: number },
   options: { readonly rounds: number; readonly count: number },
 ): Promise<readonly Row[]> {
   await jsm.streams.add({ name: 'BENCH', subjects: ['bench.a'] });
@@ -59,7 +60,9 @@ export async function throughput(
     );
   }
   const collector = await startChild('sink.ts');
-  const reports = new Map<Name, WorkerReport[]>(variants.map(({ name }) => [name, []]));
+  const reports = new Map<Name, (WorkerReport & { readonly brokerUs: number })[]>(
+    variants.map(({ name }) => [name, []]),
+  );
   for (let round = 0; round < options.rounds; round++) {
     for (const [index, { name, kind, window }] of variants.entries()) {
       const consumer = `r${round}v${index}`;
@@ -79,15 +82,19 @@ export async function throughput(
         warmup: WARMUP,
         count: options.count,
       };
-      reports.get(name)?.push(await inProcess<WorkerReport>('worker.ts', order));
+      const beforeMs = treeMsOf(pid);
+      const report = await inProcess<WorkerReport>('worker.ts', order);
+      const brokerUs = ((treeMsOf(pid) - beforeMs) * 1e3) / (WARMUP + options.count);
+      reports.get(name)?.push({ ...report, brokerUs });
       await jsm.consumers.delete('BENCH', consumer);
     }
   }
   collector.stop();
-  const figure = (name: Name, of: (report: WorkerReport) => number): number =>
+  const figure = (name: Name, of: (report: WorkerReport & { readonly brokerUs: number }) => number): number =>
     median((reports.get(name) ?? []).map(of));
   const rate = (name: Name): number => figure(name, (report) => report.perSecond);
   const cpu = (name: Name): number => figure(name, (report) => report.cpuUs);
+  const broker = (name: Name): number => figure(name, (report) => report.brokerUs);
   const delay = (name: Name): number => figure(name, (report) => report.loopDelayP99Ms);
   const best: Name = rate('raw, window 64') > rate('raw, window 256') ? 'raw, window 64' : 'raw, window 256';
   const plain = (id: string, value: number, unit: string): Row => ({ id, value, unit, pass: true });
@@ -102,6 +109,7 @@ export async function throughput(
   return [
     plain(`raw pull loop (${best})`, rate(best), 'msg/s'),
     plain('  its CPU', cpu(best), 'us/msg'),
+    plain('  CPU of the broker, raw loop', broker(best), 'us/msg'),
     besideNoop({
       id: 'engine, 64 slots',
       value: rate('engine'),
@@ -109,6 +117,7 @@ export async function throughput(
       ratio: rate('engine') / rate(best),
       floor: 0.75,
     }),
+    plain('  CPU of the broker', broker('engine'), 'us/msg'),
     rated('  its CPU (ratio: raw to engine)', cpu('engine'), 'us/msg', cpu(best) / cpu('engine'), 1 / 1.25),
     rated('  its event-loop delay p99 (raw to engine)', delay('engine'), 'ms', delay(best) / delay('engine'), 0.5),
     rated(
@@ -128,6 +137,7 @@ export async function throughput(
     ),
     plain('  its CPU', cpu('engine with telemetry'), 'us/msg'),
     plain('js.publish of nats.js as it comes, 64 in flight', rate('js.publish'), 'msg/s'),
+    plain('  its CPU, js.publish', cpu('js.publish'), 'us/msg'),
     rated(
       'publisher of the port, 64 in flight',
       rate('own publisher'),
@@ -135,5 +145,7 @@ export async function throughput(
       rate('own publisher') / rate('js.publish'),
       2,
     ),
+    plain('  its CPU, publisher of the port', cpu('own publisher'), 'us/msg'),
+    plain('  CPU of the broker, publisher of the port', broker('own publisher'), 'us/msg'),
   ];
 }
