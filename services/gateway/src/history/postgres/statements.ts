@@ -10,8 +10,8 @@ export type Row = Record<string, unknown>;
 const NOWHERE = { createdMs: -1, id: '' };
 const BEGINNING = { firstMs: -1, messageId: '' };
 
-/** The largest time there is: a bigint has no infinity. */
-export const bounded = (ms: number): number => Math.min(ms, Number.MAX_SAFE_INTEGER);
+/** A time to compare with: a bigint has neither infinity nor fractions, and what is before 6.25 is before 7. */
+export const bounded = (ms: number): number => Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER);
 
 export async function position(
   client: ClientBase,
