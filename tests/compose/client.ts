@@ -5,7 +5,7 @@ import type { ComposedSystem } from './engine.ts';
 
 const ENDED = new Set(['succeeded', 'failed', 'cancelled']);
 /** Against hanging alone. */
-const END_MS = 300_000;
+const END_MS = 900_000;
 /** Whose key it is, and what the account may spend. */
 const ACCOUNT = 'compose';
 const CREDITS = 1_000_000;
