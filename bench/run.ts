@@ -2,11 +2,10 @@
 // the machine, the versions and the date, or runs all in turn.
 import { parseCommand } from '@sluice/cli';
 import { onParentExit } from '@sluice/dev';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { benches, benchLines } from './frame/benches.ts';
 import { machine, QUIET_PROCESSORS, startOtherWork, today } from './frame/machine.ts';
 import type { BenchOptions, BenchReport, BenchResult, Row } from './frame/result.ts';
+import { writeReport } from './frame/report-file.ts';
 import { runAll } from './frame/run-all.ts';
 import { tableLines } from './frame/table.ts';
 
@@ -29,7 +28,8 @@ const { values, positionals } = parseCommand({
   all           each in turn, and a summary; one that fails does not keep the others from running
   --quick       fewer and shorter runs; with all: within five minutes on two quiet cores
   --only PART   one part of a bench that has several
-  --json PATH   the rows as JSON, too: a file, or for all a folder with a file for each
+  --json PATH   the rows as JSON, too: a file, or a folder with a file for each bench, in which one part takes
+                the place of that part alone
   --help        this
 
 ${benchLines()
@@ -105,7 +105,7 @@ async function one(bench: string): Promise<number> {
   const about = { bench, quick, date: today(), machine: machine(), seconds };
   const report: BenchReport = { ...about, ...(Number.isFinite(otherWork) && { otherWork }), ...result };
   print(report);
-  if (json !== undefined) write(report, json);
+  if (json !== undefined) writeReport(report, json, only !== undefined);
   return result.rows.every(({ pass }) => pass) ? 0 : 1;
 }
 
@@ -121,12 +121,4 @@ function print({ bench, rows, notes = [], date, machine, seconds, otherWork = 0 
   }
   for (const line of tableLines(rows)) console.log(line);
   for (const note of notes) console.log(`- ${note}`);
-}
-
-/** Into a file, or under the name of the bench into a folder. */
-function write(report: BenchReport, path: string): void {
-  const isFolder = path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory());
-  const file = isFolder ? join(path, `${report.bench}.json`) : path;
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
 }

@@ -68,7 +68,7 @@ export function benchmarksPage(
     ...sections,
     ...(missing.length === 0
       ? []
-      : ['## Not in this run', missing.map(({ name, measures }) => `- \`${name}\`: ${measures}`).join('\n')]),
+      : ['## Not in this run', missing.map(({ name, measures }) => item(`\`${name}\`: ${measures}`)).join('\n')]),
   ].join('\n\n');
   return { markdown: `${markdown}\n`, pictures };
 }
