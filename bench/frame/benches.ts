@@ -22,7 +22,8 @@ export const benches: readonly Bench[] = [
   },
   {
     name: 'telemetry',
-    measures: 'what metrics and traces add to the CPU of a message',
+    measures: 'what metrics and traces add to the CPU of a message, and requests beside 20,000 spans/s',
+    parts: ['engine', 'requests'],
   },
   {
     name: 'pipeline',
