@@ -6,8 +6,8 @@ import type { ComposedSystem } from './engine.ts';
 const ENDED = new Set(['succeeded', 'failed', 'cancelled']);
 /** Against hanging alone. */
 const END_MS = 900_000;
-/** Whose key it is, and what the account may spend. */
-const ACCOUNT = 'compose';
+/** Whose key it is, another account in each run since one has two keys at most, and what it may spend. */
+const ACCOUNT = `compose-${Date.now().toString(36)}`;
 const CREDITS = 1_000_000;
 /** Jobs asked for at once. */
 const ASKED_AT_ONCE = 8;
