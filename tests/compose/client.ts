@@ -39,8 +39,8 @@ export async function composedClient(system: ComposedSystem, url: string, key?: 
   const headers = needed === undefined ? {} : bearer(needed);
   const get = (path: string): Promise<Response | undefined> =>
     fetch(`${url}${path}`, { headers, signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
-  /** Whether there is a mail catcher: where mails go to a provider, its page is none. */
-  const catcher = (await get('/mail/api/v1/info'))?.headers.get('content-type')?.includes('json') === true;
+  // Where mails go to a provider there is no catcher, and the gateway answers that it has no such page.
+  const catcher = (await get('/mail/api/v1/info'))?.ok === true;
 
   const missingOf = async ({ jobId, kind, to }: Accepted): Promise<string | undefined> => {
     const answer = await get(`/v1/jobs/${jobId}`);
