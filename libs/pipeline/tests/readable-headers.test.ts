@@ -1,6 +1,7 @@
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { isUnsampledTraceparent } from '../src/otel/propagation.ts';
 import { hasReadableHeaders, headerIn, isReadable } from '../src/nats/readable-headers.ts';
 import { writtenHeaders } from '../src/nats/written-headers.ts';
 
@@ -88,5 +89,29 @@ test('a header that is found without parsing has the value that the client would
       },
     ),
     { numRuns: 5000 },
+  );
+});
+
+test('a trace is taken for one that is not sampled by its bytes as by its text', () => {
+  const byText = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-00$/;
+  const hexOf = (length: number) =>
+    fc.string({ unit: fc.constantFrom(...'0123456789abcdefg'.split('')), minLength: length, maxLength: length });
+  const part = (length: number) => fc.oneof(hexOf(length), fc.constant('0'.repeat(length)));
+  const header = fc
+    .tuple(
+      fc.constantFrom('00', '01', 'ff'),
+      part(32),
+      part(16),
+      fc.constantFrom('00', '01', '0'),
+      fc.constantFrom('', '-x'),
+    )
+    .map(([version, trace, span, flags, more]) => `${version}-${trace}-${span}-${flags}${more}`);
+  fc.assert(
+    fc.property(header, (text) => {
+      const block = Buffer.from(`traceparent: ${text}\r\n`);
+      const from = block.indexOf(text);
+      expect(isUnsampledTraceparent(block, from, from + text.length)).toBe(byText.test(text));
+    }),
+    { numRuns: 3000 },
   );
 });

@@ -9,10 +9,14 @@ interface ClientMessage {
 const CR = 13;
 const LF = 10;
 const COLON = 58;
+const BLANK = 32;
 const FIRST_PRINTABLE = 33;
 const LAST_PRINTABLE = 126;
 /** Of a letter; of other characters it makes others, which then look like a header that is there. */
 const TO_LOWER_CASE = 0x20;
+
+/** Looks at bytes of a block from one place up to another. */
+export type HeaderTest = (block: Uint8Array, from: number, to: number) => boolean;
 
 /**
  * Whether the client will parse the headers of a message without an error. It parses them at the first access, which
@@ -65,6 +69,22 @@ export function lacksHeader(message: NatsMessage, name: string): boolean {
   const end = place?.hdr;
   if (typeof end !== 'number' || !(buffer instanceof Uint8Array)) return false;
   return end < 0 || placeOf(buffer, end, name, TO_LOWER_CASE) < 0;
+}
+
+/**
+ * Whether the bytes of the first value of a header pass a test, which gets the block and where the value begins and ends;
+ * nothing is made of them. False without such a header, undefined when the client has to be asked.
+ */
+export function testHeader(message: NatsMessage, name: string, test: HeaderTest): boolean | undefined {
+  const { _msg: place, _rdata: buffer } = message as ClientMessage;
+  const end = place?.hdr;
+  if (typeof end !== 'number' || !(buffer instanceof Uint8Array)) return undefined;
+  let from = end < 0 ? -1 : placeOf(buffer, end, name, 0);
+  if (from < 0) return false;
+  if (buffer[from] === BLANK) from += 1;
+  let to = from;
+  while (to < end && buffer[to] !== CR) to += 1;
+  return test(buffer, from, to);
 }
 
 /** The first value of a header in a block that is readable. */

@@ -12,7 +12,7 @@ import {
   type SpanContext,
 } from '@opentelemetry/api';
 import type { DeliveryInfo } from '../process/message.ts';
-import { firstHeader, lacksHeader } from '../process/message-view.ts';
+import { firstHeader, lacksHeader, testHeader } from '../process/message-view.ts';
 
 /** What a carrier of headers may look like: HTTP's, a message's, or the engine's map. */
 export type CarriedHeaders =
@@ -84,8 +84,42 @@ const spanKey = ((): symbol => {
  * parent, no span under it can record. Logs and what is published inside still belong to that trace, so it is read from
  * the header once it is asked for. Undefined when the header says otherwise, or cannot be parsed.
  */
-export function unsampledContext(traceparent: string | undefined): Context | undefined {
-  return traceparent !== undefined && UNSAMPLED.test(traceparent) ? new UnsampledContext(traceparent) : undefined;
+export function unsampledContext(message: DeliveryInfo): Context | undefined {
+  const isUnsampled = testHeader(message, 'traceparent', isUnsampledTraceparent);
+  if (isUnsampled === false) return undefined;
+  if (isUnsampled === undefined && !UNSAMPLED.test(firstHeader(message, 'traceparent') ?? '')) return undefined;
+  return new UnsampledContext(message);
+}
+
+const LENGTH = 55;
+const [TRACE_ID, SPAN_ID, FLAGS] = [3, 36, 53] as const;
+const [ZERO, NINE, LOWER_A, LOWER_F, DASH] = [48, 57, 97, 102, 45] as const;
+
+/** As `UNSAMPLED`, of bytes. */
+export function isUnsampledTraceparent(block: Uint8Array, from: number, to: number): boolean {
+  return (
+    to - from === LENGTH &&
+    block[from] === ZERO &&
+    block[from + 1] === ZERO &&
+    block[from + FLAGS] === ZERO &&
+    block[from + FLAGS + 1] === ZERO &&
+    block[from + TRACE_ID - 1] === DASH &&
+    block[from + SPAN_ID - 1] === DASH &&
+    block[from + FLAGS - 1] === DASH &&
+    isId(block, from + TRACE_ID, from + SPAN_ID - 1) &&
+    isId(block, from + SPAN_ID, from + FLAGS - 1)
+  );
+}
+
+/** Hexadecimal digits that are not all zero. */
+function isId(block: Uint8Array, from: number, to: number): boolean {
+  let isZero = true;
+  for (let at = from; at < to; at += 1) {
+    const digit = block[at] as number;
+    if (digit !== ZERO) isZero = false;
+    if ((digit < ZERO || digit > NINE) && (digit < LOWER_A || digit > LOWER_F)) return false;
+  }
+  return !isZero;
 }
 
 /** The context in which `span` is active: as `trace.setSpan`, without a copy of all that `base` holds. */
@@ -114,11 +148,11 @@ class SpanOverContext implements Context {
 }
 
 class UnsampledContext implements Context {
-  readonly #traceparent: string;
+  readonly #message: DeliveryInfo;
   #span: Span | undefined;
 
-  constructor(traceparent: string) {
-    this.#traceparent = traceparent;
+  constructor(message: DeliveryInfo) {
+    this.#message = message;
   }
 
   getValue(key: symbol): unknown {
@@ -135,7 +169,7 @@ class UnsampledContext implements Context {
 
   #readSpan(): Span | undefined {
     if (this.#span !== undefined) return this.#span;
-    const parsed = parseTraceparent(this.#traceparent);
+    const parsed = parseTraceparent(firstHeader(this.#message, 'traceparent') ?? '');
     return parsed === undefined ? undefined : (this.#span = trace.wrapSpanContext(parsed));
   }
 

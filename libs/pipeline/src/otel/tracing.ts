@@ -1,7 +1,6 @@
 import { context, SpanKind, trace, type Context, type Link, type Span, type Tracer } from '@opentelemetry/api';
 import type { Observer, PipelineEvent } from '../events.ts';
 import type { HeaderInput } from '../nats/port.ts';
-import { firstHeader } from '../process/message-view.ts';
 import type { DeliveryInfo, Message } from '../process/message.ts';
 import type { Instrument } from '../runtime.ts';
 import { ATTRIBUTES } from './attributes.ts';
@@ -60,7 +59,8 @@ const nothing = (): undefined => undefined;
  * const running = await pipeline.start({ nats, deps, observe, instrument, inject });
  */
 export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineTracing {
-  const { traceMode = 'parent', templateOf = guessTemplate, conversationIdOf = nothing, originOf = nothing } = options;
+  const { traceMode = 'parent', templateOf = remember(guessTemplate), originOf = nothing } = options;
+  const { conversationIdOf = nothing } = options;
   const { maxTraceAgeMs = 600_000, statusOf = errorType, contextOf = (base: Context) => base } = options;
   /** The global provider may be set later, so it is asked when a span is made. */
   const tracer = (): Tracer => options.tracer ?? trace.getTracer('@sluice/pipeline');
@@ -122,7 +122,7 @@ export function pipelineTracing(options: PipelineTracingOptions = {}): PipelineT
   function withoutSpan(messages: Messages): Context | undefined {
     const [first] = messages;
     if (messages.length > 1 || traceMode === 'link' || first.deliveries > 1) return undefined;
-    const base = unsampledContext(firstHeader(first, 'traceparent'));
+    const base = unsampledContext(first);
     return base === undefined ? undefined : contextOf(base, () => conversationIdOf(first.data), false);
   }
 
@@ -222,6 +222,19 @@ function noteOnSpan(
     default:
       return;
   }
+}
+
+/** The last result again for the same text: messages of a subject come in runs. */
+function remember(of: (text: string) => string): (text: string) => string {
+  let last: string | undefined;
+  let result = '';
+  return (text) => {
+    if (text !== last) {
+      result = of(text);
+      last = text;
+    }
+    return result;
+  };
 }
 
 /** Span names must be few: a token that is long, or of some length with a digit, is an id. */

@@ -3,7 +3,7 @@ import type { Permit } from '../limits/limit.ts';
 import type { Message } from './message.ts';
 import { MessageView } from './message-view.ts';
 import type { NatsHeaders, NatsMessage } from '../nats/port.ts';
-import { findHeader, lacksHeader } from '../nats/readable-headers.ts';
+import { findHeader, lacksHeader, testHeader, type HeaderTest } from '../nats/readable-headers.ts';
 import { publishedSubject } from '../partitions/subject-transform.ts';
 
 /** On a redriven message: the id it had before it became a dead letter. */
@@ -257,6 +257,11 @@ export class Delivery<T> {
     } catch {
       return undefined;
     }
+  }
+
+  /** As `test` of the bytes of `firstHeader(name)`; undefined where they cannot be seen. */
+  testHeader(name: string, test: HeaderTest): boolean | undefined {
+    return this.#headers === undefined ? testHeader(this.#raw, name, test) : undefined;
   }
 
   /** True only where it is certain that `headers` has none of this name in any spelling; `name` in lower case. */

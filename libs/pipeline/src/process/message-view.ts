@@ -1,9 +1,11 @@
+import type { HeaderTest } from '../nats/readable-headers.ts';
 import type { DeliveryInfo, Message } from './message.ts';
 
 /** A delivery that can look a header up without parsing the others. */
 interface Source<T> extends Message<T> {
   firstHeader(name: string): string | undefined;
   lacksHeader(name: string): boolean;
+  testHeader(name: string, test: HeaderTest): boolean | undefined;
 }
 
 /**
@@ -62,6 +64,10 @@ export class MessageView<T> implements Message<T> {
       : message.headers.get(name)?.[0];
   }
 
+  static testHeader(message: DeliveryInfo, name: string, test: HeaderTest): boolean | undefined {
+    return #delivery in message ? (message as MessageView<unknown>).#delivery.testHeader(name, test) : undefined;
+  }
+
   static lacksHeader(message: DeliveryInfo, name: string): boolean {
     return #delivery in message && (message as MessageView<unknown>).#delivery.lacksHeader(name);
   }
@@ -73,3 +79,7 @@ export const firstHeader = (message: DeliveryInfo, name: string): string | undef
 
 /** True only where it is certain, without parsing them, that no header has this name in any spelling. */
 export const lacksHeader = (message: DeliveryInfo, name: string): boolean => MessageView.lacksHeader(message, name);
+
+/** Whether the bytes of a header pass a test, without making a text of them; undefined where they cannot be seen. */
+export const testHeader = (message: DeliveryInfo, name: string, test: HeaderTest): boolean | undefined =>
+  MessageView.testHeader(message, name, test);

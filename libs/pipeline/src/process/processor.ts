@@ -157,16 +157,23 @@ export class Processor<T, D> {
   }
 
   /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
-  async #invokeInside(run: Run<T, D>): Promise<unknown> {
+  #invokeInside(run: Run<T, D>): Promise<unknown> {
+    const failed = (error: unknown): never => {
+      run.failureHeaders = this.#traceHeaders();
+      throw error;
+    };
+    let returned: unknown;
     try {
-      const value = await this.#invoke(run);
+      returned = this.#invoke(run);
+    } catch (error) {
+      return failed(error);
+    }
+    // Not async itself, which would make a promise more for each message.
+    return Promise.resolve(returned).then((value) => {
       // Anything but nothing may be a dead letter.
       if (value !== undefined) run.failureHeaders = this.#traceHeaders();
       return value;
-    } catch (error) {
-      run.failureHeaders = this.#traceHeaders();
-      throw error;
-    }
+    }, failed);
   }
 
   #traceHeaders(): HeaderInput | undefined {

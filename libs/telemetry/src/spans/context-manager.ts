@@ -23,6 +23,10 @@ export class AsyncContextManager implements ContextManager {
   ): ReturnType<F> {
     if (this.#storage.getStore() === context) return fn.apply(thisArg, args);
     const scope = new AsyncResource('context', OWN_SCOPE);
+    // Nearly every call: nothing to hand on but the function.
+    if (args.length === 0 && thisArg === undefined) {
+      return scope.runInAsyncScope(enterBare, undefined, this.#storage, context, fn) as ReturnType<F>;
+    }
     return scope.runInAsyncScope(enter<A, F>, undefined, this.#storage, context, fn, thisArg, args);
   }
 
@@ -42,6 +46,11 @@ export class AsyncContextManager implements ContextManager {
     this.#storage.disable();
     return this;
   }
+}
+
+function enterBare(storage: AsyncLocalStorage<Context>, context: Context, fn: () => unknown): unknown {
+  storage.enterWith(context);
+  return fn();
 }
 
 function enter<A extends unknown[], F extends (...args: A) => ReturnType<F>>(
