@@ -9,6 +9,7 @@ import {
   isProblem,
   ProblemError,
   TimeoutError,
+  whyWaiting,
   type ClientOptions,
   type JobEvent,
   type Runtime,
@@ -156,6 +157,17 @@ describe('a job', () => {
     const { id: jobId } = await sluice.jobs.waitFor(await sluice.images.convert(photo));
     const mail = await sluice.emails.send({ ...email, attachments: [{ jobId }] });
     expect(await failure(sluice.jobs.rerun(mail))).toBeInstanceOf(IncompleteError);
+  });
+
+  test('that is open says what it waits for, also for a reason that a newer API has', () => {
+    const since = '2026-11-29T10:00:00.000Z';
+    expect(whyWaiting({ reason: 'paused', detail: 'welcome_mailer: maintenance', since })).toBe(
+      `An operator has paused its pipeline (welcome_mailer: maintenance), since ${since}`,
+    );
+    expect(whyWaiting({ reason: 'queue', detail: 'in EMAILS', ahead: 7 })).toBe(
+      'It waits in the queue for its turn (in EMAILS), 7 may go before it',
+    );
+    expect(whyWaiting({ reason: 'moon' as 'queue', detail: '' })).toBe('It waits');
   });
 
   test('that does not end is not waited for beyond the time given', async () => {

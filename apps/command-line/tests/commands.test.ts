@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Job } from '@sluice/client';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRig, type Rig } from '../../../services/gateway/tests/rig.ts';
 import { defaultWebhooks } from '../../../services/gateway/src/webhooks/webhooks.ts';
 import { sluice, type Ended } from './sluice.ts';
@@ -97,15 +97,6 @@ describe('jobs', () => {
     const [again] = lines<Job>(await done('job', 'rerun', id, '--new', '--wait', '--json'));
     expect(again).toMatchObject({ kind: 'email', state: 'succeeded' });
     expect(again!.id).not.toBe(id);
-  });
-
-  test('that wait say what for', async () => {
-    await done('pipelines', 'pause', 'welcome_mailer');
-    onTestFinished(async () => void (await done('pipelines', 'resume', 'welcome_mailer')));
-    const [job] = lines<Job>(await done('email', 'waits@example.com', ...welcome, '--json'));
-    await expect
-      .poll(async () => (await done('job', 'why', job!.id)).stdout)
-      .toMatch(/An operator has paused its pipeline \(welcome_mailer: .*\), since /);
   });
 
   test('that fail say so by the exit code, and run again from their dead letter', async () => {
