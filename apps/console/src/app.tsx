@@ -90,6 +90,8 @@ function Frame({ session, onSignOut }: { readonly session: Session; readonly onS
     if (isFirst.current) isFirst.current = false;
     else content.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
+    // On a phone the names of the screens are wider than it is.
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }, [where]);
   return (
     <div class="frame">

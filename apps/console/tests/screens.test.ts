@@ -144,9 +144,9 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     await page.getByLabel('Variables, as JSON').fill('{ "name": "Grace <b>Hopper</b>" }');
     await shown.getByText('Grace <b>Hopper</b>').first().waitFor();
     await page.getByLabel('Variables, as JSON').fill('{ "name": 7 }');
-    await page.getByText('/variables/name').waitFor();
+    await page.getByText('/variables/name', { exact: true }).waitFor();
     await page.getByLabel('Variables, as JSON').fill('{ "name": "Grace" }');
-    await page.getByText('/variables/name').waitFor({ state: 'detached' });
+    await page.getByText('/variables/name', { exact: true }).waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Send' }).click();
     await page.getByText('succeeded', { exact: true }).waitFor();
     expect(stack.mail.mailbox.all().length).toBeGreaterThan(0);
@@ -183,6 +183,7 @@ describe.skipIf(CHROMIUM === undefined)(CHROMIUM === undefined ? `screens, skipp
     await jobPage.goto(`${stack.urls.gateway}/#/jobs/${id}`);
     const events = jobPage.getByRole('list', { name: 'Events' });
     await events.getByText('accepted', { exact: true }).waitFor();
+    await jobPage.getByText('An operator has paused its pipeline (welcome_mailer').waitFor();
     stack.services.find(({ name }) => name === 'gateway')?.kill('SIGKILL');
     await page.getByText('no connection, as of a moment ago').waitFor();
     await page.getByText('live', { exact: true }).waitFor();

@@ -1,5 +1,5 @@
 import { dataOf, type Account } from '@sluice/client';
-import { useContext } from 'preact/hooks';
+import { useContext, useState } from 'preact/hooks';
 import { sluiceOnce } from '../api/client.ts';
 import { useLive } from '../api/live.ts';
 import { placeUrl } from '../router.ts';
@@ -85,10 +85,14 @@ function AccountFacts() {
   );
 }
 
+const SHOWN = 5;
+const MOST_SHOWN = 100;
+
 function TransactionList() {
+  const [limit, setLimit] = useState(SHOWN);
   const found = useLive(
     'transactions',
-    () => dataOf(sluiceOnce.api.GET('/v1/accounts/me/transactions', { params: { query: { limit: 100 } } })),
+    () => dataOf(sluiceOnce.api.GET('/v1/accounts/me/transactions', { params: { query: { limit } } })),
     10_000,
   );
   return (
@@ -124,6 +128,17 @@ function TransactionList() {
           </tbody>
         </table>
       </div>
+      {limit === SHOWN && found.value?.transactions.length === SHOWN && (
+        <button
+          type="button"
+          onClick={() => {
+            setLimit(MOST_SHOWN);
+            found.refresh();
+          }}
+        >
+          Show older ones
+        </button>
+      )}
     </section>
   );
 }

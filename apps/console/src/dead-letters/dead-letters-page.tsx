@@ -312,7 +312,6 @@ function Letter(props: {
         <button type="button" class="plain" aria-expanded={open} onClick={() => setOpen(!open)}>
           {open ? '▾' : '▸'} {letter.detail === '' ? letter.messageId : letter.detail.slice(0, 120)}
         </button>
-        <span class="spring" />
         <time class="quiet" dateTime={letter.failedAt} title={dateTimeText(letter.failedAt)}>
           {agoText(letter.failedAt)}
         </time>
@@ -334,7 +333,7 @@ function Letter(props: {
             <dd>{letter.detail}</dd>
             <dt>Attempts</dt>
             <dd>
-              {letter.attempts} deliveries
+              {letter.attempts === 1 ? 'one delivery' : `${letter.attempts} deliveries`}
               {letter.replays > 0 && `, redriven ${letter.replays === 1 ? 'once' : `${letter.replays} times`} before`}
             </dd>
             <dt>Subject</dt>
@@ -342,6 +341,7 @@ function Letter(props: {
             <dt>Size</dt>
             <dd>{bytesText(letter.bytes)}</dd>
           </dl>
+          {letter.payload === undefined && <p class="quiet">Its payload, which cannot be read, as base64:</p>}
           <Code
             text={letter.payload === undefined ? (letter.payloadBase64 ?? '') : JSON.stringify(letter.payload, null, 2)}
           />
