@@ -121,7 +121,7 @@ export function shotsOf({ stack, jobId }: Pictured): readonly Shot[] {
       name: 'mails',
       title: 'The mails of `pnpm dev`',
       path: stack.urls.mail,
-      ready: (page) => page.getByText('ada@example.com').first().waitFor(),
+      ready: (page) => page.locator('#list li').first().click(),
     },
   ];
 }

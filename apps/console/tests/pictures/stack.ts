@@ -70,7 +70,16 @@ async function fill(stack: Stack, sluice: Sluice): Promise<string> {
       params: { path: { name: 'receipt' } },
       body: {
         subject: 'Your receipt {{number}}',
-        mjml: '<mjml><mj-body><mj-section><mj-column><mj-text font-size="20px">Thank you, {{name}}</mj-text><mj-text>Your receipt {{number}} is attached.</mj-text></mj-column></mj-section></mj-body></mjml>',
+        mjml: `<mjml>
+  <mj-body>
+    <mj-section>
+      <mj-column>
+        <mj-text font-size="20px">Thank you, {{name}}</mj-text>
+        <mj-text>Your receipt {{number}} is attached.</mj-text>
+      </mj-column>
+    </mj-section>
+  </mj-body>
+</mjml>`,
         text: 'Thank you, {{name}}. Your receipt {{number}} is attached.',
         variables: {
           name: { kind: 'line', required: true, example: 'Ada' },
