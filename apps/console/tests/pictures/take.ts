@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { createClient } from '@sluice/client';
-import { closeBrowser, openPage, type Page } from '../browser.ts';
+import { closeBrowser, closePages, openPage, type Page } from '../browser.ts';
 import { shotsOf, type Shot } from './screens.ts';
 import { SAMPLES, startPictured, type Pictured } from './stack.ts';
 import { drawTerminal, runSluice } from './terminal.ts';
@@ -35,7 +35,7 @@ try {
   const pages = new Map<string, Page>();
   // Screen by screen in all its forms: a replica that was killed is back after a minute.
   for (const shot of shots) for (const variant of VARIANTS) await take(shot, variant, pages);
-  await closeBrowser();
+  await closePages();
   if (wanted.length === 0 || wanted.includes('cli')) await takeTerminal(pictured);
 } finally {
   await closeBrowser();
