@@ -91,9 +91,9 @@ alone. What a user of the broker may do is in \`deploy/nats/users.conf\`, and
 
 ## Inside
 
-Reached by the containers of the same network of Compose, and by nothing outside: these ports are
-not published. \`pnpm test:compose docker-compose.prod.yml --ports\` reads from the kernel on what each
-container listens, and fails when it is not this.
+Reached by the containers of the same network of Compose, and by nothing outside: these ports
+are not published. \`pnpm test:compose docker-compose.prod.yml --ports\` reads from the kernel on
+what each container listens, and fails when it is not this.
 `;
 
 interface Asked {

@@ -14,7 +14,7 @@ const commands = Object.entries(scripts).flatMap(([name, line]) => {
 
 /** Without NATS_URL and with nothing typed but the option: a script that begins to work would not end. */
 function run(file: string, option: string) {
-  return spawnSync(process.execPath, [join(root, file), option], { cwd: root, encoding: 'utf8', timeout: 25_000 });
+  return spawnSync(process.execPath, [join(root, file), option], { cwd: root, encoding: 'utf8', timeout: 250_000 });
 }
 
 describe('every root script', () => {

@@ -25,7 +25,7 @@ function run(
   const file = new URL(`../src/cli/${command}.ts`, import.meta.url).pathname;
   const env = { ...process.env, NATS_URL: url };
   return new Promise((resolve) => {
-    execFile(process.execPath, [file, ...args], { env, timeout: 20_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, [file, ...args], { env, timeout: 250_000 }, (error, stdout, stderr) => {
       expect(stderr).not.toContain('    at ');
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
     });
