@@ -191,9 +191,18 @@ export async function corpusFile(name: string, scale = 1): Promise<CorpusFile> {
   const folder = scale === 1 ? fullSize : `${fullSize}-at-${scale}`;
   const file = path.join(folder, name);
   if (!existsSync(file)) {
-    await mkdir(folder, { recursive: true });
-    await describe(name, await make()).toFile(`${file}.part`);
-    await rename(`${file}.part`, file);
+    // Asked for twice at once, it is made once: both would write and rename the same `.part`.
+    const making = inTheMaking.get(file) ?? makeFile(name, file, make).finally(() => inTheMaking.delete(file));
+    inTheMaking.set(file, making);
+    await making;
   }
   return { name, path: file, bytes: (await stat(file)).size };
+}
+
+const inTheMaking = new Map<string, Promise<void>>();
+
+async function makeFile(name: string, file: string, make: () => Promise<Sharp>): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true });
+  await describe(name, await make()).toFile(`${file}.part`);
+  await rename(`${file}.part`, file);
 }
