@@ -133,7 +133,7 @@ export async function throughput(
       rate('engine with telemetry'),
       'msg/s',
       rate('engine with telemetry') / rate(best),
-      0.4,
+      0.55,
     ),
     plain('  its CPU', cpu('engine with telemetry'), 'us/msg'),
     plain('js.publish of nats.js as it comes, 64 in flight', rate('js.publish'), 'msg/s'),
