@@ -25,6 +25,14 @@ const problemsOf = (env: Record<string, string>): string => {
   }
 };
 
+test.each(['CONCURRENCY', 'CONCURRENCY_WELCOME', 'CONCURRENCY_NOTIFICATION'])(
+  '%s of one mail is refused: a pipeline reads two lanes',
+  (name) => {
+    expect(problemsOf({ [name]: '1' })).toMatch(new RegExp(`^${name}: .*the normal and the express lane`));
+    expect(problemsOf({ [name]: '2' })).toBe('');
+  },
+);
+
 describe('the providers', () => {
   test('come in order of preference, named by letter unless they say otherwise', () => {
     expect(

@@ -19,6 +19,8 @@ const TOKEN = /\{token\}|%7Btoken%7D/i;
 const MAX_UNSUBSCRIBE_CHARS = 500;
 const limit = z.coerce.number().int().min(0);
 
+const BOTH_LANES = 'the normal and the express lane need one each';
+
 /** What the email service takes besides the fields of every service. Times end in `_MS`. */
 export const emailFields = {
   ...natsFields,
@@ -41,11 +43,11 @@ export const emailFields = {
   /** One attempt at one provider, altogether. */
   SMTP_ATTEMPT_TIMEOUT_MS: fields.ms.max(25_000, 'must stay below ack_wait, 30 s').default(20_000),
   /** Mails in hand at once, for each of the two pipelines that does not say otherwise. */
-  CONCURRENCY: fields.count.max(500).default(16),
+  CONCURRENCY: fields.count.min(2, BOTH_LANES).max(500).default(16),
   /** Mails in hand at once of `welcome_mailer`; CONCURRENCY when absent. */
-  CONCURRENCY_WELCOME: fields.count.max(500).optional(),
+  CONCURRENCY_WELCOME: fields.count.min(2, BOTH_LANES).max(500).optional(),
   /** Mails in hand at once of `notification_mailer`; CONCURRENCY when absent. */
-  CONCURRENCY_NOTIFICATION: fields.count.max(500).optional(),
+  CONCURRENCY_NOTIFICATION: fields.count.min(2, BOTH_LANES).max(500).optional(),
 
   /** Needed outside dev: an address of a domain of your own. */
   MAIL_FROM: address.default('no-reply@sluice.example'),

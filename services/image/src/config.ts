@@ -3,12 +3,14 @@ import { z } from 'zod';
 import { defaultLimits, type ConvertLimits } from './convert/options.ts';
 import { sizeFor, type Machine, type Sizing } from './sizing.ts';
 
+const BOTH_LANES = 'the normal and the express lane need one each';
+
 /** What the image service takes besides the fields of every service. What is absent is sized for the machine. */
 export const imageFields = {
   ...natsFields,
   ...storeFields,
   /** Jobs in flight, for each of the two pipelines. */
-  CONCURRENCY: fields.count.max(256).optional(),
+  CONCURRENCY: fields.count.min(2, BOTH_LANES).max(256).optional(),
   /** Decoder processes, for pictures that cannot be copied. */
   DECODERS: fields.count.max(256).optional(),
   /** Memory of one decoder before it is killed. */
