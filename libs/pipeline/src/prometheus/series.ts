@@ -57,7 +57,7 @@ interface Line {
   readonly labels: Readonly<Record<string, string | number>>;
   readonly sharedLabels: Labels;
   readonly value: number;
-  readonly exemplar?: ShownExemplar | undefined;
+  readonly exemplar?: ShownExemplar | null;
 }
 
 interface ShownExemplar {
@@ -112,7 +112,7 @@ export class HistogramSeries {
         labels: { le: this.#bounds[at] ?? '+Inf' },
         sharedLabels,
         value: (upTo += count),
-        exemplar: this.#exemplars[at],
+        exemplar: this.#exemplars[at] ?? null,
       })),
       { metricName: `${name}_sum`, labels: {}, sharedLabels, value: this.#sum },
       { metricName: `${name}_count`, labels: {}, sharedLabels, value: this.#count },
