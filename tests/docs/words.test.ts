@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../..');
 
 /** History, licences, locked versions, what tools make, and the list itself. */
 const NOT_READ =
-  /^(?:CHANGELOG\.md|LICENSE|pnpm-lock\.yaml|libs\/contracts\/src\/gen\/|tests\/docs\/words|services\/image\/tests\/samples\/page\.ts)|\.(?:png|jpe?g|webp|gif|avif|tiff?|pdf|binpb|bin|gz|icc)$/;
+  /^(?:CHANGELOG\.md|LICENSE|pnpm-lock\.yaml|libs\/contracts\/src\/gen\/|docs\/benchmarks\/flame-|tests\/docs\/words|services\/image\/tests\/samples\/page\.ts)|\.(?:png|jpe?g|webp|gif|avif|tiff?|pdf|binpb|bin|gz|icc)$/;
 /** A name in quotes or an address is data: the consumer `'nobody'`, the user of that name, `nobody@example.com`. */
 const NAME = '[\'"`/@.:$-]';
 
