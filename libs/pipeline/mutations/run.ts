@@ -16,6 +16,9 @@ const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test', 'l
 const SUITES_OF: Readonly<Record<string, readonly string[]>> = {
   partitions: ['memory.test', 'partitions/model.test', 'assignment.test', 'membership.test'],
   limits: ['memory.test', 'limits.test'],
+  nats: [...SUITES, 'readable-headers.test'],
+  otel: ['readable-headers.test'],
+  prometheus: ['series.test'],
 };
 const AT_ONCE = 2;
 
