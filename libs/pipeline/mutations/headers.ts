@@ -48,7 +48,7 @@ export const headers: readonly Mutation[] = [
       return failed(error);
     }`,
     to: `    } catch (error) {
-      throw error;
+      return Promise.reject(error as Error);
     }`,
   },
   {

@@ -2,7 +2,8 @@ import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { isUnsampledTraceparent } from '../src/otel/propagation.ts';
-import { hasReadableHeaders, headerIn, isReadable } from '../src/nats/readable-headers.ts';
+import { hasReadableHeaders, headerIn, isReadable, lacksHeader } from '../src/nats/readable-headers.ts';
+import type { NatsMessage } from '../src/nats/port.ts';
 import { writtenHeaders } from '../src/nats/written-headers.ts';
 
 /** The client's own parser, which is static on the class that `headers` makes. */
@@ -114,4 +115,13 @@ test('a trace is taken for one that is not sampled by its bytes as by its text',
     }),
     { numRuns: 3000 },
   );
+});
+
+test('a header in another spelling is not called missing', () => {
+  const message = (text: string): NatsMessage => {
+    const block = new TextEncoder().encode(text);
+    return { _msg: { hdr: block.length }, _rdata: block } as unknown as NatsMessage;
+  };
+  expect(lacksHeader(message('NATS/1.0\r\nTraceParent: 7\r\n\r\n'), 'traceparent')).toBe(false);
+  expect(lacksHeader(message('NATS/1.0\r\ntrace: 7\r\n\r\n'), 'traceparent')).toBe(true);
 });

@@ -9,7 +9,7 @@ import { Puller } from '../src/pull/puller.ts';
 import { DueTimes } from '../src/schedule/due-times.ts';
 import { Fifo } from '../src/schedule/fifo.ts';
 import { resolveSpec } from '../src/config/resolve-spec.ts';
-import { definePipeline, RetryAfterError } from '../src/index.ts';
+import { definePipeline, PermanentError, RetryAfterError } from '../src/index.ts';
 import type { Message } from '../src/index.ts';
 import { decide } from '../src/process/retry-decision.ts';
 import type { NatsMessage, NatsPort } from '../src/nats/port.ts';
@@ -38,6 +38,52 @@ describe('the retry delay', () => {
         if (options.jitter === 'none') expect(delay).toBe(Math.max(1, Math.round(full)));
       }),
     );
+  });
+});
+
+describe('a handler that fails inside an instrument', () => {
+  test.each([
+    [
+      'before it returns a promise',
+      (): Promise<void> => {
+        throw new PermanentError('no');
+      },
+    ],
+    ['by its promise', () => Promise.reject(new PermanentError('no'))],
+  ])('%s gives it a promise, and its dead letter the trace', async (_, handle) => {
+    const server = new MemoryJetStream();
+    server.addStream({ name: 'W', subjects: ['w.>'], retention: 'workqueue' });
+    server.addStream({ name: 'DLQ', subjects: ['dlq.>'] });
+    server.addConsumer('W', 'worker', { max_ack_pending: 10 });
+    const connection = server.connect();
+    const traces: unknown[] = [];
+    const nats: NatsPort = Object.create(connection, {
+      publish: {
+        value: (...args: Parameters<NatsPort['publish']>) => {
+          traces.push((args[2]?.headers as Record<string, unknown> | undefined)?.['traceparent']);
+          return connection.publish(...args);
+        },
+      },
+    }) as NatsPort;
+    let given: unknown;
+    const running = await definePipeline({
+      name: 'p',
+      sources: [{ stream: 'W', consumer: 'worker' }],
+      decode: () => undefined,
+      handle,
+    }).start({
+      nats,
+      deps: undefined,
+      instrument: (_messages, run) => {
+        given = run();
+        return given as ReturnType<typeof run>;
+      },
+      inject: () => ({ traceparent: 'that of the handler' }),
+    });
+    server.store('w.a', '{}');
+    await expect.poll(() => traces).toEqual(['that of the handler']);
+    expect(given).toBeInstanceOf(Promise);
+    await running.drain();
   });
 });
 

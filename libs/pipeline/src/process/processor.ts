@@ -158,9 +158,10 @@ export class Processor<T, D> {
 
   /** As `#invoke`, and takes the trace headers of a failure while the handler's context is still there. */
   #invokeInside(run: Run<T, D>): Promise<unknown> {
-    const failed = (error: unknown): never => {
+    const failed = (error: unknown): Promise<never> => {
       run.failureHeaders = this.#traceHeaders();
-      throw error;
+      // Also of a handler that throws before it returns a promise: who instruments it is promised one.
+      return Promise.reject(error);
     };
     let returned: unknown;
     try {
