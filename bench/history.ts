@@ -60,6 +60,14 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
   return { rows, notes };
 }
 
+/** As in its container, and quiet. */
+const gatewayEnv = (): Readonly<Record<string, string>> => ({
+  ...containerEnv()['gateway'],
+  ALLOWED_HOSTS: 'bench',
+  LOG_LEVEL: 'error',
+  TRACE_SAMPLE_RATIO: '0',
+});
+
 /** A start with a long ledger, and whether the balance that it ends with is right. */
 async function withLedger(entries: number, signal: AbortSignal): Promise<Row[]> {
   const dataDirectory = mkdtempSync(join(tmpdir(), 'sluice-bench-ledger-'));
@@ -67,13 +75,7 @@ async function withLedger(entries: number, signal: AbortSignal): Promise<Row[]> 
     dataDirectory,
     services: ['gateway'],
     env: {
-      gateway: {
-        ...containerEnv()['gateway'],
-        CREDITS: 'on',
-        ALLOWED_HOSTS: 'bench',
-        LOG_LEVEL: 'error',
-        TRACE_SAMPLE_RATIO: '0',
-      },
+      gateway: { ...gatewayEnv(), CREDITS: 'on' },
     },
   });
   try {
@@ -102,13 +104,7 @@ async function measured(name: string, url: string, { jobs, seconds, signal }: Pl
     dataDirectory,
     services: ['gateway'],
     env: {
-      gateway: {
-        ...containerEnv()['gateway'],
-        READ_MODEL_URL: url,
-        ALLOWED_HOSTS: 'bench',
-        LOG_LEVEL: 'error',
-        TRACE_SAMPLE_RATIO: '0',
-      },
+      gateway: { ...gatewayEnv(), READ_MODEL_URL: url },
     },
   });
   try {

@@ -24,7 +24,7 @@ interface Seen {
  *
  * Every step is a compare-and-set on the key's revision, so of two that claim a key one wins, and a holder whose claim
  * was taken over cannot complete it. The fence is the revision of the claim: it only ever grows. The bucket must exist;
- * give it a `ttl` of at least `ttlMs`, or it keeps every key for ever. A claim ends by wall clock: keep the clocks of the
+ * give it a `ttl` of at least `ttlMs`, or it keeps every key for ever. A claim ends by system time: keep the clocks of the
  * replicas within a small part of `claimMs`.
  */
 export function kvIdempotencyStore(

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 
-/** The monotonic clock drifts from the one on the wall, and stands still while a machine sleeps. */
+/** The monotonic clock drifts from system time, and stands still while a machine sleeps. */
 const MAX_DRIFT_MS = 50;
 let originMs = performance.timeOrigin;
 
@@ -10,7 +10,7 @@ export const epochMs = (): number => epochOf(performance.now());
 /** The same of a time that `performance.now()` gave. */
 export const epochOf = (sinceStartMs: number): number => originMs + sinceStartMs;
 
-/** Takes the wall clock's time where that has moved away. Called about once a second. */
+/** Takes system time where that has moved away. Called about once a second. */
 export function followWallClock(): void {
   const driftMs = Date.now() - epochMs();
   if (Math.abs(driftMs) > MAX_DRIFT_MS) originMs += driftMs;

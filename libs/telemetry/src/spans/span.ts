@@ -207,7 +207,7 @@ export class RecordedSpan implements Span, EndedSpan {
   end(endTime?: TimeInput): void {
     if (this.endMs !== 0) return;
     const endMs = endTime === undefined ? epochMs() : timeMs(endTime);
-    // A wall clock that was put back must not make a span of negative length.
+    // System time that was put back must not make a span of negative length.
     this.endMs = Math.max(this.startMs, endMs);
     this.#onEnd(this);
   }
