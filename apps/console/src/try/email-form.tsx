@@ -32,13 +32,19 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
   const [others, setOthers] = useState<Partial<NewEmail>>({});
   const [lacks, setLacks] = useState<readonly string[]>([]);
   const [sent, setSent] = useState<string>();
+  /** An answer is about to fill the fields: what is typed meanwhile would mix with it. */
+  const [filling, setFilling] = useState(from !== undefined);
   const action = useAction();
   const needsKey = useNeedsKey();
   const may = useMay();
   const own = useLive('templates', may('jobs:read') ? listTemplates : async () => []);
+  const fill = (work: () => Promise<void>): void => {
+    setFilling(true);
+    void action.run(work).then(() => setFilling(false));
+  };
   useEffect(() => {
     if (from === undefined) return;
-    void action.run(async () => {
+    fill(async () => {
       const { json, lacks: missing = [] } = await sluice.jobs.request(from);
       if (json === undefined) return;
       const { to: before, template: name, variables: values = {}, ...rest } = json as NewEmail;
@@ -61,7 +67,7 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
   const choose = (name: string): void => {
     setTemplate(name);
     if (examples[name] !== undefined) return setVariables(pretty(examples[name]));
-    void action.run(async () => setVariables(pretty(examplesOf(await getTemplate(name)))));
+    fill(async () => setVariables(pretty(examplesOf(await getTemplate(name)))));
   };
   const send = (): Promise<boolean> =>
     action.run(async () => {
@@ -79,11 +85,17 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
       >
         <label class="field">
           To
-          <input type="email" required value={to} onInput={(event) => setTo(event.currentTarget.value)} />
+          <input
+            type="email"
+            required
+            value={to}
+            disabled={filling}
+            onInput={(event) => setTo(event.currentTarget.value)}
+          />
         </label>
         <label class="field">
           Template
-          <select value={template} onChange={(event) => choose(event.currentTarget.value)}>
+          <select value={template} disabled={filling} onChange={(event) => choose(event.currentTarget.value)}>
             {names.map((name) => (
               <option key={name}>{name}</option>
             ))}
@@ -95,6 +107,7 @@ export function EmailForm({ from }: { readonly from: string | undefined }) {
             class="source"
             rows={8}
             value={variables}
+            disabled={filling}
             spellcheck={false}
             aria-invalid={wrong !== ''}
             aria-describedby="variables-wrong"
