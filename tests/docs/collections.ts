@@ -38,6 +38,12 @@ export const collections: readonly Collection[] = [
     'open requests and messages in hand',
     'the answer, or 5 s',
   ),
+  row(
+    'libs/messaging/src/pipelines/lifecycle.ts waiting',
+    'events that wait to be sent with the next',
+    '16 of each of 1,000 messages',
+    '50 ms, or the end of the run',
+  ),
   row('libs/messaging/src/pipelines/presence.ts handled', 'messages handled', 'pipelines', 'never'),
   row(
     'libs/messaging/src/pipelines/presence.ts heard',

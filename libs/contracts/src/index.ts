@@ -34,6 +34,7 @@ export {
   type ImageFormat,
   type ImageMediaType,
 } from './file-type.ts';
+export { eventsIn, type SentEvent } from './lifecycle-events.ts';
 export {
   jobKindEntries,
   jobKindName,

@@ -1,9 +1,12 @@
-import { JobKind } from '@sluice/contracts';
-import { jobLog, newJobId } from '@sluice/jobs';
+import { create } from '@bufbuild/protobuf';
+import { FailureSchema, JobKind } from '@sluice/contracts';
+import { fail, jobLog, newJobId } from '@sluice/jobs';
+import { createLifecycle } from '@sluice/messaging';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { liveJobs } from '../src/jobs/timeline/live.ts';
+import { cursorOf, jobEventStream } from '../src/jobs/timeline/event-stream.ts';
+import { liveJobs, type LiveJobs } from '../src/jobs/timeline/live.ts';
 import type { StoredEntry } from '../src/jobs/timeline/timeline.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
@@ -48,4 +51,44 @@ test('the streams are followed while a client listens, and heard without a gap',
   third.stop();
   await live.close();
   await eventually(followers, (now) => now === before);
+});
+
+/** The server-sent events of a job, from a place on: what is written until the stream ends. */
+async function streamOf(live: LiveJobs, jobId: string, from: string, until: () => Promise<unknown>): Promise<string[]> {
+  const places = { bus: rig.bus, jobs: jobLog(rig.bus), live, closing: new AbortController().signal };
+  const stream = jobEventStream(places, jobId, cursorOf(from));
+  const text = (async () => {
+    let all = '';
+    for await (const chunk of stream) all += String(chunk);
+    return all;
+  })();
+  await until();
+  const found = (await text).matchAll(/^id: (.*)\nevent: .*\ndata: (.*)$/gm);
+  const said = [...found].map(([, id, data]) => `${id} ${(JSON.parse(data!) as { event: string }).event}`);
+  // The orchestrator's own words: it gives such a job up, which was asked for nothing.
+  return said.filter((each) => !each.endsWith(' dead_lettered'));
+}
+
+test('what a worker said as one message stands before the end, and is told whole to who comes back', async () => {
+  const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { jobStreams: ['JOBS'], idleMs: 20 });
+  const report = createLifecycle(rig.bus.port, { app: 'email', instance: 'email-1' });
+  const log = jobLog(rig.bus);
+  const jobId = newJobId();
+  await log.accept({ id: jobId, kind: JobKind.EMAIL, account: 'acme' });
+  const said = await streamOf(live, jobId, '', async () => {
+    for (const event of ['received', 'attempt']) report(jobId, { event, mayWait: true });
+    report(jobId, { event: 'acked' });
+    await rig.bus.nc.flush();
+    const failure = create(FailureSchema, { code: 'refused', detail: 'of its own accord' });
+    await log.transition(jobId, (job) => fail(job, { failure, attempt: 1, replays: 0 }));
+  });
+  expect(said.map((each) => each.split(' ')[1])).toEqual(['accepted', 'received', 'attempt', 'acked', 'failed']);
+  const ids = said.map((each) => each.split(' ')[0]!);
+  // In the middle of what was sent as one, nothing is behind the reader but what came before.
+  const [accepted, received, attempt, acked] = ids;
+  expect([received, attempt]).toEqual([accepted, accepted]);
+  expect(acked).not.toBe(accepted);
+  const again = await streamOf(live, jobId, attempt!, () => Promise.resolve());
+  expect(again.map((each) => each.split(' ')[1])).toEqual(['received', 'attempt', 'acked', 'failed']);
+  await live.close();
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLifecycle } from '@sluice/messaging';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;
@@ -38,6 +39,31 @@ test('a message of many events is answered in pages, each of which knows what is
     ({ next } = more);
   }
   expect(seen).toEqual(Array.from({ length: 2_400 }, (_, i) => `step-${i}`));
+});
+
+test('events that were sent as one come on one page, also where they are more than it takes', async () => {
+  const json = { to: 'ada@example.com', template: 'welcome', variables: { name: 'Ada' } };
+  const job = await rig.call<{ id: string }>('/v1/emails', { json });
+  const report = createLifecycle(rig.bus.port, { app: 'webhooks', instance: 'gateway-1' });
+  for (const [event, mayWait] of [
+    ['a', false],
+    ['b', true],
+    ['c', true],
+    ['d', false],
+    ['e', false],
+  ] as const) {
+    report(job.body.id, { event, mayWait });
+  }
+  await rig.bus.nc.flush();
+  const pages: string[] = [];
+  for (let cursor: number | undefined = 1; cursor !== undefined && pages.length < 10;) {
+    const page: MessagePage = (
+      await rig.call<MessagePage>(`/v1/messages/webhooks/${job.body.id}?limit=2&cursor=${cursor}`)
+    ).body;
+    pages.push(page.events.map(({ event }) => event).join(' '));
+    cursor = page.next;
+  }
+  expect(pages).toEqual(['a', 'b c d', 'e']);
 });
 
 test('incomplete messages are listed in pages, each once', async () => {

@@ -148,6 +148,8 @@ describe('lifecycle events over gRPC', () => {
       '/events/1/event',
     ],
     [[{ appId: 'a', messageId: 'm', event: 'e'.repeat(65) }], '/events/0/event'],
+    [[{ appId: 'a', messageId: 'm', event: 'e', earlier: [{ event: 'forged' }] }], '/events/0/earlier'],
+    [[{ appId: 'a', messageId: 'm', event: 'e', heldMs: 60_000 }], '/events/0/heldMs'],
   ])('%j are refused as a whole, saying where', async (list, field) => {
     const error = await refusal(createClient(EventService, grpc()).recordEvents({ events: list }));
     expect(error.code).toBe(Code.InvalidArgument);

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { channels, isSubjectToken, LifecycleEventSchema, subject } from '@sluice/contracts';
+import { timestampFromDate, timestampMs } from '@bufbuild/protobuf/wkt';
+import { channels, isSubjectToken, LifecycleEventSchema, subject, type LifecycleEvent } from '@sluice/contracts';
 import type { DeliveryInfo, NatsPort, Observer, PipelineEvent } from '@sluice/pipeline';
 import { jobIdOf } from '../channels/message-id.ts';
 
@@ -12,23 +12,54 @@ export interface LifecycleFact {
   readonly durationMs?: number;
   readonly pipeline?: string;
   readonly traceId?: string;
+  /** More is soon to be said of the message: the event may wait for it, and be sent with it. */
+  readonly mayWait?: boolean;
 }
 
 /** Tells the EVENTS stream what happened to a message. Best effort: never waits, never throws, never fails the work. */
-export type Lifecycle = (messageId: string, fact: LifecycleFact) => void;
+export interface Lifecycle {
+  (messageId: string, fact: LifecycleFact): void;
+  /** Sends what waits. */
+  flush(): void;
+}
+
+/** How long an event waits for the next one of its message: a run of a mail is over by then, and a reader does not notice. */
+const WAIT_MS = 50;
+/** Events that are sent as one. */
+const MAX_TOGETHER = 16;
+/** Messages whose events wait. */
+const MAX_WAITING = 1_000;
 
 /** Makes the reporter of one service instance. */
 export function createLifecycle(
-  port: NatsPort,
+  port: Pick<NatsPort, 'connected' | 'send'>,
   who: { readonly app: string; readonly instance: string; readonly now?: () => Date },
 ): Lifecycle {
   const now = who.now ?? (() => new Date());
-  return (messageId, fact) => {
+  const waiting = new Map<string, LifecycleEvent[]>();
+  let timer: NodeJS.Timeout | undefined;
+
+  const send = (messageId: string, events: readonly LifecycleEvent[]): void => {
+    const last = events.at(-1);
+    if (last === undefined || !port.connected) return;
+    last.appId = who.app;
+    last.messageId = messageId;
+    last.instance = who.instance;
+    last.earlier = events.slice(0, -1);
+    last.heldMs = last.createdAt === undefined ? 0 : Math.max(0, now().getTime() - timestampMs(last.createdAt));
+    port.send(subject(channels.event, { appId: who.app, messageId }), toBinary(LifecycleEventSchema, last));
+  };
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    const all = [...waiting];
+    waiting.clear();
+    for (const [messageId, events] of all) send(messageId, events);
+  };
+
+  const report = (messageId: string, fact: LifecycleFact): void => {
     if (!port.connected || !isSubjectToken(messageId)) return;
     const event = create(LifecycleEventSchema, {
-      appId: who.app,
-      messageId,
-      instance: who.instance,
       createdAt: timestampFromDate(now()),
       event: fact.event,
       attempt: fact.attempt ?? 0,
@@ -37,8 +68,19 @@ export function createLifecycle(
       pipeline: fact.pipeline ?? '',
       traceId: fact.traceId ?? '',
     });
-    port.send(subject(channels.event, { appId: who.app, messageId }), toBinary(LifecycleEventSchema, event));
+    const events = waiting.get(messageId) ?? [];
+    events.push(event);
+    if (fact.mayWait === true && events.length < MAX_TOGETHER) {
+      waiting.set(messageId, events);
+      if (waiting.size > MAX_WAITING) flush();
+      // What is best effort keeps no process from its end.
+      else timer ??= setTimeout(flush, WAIT_MS).unref();
+      return;
+    }
+    waiting.delete(messageId);
+    send(messageId, events);
   };
+  return Object.assign(report, { flush });
 }
 
 /** An observer of the engine that reports every stage of every message as a lifecycle event of its job. */
@@ -61,9 +103,9 @@ type MessageEvent = Extract<PipelineEvent, { readonly message: DeliveryInfo }>;
 function factOf(event: MessageEvent): LifecycleFact | undefined {
   switch (event.type) {
     case 'message.started':
-      return { event: 'attempt', durationMs: event.waitedMs };
+      return { event: 'attempt', durationMs: event.waitedMs, mayWait: true };
     case 'message.handled':
-      return { event: 'effect_done', durationMs: event.durationMs, detail: event.outcome };
+      return { event: 'effect_done', durationMs: event.durationMs, detail: event.outcome, mayWait: true };
     case 'message.retryScheduled':
     case 'message.snoozed':
       return { event: 'retry_scheduled', durationMs: event.delayMs, detail: event.reason };
@@ -74,7 +116,7 @@ function factOf(event: MessageEvent): LifecycleFact | undefined {
         ? { event: 'acked', detail: event.as }
         : undefined;
     case 'message.received':
-      return { event: 'received' };
+      return { event: 'received', mayWait: true };
     default:
       return undefined;
   }

@@ -69,6 +69,7 @@ export async function createWorker(service: string, context: WorkerContext): Pro
       const notDone = await stopInOrder(config.DRAIN_TIMEOUT_MS, [
         { what: 'following the pause state', stop: () => pauses.stop() },
         { what: 'settling the messages in hand', stop: () => host.drain(config.DRAIN_TIMEOUT_MS) },
+        { what: 'telling the last events of messages', stop: () => lifecycle.flush() },
         { what: 'telling the gateway that this replica goes', stop: () => presence.leave() },
         { what: 'sending what is buffered to NATS', stop: () => bus.close() },
       ]);

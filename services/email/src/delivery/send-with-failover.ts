@@ -49,7 +49,7 @@ export async function sendWithFailover(
     for (const tried of dispatched.tried) {
       lastWords = `${tried.provider}: ${tried.verdict.reply}`;
       const detail = `${tried.provider}: ${describe(tried)}`;
-      lifecycle(jobId, { ...where, event: 'smtp_attempt', durationMs: tried.durationMs, detail });
+      lifecycle(jobId, { ...where, event: 'smtp_attempt', durationMs: tried.durationMs, detail, mayWait: true });
     }
     return dispatched;
   };

@@ -24,6 +24,8 @@ function checked(event: LifecycleEvent, at: string, nowMs: number): CheckedEvent
     const text = event[field as keyof typeof longest];
     if (text.length > limit) throw invalidField(`${at}/${field}`, `is longer than ${limit} characters`);
   }
+  if (event.earlier.length > 0) throw invalidField(`${at}/earlier`, 'is for the services of this system alone');
+  if (event.heldMs !== 0) throw invalidField(`${at}/heldMs`, 'is for the services of this system alone');
   const names = checkedNames(event, at);
   const { attempt, detail, pipeline, instance, traceId, durationMs, createdAt } = event;
   if (attempt > MAX_ATTEMPT) throw invalidField(`${at}/attempt`, `is more than ${MAX_ATTEMPT}`);

@@ -10,7 +10,7 @@ import { problemResponses } from '../problem.ts';
 import type { ReadModel } from '../../history/read-model.ts';
 import { workFlow, type FlowStore } from '../../lifecycle/flows.ts';
 import { eventsOf, IngestBody, storeEvents } from '../../lifecycle/ingest.ts';
-import { messageTimeline, ownApps } from '../../jobs/timeline/timeline.ts';
+import { messageTimeline, ownApps, type StoredEntry } from '../../jobs/timeline/timeline.ts';
 
 const BULK_BODY_BYTES = 2 * 1024 * 1024;
 /** More than our own services ever say of one job. */
@@ -143,7 +143,12 @@ export function eventRoutes(
         params: Type.Object({ appId: Type.String({ maxLength: 128 }), messageId: Type.String({ maxLength: 128 }) }),
         querystring: Type.Object(
           {
-            limit: Type.Integer({ minimum: 1, maximum: 1_000, default: 200 }),
+            limit: Type.Integer({
+              minimum: 1,
+              maximum: 1_000,
+              default: 200,
+              description: 'Events that a service sent as one message come together, also where they are more.',
+            }),
             cursor: Type.Optional(Type.Integer({ minimum: 1, description: '`next` of the page before.' })),
           },
           { additionalProperties: false },
@@ -178,11 +183,10 @@ export function eventRoutes(
       const owner = own ? (isJobId(messageId) ? (await jobs.read(messageId))?.job.account : undefined) : flow?.account;
       if (owner !== request.account.id) throw absent;
       const { limit, cursor } = request.query;
-      const stored = await messageTimeline(bus, appId, messageId, { from: cursor ?? 1, limit: limit + 1 });
+      const stored = await messageTimeline(bus, appId, messageId, { from: cursor ?? 1, limit });
       const [first] = cursor === undefined ? stored : await messageTimeline(bus, appId, messageId, { limit: 1 });
       if (first === undefined) throw absent;
-      const page = stored.slice(0, limit);
-      const next = stored[limit]?.sequence;
+      const { page, next } = pageOf(stored, limit);
       const expected = own ? (appId === 'image' || appId === 'email' ? workFlow : []) : (flow?.events ?? []);
       // What other pages hold is in the read model, which this page may be ahead of. Nothing else says much of a job.
       const others = own ? await messageTimeline(bus, appId, messageId, { limit: OWN_EVENTS }) : [];
@@ -199,4 +203,14 @@ export function eventRoutes(
       };
     },
   );
+}
+
+/** As many entries as a page takes without parting those of one message, and at least those of the first. */
+function pageOf(
+  stored: readonly StoredEntry[],
+  limit: number,
+): { readonly page: readonly StoredEntry[]; readonly next: number | undefined } {
+  const whole = stored.findLastIndex(({ more }, index) => !more && index < limit) + 1;
+  const end = whole > 0 ? whole : stored.findIndex(({ more }) => !more) + 1;
+  return { page: stored.slice(0, end), next: stored[end]?.sequence };
 }

@@ -48,7 +48,8 @@ export function jobEventStream(
   const textOf = (stored: StoredEntry): string => {
     const key = stored.stream === 'JOBS' ? 'jobs' : 'events';
     if (stored.sequence <= cursor[key]) return '';
-    cursor = { ...cursor, [key]: stored.sequence };
+    // Behind the last of those that were sent together: who is cut off among them gets all of them again.
+    if (!stored.more) cursor = { ...cursor, [key]: stored.sequence };
     const kind = stored.stream === 'JOBS' ? 'state' : 'lifecycle';
     return `id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(stored.entry)}\n\n`;
   };
@@ -58,19 +59,29 @@ export function jobEventStream(
     if (text === '') return;
     out.write(text);
     if (out.writableLength > MAX_UNREAD_BYTES) out.destroy();
+  };
+  /** What its worker said before the end may come over the other tail a moment later: read, it stands before the end. */
+  const end = async (stored: StoredEntry): Promise<void> => {
+    await readHistory();
+    // A replica of the stream that lags does not have the end yet.
+    write(stored);
+    if (!out.writableEnded) out.end(COME_BACK);
+  };
+  const hear = (stored: StoredEntry): void => {
+    if (!caughtUp) early.push(stored);
     // A failed job that an operator sent on again is alive: only the newest state can be the end.
-    if (stored.final && caughtUp) out.end(COME_BACK);
+    else if (stored.final) end(stored).catch(() => out.destroy());
+    else write(stored);
   };
 
-  const listening = deps.live.listen(jobId, (stored) => (caughtUp ? write(stored) : early.push(stored)));
+  const listening = deps.live.listen(jobId, hear);
 
   const readHistory = async (): Promise<void> => {
-    const entries = await jobTimeline(deps, jobId);
-    // In stream order per stream, not by the clock: a cursor only ever moves forward.
+    const entries = inStreamOrder(await jobTimeline(deps, jobId));
     let text = '';
     for (const [index, stored] of entries.entries()) {
       text += textOf(stored);
-      if (text.length < PIECE && index < entries.length - 1) continue;
+      if ((text.length < PIECE || stored.more) && index < entries.length - 1) continue;
       if (out.writableEnded) return;
       if (text !== '') out.write(text);
       text = '';
@@ -86,7 +97,7 @@ export function jobEventStream(
     await listening.heard;
     await readHistory();
     caughtUp = true;
-    for (const stored of early.splice(0)) write(stored);
+    for (const stored of early.splice(0)) hear(stored);
   };
 
   // The heartbeat keeps proxies from closing the line, and reads again: a tail may have missed something while the
@@ -105,6 +116,23 @@ export function jobEventStream(
   });
   begin().catch((error: unknown) => out.destroy(error as Error));
   return out;
+}
+
+/**
+ * Entries by their sequences within each stream, because a cursor only ever moves forward, and by the clock between the
+ * two: what waited to be sent with others stands behind what was stored meanwhile.
+ */
+function inStreamOrder(entries: readonly StoredEntry[]): readonly StoredEntry[] {
+  const of = (stream: StoredEntry['stream']): StoredEntry[] =>
+    entries.filter((stored) => stored.stream === stream).sort((a, b) => a.sequence - b.sequence);
+  const [moves, words] = [of('JOBS'), of('EVENTS')];
+  const ordered: StoredEntry[] = [];
+  let move = 0;
+  for (const word of words) {
+    while (move < moves.length && moves[move]!.storedMs <= word.storedMs) ordered.push(moves[move++]!);
+    ordered.push(word);
+  }
+  return [...ordered, ...moves.slice(move)];
 }
 
 /** Resolves when the reader has taken what was written, or has gone. */

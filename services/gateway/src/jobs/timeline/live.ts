@@ -1,7 +1,7 @@
 import { channels, jobChannelOf, type JobStream } from '@sluice/contracts';
 import { tail, type Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
-import { ownApps, storedJobEntry, storedLifecycleEntry, type StoredEntry } from './timeline.ts';
+import { ownApps, storedJobEntry, storedLifecycleEntries, type StoredEntry } from './timeline.ts';
 
 type Listener = (stored: StoredEntry) => void;
 
@@ -56,7 +56,9 @@ export function liveJobs(bus: Bus, log: Logger, { jobStreams, idleMs = IDLE_MS }
       });
     const ofEvents = tail(bus.nc, channels.event, {
       from: 'new',
-      onMessage: (message) => tell(message.subject, storedLifecycleEntry(message)),
+      onMessage: (message) => {
+        for (const stored of storedLifecycleEntries(message)) tell(message.subject, stored);
+      },
       onBroken,
       wanted,
       subjects: ownApps.map((app) => `events.${app}.*`),

@@ -1,4 +1,4 @@
-import { channels, isSubjectToken, jobKindEntries } from '@sluice/contracts';
+import { channels, eventsIn, isSubjectToken, jobKindEntries, type LifecycleEvent } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
 import type { Bus } from '@sluice/messaging';
 import { WEBHOOKS_APP } from '../../webhooks/delivery.ts';
@@ -21,9 +21,12 @@ export interface StoredEntry {
   /** `JOBS` for any of its partitions: all events of a job are in the same one. */
   readonly stream: 'JOBS' | 'EVENTS';
   readonly sequence: number;
+  /** When it was stored, or would have been, had it not waited to be sent with others. */
   readonly storedMs: number;
   /** True for the event that ended the job. */
   readonly final: boolean;
+  /** True while others follow that were sent with it, under the same sequence. */
+  readonly more: boolean;
 }
 
 // An erased job has no other event left: its erasure stands for its end.
@@ -36,35 +39,41 @@ export const storedJobEntry = (stored: {
 }): StoredEntry => {
   const entry = entryOfJob(stored.data);
   const final = finals.has(entry.event);
-  return { entry, stream: 'JOBS', sequence: stored.sequence, storedMs: stored.storedAt.getTime(), final };
+  return { entry, stream: 'JOBS', sequence: stored.sequence, storedMs: stored.storedAt.getTime(), final, more: false };
 };
 
-export const storedLifecycleEntry = (stored: {
-  data: Parameters<typeof entryOfLifecycle>[0];
+/** What one message of `EVENTS` tells, oldest first. */
+export const storedLifecycleEntries = (stored: {
+  data: LifecycleEvent;
   sequence: number;
   storedAt: Date;
-}): StoredEntry => ({
-  entry: entryOfLifecycle(stored.data),
-  stream: 'EVENTS',
-  sequence: stored.sequence,
-  storedMs: stored.storedAt.getTime(),
-  final: false,
-});
+}): readonly StoredEntry[] =>
+  eventsIn(stored.data).map(({ event, heldMs }, index, { length }) => ({
+    entry: entryOfLifecycle(event),
+    stream: 'EVENTS',
+    sequence: stored.sequence,
+    storedMs: stored.storedAt.getTime() - heldMs,
+    final: false,
+    more: index < length - 1,
+  }));
 
 /**
  * Everything known about a job, oldest first by the broker's clock: the one clock that all replicas share. One read per
- * event, each by its literal subject, which the server finds by index.
+ * message, each by its literal subject, which the server finds by index.
  */
 export async function jobTimeline({ bus, jobs }: TimelinePlaces, jobId: string): Promise<StoredEntry[]> {
-  const moves = collect(jobs.history(jobId), storedJobEntry);
+  const moves = collect(jobs.history(jobId), (stored) => [storedJobEntry(stored)]);
   const words = ownApps.map((appId) =>
-    collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntry),
+    collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntries),
   );
   const found = (await Promise.all([moves, ...words])).flat();
   return found.sort(byTime);
 }
 
-/** What is known about one message of any system, oldest first: at most `limit` events, from a sequence on. */
+/**
+ * What is known about one message of any system, oldest first, from a sequence on: `limit` events, those that were sent
+ * with the last of them, and the first that follow.
+ */
 export async function messageTimeline(
   bus: Bus,
   appId: string,
@@ -74,8 +83,9 @@ export async function messageTimeline(
   const found: StoredEntry[] = [];
   if (!isSubjectToken(appId) || !isSubjectToken(messageId)) return found;
   for await (const stored of bus.history(channels.event, { appId, messageId }, page.from)) {
-    found.push(storedLifecycleEntry(stored));
-    if (found.length === page.limit) break;
+    const before = found.length;
+    found.push(...storedLifecycleEntries(stored));
+    if (before > 0 && found.length > page.limit) break;
   }
   return found;
 }
@@ -83,8 +93,8 @@ export async function messageTimeline(
 const byTime = (a: StoredEntry, b: StoredEntry): number =>
   a.storedMs - b.storedMs || (a.stream === b.stream ? a.sequence - b.sequence : a.stream === 'JOBS' ? -1 : 1);
 
-async function collect<S, T>(from: AsyncIterable<S>, map: (stored: S) => T): Promise<T[]> {
+async function collect<S, T>(from: AsyncIterable<S>, map: (stored: S) => readonly T[]): Promise<T[]> {
   const found: T[] = [];
-  for await (const stored of from) found.push(map(stored));
+  for await (const stored of from) found.push(...map(stored));
   return found;
 }

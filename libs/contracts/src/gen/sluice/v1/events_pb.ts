@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/events.proto.
  */
 export const file_sluice_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("ChZzbHVpY2UvdjEvZXZlbnRzLnByb3RvEglzbHVpY2UudjEi3wEKDkxpZmVjeWNsZUV2ZW50Eg4KBmFwcF9pZBgBIAEoCRISCgptZXNzYWdlX2lkGAIgASgJEg0KBWV2ZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SDgoGZGV0YWlsGAYgASgJEhAKCHRyYWNlX2lkGAcgASgJEhAKCHBpcGVsaW5lGAggASgJEhAKCGluc3RhbmNlGAkgASgJEhMKC2R1cmF0aW9uX21zGAogASgBIkAKE1JlY29yZEV2ZW50c1JlcXVlc3QSKQoGZXZlbnRzGAEgAygLMhkuc2x1aWNlLnYxLkxpZmVjeWNsZUV2ZW50IigKFFJlY29yZEV2ZW50c1Jlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNMl8KDEV2ZW50U2VydmljZRJPCgxSZWNvcmRFdmVudHMSHi5zbHVpY2UudjEuUmVjb3JkRXZlbnRzUmVxdWVzdBofLnNsdWljZS52MS5SZWNvcmRFdmVudHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChZzbHVpY2UvdjEvZXZlbnRzLnByb3RvEglzbHVpY2UudjEinAIKDkxpZmVjeWNsZUV2ZW50Eg4KBmFwcF9pZBgBIAEoCRISCgptZXNzYWdlX2lkGAIgASgJEg0KBWV2ZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2F0dGVtcHQYBSABKA0SDgoGZGV0YWlsGAYgASgJEhAKCHRyYWNlX2lkGAcgASgJEhAKCHBpcGVsaW5lGAggASgJEhAKCGluc3RhbmNlGAkgASgJEhMKC2R1cmF0aW9uX21zGAogASgBEioKB2VhcmxpZXIYCyADKAsyGS5zbHVpY2UudjEuTGlmZWN5Y2xlRXZlbnQSDwoHaGVsZF9tcxgMIAEoASJAChNSZWNvcmRFdmVudHNSZXF1ZXN0EikKBmV2ZW50cxgBIAMoCzIZLnNsdWljZS52MS5MaWZlY3ljbGVFdmVudCIoChRSZWNvcmRFdmVudHNSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoDTJfCgxFdmVudFNlcnZpY2USTwoMUmVjb3JkRXZlbnRzEh4uc2x1aWNlLnYxLlJlY29yZEV2ZW50c1JlcXVlc3QaHy5zbHVpY2UudjEuUmVjb3JkRXZlbnRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * events.<app_id>.<message_id>
@@ -77,6 +77,21 @@ export type LifecycleEvent = Message<"sluice.v1.LifecycleEvent"> & {
    * @generated from field: double duration_ms = 10;
    */
   durationMs: number;
+
+  /**
+   * What the same instance saw of the same message shortly before, oldest first, without app_id, message_id and instance.
+   * The system's own services send several events as one message; RecordEvents refuses them.
+   *
+   * @generated from field: repeated sluice.v1.LifecycleEvent earlier = 11;
+   */
+  earlier: LifecycleEvent[];
+
+  /**
+   * How long the event waited for others before it was sent.
+   *
+   * @generated from field: double held_ms = 12;
+   */
+  heldMs: number;
 };
 
 /**
@@ -139,6 +154,21 @@ export type LifecycleEventJson = {
    * @generated from field: double duration_ms = 10;
    */
   durationMs?: number | "NaN" | "Infinity" | "-Infinity";
+
+  /**
+   * What the same instance saw of the same message shortly before, oldest first, without app_id, message_id and instance.
+   * The system's own services send several events as one message; RecordEvents refuses them.
+   *
+   * @generated from field: repeated sluice.v1.LifecycleEvent earlier = 11;
+   */
+  earlier?: LifecycleEventJson[];
+
+  /**
+   * How long the event waited for others before it was sent.
+   *
+   * @generated from field: double held_ms = 12;
+   */
+  heldMs?: number | "NaN" | "Infinity" | "-Infinity";
 };
 
 /**
