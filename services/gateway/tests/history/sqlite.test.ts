@@ -1,5 +1,5 @@
-import { mkdtemp, open as openFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdtemp, open as openFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
@@ -89,6 +89,24 @@ describe('the file of a read model', () => {
     await takeIn(again, 'JOBS', events.slice(0, 5));
     expect(await ids(again)).toHaveLength(5);
   });
+
+  test.runIf(process.platform === 'linux')(
+    'is kept by a thread that yields to the one that answers clients',
+    async () => {
+      const nices = async (): Promise<number[]> => {
+        const threads = await readdir('/proc/self/task');
+        // The 19th field, behind a name in parentheses.
+        const stat = (id: string) => readFile(`/proc/self/task/${id}/stat`, 'utf8').catch(() => '');
+        return (await Promise.all(threads.map(stat))).flatMap((text) =>
+          text === '' ? [] : [Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[16])],
+        );
+      };
+      const nicer = async (): Promise<number> => (await nices()).filter((nice) => nice >= getPriority() + 5).length;
+      const before = await nicer();
+      await open();
+      expect(await nicer()).toBe(before + 1);
+    },
+  );
 
   test('outlives its thread: questions are refused meanwhile, and answered by the next one', async () => {
     const threads: Worker[] = [];

@@ -4,8 +4,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { ReadModel } from '../read-model.ts';
 import { openPostgresModel } from '../postgres/model.ts';
 import { openSqliteModel } from '../sqlite/model.ts';
+import { yieldToAnswers } from './niceness.ts';
 import { sent, type Call, type Said, type ThreadData } from './protocol.ts';
 
+yieldToAnswers();
 const port = parentPort;
 if (port === null) throw new Error('main.ts of the read model runs as a thread');
 const say = (said: Said): void => port.postMessage(said);
