@@ -5,6 +5,7 @@ import { measureHostile } from './image/hostile.ts';
 import { measureMemory, measureScaling, measureThroughput } from './image/load.ts';
 import { openPeers } from './image/peers.ts';
 import { compareFile } from './image/ratios.ts';
+import { measureResize } from './image/resize.ts';
 import { measureSettings } from './image/settings.ts';
 import { measureVerified } from './image/verify.ts';
 import type { BenchResult, Row } from './run.ts';
@@ -29,6 +30,7 @@ const parts: Readonly<Record<string, Part>> = {
   settings: measureSettings,
   hostile: measureHostile,
   verified: measureVerified,
+  resize: measureResize,
 };
 
 /** `only` names a part, or a file of the corpus to compare. */

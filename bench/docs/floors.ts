@@ -263,6 +263,21 @@ export const floors: readonly Floor[] = [
   },
   {
     area: 'Pictures',
+    what: '`maxWidth` and re-encoding, beside sharp alone',
+    measured: least('image', [
+      'resize.jpeg-24mp_1600',
+      'resize.png-24mp_1600',
+      'resize.jpeg-24mp_low',
+      'resize.png-24mp_high',
+      'resize.webp-4mp_auto',
+    ]),
+    atLeast: 1,
+    unit: 'x',
+    command: 'pnpm bench image --only resize',
+    why: 'A decoder process takes one thread a picture, sharp alone takes all cores for one.',
+  },
+  {
+    area: 'Pictures',
     what: 'the pipeline, store to store, beside the bare loop in memory',
     measured: ratio('image', 'pipeline, 4 MP mix, against the bare loop'),
     atLeast: 0.85,
