@@ -13,7 +13,7 @@ import { lifetimeRows } from './longevity/lifetimes.ts';
 import { startLoad } from './longevity/load.ts';
 import { megabytesOverTime } from './longevity/plot.ts';
 import { startRestarts } from './longevity/restarts.ts';
-import { fifths, halves, startSampler, type Series } from './longevity/samples.ts';
+import { fifths, halves, startSampler, type Rounds, type Series } from './longevity/samples.ts';
 import type { BenchOptions, BenchResult, Row } from './run.ts';
 
 interface Plan {
@@ -132,6 +132,7 @@ async function measured(
     throw error;
   }
   const series = await sampler.stop();
+  const rounds = { seconds: plan.seconds, roundSeconds: (restarts.parts.length * RESTART_EVERY_MS) / 1_000 };
   const startTimes = await restarts.stop();
   const accepted = await load.stop();
   const observed = await lifetimeRows(bus, stack, { key: keys[0] ?? '', scale, ranSeconds: plan.seconds });
@@ -160,15 +161,14 @@ async function measured(
       { id: 'longevity.repeated', value: repeatedIds.length, unit: 'mails that were sent twice', pass: true },
       exact('longevity.doubled', unmarked.length, 'of them without a job that says so'),
       exact('longevity.refunds_of_succeeded', refunded, 'entries'),
-      ...series.map(growth),
-      ...startTimes.map(growth),
+      ...[...series, ...startTimes].map((each) => growth(each, rounds)),
       ...observed,
     ],
     notes: [
       `TIME_SCALE=${scale}: a week is ${plan.weekSeconds} s. Each of ${restarts.parts.join(', ')} is restarted in turn, one every ${RESTART_EVERY_MS / 1_000} s.`,
       ...(unmarked.length === 0 ? [] : [`Sent twice, and not said: ${await lastWords(bus, unmarked)}`]),
       ...(lost.length === 0 ? [] : [`Without an end: ${await lastWords(bus, lost)}`]),
-      'Growth: the median of the last fifth of the run over that of the second fifth. Records (CREDITS, AUDIT) are kept for ever by design and are a row of their own. On disk a stream may take up to a block of 8 MiB more than it holds.',
+      'Growth: the median of the last fifth of the run over that of the second fifth, both of whole rounds of restarts. Records (CREDITS, AUDIT) are kept for ever by design and are a row of their own. On disk a stream may take up to a block of 8 MiB more than it holds.',
       'A start: the time of its processors until it is ready, and by the clock, which is not judged.',
     ],
   };
@@ -194,10 +194,10 @@ async function lastWords(bus: Bus, ids: readonly string[]): Promise<string> {
 }
 
 /** How much more of something there is in the last fifth than in the second; of the few starts, in the halves of a run. */
-function growth(series: Series): Row {
-  const { last, ratio } = compared(series);
+function growth(series: Series, rounds: Rounds): Row {
+  const { last, ratio } = compared(series, rounds);
   const isBytes = series.unit === 'bytes';
-  const growing = (series.parts ?? [series]).filter(grows).map(({ name }) => name);
+  const growing = (series.parts ?? [series]).filter((part) => grows(part, rounds)).map(({ name }) => name);
   const named = series.parts === undefined || growing.length === 0 ? '' : `: ${growing.join(', ')}`;
   const isFew = !isBytes && series.points.length < FEWEST_STARTS;
   const remark = isFew
@@ -216,13 +216,16 @@ function growth(series: Series): Row {
   };
 }
 
-function compared(series: Series): { readonly second: number; readonly last: number; readonly ratio: number } {
-  const { second, last } = series.unit === 'ms' ? halves(series) : fifths(series);
+function compared(
+  series: Series,
+  rounds: Rounds,
+): { readonly second: number; readonly last: number; readonly ratio: number } {
+  const { second, last } = series.unit === 'ms' ? halves(series) : fifths(series, rounds);
   return { second, last, ratio: last / second };
 }
 
-function grows(series: Series): boolean {
-  const { second, last, ratio } = compared(series);
+function grows(series: Series, rounds: Rounds): boolean {
+  const { second, last, ratio } = compared(series, rounds);
   return last - second >= series.ignored && ratio > 1 + GROWTH_MAX;
 }
 

@@ -107,22 +107,36 @@ interface Compared {
   readonly last: number;
 }
 
-/** The medians of the second and the last fifth of a run. */
-export const fifths = (series: Series): Compared => ({
-  second: median(between(series, 0.2, 0.4)),
-  last: median(between(series, 0.8, 1)),
-});
+/** How long a run is, and how long it takes until each of its processes was restarted once. */
+export interface Rounds {
+  readonly seconds: number;
+  readonly roundSeconds: number;
+}
+
+/**
+ * The medians of the second and the last fifth of a run. A process that was just restarted holds less, so both are of as
+ * many whole rounds of restarts as a fifth has, begun at the same place of a round; where it has none, of all of it.
+ */
+export function fifths(series: Series, { seconds, roundSeconds }: Rounds): Compared {
+  const fifth = seconds / 5;
+  const whole = Math.floor(fifth / roundSeconds) * roundSeconds;
+  const length = whole === 0 ? fifth : whole;
+  const last = seconds - length;
+  const second = whole === 0 ? fifth : fifth + ((last - fifth) % roundSeconds);
+  return {
+    second: median(between(series, second, second + length)),
+    last: median(between(series, last, seconds)),
+  };
+}
 
 /** The medians of the halves of a run. */
-export const halves = (series: Series): Compared => ({
-  second: median(between(series, 0, 0.5)),
-  last: median(between(series, 0.5, 1)),
-});
-
-function between({ points }: Series, from: number, to: number): number[] {
-  const end = points.at(-1)?.[0] ?? 0;
-  return points.filter(([at]) => at >= from * end && at <= to * end).map(([, value]) => value);
+export function halves(series: Series): Compared {
+  const end = series.points.at(-1)?.[0] ?? 0;
+  return { second: median(between(series, 0, end / 2)), last: median(between(series, end / 2, end)) };
 }
+
+const between = ({ points }: Series, from: number, to: number): number[] =>
+  points.filter(([at]) => at >= from && at <= to).map(([, value]) => value);
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
