@@ -6,6 +6,8 @@ export { isBrokerFault } from './nats/broker-fault.ts';
 export { entriesAfter } from './kv/entries-after.ts';
 export { deleteEntry } from './kv/delete-entry.ts';
 export { BucketMissingError, createBucket, openBucket, valueOf } from './kv/bucket.ts';
+export { directBucket, openDirectBucket, type DirectBucket } from './kv/direct-bucket.ts';
+export type { BucketEntry } from './kv/entry.ts';
 export { watchBucket, type BucketWatch } from './kv/watch-bucket.ts';
 export {
   createBus,

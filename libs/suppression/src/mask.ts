@@ -13,10 +13,13 @@ const MASKED = /\[(?:address|masked)\]/g;
  * `secrets` as a word of its own (a local part, a login).
  */
 export function maskWords(text: string, secrets: readonly string[]): string {
-  let masked = text.replace(ADDRESS, '[address]');
+  // Most words of a server name no address.
+  let masked = text.includes('@') ? text.replace(ADDRESS, '[address]') : text;
   for (const secret of secrets) {
     // Shorter ones would take letters out of ordinary words.
     if (secret.length < 3) continue;
+    // Looked for without a pattern first: compiling one for each mail takes longer than all else that is done here.
+    if (!masked.toUpperCase().includes(secret.toUpperCase())) continue;
     const word = secret.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
     masked = masked.replace(new RegExp(`(?<![A-Za-z0-9])${word}(?![A-Za-z0-9])`, 'gi'), '[masked]');
   }

@@ -1,4 +1,4 @@
-import { buckets, entriesAfter, openBucket, valueOf } from '@sluice/messaging';
+import { buckets, entriesAfter, openBucket, valueOf, type BucketSpec, type DirectBucket } from '@sluice/messaging';
 import { hashAddress, isAddressHash } from './address-hash.ts';
 
 /**
@@ -63,10 +63,12 @@ const isStored = (value: object): value is Stored => typeof (value as Partial<St
  * Opens the list.
  *
  * @param now the clock of the entries.
+ * @param readerOf how entries are read, where that happens for every mail.
  */
 export async function openSuppressions(
   nc: Parameters<typeof openBucket>[0],
   now: () => Date = () => new Date(),
+  readerOf?: (spec: BucketSpec) => Pick<DirectBucket, 'get'>,
 ): Promise<Suppressions> {
   const [bounced, unsubscribed] = await Promise.all([
     openBucket(nc, buckets.emailSuppressions),
@@ -74,8 +76,12 @@ export async function openSuppressions(
   ]);
   type Bucket = typeof bounced;
   const bucketFor = (reason: SuppressionReason): Bucket => (reason === 'unsubscribe' ? unsubscribed : bounced);
+  const [readBounced, readUnsubscribed] = [
+    readerOf?.(buckets.emailSuppressions) ?? bounced,
+    readerOf?.(buckets.emailUnsubscribes) ?? unsubscribed,
+  ];
   const read = async (bucket: Bucket, hash: string): Promise<Stored | undefined> =>
-    valueOf(await bucket.get(hash), isStored);
+    valueOf(await (bucket === bounced ? readBounced : readUnsubscribed).get(hash), isStored);
   const write = (bucket: Bucket, hash: string, reason: NonNullable<Stored['reason']>): Promise<number> =>
     bucket.put(hash, JSON.stringify({ since: now().toISOString(), reason } satisfies Stored));
   const hashOf = (addressOrHash: string): string =>

@@ -1,7 +1,7 @@
-import { writeEntry as writeText, type openBucket } from '@sluice/messaging';
+import { writeEntry as writeText, type DirectBucket } from '@sluice/messaging';
 
 /** A JetStream key-value bucket. Its writes survive a killed broker, which acks of a work queue do not. */
-export type Bucket = Pick<Awaited<ReturnType<typeof openBucket>>, 'get' | 'create' | 'update'>;
+export type Bucket = DirectBucket;
 
 export interface Entry<T> {
   readonly value: T;
@@ -13,7 +13,11 @@ export interface Entry<T> {
 export async function readEntry<T>(bucket: Bucket, key: string): Promise<Entry<T> | undefined> {
   const entry = await bucket.get(key);
   if (entry === null || entry.operation !== 'PUT') return undefined;
-  return { value: entry.json<T>(), revision: entry.revision, writtenAt: entry.created };
+  return {
+    value: JSON.parse(Buffer.from(entry.value).toString()) as T,
+    revision: entry.revision,
+    writtenAt: entry.created,
+  };
 }
 
 /**

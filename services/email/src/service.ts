@@ -1,6 +1,6 @@
 import { MAX_MAIL_COPIES } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
-import { buckets, openBucket } from '@sluice/messaging';
+import { buckets, directBucket, openDirectBucket } from '@sluice/messaging';
 import type { RunningService, ServiceContext } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { createWorker } from '@sluice/service/worker';
@@ -44,9 +44,9 @@ export async function startEmail(
   const worker = await createWorker('email', context);
   const { nc } = worker.bus;
   const [inbox, quotas, suppressions, templates] = await Promise.all([
-    openBucket(nc, buckets.emailInbox),
-    openBucket(nc, buckets.emailQuotas),
-    openSuppressions(nc),
+    openDirectBucket(worker.bus, buckets.emailInbox),
+    openDirectBucket(worker.bus, buckets.emailQuotas),
+    openSuppressions(nc, undefined, (bucket) => directBucket(worker.bus.port, bucket)),
     openTemplates(nc),
   ]);
 

@@ -4,7 +4,16 @@ import { create } from '@bufbuild/protobuf';
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { channels, SendEmailSchema, type EmailSent, type MailAttachmentSchema } from '@sluice/contracts';
 import { startNats, type NatsProcess } from '@sluice/dev';
-import { connectNats, createBus, decoder, openBucket, provision, stepId, topology, type Bus } from '@sluice/messaging';
+import {
+  connectNats,
+  createBus,
+  decoder,
+  openDirectBucket,
+  provision,
+  stepId,
+  topology,
+  type Bus,
+} from '@sluice/messaging';
 import { definePipeline, silentLogger } from '@sluice/pipeline';
 import { loadConfig, serviceFields, type RunningService } from '@sluice/service';
 import type { Logger, Telemetry } from '@sluice/telemetry';
@@ -138,7 +147,7 @@ export async function startBroker(ackWaitMs = 30_000): Promise<Broker> {
     nats,
     bus,
     results,
-    bucket: (name) => openBucket(nc, { name }),
+    bucket: (name) => openDirectBucket(bus, { name }),
     async ask(mail) {
       const template = mail.template ?? 'welcome';
       const welcome = template === 'welcome';

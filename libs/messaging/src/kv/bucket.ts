@@ -1,10 +1,11 @@
 import { jetstreamManager } from '@nats-io/jetstream';
-import { Kvm, type KV, type KvEntry } from '@nats-io/kv';
+import { Kvm, type KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { apiErrorCode, JS_ERROR } from '../nats/api-error.ts';
 import { provision, type ProvisionOptions } from '../provision/provision.ts';
 import { bucketStream } from '../provision/settings.ts';
 import type { BucketSpec } from '../provision/specs.ts';
+import type { BucketEntry } from './entry.ts';
 
 /** A bucket that was to be opened is not on the server. */
 export class BucketMissingError extends Error {
@@ -40,7 +41,10 @@ export async function createBucket(nc: NatsConnection, spec: BucketSpec, options
 export type IsValue<T extends object> = (value: object) => value is T;
 
 /** What an entry holds; undefined for none, for one that was taken out, and for what is not meant for this bucket. */
-export function valueOf<T extends object>(entry: KvEntry | null, isValue: IsValue<T>): T | undefined {
+export function valueOf<T extends object>(
+  entry: Pick<BucketEntry, 'operation' | 'value'> | null,
+  isValue: IsValue<T>,
+): T | undefined {
   return entry?.operation === 'PUT' ? parseValue(entry.value, isValue) : undefined;
 }
 

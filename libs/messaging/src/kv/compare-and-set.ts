@@ -1,5 +1,5 @@
-import type { KV, KvEntry } from '@nats-io/kv';
 import { isWrongLastSequence } from '../nats/api-error.ts';
+import type { BucketEntry } from './entry.ts';
 
 /** A key was written by others every time this process tried. */
 export class EntryContendedError extends Error {
@@ -10,16 +10,17 @@ export class EntryContendedError extends Error {
   }
 }
 
+/** The compare-and-sets of a bucket. */
+interface Writes {
+  create(key: string, text: string): Promise<number>;
+  update(key: string, text: string, revision: number): Promise<number>;
+}
+
 /**
  * Writes a key if it still stands at `revision`, 0 for "not there". Returns the new revision, or undefined when another
  * write was first; every other failure is thrown, so that a full bucket or a lost broker never looks like a decision.
  */
-export async function writeEntry(
-  kv: Pick<KV, 'create' | 'update'>,
-  key: string,
-  text: string,
-  revision: number,
-): Promise<number | undefined> {
+export async function writeEntry(kv: Writes, key: string, text: string, revision: number): Promise<number | undefined> {
   try {
     return await (revision === 0 ? kv.create(key, text) : kv.update(key, text, revision));
   } catch (error) {
@@ -36,10 +37,10 @@ const ROUNDS = 16;
  *
  * @throws {EntryContendedError} after `rounds` lost races.
  */
-export async function changeEntry(
-  kv: Pick<KV, 'get' | 'create' | 'update'>,
+export async function changeEntry<Entry extends Pick<BucketEntry, 'operation' | 'revision'>>(
+  kv: Writes & { get(key: string): Promise<Entry | null> },
   key: string,
-  change: (entry: KvEntry | null) => string | undefined,
+  change: (entry: Entry | null) => string | undefined,
   rounds: number = ROUNDS,
 ): Promise<boolean> {
   for (let round = 0; round < rounds; round += 1) {
