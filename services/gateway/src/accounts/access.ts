@@ -55,6 +55,9 @@ export function checkScope(scopes: Account['scopes'], scope: Scope): void {
   }
 }
 
+/** Whether requests are counted at all: by default they are not. */
+export const countsRequests = ({ account, global }: AccessLimits): boolean => account.limit > 0 || global.limit > 0;
+
 /**
  * Counts requests that make jobs, or events, against the limit of their account and that of all together: in this order,
  * so that what an account is refused for its own takes nothing from the others.

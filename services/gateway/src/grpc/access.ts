@@ -1,19 +1,34 @@
 import { statusOf } from '../http/problem.ts';
 import { randomBytes } from 'node:crypto';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { ConnectError, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import { EventService, JobService, UserService } from '@sluice/contracts';
 import { currentSpan, currentTraceparent, extractContext, withSpan, type Logger } from '@sluice/telemetry';
 import type { Scope } from '../accounts/api-keys.ts';
 import { type Account } from '../accounts/account.ts';
-import { admitAccount, countRequest, type AccessSettings, type HeaderTarget } from '../accounts/access.ts';
+import {
+  admitAccount,
+  countRequest,
+  countsRequests,
+  type AccessSettings,
+  type HeaderTarget,
+} from '../accounts/access.ts';
+import { GatewayError } from '../errors.ts';
 import { toGatewayError } from '../http/answer-problem.ts';
 import { rpcError } from './problem-codes.ts';
 
-/** Who calls, the trace the call belongs to and where headers of the answer go. */
+/** Who calls, the trace the call belongs to, and where headers of the answer go. */
 export interface Caller {
   readonly account: Account;
   readonly trace: { readonly traceId: string; readonly traceparent: string };
   readonly headers: HeaderTarget;
+  /** A header of the request, by its name in lower case. */
+  readonly requestHeader: (name: string) => string | undefined;
+}
+
+/** Headers of an answer that can be read as a whole. */
+export interface AnswerHeaders extends HeaderTarget {
+  all(): Readonly<Record<string, string>>;
 }
 
 /** What the access check found out, before the call's span begins. */
@@ -46,6 +61,26 @@ const rules: Readonly<Record<string, Rule>> = {
 };
 
 /**
+ * The account behind a call to a service, if it may call it.
+ *
+ * @throws {GatewayError} `unauthenticated` or `forbidden`; for a service that has no rule, too.
+ */
+export function admitCaller(
+  { keys }: Pick<AccessSettings, 'keys'>,
+  service: string,
+  authorization: string | undefined,
+  headers: HeaderTarget,
+): Account {
+  const rule = rules[service];
+  if (rule === undefined) throw new GatewayError('forbidden', 'No key may use this.');
+  return admitAccount(keys, authorization, rule.scope, headers);
+}
+
+/** Whether calls to a service are counted against the rate limits. */
+export const isCounted = ({ limits }: Pick<AccessSettings, 'limits'>, service: string): boolean =>
+  rules[service]?.limited === true && countsRequests(limits);
+
+/**
  * Checks a call by its headers, before a byte of its body is read: key, scope and rate limits, by the same functions as
  * the HTTP routes. Services without a rule (reflection) pass.
  *
@@ -59,21 +94,21 @@ export function requestGate(
   return async (context) => {
     const said = new Headers();
     try {
-      const rule = rules[context.service.typeName];
-      if (rule === undefined) {
+      const { typeName } = context.service;
+      if (rules[typeName] === undefined) {
         onAdmitted(context, '');
         return;
       }
       const headers = targetOf(said);
       const authorization = context.requestHeader.get('authorization') ?? undefined;
-      const account = admitAccount(access.keys, authorization, rule.scope, headers);
-      if (rule.limited) await countRequest(access, account, headers);
+      const account = admitCaller(access, typeName, authorization, headers);
+      if (isCounted(access, typeName)) await countRequest(access, account, headers);
       onAdmitted(context, account.id);
       context.values.set(admittedKey, { account, said });
     } catch (error) {
       // A call that is refused has its span, too.
-      await inSpan(context.service.typeName, context.method.name, context.requestHeader, (name, trace) => {
-        throw refusal(error, { said, trace, name, log });
+      await inCallSpan(context.method, Object.fromEntries(context.requestHeader), (name, trace) => {
+        throw refusal(error, { said: targetOf(said), trace, name, log });
       });
     }
   };
@@ -87,65 +122,68 @@ export function callSpan(log: Logger): Interceptor {
     const admitted = request.contextValues.get(admittedKey);
     if (admitted === undefined) return next(request);
     const { account, said } = admitted;
-    return inSpan(request.service.typeName, request.method.name, request.header, async (name, trace) => {
+    return inCallSpan(request.method, Object.fromEntries(request.header), async (name, trace) => {
       said.set('x-trace-id', trace.traceId);
       said.set('traceresponse', trace.traceparent);
+      const headers = targetOf(said);
+      const requestHeader = (header: string): string | undefined => request.header.get(header) ?? undefined;
       try {
-        request.contextValues.set(callerKey, { account, trace, headers: targetOf(said) });
+        request.contextValues.set(callerKey, { account, trace, headers, requestHeader });
         const answer = await next(request);
         for (const [header, value] of said) answer.header.set(header, value);
         return answer;
       } catch (error) {
-        throw refusal(error, { said, trace, name, log });
+        throw refusal(error, { said: headers, trace, name, log });
       }
     });
   };
 }
 
-function inSpan<R>(
-  service: string,
-  method: string,
-  header: Headers,
+/** Runs the work of a call in its server span, as a part of the trace that its headers name. */
+export function inCallSpan<R>(
+  method: DescMethod,
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
   work: (name: string, trace: Caller['trace']) => Promise<R> | R,
 ): Promise<R> {
-  const name = `${service}/${method}`;
+  const name = `${method.parent.typeName}/${method.name}`;
   const attributes = { 'rpc.system.name': 'connectrpc', 'rpc.method': name };
   // Behind the HTTP server its span is there already and has read the caller's headers.
-  const parent = currentSpan() === undefined ? extractContext(Object.fromEntries(header)) : undefined;
+  const parent = currentSpan() === undefined ? extractContext(headers) : undefined;
   return withSpan(name, { kind: 'server', attributes, ...(parent === undefined ? {} : { parent }) }, () =>
-    work(name, traceOf(header)),
+    work(name, traceOf(headers['traceparent'])),
   );
 }
 
 /** What was thrown as the error of the call. */
-function refusal(
+export function refusal(
   error: unknown,
-  call: { readonly said: Headers; readonly trace: Caller['trace']; readonly name: string; readonly log: Logger },
+  call: { readonly said: AnswerHeaders; readonly trace: Caller['trace']; readonly name: string; readonly log: Logger },
 ): ConnectError {
   // A ConnectError is the framework's own: a message that cannot be read, a deadline that passed.
   if (error instanceof ConnectError) return error;
   const { said, trace, name, log } = call;
-  said.set('x-trace-id', trace.traceId);
-  said.set('traceresponse', trace.traceparent);
+  said.header('x-trace-id', trace.traceId);
+  said.header('traceresponse', trace.traceparent);
   const problem = toGatewayError(error);
   if (statusOf(problem) >= 500) {
     const fields = { err: problem.options.cause ?? problem, code: problem.code, rpc: name, trace_id: trace.traceId };
     if (problem.code === 'internal') log.error(fields, 'a call failed');
     else log.warn(fields, 'a call was refused');
   }
-  return rpcError(problem, said);
+  return rpcError(problem, new Headers(said.all()));
 }
 
-const targetOf = (headers: Headers): HeaderTarget => ({
+const targetOf = (headers: Headers): AnswerHeaders => ({
   getHeader: (name) => headers.get(name) ?? undefined,
   header: (name, value) => headers.set(name, value),
+  all: () => Object.fromEntries(headers),
 });
 
 /** The active span's trace; when nothing traces, the caller's or one of our own. */
-function traceOf(header: Headers): Caller['trace'] {
+function traceOf(traceparent: string | readonly string[] | undefined): Caller['trace'] {
   const active = currentTraceparent();
   if (active !== undefined) return { traceId: active.slice(3, 35), traceparent: active };
-  const caller = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(header.get('traceparent') ?? '')?.[1];
+  const caller = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(String(traceparent))?.[1];
   const traceId = caller ?? randomBytes(16).toString('hex');
   return { traceId, traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-00` };
 }

@@ -104,7 +104,7 @@ async function* countedBody(
       waiting = false;
       if (next.done === true) return;
       received += next.value.length;
-      if (received > call.declared) grow(call.lease, Math.min(next.value.length, received - call.declared));
+      if (received > call.declared) growLease(call.lease, Math.min(next.value.length, received - call.declared));
       yield next.value;
     }
   } finally {
@@ -112,7 +112,8 @@ async function* countedBody(
   }
 }
 
-function grow(lease: BodyLease | undefined, bytes: number): void {
+/** @throws {ConnectError} when there is no room for them. */
+export function growLease(lease: BodyLease | undefined, bytes: number): void {
   try {
     lease?.grow(bytes);
   } catch (error) {
@@ -143,12 +144,12 @@ function bounded(compression: Compression, unzip: Unzip, turns: InTurn): Compres
       const call = calls.getStore();
       const lease = call?.lease;
       // Taken before it is unpacked: many at once would each find room for themselves.
-      grow(lease, most);
+      growLease(lease, most);
       let unpacked = 0;
       try {
         const options = { maxOutputLength: most, chunkSize: Math.min(PIECE_BYTES, Math.max(bytes.length, 1_024)) };
         const result = await turns.run(call?.account ?? '', () => {
-          grow(lease, 0); // throws when the client has gone meanwhile
+          growLease(lease, 0); // throws when the client has gone meanwhile
           return unzip(bytes, options);
         });
         unpacked = result.length;

@@ -52,7 +52,8 @@ export const ERROR_DOMAIN = 'sluice.v1';
 export function rpcError(problem: GatewayError, metadata?: Headers): ConnectError {
   const { errors, retryAfterSeconds, jobId } = problem.options;
   const about: Record<string, string> = jobId === undefined ? {} : { jobId };
-  const error = new ConnectError(problem.message, rpcCodes[problem.code], metadata, [
+  // A text that was cut inside a character cannot be written as a header.
+  const error = new ConnectError(problem.message.toWellFormed(), rpcCodes[problem.code], metadata, [
     {
       desc: ErrorInfoSchema,
       value: create(ErrorInfoSchema, { reason: problem.code, domain: ERROR_DOMAIN, metadata: about }),

@@ -6,14 +6,16 @@ import { ErrorInfoSchema, EventService, JobService, UserService } from '@sluice/
 import type { Logger } from '@sluice/telemetry';
 import type { App } from '../http/app.ts';
 import type { Bodies } from '../http/bodies.ts';
-import { callSpan, requestGate } from './access.ts';
+import { callerOf, callSpan, requestGate } from './access.ts';
 import { boundedCompressions, countBody, serveCall } from './bodies.ts';
 import { reflection } from './reflection.ts';
-import { rpcServices, type RpcDeps } from './services.ts';
+import { unaryMethods, type RpcDeps } from './services.ts';
+import { unaryServer, type UnaryServer } from './unary.ts';
 
 /** The calls a gateway answers, ready to be served. */
 export interface Rpc {
   readonly handlers: readonly UniversalHandler[];
+  readonly unary: UnaryServer;
   readonly bodies: Bodies;
 }
 
@@ -35,9 +37,12 @@ export function createRpc(deps: RpcDeps & { readonly bodies: Bodies }): Rpc {
     acceptCompression: boundedCompressions(),
     readMaxBytes,
   });
-  rpcServices(deps)(router);
+  const methods = unaryMethods(deps);
+  for (const { desc, answer } of methods) {
+    router.rpc(desc, (request, context) => answer(request, callerOf(context)));
+  }
   reflection([UserService, JobService, EventService], [ErrorInfoSchema])(router);
-  return { handlers: router.handlers, bodies };
+  return { handlers: router.handlers, unary: unaryServer(methods, { access, bodies, readMaxBytes, log }), bodies };
 }
 
 /** A listener for gRPC, gRPC-web and Connect over cleartext HTTP/2, where gRPC clients expect one. */
@@ -59,22 +64,24 @@ export async function startRpcServer(
   log: Logger,
 ): Promise<RpcServer> {
   const handlers = new Map(rpc.handlers.map((handler) => [handler.requestPath, handler]));
-  const server = createServer(
-    { settings: { maxConcurrentStreams: MAX_STREAMS_PER_CONNECTION } },
-    (request, response) => {
-      const handler = handlers.get(request.url.split('?', 1)[0] ?? '');
-      if (handler === undefined) {
-        response.writeHead(404);
-        response.end();
-        return;
-      }
-      serveCall(rpc.bodies, handler, request, response).catch((error: unknown) => {
-        // The caller has gone: everything else is an answer.
-        log.debug({ err: error, rpc: handler.requestPath }, 'an answer could not be sent');
-        request.stream.close();
-      });
-    },
-  );
+  // Never listens: it makes request and response objects of the streams that are the framework's.
+  const framework = createServer((request, response) => {
+    const handler = handlers.get(request.url.split('?', 1)[0] ?? '');
+    if (handler === undefined) {
+      response.writeHead(404);
+      response.end();
+      return;
+    }
+    serveCall(rpc.bodies, handler, request, response).catch((error: unknown) => {
+      // The caller has gone: everything else is an answer.
+      log.debug({ err: error, rpc: handler.requestPath }, 'an answer could not be sent');
+      request.stream.close();
+    });
+  });
+  const server = createServer({ settings: { maxConcurrentStreams: MAX_STREAMS_PER_CONNECTION } });
+  server.on('stream', (stream, headers, flags, rawHeaders) => {
+    if (!rpc.unary.take(stream, headers)) framework.emit('stream', stream, headers, flags, rawHeaders);
+  });
   server.maxConnections = MAX_CONNECTIONS;
   const sessions = new Set<ServerHttp2Session>();
   server.on('session', (session) => {

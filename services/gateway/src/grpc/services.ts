@@ -1,7 +1,13 @@
 import { Readable } from 'node:stream';
-import { create } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
-import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import {
   EventService,
   JobService,
@@ -31,19 +37,29 @@ import { invalidField } from '../errors.ts';
 import { acceptPictures } from '../uploads/accept-pictures.ts';
 import type { FlowStore } from '../lifecycle/flows.ts';
 import { storeEvents } from '../lifecycle/ingest.ts';
-import { callerOf } from './access.ts';
+import type { Caller } from './access.ts';
 import { eventsOfCall } from './record-events.ts';
 
 export interface RpcDeps extends Omit<RouteDeps, 'live' | 'streams' | 'closing'>, WaitingDeps {
   readonly flows: FlowStore;
 }
 
-/** The services of `protos/`, each method by the functions that its HTTP route uses. */
-export function rpcServices(deps: RpcDeps) {
+/** A method of a service, for each of the protocols that calls come by. */
+export interface UnaryMethod {
+  readonly desc: DescMethodUnary;
+  readonly answer: (request: Message, caller: Caller) => Promise<Record<string, unknown>>;
+}
+
+const method = <I extends DescMessage, O extends DescMessage>(
+  desc: DescMethodUnary<I, O>,
+  answer: (request: MessageShape<I>, caller: Caller) => Promise<MessageInitShape<O>>,
+): UnaryMethod => ({ desc, answer: answer as unknown as UnaryMethod['answer'] });
+
+/** The methods of the services of `protos/`, each by the functions that its HTTP route uses. */
+export function unaryMethods(deps: RpcDeps): readonly UnaryMethod[] {
   const { access, accept, bus, flows, keys, now } = deps;
 
-  async function mail(makeJob: (context: EmailContext) => NewJob, key: string, context: HandlerContext) {
-    const { account, trace, headers } = callerOf(context);
+  async function mail(makeJob: (context: EmailContext) => NewJob, key: string, { account, trace, headers }: Caller) {
     const known = keyFrom(key);
     const asked = makeJob({ account: account.id, trace, scopes: account.scopes });
     await countItems(access, account, headers, 1 + copiesOf(asked.work).length, 'mails');
@@ -51,49 +67,41 @@ export function rpcServices(deps: RpcDeps) {
     return answer(await keys.hold(account.id, known, () => acceptJob(counted, asked, known)));
   }
 
-  return (router: ConnectRouter): void => {
-    router.service(UserService, {
-      createUser: (request, context) =>
-        mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, context),
-      sendEmail: (request, context) =>
-        mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, context),
-      async convertImage(request, context) {
-        const { account, trace, headers } = callerOf(context);
-        const key = keyFrom(request.idempotencyKey);
-        const take = () => takeImages(deps, request, key, { account: account.id, trace }, headers);
-        return answer(await keys.hold(account.id, key, take));
-      },
-    });
-
-    router.service(JobService, {
-      async getJob({ id }, context) {
-        const { job } = await ownJob(deps, callerOf(context).account.id, id);
-        const said = await lastSaid(bus, job);
-        const waiting = await waitingFor(deps, job, said);
-        return {
-          job: jobAnswer(job, said === undefined ? undefined : progressOf(said.data, said.storedAt.getTime())),
-          ...(waiting === undefined ? {} : { waitingFor: waitingAnswer(waiting) }),
-        };
-      },
-    });
-
-    router.service(EventService, {
-      async recordEvents(request, context) {
-        const { account, headers } = callerOf(context);
-        deps.backpressure.checkRoom('EVENTS');
-        const events = eventsOfCall(request.events, now());
-        const key = keyOf(context.requestHeader.get('idempotency-key') ?? undefined);
-        await countItems(access, account, headers, events.length, 'events');
-        const claimed = flows.claim(
-          events.map(({ appId }) => appId),
-          account.id,
-        );
-        if (claimed !== undefined) await claimed;
-        await storeEvents(bus, events, { account: account.id, key });
-        return { accepted: events.length };
-      },
-    });
-  };
+  return [
+    method(UserService.method.createUser, (request, caller) =>
+      mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, caller),
+    ),
+    method(UserService.method.sendEmail, (request, caller) =>
+      mail((about) => newJobOfCommand(request, about, deps.limits), request.idempotencyKey, caller),
+    ),
+    method(UserService.method.convertImage, async (request, { account, trace, headers }) => {
+      const key = keyFrom(request.idempotencyKey);
+      const take = () => takeImages(deps, request, key, { account: account.id, trace }, headers);
+      return answer(await keys.hold(account.id, key, take));
+    }),
+    method(JobService.method.getJob, async ({ id }, { account }) => {
+      const { job } = await ownJob(deps, account.id, id);
+      const said = await lastSaid(bus, job);
+      const waiting = await waitingFor(deps, job, said);
+      return {
+        job: jobAnswer(job, said === undefined ? undefined : progressOf(said.data, said.storedAt.getTime())),
+        ...(waiting === undefined ? {} : { waitingFor: waitingAnswer(waiting) }),
+      };
+    }),
+    method(EventService.method.recordEvents, async (request, { account, headers, requestHeader }) => {
+      deps.backpressure.checkRoom('EVENTS');
+      const events = eventsOfCall(request.events, now());
+      const key = keyOf(requestHeader('idempotency-key'));
+      await countItems(access, account, headers, events.length, 'events');
+      const claimed = flows.claim(
+        events.map(({ appId }) => appId),
+        account.id,
+      );
+      if (claimed !== undefined) await claimed;
+      await storeEvents(bus, events, { account: account.id, key });
+      return { accepted: events.length };
+    }),
+  ];
 }
 
 type Context = Pick<NewJob, 'account' | 'trace'>;

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { localAccount, type Account } from '../accounts/account.ts';
 import { GatewayError } from '../errors.ts';
-import { admitAccount, checkScope, countRequest, type AccessSettings } from '../accounts/access.ts';
+import { admitAccount, checkScope, countRequest, countsRequests, type AccessSettings } from '../accounts/access.ts';
 import { isCsrfToken, type Sessions } from '../accounts/sessions.ts';
 import { sessionToken } from './session-cookie.ts';
 import type { Scope } from '../accounts/api-keys.ts';
@@ -53,7 +53,7 @@ export function useAccess(app: App, access: AccessSettings): void {
     if (route.method === 'POST' && route.schema?.body === undefined && route.config?.bodyHolds === undefined) {
       route.config = { ...route.config, bare: true };
     }
-    if (route.config?.limited === true) {
+    if (route.config?.limited === true && countsRequests(access.limits)) {
       const given = route.onRequest;
       route.onRequest = [limit, ...(given === undefined ? [] : Array.isArray(given) ? given : [given])];
     }
