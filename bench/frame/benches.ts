@@ -46,7 +46,7 @@ export const benches: readonly Bench[] = [
   {
     name: 'image',
     measures: 'pictures to PDF beside ImageMagick, img2pdf and the bare loop; memory, bombs',
-    parts: ['ratios', 'memory', 'throughput', 'scaling', 'settings', 'hostile', 'verified'],
+    parts: ['ratios', 'memory', 'throughput', 'scaling', 'settings', 'hostile', 'verified', 'resize'],
     inQuickAll: { only: 'throughput' },
   },
   {
