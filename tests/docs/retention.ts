@@ -98,7 +98,7 @@ ${bytes(1)}. All shares together are ${percent(shares)}. At 80 % of any of them
 \`StreamNearByteLimit\` fires, at 90 % the gateway refuses what would be stored there
 ([nats.md](nats.md)).
 
-How large a store has to be: a mail takes about 3 KB of JOBS and 2 KB of EVENTS for
+How large a store has to be: a mail takes about 1.2 KB of JOBS and 1.3 KB of EVENTS for
 ${duration(lifetimes.job)}. A million mails a day need \`NATS_STORE_BYTES\` of about 100 GB.
 
 ## Streams
