@@ -199,7 +199,7 @@ export const collections: readonly Collection[] = [
   row('libs/telemetry/src/spans/span-exporter.ts #scopes', 'spans to send', '8 MiB; libraries that trace', 'never'),
   row('libs/telemetry/src/spans/span-exporter.ts #sending', 'batches on their way', '2', 'the answer, or 5 s'),
   row('libs/telemetry/src/spans/tracer.ts #tracers', 'tracers', 'libraries that trace', 'never'),
-  row('libs/telemetry/src/http.ts #made', 'names of spans', 'routes, times methods', 'never'),
+  row('libs/telemetry/src/http.ts #made', 'names and series of requests', 'routes, times methods', 'never'),
   row(
     'libs/storage/src/unfinished.ts firstSeenMs',
     'unfinished uploads that the store lists without a date',

@@ -8,8 +8,9 @@ import {
   ATTR_URL_SCHEME,
 } from '@opentelemetry/semantic-conventions';
 import { SpanStatusCode } from '@opentelemetry/api';
-import { Gauge, Histogram } from 'prom-client';
-import { observeWithExemplar } from './exemplar.ts';
+import { SeriesHistogram, type HistogramSeries } from '@sluice/pipeline/prometheus';
+import { Gauge } from 'prom-client';
+import { exemplarLabels } from './exemplar.ts';
 import { DURATION_BUCKETS_SECONDS, metricNames } from './metric-names.ts';
 import type { MetricsRegistry } from './registry.ts';
 import { RecordedSpan } from './spans/span.ts';
@@ -53,10 +54,9 @@ export interface HttpTelemetry {
 
 interface Held {
   readonly span: Span;
-  readonly route: string | undefined;
+  readonly kind: RequestKind;
   readonly ctx: Context;
   readonly startedAt: number;
-  readonly method: string;
   streaming: boolean;
 }
 
@@ -87,17 +87,17 @@ const isHealthCheck = (path: string): boolean => path === '/healthz' || path ===
 export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
   const ignore = options.ignore ?? isHealthCheck;
   const registers = [options.registry];
-  const duration = new Histogram({
+  const duration = new SeriesHistogram({
     name: metricNames.httpDuration,
     help: 'From the request line to the last byte of the answer.',
     labelNames: ['method', 'route', 'status'],
-    buckets: DURATION_BUCKETS_SECONDS,
+    buckets: [...DURATION_BUCKETS_SECONDS],
     enableExemplars: true,
     registers,
   });
   const active = new Gauge({ name: metricNames.httpActive, help: 'Requests being answered.', registers });
   const streams = new Gauge({ name: metricNames.httpStreams, help: 'Open server-sent event streams.', registers });
-  const names = new SpanNames();
+  const kinds = new RequestKinds();
 
   function finish(request: HeldRequest, status: number, aborted: boolean): void {
     const found = request[HELD];
@@ -116,10 +116,15 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       span.setStatus({ code: SpanStatusCode.ERROR });
     }
     if (!streaming) {
-      const labels = { method: found.method, route: found.route ?? '', status: String(status) };
+      const { kind } = found;
+      let series = kind.series.get(status);
+      if (series === undefined) {
+        series = duration.of({ method: kind.method, route: kind.route ?? '', status: String(status) });
+        kind.series.set(status, series);
+      }
       // An exemplar of a span that is not there would lead nowhere.
-      const shown = span.isRecording() ? span : null;
-      observeWithExemplar(duration, labels, (performance.now() - found.startedAt) / 1000, shown);
+      const exemplar = span.isRecording() ? exemplarLabels(span) : undefined;
+      series.observe((performance.now() - found.startedAt) / 1000, exemplar);
     }
     span.end();
   }
@@ -129,7 +134,8 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       const path = pathOf(request.url);
       if (ignore(path)) return done();
       const method = methods.has(request.method) ? request.method : '_OTHER';
-      const { name, route } = names.of(method, request.routeOptions.url);
+      const kind = kinds.of(method, request.routeOptions.url);
+      const { name, route } = kind;
       const incoming = extractContext(request.headers);
       const span = openSpan(name, { kind: 'server' }, incoming);
       // No sampler asks for them, and most spans of a busy process are not recorded.
@@ -140,7 +146,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
         if (route !== undefined) span.setAttribute(ATTR_HTTP_ROUTE, route);
       }
       const ctx = contextWith(span, undefined, incoming);
-      (request as HeldRequest)[HELD] = { span, route, ctx, startedAt: performance.now(), method, streaming: false };
+      (request as HeldRequest)[HELD] = { span, kind, ctx, startedAt: performance.now(), streaming: false };
       active.inc();
       const { traceId, spanId, traceFlags } = span.spanContext();
       reply.header('traceresponse', `00-${traceId}-${spanId}-0${traceFlags & 1}`);
@@ -178,31 +184,42 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
   };
 }
 
-interface SpanName {
-  readonly name: string;
+/** Requests of one method and route: what their spans are called, and where their durations are counted. */
+interface RequestKind {
+  readonly method: string;
   readonly route: string | undefined;
+  readonly name: string;
+  /** By status. */
+  readonly series: Map<number, HistogramSeries>;
 }
 
-/** The names of routes and spans, made once a route and method: there are as many as routes. */
-class SpanNames {
-  readonly #made = new Map<string | undefined, Map<string, SpanName>>();
+/** The kinds of requests, made once a route and method: there are as many as routes. */
+class RequestKinds {
+  readonly #made = new Map<string | undefined, Map<string, RequestKind>>();
 
-  of(method: string, url: string | undefined): SpanName {
+  of(method: string, url: string | undefined): RequestKind {
     let ofRoute = this.#made.get(url);
-    if (ofRoute === undefined) this.#made.set(url, (ofRoute = new Map<string, SpanName>()));
-    let name = ofRoute.get(method);
-    if (name === undefined) {
+    if (ofRoute === undefined) this.#made.set(url, (ofRoute = new Map<string, RequestKind>()));
+    let kind = ofRoute.get(method);
+    if (kind === undefined) {
       const route = url === undefined ? undefined : readableRoute(url);
-      ofRoute.set(method, (name = { route, name: route === undefined ? method : `${method} ${route}` }));
+      const name = route === undefined ? method : `${method} ${route}`;
+      ofRoute.set(method, (kind = { method, route, name, series: new Map() }));
     }
-    return name;
+    return kind;
   }
 }
 
 /** The route without Fastify's own notation: `/v1/jobs/:id(^[^/:]+)::cancel` is `/v1/jobs/:id:cancel` in metrics and traces. */
 const readableRoute = (url: string): string => url.replace(/\([^)]*\)/g, '').replaceAll('::', ':');
 
+const QUERY = 0x3f;
+const FRAGMENT = 0x23;
+
 function pathOf(url: string): string {
-  const end = url.search(/[?#]/);
-  return end === -1 ? url : url.slice(0, end);
+  for (let at = 0; at < url.length; at += 1) {
+    const code = url.charCodeAt(at);
+    if (code === QUERY || code === FRAGMENT) return url.slice(0, at);
+  }
+  return url;
 }
