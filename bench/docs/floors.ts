@@ -114,7 +114,7 @@ export const floors: readonly Floor[] = [
     unit: 'calls/s',
     command: grpc,
     flame: 'gateway-grpc',
-    why: "Node's HTTP/2 and the Connect framework are most of a call: the bare Connect echo beside it costs two thirds as much.",
+    why: 'ghz takes nearly as much of the two cores as the gateway, and the broker the rest.',
   },
   {
     area: 'gRPC',

@@ -10,7 +10,7 @@ test('the CPU of a program that has ended is read from what the shell says of it
   expect(childrenSeconds('0m0.001s 0m0.002s\n0m1.100s 0m0.400s')).toBeCloseTo(1.5);
 });
 
-describe.each(['null-server.ts', 'echo.ts'])('calls to %s', (file) => {
+describe.each(['null-server.ts', 'echo.ts', 'bare.ts'])('calls to %s', (file) => {
   const server = fork(join(import.meta.dirname, file), { stdio: 'inherit' });
   let url: string;
   beforeAll(async () => {

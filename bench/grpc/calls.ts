@@ -9,14 +9,16 @@ import { callLoop } from './load.ts';
 /** A load generator of calls, and what it is. */
 export interface Caller {
   readonly what: string;
+  /** Of this bench, and not a program of another project. */
+  readonly isOwn: boolean;
   run(url: string, shape: CallShape): Promise<CallRun>;
 }
 
 /** ghz where it is installed; else one of this bench, which a server that reads nothing proves not to be the limit. */
 export function findCaller(): Caller {
   const ghz = findGhz();
-  if (ghz !== undefined) return { what: 'ghz', run: (url, shape) => ghzCalls(ghz, url, shape) };
-  return { what: 'a generator of this bench (ghz is not installed)', run: ownCalls };
+  if (ghz !== undefined) return { what: 'ghz', isOwn: false, run: (url, shape) => ghzCalls(ghz, url, shape) };
+  return { what: 'a generator of this bench (ghz is not installed)', isOwn: true, run: ownCalls };
 }
 
 let sent = 0;

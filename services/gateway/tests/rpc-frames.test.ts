@@ -216,7 +216,7 @@ describe('a call straight on HTTP/2 is answered as the framework answers it', ()
 });
 
 describe('what is no plain call', () => {
-  test('of an unknown path is told so, whatever its type', async () => {
+  test('of an unknown path is told so', async () => {
     for (const path of ['/sluice.v1.EventService/Nothing', '/', '/sluice.v1.EventService']) {
       const { headers } = await callOn(session, framed(oneEvent()), { path });
       expect([headers[':status'], headers['grpc-status']]).toEqual(['404', undefined]);
