@@ -37,23 +37,6 @@ declare module 'fastify' {
  * and rates: what these refuse holds nothing.
  */
 export function useBodies(app: App, { budget, watch }: Bodies): void {
-  app.addHook('onRequest', (request, reply, done) => {
-    const { raw } = request;
-    if (hasBody(raw) && request.route.config.bodyHolds !== 'counted') {
-      const { socket } = raw;
-      const stop = watch.watch({
-        received: () => socket.bytesRead,
-        isWaiting: () => raw.readableLength === 0 && !raw.complete,
-        onStall: () => {
-          if (reply.raw.headersSent) socket.destroy();
-          else answerOnSocket(socket, 'request_timeout', 'The body stopped arriving. Send it again, without a pause.');
-        },
-      });
-      raw.once('close', stop);
-      reply.raw.once('close', stop);
-    }
-    done();
-  });
   app.addHook('preParsing', (request, reply, payload, done) => {
     const { raw, route } = request;
     const { bodyHolds = route.bodyLimit ?? Infinity } = route.config;
@@ -61,8 +44,20 @@ export function useBodies(app: App, { budget, watch }: Bodies): void {
       done(null, payload);
       return;
     }
+    const { socket } = raw;
     const lease = budget.open(request.account?.id ?? '');
-    reply.raw.once('close', () => lease.release());
+    const stop = watch.watch({
+      received: () => socket.bytesRead,
+      isWaiting: () => raw.readableLength === 0 && !raw.complete,
+      onStall: () => {
+        if (reply.raw.headersSent) socket.destroy();
+        else answerOnSocket(socket, 'request_timeout', 'The body stopped arriving. Send it again, without a pause.');
+      },
+    });
+    reply.raw.once('close', () => {
+      stop();
+      lease.release();
+    });
     try {
       lease.grow(Math.min(bodyHolds, Number(raw.headers['content-length'] ?? Infinity)));
     } catch (error) {

@@ -18,9 +18,16 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Refuses what a page of another site sends: browsers say where a request comes from, and other clients do not. */
 export function useBrowserGuard(app: App, guard: BrowserGuard): void {
+  /** The host that was admitted last: nearly always that of the next request. */
+  let known: string | undefined;
   app.addHook('onRequest', (request, _reply, done) => {
     try {
-      checkHost(request, guard);
+      checkHosts(request);
+      const { host = '' } = request.headers;
+      if (host !== known) {
+        checkHost(host, guard);
+        known = host;
+      }
       if (!SAFE.has(request.method) && request.route.config.anyOrigin !== true) checkOrigin(request, guard);
       done();
     } catch (error) {
@@ -29,11 +36,14 @@ export function useBrowserGuard(app: App, guard: BrowserGuard): void {
   });
 }
 
-function checkHost({ raw }: FastifyRequest, { hosts }: BrowserGuard): void {
+function checkHosts({ raw }: FastifyRequest): void {
   if (hasTwoHosts(raw.rawHeaders))
     throw new GatewayError('invalid_request', 'The request has two Host headers. Send one.');
+}
+
+function checkHost(host: string, { hosts }: BrowserGuard): void {
   if (hosts === undefined) return;
-  const name = hostName(raw.headers.host ?? '');
+  const name = hostName(host);
   if (name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || hosts.includes(name)) return;
   throw new GatewayError(
     'forbidden',

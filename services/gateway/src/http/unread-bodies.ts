@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from './app-type.ts';
 import { hasBody } from './bodies.ts';
 
@@ -47,13 +47,9 @@ export function readRestsSlowly(app: App): void {
     timer = undefined;
   };
 
-  app.addHook('onRequest', ({ raw: body }, reply, done) => {
-    if (!hasBody(body)) {
-      done();
-      return;
-    }
+  const readAfter = (body: IncomingMessage, response: ServerResponse): void => {
     // Before Node's own listener, which reads the rest of a body that was not begun.
-    reply.raw.prependOnceListener('finish', () => {
+    response.prependOnceListener('finish', () => {
       if (body.complete || body.destroyed) return;
       body.unpipe();
       // An iterator that was left behind listens for 'readable', and while one does, `read` is called by it.
@@ -65,7 +61,11 @@ export function readRestsSlowly(app: App): void {
       rests.add({ body, untilMs: performance.now() + MOST_MS, untilBytes: socket.bytesRead + MOST_BYTES });
       timer ??= setInterval(readSome, TICK_MS).unref();
     });
-    done();
+  };
+  // Most bodies have come as a whole by the time that their answer is sent.
+  app.addHook('onSend', ({ raw: body }, reply, payload, done) => {
+    if (!body.complete && hasBody(body)) readAfter(body, reply.raw);
+    done(null, payload);
   });
   app.addHook('preClose', async () => {
     for (const { body } of rests) body.socket.destroy();

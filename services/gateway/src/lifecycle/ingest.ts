@@ -1,4 +1,3 @@
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { createHash } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { channels, isSubjectToken, LifecycleEventSchema } from '@sluice/contracts';
@@ -178,29 +177,77 @@ const MARKER_APP = 'gateway';
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 40);
 
+/** Characters of a text that one byte of length is enough for, however long each is in UTF-8. */
+const SHORT = 42;
+/** Of all that is not text, at most: tags, lengths, times and numbers. */
+const FIXED_BYTES = 96;
+const LENGTH_DELIMITED = 2;
+const BIT64 = 1;
+
 /**
- * `LifecycleEvent` on the wire. Written field by field: the generated encoder walks a description of the message and
- * takes several times as long, which is most of what this route does besides parsing. A test compares the two.
+ * `LifecycleEvent` on the wire. Written byte by byte: the generated encoder walks a description of the message and takes
+ * several times as long, and the library's writer grows its buffer as it goes. A test compares the bytes.
  */
 export function encodeEvent(event: CheckedEvent): Uint8Array {
-  const writer = new BinaryWriter();
-  const text = (field: number, value: string): void => {
-    if (value !== '') writer.tag(field, WireType.LengthDelimited).string(value);
-  };
-  text(1, event.appId);
-  text(2, event.messageId);
-  text(3, event.event);
-  const seconds = Math.floor(event.createdMs / 1000);
-  const nanos = (event.createdMs - seconds * 1000) * 1_000_000;
-  writer.tag(4, WireType.LengthDelimited).fork();
-  if (seconds !== 0) writer.tag(1, WireType.Varint).int64(seconds);
-  if (nanos !== 0) writer.tag(2, WireType.Varint).int32(nanos);
-  writer.join();
-  if (event.attempt !== 0) writer.tag(5, WireType.Varint).uint32(event.attempt);
-  text(6, event.detail);
-  text(7, event.traceId ?? '');
-  text(8, event.pipeline);
-  text(9, event.instance);
-  if (event.durationMs) writer.tag(10, WireType.Bit64).double(event.durationMs);
-  return writer.finish();
+  const { appId, messageId, event: name, createdMs, attempt, detail, traceId = '', pipeline, instance } = event;
+  const { durationMs = 0 } = event;
+  const length =
+    appId.length + messageId.length + name.length + detail.length + traceId.length + pipeline.length + instance.length;
+  const bytes = Buffer.allocUnsafe(FIXED_BYTES + 3 * length);
+  let at = 0;
+  at = writeText(bytes, at, 1, appId);
+  at = writeText(bytes, at, 2, messageId);
+  at = writeText(bytes, at, 3, name);
+  at = writeTime(bytes, at, 4, createdMs);
+  if (attempt !== 0) at = writeVarint(bytes, tag(bytes, at, 5, 0), attempt);
+  at = writeText(bytes, at, 6, detail);
+  at = writeText(bytes, at, 7, traceId);
+  at = writeText(bytes, at, 8, pipeline);
+  at = writeText(bytes, at, 9, instance);
+  if (durationMs !== 0) at = bytes.writeDoubleLE(durationMs, tag(bytes, at, 10, BIT64));
+  return bytes.subarray(0, at);
+}
+
+/** The fields of this message are few enough for tags of one byte. Each function returns where it goes on. */
+function tag(bytes: Buffer, at: number, field: number, wireType: number): number {
+  bytes[at] = (field << 3) | wireType;
+  return at + 1;
+}
+
+function writeText(bytes: Buffer, at: number, field: number, value: string): number {
+  if (value === '') return at;
+  const start = tag(bytes, at, field, LENGTH_DELIMITED);
+  if (value.length <= SHORT) {
+    const written = bytes.write(value, start + 1);
+    bytes[start] = written;
+    return start + 1 + written;
+  }
+  const from = writeVarint(bytes, start, Buffer.byteLength(value));
+  return from + bytes.write(value, from);
+}
+
+function writeTime(bytes: Buffer, at: number, field: number, ms: number): number {
+  const start = tag(bytes, at, field, LENGTH_DELIMITED) + 1;
+  const seconds = Math.floor(ms / 1000);
+  const nanos = Math.round((ms - seconds * 1000) * 1_000_000);
+  let end = start;
+  if (seconds !== 0) end = writeVarint(bytes, tag(bytes, end, 1, 0), seconds);
+  if (nanos !== 0) end = writeVarint(bytes, tag(bytes, end, 2, 0), nanos);
+  bytes[start - 1] = end - start;
+  return end;
+}
+
+/** Of a negative number the 64 bits of its two's complement, as protobuf has it. */
+function writeVarint(bytes: Buffer, at: number, value: number): number {
+  let end = at;
+  if (value < 0) {
+    let left = BigInt.asUintN(64, BigInt(value));
+    for (; left > 0x7fn; left >>= 7n) bytes[end++] = Number(left & 0x7fn) | 0x80;
+    bytes[end++] = Number(left);
+    return end;
+  }
+  let left = value;
+  for (; left > 0x7f; left = Math.floor(left / 0x80)) bytes[end++] = (left % 0x80) | 0x80;
+  bytes[end++] = left;
+  return end;
 }

@@ -33,7 +33,11 @@ export function eventRoutes(
     '/v1/events',
     {
       config: { scope: 'events:write', limited: true },
-      onRequest: async () => deps.backpressure.checkRoom('EVENTS'),
+      // With a callback: a promise for each request shows in the CPU of the ingest.
+      onRequest: (_request, _reply, done) => {
+        deps.backpressure.checkRoom('EVENTS');
+        done();
+      },
       bodyLimit: BULK_BODY_BYTES,
       schema: {
         operationId: 'recordEvents',
@@ -52,7 +56,8 @@ export function eventRoutes(
     async (request, reply) => {
       const events = eventsOf(request.body, now());
       const key = keyOf(request.headers['idempotency-key']);
-      await countItems(deps.access, request.account, reply, events.length, 'events');
+      // The first was counted before the body was read.
+      if (events.length > 1) await countItems(deps.access, request.account, reply, events.length, 'events');
       const claimed = flows.claim(
         events.map(({ appId }) => appId),
         request.account.id,
