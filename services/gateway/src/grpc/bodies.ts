@@ -23,6 +23,8 @@ interface CallBody {
   lease: BodyLease | undefined;
   /** Bytes taken by the length that the call declared: what arrives within it is counted already. */
   declared: number;
+  /** Of the whole body. */
+  maxBytes: number;
 }
 
 const calls = new AsyncLocalStorage<CallBody>();
@@ -34,12 +36,16 @@ export function countBody(bodies: Bodies, maxBytes: number): (context: HandlerCo
     if (call === undefined) return;
     call.account = account;
     call.lease = bodies.budget.open(account);
-    const declared = Number(requestHeader.get('content-length') ?? 0);
-    // One over the limit is refused for that, which no repeat changes.
-    if (declared > maxBytes) return;
-    call.lease.grow(declared);
-    call.declared = declared;
+    call.maxBytes = maxBytes;
+    takeDeclared(call, Number(requestHeader.get('content-length') ?? 0));
   };
+}
+
+function takeDeclared(call: CallBody, bytes: number): void {
+  // One over the limit is refused for that, which no repeat changes.
+  if (bytes > call.maxBytes || bytes <= call.declared) return;
+  call.lease?.grow(bytes - call.declared);
+  call.declared = bytes;
 }
 
 /** Answers one call: its body counted and watched, its memory given back when the answer is out. */
@@ -49,11 +55,12 @@ export async function serveCall(
   request: IncomingMessage | Http2ServerRequest,
   response: ServerResponse | Http2ServerResponse,
 ): Promise<void> {
-  const call: CallBody = { account: '', lease: undefined, declared: 0 };
+  const call: CallBody = { account: '', lease: undefined, declared: 0, maxBytes: 0 };
   response.once('close', () => call.lease?.release());
   const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
   await calls.run(call, async () => {
-    const body = countedBody(bodies, call, universal.body as AsyncIterable<Uint8Array>);
+    const isEnveloped = ENVELOPED.test(request.headers['content-type'] ?? '');
+    const body = countedBody(bodies, call, universal.body as AsyncIterable<Uint8Array>, isEnveloped);
     const answer = await unreadableIsTheirs(await handler({ ...universal, body }));
     await universalResponseToNodeResponse(answer, response);
   });
@@ -82,15 +89,21 @@ async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array<ArrayBuff
   yield new Uint8Array(bytes);
 }
 
+/** Protocols that put each message behind a byte of flags and four of length, instead of declaring the body's length. */
+const ENVELOPED = /^application\/(grpc|connect\+)/i;
+const ENVELOPE_BYTES = 5;
+
 async function* countedBody(
   { watch }: Bodies,
   call: CallBody,
   body: AsyncIterable<Uint8Array>,
+  isEnveloped: boolean,
 ): AsyncGenerator<Uint8Array> {
   const chunks = body[Symbol.asyncIterator]();
   const stalled = Promise.withResolvers<never>();
   stalled.promise.catch(() => undefined);
   let received = 0;
+  let envelope = Buffer.alloc(0);
   let waiting = true;
   const stop = watch.watch({
     received: () => received,
@@ -103,8 +116,16 @@ async function* countedBody(
       const next = await Promise.race([chunks.next(), stalled.promise]);
       waiting = false;
       if (next.done === true) return;
+      const before = received;
       received += next.value.length;
-      if (received > call.declared) growLease(call.lease, Math.min(next.value.length, received - call.declared));
+      if (isEnveloped && envelope.length < ENVELOPE_BYTES) {
+        envelope = Buffer.concat([envelope, next.value.subarray(0, ENVELOPE_BYTES - envelope.length)]);
+        // The reader reserves a message at its beginning, however little of it comes.
+        if (envelope.length === ENVELOPE_BYTES)
+          take(() => takeDeclared(call, ENVELOPE_BYTES + envelope.readUInt32BE(1)));
+      }
+      const counted = Math.max(before, call.declared);
+      if (received > counted) take(() => call.lease?.grow(received - counted));
       yield next.value;
     }
   } finally {
@@ -112,56 +133,86 @@ async function* countedBody(
   }
 }
 
-/** @throws {ConnectError} when there is no room for them. */
-export function growLease(lease: BodyLease | undefined, bytes: number): void {
+function take(work: () => void): void {
   try {
-    lease?.grow(bytes);
+    work();
   } catch (error) {
     throw rpcError(toGatewayError(error));
   }
 }
+
+/** @throws {ConnectError} when there is no room for them. */
+export const growLease = (lease: BodyLease | undefined, bytes: number): void => take(() => lease?.grow(bytes));
 
 /** No text or image worth sending shrinks further; what does is made to fill the memory of who unpacks it. */
 const MAX_RATIO = 100;
 /** Up to here no ratio is looked at: a short text of one letter is no attack. */
 const FREE_BYTES = 2 ** 20;
 
-/** Larger than zlib's 16 KiB: each piece is a turn of the event loop. */
-const PIECE_BYTES = 256 * 1024;
+/** Of output whose length is not known before. Each piece is a turn of the event loop, and memory until it is collected. */
+const PIECE_BYTES = { least: 16 * 1024, most: 256 * 1024 };
+/** The least that zlib takes for a piece. */
+const ZLIB_LEAST_BYTES = 64;
+
+/**
+ * The length that a gzip body ends with: that of its content, modulo 2^32 (RFC 1952). zlib refuses a body that says what
+ * is not so, but only when it has unpacked it.
+ */
+function statedByGzip(bytes: Uint8Array): number {
+  return bytes.length < 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytes.length - 4, true);
+}
 
 type Unzip = (bytes: Uint8Array, options: { maxOutputLength: number; chunkSize: number }) => Promise<Buffer>;
+
+interface Unpacking {
+  readonly compression: Compression;
+  readonly unzip: Unzip;
+  /** What a body says of the length of its content. It is unpacked up to there, into one piece of memory. */
+  readonly stated?: (bytes: Uint8Array) => number;
+}
 
 /**
  * A compression whose output is bounded by its input, and counted as part of the body it belongs to. The calls of one
  * account are unpacked one after the other: many at once would take the processors and the threads of all accounts.
  */
-function bounded(compression: Compression, unzip: Unzip, turns: InTurn): Compression {
+function bounded({ compression, unzip, stated }: Unpacking, turns: InTurn): Compression {
   return {
     ...compression,
     async decompress(bytes, readMaxBytes) {
       if (bytes.length === 0) return new Uint8Array(0);
-      const most = Math.min(readMaxBytes, Math.max(FREE_BYTES, bytes.length * MAX_RATIO));
+      const allowed = Math.min(readMaxBytes, Math.max(FREE_BYTES, bytes.length * MAX_RATIO));
+      const tooLong = (): ConnectError =>
+        new ConnectError(
+          `the message grows over ${allowed} bytes when it is decompressed; it may grow 100 times, to ${readMaxBytes} bytes at most`,
+          Code.ResourceExhausted,
+        );
+      const length = stated?.(bytes);
+      if (length !== undefined && length > allowed) throw tooLong();
+      const most = length ?? allowed;
+      const { least, most: largest } = PIECE_BYTES;
+      const chunkSize =
+        length === undefined
+          ? Math.min(largest, Math.max(least, bytes.length))
+          : Math.max(ZLIB_LEAST_BYTES, length + 1); // one more than it should be: a full piece begins another
       const call = calls.getStore();
       const lease = call?.lease;
       // Taken before it is unpacked: many at once would each find room for themselves.
       growLease(lease, most);
       let unpacked = 0;
       try {
-        const options = { maxOutputLength: most, chunkSize: Math.min(PIECE_BYTES, Math.max(bytes.length, 1_024)) };
         const result = await turns.run(call?.account ?? '', () => {
           growLease(lease, 0); // throws when the client has gone meanwhile
-          return unzip(bytes, options);
+          return unzip(bytes, { maxOutputLength: Math.max(1, most), chunkSize });
         });
         unpacked = result.length;
         return new Uint8Array(result.buffer as ArrayBuffer, result.byteOffset, result.length);
       } catch (error) {
         if (error instanceof ConnectError) throw error;
-        if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') {
-          throw new ConnectError('decompression failed', Code.InvalidArgument);
-        }
+        const isTooLong = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
+        if (isTooLong && length === undefined) throw tooLong();
         throw new ConnectError(
-          `the message grows over ${most} bytes when it is decompressed; it may grow 100 times, to ${readMaxBytes} bytes at most`,
-          Code.ResourceExhausted,
+          isTooLong ? `the message has more than the ${length} bytes that it states` : 'decompression failed',
+          Code.InvalidArgument,
         );
       } finally {
         lease?.shrink(most - unpacked);
@@ -174,7 +225,14 @@ function bounded(compression: Compression, unzip: Unzip, turns: InTurn): Compres
 export function boundedCompressions(): Compression[] {
   const turns = new InTurn();
   return [
-    bounded(compressionGzip, promisify<Uint8Array, object, Buffer>(gunzip), turns),
-    bounded(compressionBrotli, promisify<Uint8Array, object, Buffer>(brotliDecompress), turns),
+    bounded(
+      {
+        compression: compressionGzip,
+        unzip: promisify<Uint8Array, object, Buffer>(gunzip),
+        stated: statedByGzip,
+      },
+      turns,
+    ),
+    bounded({ compression: compressionBrotli, unzip: promisify<Uint8Array, object, Buffer>(brotliDecompress) }, turns),
   ];
 }
