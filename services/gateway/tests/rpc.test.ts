@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { createClient, Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
@@ -20,6 +21,7 @@ import {
   WaitingReason,
 } from '@sluice/contracts';
 import { buckets, openBucket } from '@sluice/messaging';
+import type { ObjectStore } from '@sluice/storage';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createKey } from '../src/accounts/api-keys.ts';
 import { GatewayError, type ErrorCode } from '../src/errors.ts';
@@ -117,6 +119,28 @@ describe('a job over gRPC', () => {
       const work = accepted?.data.job?.request?.work;
       expect(work?.case === 'image' && work.value.sources[0]?.from.case).toBe(kind);
     }
+  });
+
+  test('takes a large picture in pieces, so that other calls are answered meanwhile', async () => {
+    const pieces: number[] = [];
+    const store: ObjectStore = {
+      ...rig.store,
+      put: async (key, body, settings) => {
+        const watched = async function* (): AsyncGenerator<Buffer> {
+          for await (const piece of body as Readable) {
+            pieces.push((piece as Buffer).length);
+            yield piece as Buffer;
+          }
+        };
+        return rig.store.put(key, Readable.from(watched()), settings);
+      },
+    };
+    const { url } = await rig.replica({ store });
+    const users = createClient(UserService, createConnectTransport({ baseUrl: url, httpVersion: '1.1' }));
+    await users.convertImage({ sources: [{ from: { case: 'content', value: png(8, 6, 2_000_000) } }] });
+    expect(pieces.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(2_000_000);
+    // The first is what the picture is judged by.
+    expect(Math.max(...pieces)).toBeLessThanOrEqual(320 * 1024);
   });
 
   test('of another account is not found, and neither is one that never was', async () => {

@@ -126,11 +126,21 @@ function takeImages(
     for (const [index, { from, fileName }] of sources.entries()) {
       // A key says nothing of whose object it is. Who uploads directly names the upload: POST /v1/images:fromUpload.
       if (from.case !== 'content') throw invalidField(`/sources/${index}`, 'must carry the bytes of an image');
-      await intake.take(Readable.from([Buffer.from(from.value)]), fileNameOf(fileName));
+      await intake.take(Readable.from(piecesOf(from.value)), fileNameOf(fileName));
     }
     const asked = { sources: intake.sources(), options: imageOptions(options ?? {}), priority, callbackUrl, notify };
     return newImageJob({ ...asked, metadata }, context);
   });
+}
+
+/** As much as a socket reads at once. */
+const PIECE_BYTES = 64 * 1024;
+
+/** A picture as it would arrive: hashed and copied as a whole, one of 50 MiB holds every other request up for 200 ms. */
+function* piecesOf({ buffer, byteOffset, length }: Uint8Array): Generator<Buffer> {
+  for (let at = 0; at < length; at += PIECE_BYTES) {
+    yield Buffer.from(buffer as ArrayBuffer, byteOffset + at, Math.min(PIECE_BYTES, length - at));
+  }
 }
 
 /**
