@@ -10,6 +10,7 @@ import { allowedMethods } from './allowed-methods.ts';
 import { useReadableJson } from './readable-json.ts';
 import { JobViewSchema } from '../jobs/job-view.ts';
 import { GatewayError } from '../errors.ts';
+import { OneATurn } from './one-a-turn.ts';
 import { ProblemSchema } from './problem.ts';
 import { buildSerializer } from './serialization.ts';
 import { readRestsSlowly } from './unread-bodies.ts';
@@ -28,6 +29,8 @@ export interface AppSettings {
 const DOCS = '/docs';
 const HEADERS_TIMEOUT_MS = 10_000;
 const JSON_BODY_BYTES = 256 * 1024;
+/** Characters from which on a body takes a millisecond and more to read and check: those have turns of their own. */
+const LARGE_JSON = 16 * 1024;
 /** More than the file descriptors and the memory of a process are good for is left to wait in the kernel's queue. */
 const MAX_CONNECTIONS = 10_000;
 
@@ -226,9 +229,11 @@ function nameTrace(request: FastifyRequest, reply: FastifyReply): void {
  */
 function acceptNoBody(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
+  const large = new OneATurn();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
     if (body === '') done(null, undefined);
-    else void parse(request, body, done);
+    else if (body.length < LARGE_JSON) void parse(request, body, done);
+    else large.run(() => void parse(request, body, done));
   });
 }
 

@@ -1,0 +1,52 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
+import { silentLogger } from '@sluice/pipeline';
+import type { Logger } from '@sluice/telemetry';
+import { expect, test } from 'vitest';
+import { createApp } from './app.ts';
+import { OneATurn } from './one-a-turn.ts';
+
+/** In which turn of the event loop it is called, until `stop`. */
+function countTurns(): { now(): number; stop(): void } {
+  let turns = 0;
+  let stopped = false;
+  const next = (): void => {
+    turns += 1;
+    if (!stopped) setImmediate(next);
+  };
+  setImmediate(next);
+  return { now: () => turns, stop: () => void (stopped = true) };
+}
+
+test('each piece of work has a turn of its own, in order, and what is active where it was asked for', async () => {
+  const turns = countTurns();
+  const active = new AsyncLocalStorage<string>();
+  const line = new OneATurn();
+  const seen: [name: string, active: string | undefined, turn: number][] = [];
+  for (const name of ['a', 'b', 'c']) {
+    active.run(`of ${name}`, () => line.run(() => void seen.push([name, active.getStore(), turns.now()])));
+  }
+  while (seen.length < 3) await turn();
+  turns.stop();
+  expect(seen.map(([name, of]) => [name, of])).toEqual([
+    ['a', 'of a'],
+    ['b', 'of b'],
+    ['c', 'of c'],
+  ]);
+  expect(new Set(seen.map(([, , at]) => at)).size).toBe(3);
+});
+
+test('large JSON bodies that arrive together are read in turns of their own', async () => {
+  const app = await createApp({ log: silentLogger as unknown as Logger, version: 'test' });
+  const turns = countTurns();
+  const seen: number[] = [];
+  app.post('/bulk', async () => {
+    seen.push(turns.now());
+    return {};
+  });
+  await app.ready();
+  const payload = { text: 'x'.repeat(50_000) };
+  await Promise.all(Array.from({ length: 4 }, () => app.inject({ method: 'POST', url: '/bulk', payload })));
+  turns.stop();
+  expect(new Set(seen).size).toBe(4);
+});
