@@ -81,6 +81,19 @@ describe('a rate limit', () => {
     expect([status, body['detail']]).toEqual([413, expect.stringContaining('at most 1 at once')]);
   });
 
+  test('of less than a bulk refuses it before its events are looked at', async () => {
+    const gateway = await limited(10);
+    const events = Array.from({ length: 11 }, () => ({ app_id: '/', message_id: '', event: 1 }));
+    expect((await rig.call(`${gateway.url}/v1/events`, { json: { events } })).status).toBe(413);
+    const call = createClient(
+      EventService,
+      createConnectTransport({ baseUrl: gateway.url, httpVersion: '1.1' }),
+    ).recordEvents({ events: events.map(() => ({ appId: '/' })) });
+    expect((await call.catch((error: unknown) => ConnectError.from(error).message)) as string).toContain('at most 10');
+    const recipients = Array.from({ length: 11 }, () => ({ to: 1 }));
+    expect((await rig.call(`${gateway.url}/v1/emails:batch`, { json: { recipients } })).status).toBe(413);
+  });
+
   test('counts the events of a call', async () => {
     const gateway = await limited(20);
     const client = createClient(EventService, createConnectTransport({ baseUrl: gateway.url, httpVersion: '1.1' }));

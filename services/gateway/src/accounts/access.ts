@@ -75,10 +75,30 @@ export async function countRequest(
 }
 
 /**
- * Counts the events or mails of a request whose first one was counted before its body was read.
+ * Refuses a request with more events or mails than a window ever has room for: before each of them is looked at.
  *
  * @param what they are, for the caller.
- * @throws {GatewayError} `rate_limited`, or `payload_too_large` when no window has room for so many.
+ * @throws {GatewayError} `payload_too_large`.
+ */
+export function refuseTooMany(
+  { limits }: Pick<AccessSettings, 'limits'>,
+  count: number,
+  what: 'events' | 'mails',
+): void {
+  for (const { limit, windowMs } of [limits.global, limits.account]) {
+    if (limit > 0 && count > limit) {
+      throw new GatewayError(
+        'payload_too_large',
+        `The request has ${count} ${what}, and the rate limit is ${limit} in ${windowMs / 1000} s: send at most ${limit} at once.`,
+      );
+    }
+  }
+}
+
+/**
+ * Counts the events or mails of a request whose first one was counted before its body was read.
+ *
+ * @throws {GatewayError} `rate_limited`, or what `refuseTooMany` throws.
  */
 export async function countItems(
   access: AccessSettings,
@@ -87,14 +107,7 @@ export async function countItems(
   count: number,
   what: 'events' | 'mails',
 ): Promise<void> {
-  for (const { limit, windowMs } of [access.limits.global, access.limits.account]) {
-    if (limit > 0 && count > limit) {
-      throw new GatewayError(
-        'payload_too_large',
-        `The request has ${count} ${what}, and the rate limit is ${limit} in ${windowMs / 1000} s: send at most ${limit} at once.`,
-      );
-    }
-  }
+  refuseTooMany(access, count, what);
   if (count > 1) await countRequest(access, account, reply, count - 1);
 }
 

@@ -30,7 +30,7 @@ import { lastSaid, ownJob } from '../jobs/own-job.ts';
 import { waitingFor, type WaitingDeps } from '../jobs/waiting-for.ts';
 import type { EmailContext } from '../jobs/accept/email-request.ts';
 import { newJobOfCommand } from '../nats/commands.ts';
-import { countItems, recipientCounter, type HeaderTarget } from '../accounts/access.ts';
+import { countItems, recipientCounter, refuseTooMany, type HeaderTarget } from '../accounts/access.ts';
 import type { RouteDeps } from '../http/deps.ts';
 import { currentProgress, progressOf, type Progress, type WaitingFor as WaitingView } from '../jobs/job-view.ts';
 import { invalidField } from '../errors.ts';
@@ -90,6 +90,7 @@ export function unaryMethods(deps: RpcDeps): readonly UnaryMethod[] {
     }),
     method(EventService.method.recordEvents, async (request, { account, headers, requestHeader }) => {
       deps.backpressure.checkRoom('EVENTS');
+      refuseTooMany(access, request.events.length, 'events');
       const events = eventsOfCall(request.events, now());
       const key = keyOf(requestHeader('idempotency-key'));
       // The first was counted before the body was read.

@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Type } from 'typebox';
 import { laneOf } from '../../admission/backpressure.ts';
-import { countItems, noHeaders, recipientCounter } from '../../accounts/access.ts';
+import { countItems, noHeaders, recipientCounter, refuseTooMany } from '../../accounts/access.ts';
 import { GatewayError } from '../../errors.ts';
 import { acceptBatch, type BatchItem } from '../../jobs/accept/accept-batch.ts';
 import { newEmailJob } from '../../jobs/accept/email-request.ts';
@@ -82,6 +82,11 @@ export function emailBatchRoute(app: App, deps: RouteDeps): void {
       bodyLimit: BODY_BYTES,
       onRequest: async () => {
         if (!backpressure.isOpen(laneOf('email', true))) backpressure.check(laneOf('email', false));
+      },
+      preValidation: (request, _reply, done) => {
+        const { recipients } = (request.body ?? {}) as { readonly recipients?: unknown };
+        if (Array.isArray(recipients)) refuseTooMany(deps.access, recipients.length, 'mails');
+        done();
       },
       schema: {
         operationId: 'sendEmailBatch',

@@ -3,7 +3,7 @@ import { isJobId } from '@sluice/jobs';
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import type { RouteDeps } from '../deps.ts';
-import { countItems } from '../../accounts/access.ts';
+import { countItems, refuseTooMany } from '../../accounts/access.ts';
 import { keyOf } from '../../jobs/accept/idempotency.ts';
 import { GatewayError, invalidField } from '../../errors.ts';
 import { problemResponses } from '../problem.ts';
@@ -36,6 +36,11 @@ export function eventRoutes(
       // With a callback: a promise for each request shows in the CPU of the ingest.
       onRequest: (_request, _reply, done) => {
         deps.backpressure.checkRoom('EVENTS');
+        done();
+      },
+      preValidation: (request, _reply, done) => {
+        const { events } = (request.body ?? {}) as { readonly events?: unknown };
+        if (Array.isArray(events)) refuseTooMany(deps.access, events.length, 'events');
         done();
       },
       bodyLimit: BULK_BODY_BYTES,
