@@ -76,7 +76,7 @@ class UnaryCall implements AnswerHeaders {
   /** What has come of the message, `#received` bytes of it. */
   #bytes: Buffer = noBytes;
   #received = 0;
-  /** Bytes that the call declared, which are counted already. */
+  /** Bytes that the call or its message declared, which are counted already. */
   #declared = 0;
   /** Bytes of the message with its prefix, once that has come. */
   #expected = Infinity;
@@ -208,6 +208,10 @@ class UnaryCall implements AnswerHeaders {
       throw new ConnectError('received compressed envelope, but do not know how to decompress', Code.Internal);
     }
     this.#expected = PREFIX_BYTES + size;
+    // A message counts from its beginning: what is not there yet will be, and there must be room for it.
+    const counted = Math.max(this.#declared, this.#received);
+    if (this.#expected > counted) growLease(this.#lease, this.#expected - counted);
+    this.#declared = Math.max(this.#declared, this.#expected);
   }
 
   #end(account: Account): void {
