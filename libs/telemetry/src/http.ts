@@ -1,4 +1,4 @@
-import { context, trace, type Context, type Span } from '@opentelemetry/api';
+import { context, ROOT_CONTEXT, trace, type Context, type Span } from '@opentelemetry/api';
 import {
   ATTR_ERROR_TYPE,
   ATTR_HTTP_REQUEST_METHOD,
@@ -136,7 +136,7 @@ export function httpTelemetry(options: HttpTelemetryOptions): HttpTelemetry {
       const method = methods.has(request.method) ? request.method : '_OTHER';
       const kind = kinds.of(method, request.routeOptions.url);
       const { name, route } = kind;
-      const incoming = extractContext(request.headers);
+      const incoming = request.headers['traceparent'] === undefined ? ROOT_CONTEXT : extractContext(request.headers);
       const span = openSpan(name, { kind: 'server' }, incoming);
       // No sampler asks for them, and most spans of a busy process are not recorded.
       if (span.isRecording()) {
