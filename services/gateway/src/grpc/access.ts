@@ -148,7 +148,8 @@ export function inCallSpan<R>(
   const name = `${method.parent.typeName}/${method.name}`;
   const attributes = { 'rpc.system.name': 'connectrpc', 'rpc.method': name };
   // Behind the HTTP server its span is there already and has read the caller's headers.
-  const parent = currentSpan() === undefined ? extractContext(headers) : undefined;
+  const isFirst = headers['traceparent'] !== undefined && currentSpan() === undefined;
+  const parent = isFirst ? extractContext(headers) : undefined;
   return withSpan(name, { kind: 'server', attributes, ...(parent === undefined ? {} : { parent }) }, () =>
     work(name, traceOf(headers['traceparent'])),
   );

@@ -64,9 +64,8 @@ export async function createApp(settings: AppSettings): Promise<App> {
   acceptNoBody(app);
   app.addSchema(ProblemSchema);
   app.addSchema(JobViewSchema);
-  useRoute(app);
   useTraces(app, settings.telemetry);
-  refuseEmptyNames(app);
+  beginRequests(app);
   useSnakeCase(app);
   useReadableJson(app);
   refuseEncodedBodies(app);
@@ -186,15 +185,6 @@ declare module 'fastify' {
   }
 }
 
-/** Fastify puts `routeOptions` together anew whenever they are read, and every hook reads them. */
-function useRoute(app: App): void {
-  app.decorateRequest('route');
-  app.addHook('onRequest', (request, _reply, done) => {
-    request.route = request.routeOptions;
-    done();
-  });
-}
-
 function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
   app.decorateRequest('trace');
   if (telemetry !== undefined) {
@@ -204,9 +194,17 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
     app.addHook('onResponse', telemetry.onResponse);
     app.addHook('onRequestAbort', telemetry.onRequestAbort);
   }
+}
+
+/** What every request needs first, in one hook: each hook of its own is paid for by all of them. */
+function beginRequests(app: App): void {
+  app.decorateRequest('route');
   app.addHook('onRequest', (request, reply, done) => {
+    // Fastify puts `routeOptions` together anew whenever they are read, and every hook reads them.
+    request.route = request.routeOptions;
     nameTrace(request, reply);
-    done();
+    if (hasEmptyName(request)) done(new GatewayError('not_found', 'There is nothing at this address.'));
+    else done();
   });
 }
 
@@ -252,17 +250,12 @@ function refuseEncodedBodies(app: App): void {
 }
 
 /** The router takes `/v1/jobs/` for a job without an id. Nothing has an empty name. */
-function refuseEmptyNames(app: App): void {
-  app.addHook('onRequest', (request, _reply, done) => {
-    const params = request.params as Readonly<Record<string, string>> | undefined;
-    for (const name in params) {
-      if (params[name] === '' && name !== '*') {
-        done(new GatewayError('not_found', 'There is nothing at this address.'));
-        return;
-      }
-    }
-    done();
-  });
+function hasEmptyName(request: FastifyRequest): boolean {
+  const params = request.params as Readonly<Record<string, string>> | undefined;
+  for (const name in params) {
+    if (params[name] === '' && name !== '*') return true;
+  }
+  return false;
 }
 
 /** Lets JSON bodies and queries name their fields as protobuf JSON allows, for every route whose schema is an object. */
