@@ -20,9 +20,10 @@ export class PartBuffers {
     return Buffer.from(new SharedArrayBuffer(partBytes));
   }
 
-  /** Takes a buffer back that has no reader any more. */
+  /** Takes a buffer back that has no reader any more. The memory of one that is not kept is free at once: not with a later collection. */
   give(buffer: Buffer): void {
     if (isKept(buffer)) this.#idle.push(buffer);
+    else (buffer.buffer as ArrayBuffer).transfer(0);
   }
 
   /** Forgets a buffer that may still be read from: by a connection that broke, for one. */
