@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { createClient, Code, ConnectError, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { create, createFileRegistry, fromBinary } from '@bufbuild/protobuf';
@@ -125,14 +124,16 @@ describe('a job over gRPC', () => {
     const pieces: number[] = [];
     const store: ObjectStore = {
       ...rig.store,
-      put: async (key, body, settings) => {
-        const watched = async function* (): AsyncGenerator<Buffer> {
-          for await (const piece of body as Readable) {
-            pieces.push((piece as Buffer).length);
-            yield piece as Buffer;
-          }
+      upload: (key, settings) => {
+        const upload = rig.store.upload(key, settings);
+        return {
+          write: (bytes) => {
+            pieces.push(bytes.length);
+            return upload.write(bytes);
+          },
+          finish: () => upload.finish(),
+          abandon: () => upload.abandon(),
         };
-        return rig.store.put(key, Readable.from(watched()), settings);
       },
     };
     const { url } = await rig.replica({ store });

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { freeChunk } from '../admission/free-chunk.ts';
 import type { App } from './app-type.ts';
 import { hasBody } from './bodies.ts';
 
@@ -37,7 +38,9 @@ export function readRestsSlowly(app: App): void {
         rests.delete(rest);
         body.socket.destroy();
       } else if (allowance > 0) {
-        allowance -= (body.read() as Buffer | null)?.length ?? 0;
+        const chunk = body.read() as Buffer | null;
+        allowance -= chunk?.length ?? 0;
+        if (chunk !== null) freeChunk(chunk);
         rests.delete(rest);
         rests.add(rest); // behind the others
       }

@@ -3,10 +3,13 @@ import { expect, test } from 'vitest';
 import { Intake } from './take-source.ts';
 
 const store = {
-  put: async (_key: string, body: Uint8Array | Readable) => {
+  upload: () => {
     let sizeBytes = 0;
-    for await (const chunk of body as AsyncIterable<Uint8Array>) sizeBytes += chunk.length;
-    return { sizeBytes };
+    return {
+      write: async (bytes: Uint8Array) => void (sizeBytes += bytes.length),
+      finish: async () => ({ sizeBytes }),
+      abandon: async () => undefined,
+    };
   },
 };
 const limits = { maxBytes: 2 ** 30, maxPixels: 2 ** 30, maxFiles: 1, inlineBytes: 1_000 };
@@ -27,4 +30,18 @@ test('lets other requests have their turn after each piece of an upload, however
   clearImmediate(turn);
   expect(intake.sources()[0]?.source.sizeBytes).toBe(BigInt(png.length + 64 * 64 * 1024));
   expect(turns).toBeGreaterThan(pieces.length);
+});
+
+test('gives the memory of chunks back that are its own, and of no others', async () => {
+  const taken = async (ownsChunks: boolean): Promise<Buffer[]> => {
+    const chunks = Array.from({ length: 8 }, () => Buffer.alloc(64 * 1024));
+    const shared = Buffer.alloc(128 * 1024).subarray(0, 64 * 1024);
+    const intake = new Intake(store as never, limits, (index) => `uploads/${index}`);
+    await intake.take(Readable.from([png, ...chunks, shared]), undefined, { ownsChunks });
+    expect(shared.length).toBe(64 * 1024);
+    return chunks;
+  };
+  // The first four are the head, which is kept.
+  expect((await taken(true)).map(({ length }) => length)).toEqual([...Array<number>(4).fill(64 * 1024), 0, 0, 0, 0]);
+  expect((await taken(false)).map(({ length }) => length)).toEqual(Array<number>(8).fill(64 * 1024));
 });

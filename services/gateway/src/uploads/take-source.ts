@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { PassThrough, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import {
@@ -12,6 +12,7 @@ import {
 import type { ObjectStore } from '@sluice/storage';
 import type { TakenSource } from '../jobs/accept/image-request.ts';
 import { inMib } from './sizes.ts';
+import { freeChunk } from '../admission/free-chunk.ts';
 import { GatewayError } from '../errors.ts';
 import { dimensions } from './dimensions.ts';
 
@@ -61,12 +62,12 @@ export class Intake {
   }
 
   /**
-   * Takes one file to its end.
+   * Takes one file to its end. With `ownsChunks` the chunks of it have no other reader: their memory is given back.
    *
    * @throws {GatewayError} 415, 413 or 422; the rest of the stream is left unread then.
    * @throws {StoreError}
    */
-  async take(file: Readable, fileName?: string): Promise<void> {
+  async take(file: Readable, fileName?: string, { ownsChunks = false } = {}): Promise<void> {
     const index = this.#taken.length;
     if (index >= this.#limits.maxFiles) {
       throw new GatewayError('payload_too_large', `At most ${this.#limits.maxFiles} files make one PDF.`);
@@ -100,17 +101,22 @@ export class Intake {
     const entry = { content: ended ? first : undefined, key, sizeBytes, mediaType, sha256: '', fileName };
     this.#taken.push(entry);
     if (!ended) {
-      const onward = async function* (this: Intake): AsyncGenerator<Buffer> {
-        yield first;
+      const upload = this.#dryRun ? undefined : this.#store.upload(key, { contentType: mediaType });
+      try {
+        await upload?.write(first);
         // Not `for await`: leaving it early destroys the request, and with it the socket the answer is to go out on.
         for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
           this.#count(next.value.length);
           sizeBytes += next.value.length;
           hash.update(next.value);
-          yield next.value;
+          await upload?.write(next.value);
+          if (ownsChunks) freeChunk(next.value);
         }
-      }.call(this);
-      await this.#put(key, onward, mediaType);
+        await upload?.finish();
+      } catch (error) {
+        await upload?.abandon();
+        throw error;
+      }
     }
     entry.sizeBytes = sizeBytes;
     entry.sha256 = hash.digest('hex');
@@ -149,23 +155,9 @@ export class Intake {
     const inline = held.reduce((sum, entry) => sum + entry.sizeBytes, 0);
     if (held.length === this.#taken.length && inline <= this.#limits.inlineBytes) return;
     for (const entry of held) {
-      await this.#put(entry.key, entry.content!, entry.mediaType);
+      if (!this.#dryRun) await this.#store.put(entry.key, entry.content!, { contentType: entry.mediaType });
       entry.content = undefined;
     }
-  }
-
-  async #put(key: string, body: Buffer | AsyncGenerator<Buffer>, contentType: ImageMediaType): Promise<void> {
-    if (Buffer.isBuffer(body)) {
-      if (!this.#dryRun) await this.#store.put(key, body, { contentType });
-      return;
-    }
-    const through = new PassThrough();
-    const feeding = feed(body, through);
-    const stored = this.#dryRun ? drain(through) : this.#store.put(key, through, { contentType });
-    // What went wrong on the client's side of the stream explains what the store says about its end of it.
-    const [fed, put] = await Promise.allSettled([feeding, stored]);
-    if (fed.status === 'rejected') throw fed.reason;
-    if (put.status === 'rejected') throw put.reason;
   }
 }
 
@@ -189,26 +181,6 @@ function chunkByChunk(stream: Readable): { next(): Promise<IteratorResult<Buffer
       return chunks.next();
     },
   };
-}
-
-async function feed(from: AsyncGenerator<Buffer>, to: PassThrough): Promise<void> {
-  const closed = new Promise<void>((resolve) => to.once('close', resolve));
-  try {
-    for await (const chunk of from) {
-      if (to.destroyed) return; // the store gave up; its error says why
-      if (!to.write(chunk)) await Promise.race([closed, new Promise<void>((resolve) => to.once('drain', resolve))]);
-    }
-    to.end();
-  } catch (error) {
-    to.destroy(error as Error);
-    throw error;
-  }
-}
-
-async function drain(stream: Readable): Promise<void> {
-  for await (const _ of stream) {
-    // only counted and hashed
-  }
 }
 
 /** The media type of a file by its first bytes. Throws an `GatewayError` for a file that is not accepted. */

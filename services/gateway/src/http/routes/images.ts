@@ -241,7 +241,7 @@ async function jsonBody(request: FastifyRequest): Promise<unknown> {
 }
 
 async function takeBody(request: FastifyRequest, intake: Intake): Promise<ImageOptionsQuery> {
-  await intake.take(request.raw);
+  await intake.take(request.raw, undefined, { ownsChunks: true });
   return {};
 }
 
