@@ -122,6 +122,25 @@ test('work of a stream that was deleted and made again is published again', asyn
   await succeed([...before, ...meanwhile, ...after]);
 });
 
+test('work whose stream does not answer waits as long as an election takes before the reconciler has it', async () => {
+  await start();
+  await rig.bus.jsm.streams.delete('EMAILS');
+  const id = await send();
+  interface Told {
+    readonly event: string;
+    readonly detail?: string;
+    readonly durationMs?: number;
+  }
+  const told = await eventually(
+    async () => (await rig.call<{ events: readonly Told[] }>(`/v1/jobs/${id}/events`)).body.events,
+    (events) => events.some(({ event }) => event === 'postponed'),
+  );
+  const waits = told.filter(({ event }) => event === 'retry_scheduled').map(({ durationMs = 0 }) => durationMs);
+  // An election under load took 5.5 s, and by chance the waits of a growing delay were 1.7 s together.
+  expect(waits.reduce((sum, wait) => sum + wait, 0)).toBeGreaterThanOrEqual(9_000);
+  expect(told.find(({ event }) => event === 'postponed')?.detail).toMatch(/EMAILS has no leader or does not exist/);
+});
+
 test('a job that is to be cancelled and whose work was lost is cancelled by its worker', async () => {
   await start();
   const id = await send();

@@ -75,10 +75,12 @@ async function react(
 }
 
 /**
- * A stream without a leader answers as one that does not exist. An election is over within these attempts (6 s); the
- * reconciler would publish the work only after the time in which a stream remembers message ids.
+ * A stream without a leader answers as one that does not exist. An election is over within these attempts; the reconciler
+ * would publish the work only after the time in which a stream remembers message ids, minutes later. The wait between two
+ * is always the same: by chance the delays of the retry policy were over before an election of 5 s.
  */
-const ELECTION_ATTEMPTS = 6;
+const ELECTION_ATTEMPTS = 10;
+const ELECTION_RETRY_MS = 1_000;
 
 async function dispatch(job: Job, attempt: number, { deps }: Context<OrchestratorDeps>): Promise<Outcome | void> {
   const request = await deps.jobs.request(job);
@@ -91,7 +93,8 @@ async function dispatch(job: Job, attempt: number, { deps }: Context<Orchestrato
   } catch (error) {
     const reason = unavailable(step.channel.stream, error);
     if (reason === undefined) throw error;
-    if (reason.reason === 'missing' && attempt < ELECTION_ATTEMPTS) throw error;
+    if (reason.reason === 'missing' && attempt < ELECTION_ATTEMPTS)
+      return { kind: 'retry', afterMs: ELECTION_RETRY_MS, reason: reason.message };
     // Waiting here would hold a slot of the consumer for each such job, until no job of any kind is dispatched.
     deps.report(job.id, postponed(reason.message, job.traceId));
     return { kind: 'skip', reason: `${reason.message}; the reconciler publishes the work once there is room` };

@@ -10,7 +10,7 @@ export class StreamUnavailable extends Error {
     super(
       reason === 'full'
         ? `stream ${stream} is full: start what consumes it, or raise its max_msgs or max_bytes`
-        : `stream ${stream} does not exist: restart a gateway, which makes it`,
+        : `stream ${stream} has no leader or does not exist: where it stays so, restart a gateway, which makes it`,
       { cause },
     );
     this.reason = reason;
