@@ -47,6 +47,7 @@ const INSIDE: Readonly<Record<string, readonly (readonly [ports: string, what: s
     ['8080, 50051', 'the API, gRPC: what the proxy leads to', 'an API key, as above'],
     ['9464', 'health and metrics', 'nothing'],
   ],
+  'gateway-worker': [['9464', 'health and metrics', 'nothing']],
   image: [['9464', 'health and metrics', 'nothing']],
   email: [['9464', 'health and metrics', 'nothing']],
   client: [['9464', 'health and metrics', 'nothing']],
@@ -352,7 +353,7 @@ function bodyOf(session: ClientHttp2Session, path: string): Promise<string> {
 
 /** The containers of production with the networks that Compose gives them. */
 function insideRows(): readonly string[] {
-  type Services = Record<string, { networks?: string[] } | null>;
+  type Services = Record<string, { networks?: string[]; extends?: { service: string } } | null>;
   const read = (file: string): Services =>
     (
       parse(readFileSync(join(root, file), 'utf8').replaceAll(/!(?:reset|override)\b/g, ''), { merge: true }) as {
@@ -364,7 +365,8 @@ function insideRows(): readonly string[] {
   const names = Object.keys({ ...base, ...production }).filter((name) => production[name] !== null);
   expect(names.toSorted()).toEqual(Object.keys(INSIDE).toSorted());
   return Object.entries(INSIDE).flatMap(([name, listeners]) => {
-    const networks = production[name]?.networks ?? base[name]?.networks ?? ['default'];
+    const extended = production[name]?.extends?.service ?? name;
+    const networks = production[name]?.networks ?? base[extended]?.networks ?? ['default'];
     return listeners.map(
       ([ports, what, asks]) => `| ${name} | ${ports} | ${what} | ${asks} | ${networks.join(', ')} |`,
     );

@@ -99,6 +99,10 @@ interface Configured extends ComposedService {
   profiles?: string[];
   command?: string[];
   volumes?: { source: string; target: string; read_only?: boolean }[];
+  deploy?: { replicas?: number };
+  depends_on?: Record<string, { condition: string }>;
+  networks?: Record<string, unknown>;
+  healthcheck?: { disable?: boolean };
 }
 
 describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
@@ -165,6 +169,65 @@ describe.skipIf(compose === undefined)('docker-compose.prod.yml', () => {
       );
     }
     expect(configured['s3']?.environment).not.toHaveProperty('AWS_ACCESS_KEY_ID');
+  });
+
+  it('answers clients and drives jobs in two processes each, so that neither waits for the other', () => {
+    const { gateway, 'gateway-worker': worker } = configured;
+    expect([gateway?.environment?.['ROLE'], gateway?.deploy?.replicas]).toEqual(['api', 2]);
+    expect([worker?.environment?.['ROLE'], worker?.deploy?.replicas]).toEqual(['worker', 2]);
+    expect(worker?.image).toBe(gateway?.image);
+    // The same user of the broker and key of the store, and no file of its own.
+    const secrets = gateway?.volumes?.filter(({ target }) => target.startsWith('/run/sluice/'));
+    expect(secrets).toHaveLength(2);
+    expect(worker?.volumes).toEqual(secrets);
+    // What only an answer to a client needs stays with who gives it: the history and its password, signed links, bounces.
+    const environment = Object.entries(worker?.environment ?? {});
+    const left = Object.keys(gateway?.environment ?? {}).filter((name) => !(name in (worker?.environment ?? {})));
+    expect(left.toSorted()).toEqual([
+      'BOUNCE_SECRET',
+      'BOUNCE_SMTP_PORT',
+      'GRPC_PORT',
+      'HOME_LINKS',
+      'PORT',
+      'READ_MODEL_URL',
+      'UNSUBSCRIBE_SECRET',
+    ]);
+    // A limit, price or lifetime that one half had alone would be half a limit.
+    expect(environment.filter(([name, value]) => gateway?.environment?.[name] !== value)).toEqual([['ROLE', 'worker']]);
+    expect(Object.keys(worker?.depends_on ?? {}).toSorted()).toEqual(['nats', 's3', 'volumes']);
+    expect(Object.keys(worker?.networks ?? {}).toSorted()).toEqual(['default', 'store']);
+    expect(worker?.healthcheck?.disable ?? false).toBe(false);
+  });
+
+  it('has the proxy lead to who answers', () => {
+    const routes = readFileSync(join(root, 'deploy/caddy/routes.caddy'), 'utf8');
+    expect([...routes.matchAll(/dynamic a (\S+)/g)].map(([, name]) => name)).toEqual(['gateway', 'gateway']);
+  });
+
+  it('scrapes every process that is built here', () => {
+    interface Scrapes {
+      scrape_configs: { job_name: string; dns_sd_configs?: { names: string[]; port: number }[] }[];
+      scrape_config_files?: string[];
+    }
+    const { prometheus, ...others } = configured;
+    const files = (prometheus?.volumes ?? []).filter(({ target }) => target.endsWith('.yml'));
+    const whole = parse(readFileSync(join(root, 'o11y/prometheus/prometheus.yml'), 'utf8')) as Scrapes;
+    const jobs = [
+      whole,
+      ...files.map(({ source }) => parse(readFileSync(source.replace(folder, root), 'utf8')) as Scrapes),
+    ]
+      .flatMap(({ scrape_configs: found }) => found)
+      .flatMap(({ job_name: name, dns_sd_configs: found = [] }) =>
+        found.map(({ names, port }) => ({ name, names, port })),
+      );
+    const built = Object.entries(others).filter(
+      ([, { build, profiles }]) => build !== undefined && profiles === undefined,
+    );
+    expect(jobs.toSorted((a, b) => a.name.localeCompare(b.name))).toEqual(
+      built.map(([name]) => ({ name, names: [name], port: 9464 })).toSorted((a, b) => a.name.localeCompare(b.name)),
+    );
+    // Prometheus reads the second file by a pattern that the other Compose files have nothing for.
+    for (const { target } of files) expect(whole.scrape_config_files).toContain(target.replace(/[^/]+$/, '*.yml'));
   });
 
   it('lets each key reach the objects that its service works with', () => {

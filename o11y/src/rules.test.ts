@@ -39,11 +39,6 @@ describe('the rules', () => {
     },
     180_000,
   );
-
-  test.skipIf(!here)('and targets make a configuration that Prometheus accepts', () => {
-    const { ok, output } = promtool('check', 'config', fileURLToPath(new URL('prometheus.yml', prometheusFolder)));
-    expect(ok, output).toBe(true);
-  });
 });
 
 test('a matcher of a bucket names the spellings of Prometheus 2 and 3', () => {

@@ -21,6 +21,7 @@ describe.skipIf(promtool === undefined)('Prometheus 3', () => {
     for (const args of [
       ['check', 'rules', ...globSync(join(folder, 'rules/*.yml'))],
       ['check', 'config', join(folder, 'prometheus.yml')],
+      ['check', 'config', join(folder, 'production.yml')],
       ['check', 'config', join(folder, 'dev.yml')],
     ]) {
       const { status, output } = run(...args);

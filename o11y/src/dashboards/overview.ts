@@ -12,10 +12,11 @@ export const overview: Dashboard = {
         {
           kind: 'stat',
           title: 'Replicas up',
-          about: 'Processes of each service that answer the scraper.',
+          about:
+            'Processes of each service that answer the scraper. gateway-worker is there where the gateway is split by ROLE.',
           width: 8,
           height: 5,
-          queries: [{ expr: 'sum by (job) (up{job=~"gateway|email|image|client"})', legend: '{{job}}' }],
+          queries: [{ expr: 'sum by (job) (up{job=~"gateway|gateway-worker|email|image|client"})', legend: '{{job}}' }],
           thresholds: [
             { from: 0, colour: 'red' },
             { from: 1, colour: 'green' },
