@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { isJobStream } from '@sluice/contracts';
 import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
-import { buckets, createLifecycle, openBucket, openPauseState, watchReplicas } from '@sluice/messaging';
+import { buckets, createLifecycle, openBucket, openPauseState, SILENT_MS, watchReplicas } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
@@ -127,6 +127,13 @@ export async function startApi(
     ...alsoReady(),
   ];
 
+  const replicas = watchReplicas(bus.port);
+  /** Also what holds up the pipelines of other gateways, which drive the jobs where roles are split. */
+  const heldAnywhere = (): readonly string[] => {
+    const heard = replicas.replicas().filter(({ service, silentMs }) => service === 'gateway' && silentMs <= SILENT_MS);
+    return [...new Set([...held(), ...heard.flatMap((replica) => replica.held)])];
+  };
+
   const { targets } = settings.webhooks ?? defaultWebhooks;
   backlogShare?.countWith((account, kind) => model.counts(account, kind));
   const accept: AcceptDeps = { log: jobs, now, keyDays, backpressure, backlogShare, targets, credits };
@@ -180,7 +187,6 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
-  const replicas = watchReplicas(bus.port);
   const pauses = await watchPaused(bus.nc, watchFailed(log));
   const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
   const erasures = createErasures({
@@ -201,7 +207,7 @@ export async function startApi(
   await addRoutes(app, {
     ...deps,
     reasons,
-    held: () => [...held(), ...backpressure.fullStreams, ...stalled(false)],
+    held: () => [...heldAnywhere(), ...backpressure.fullStreams, ...stalled(false)],
     links: settings.links ?? [],
     version: settings.version,
     console: settings.consoleDirectory === undefined ? undefined : await readConsole(settings.consoleDirectory),

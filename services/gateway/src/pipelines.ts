@@ -59,7 +59,7 @@ export async function startPipelines(
     ...(dependencies.onStarted === undefined ? {} : { onStarted: dependencies.onStarted }),
     onFault: dependencies.onFault,
   });
-  shared.presence.follow(host);
+  shared.presence.follow(host, held.now);
   const tuningOf = settings.pipelines ?? defaultTunings;
   const calls = settings.webhooks ?? defaultWebhooks;
   const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });

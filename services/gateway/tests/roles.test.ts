@@ -1,7 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { channels, JobEventSchema, JobKind, JobSchema, JobState } from '@sluice/contracts';
 import { startNats, startS3, type NatsProcess, type S3Server } from '@sluice/dev';
+import { newJobId } from '@sluice/jobs';
 import { connectNats, createBus, provision, topology, type Bus } from '@sluice/messaging';
 import { silentLogger } from '@sluice/pipeline';
 import { createStore, type ObjectStore } from '@sluice/storage';
@@ -78,6 +81,23 @@ test('a gateway in two processes: one answers clients, the other drives their jo
     () => waiting('JOBS'),
     (pending) => pending === 0,
   );
+
+  // What holds up the half that drives jobs is told of by the half that answers.
+  await opened[0]!.jsm.streams.update('WEBHOOKS', { max_msgs: 1 });
+  for (let n = 0; n < 20; n += 1) {
+    const ended = create(JobSchema, {
+      id: newJobId(),
+      account: 'local',
+      kind: JobKind.EMAIL,
+      state: JobState.SUCCEEDED,
+      callbackUrl: 'https://receiver.invalid/hook',
+    });
+    const event = create(JobEventSchema, { job: ended, cause: 'result' });
+    await opened[0]!.publish(channels.job, event, { values: { jobId: ended.id }, id: `${ended.id}.0` });
+  }
+  const ready = async () => (await (await fetch(`${api.url}/readyz`)).json()) as { reasons: string[]; held: string[] };
+  const { held } = await eventually(ready, (answer) => answer.held.length > 0);
+  expect(held.join()).toMatch(/^webhook_calls: .*WEBHOOKS.* full/);
 
   // Each half is ready by itself, and ends by itself.
   expect([...api.reasons(), ...worker.reasons()]).toEqual([]);

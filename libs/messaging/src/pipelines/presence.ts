@@ -33,6 +33,8 @@ export interface Presence {
   readonly startedAt: string;
   /** Why it is not at work; empty when it is. */
   readonly reasons: readonly string[];
+  /** Which of its pipelines wait for what, in words, while the others go on. Earlier versions do not say. */
+  readonly held?: readonly string[];
   readonly pipelines: readonly PipelinePresence[];
   /** It stops, and is not to be waited for. */
   readonly leaving: boolean;
@@ -42,8 +44,8 @@ export interface Presence {
 export interface PresenceAnnouncer {
   /** Counts what the pipelines handle: give it to their host. */
   readonly observe: Observer;
-  /** Tells of the pipelines of a host from now on. */
-  follow(host: Pick<PipelineHost, 'running' | 'reasons'>): void;
+  /** Tells of the pipelines of a host from now on, and of what holds single ones up. */
+  follow(host: Pick<PipelineHost, 'running' | 'reasons'>, held?: () => readonly string[]): void;
   /** Says that the replica goes, and stops telling. Safe to call twice. */
   leave(): void;
 }
@@ -57,12 +59,14 @@ export function announcePresence(
   const startedAt = new Date(now()).toISOString();
   const handled = new Map<string, number>();
   let host: Pick<PipelineHost, 'running' | 'reasons'> | undefined;
+  let heldNow: () => readonly string[] = () => [];
   const tell = (leaving: boolean): void => {
     if (!port.connected) return;
     const presence: Presence = {
       ...who,
       startedAt,
       reasons: host?.reasons() ?? [],
+      held: heldNow(),
       pipelines: (host?.running ?? []).map(({ name, pipeline }) => {
         const { state, inFlight, buffered } = pipeline.snapshot();
         return { name, state, inFlight, buffered, handled: handled.get(name) ?? 0 };
@@ -79,8 +83,9 @@ export function announcePresence(
     observe(event) {
       if (event.type === 'message.handled') handled.set(event.pipeline, (handled.get(event.pipeline) ?? 0) + 1);
     },
-    follow(given) {
+    follow(given, held = () => []) {
       host = given;
+      heldNow = held;
     },
     leave() {
       clearInterval(timer);
@@ -91,7 +96,8 @@ export function announcePresence(
 }
 
 /** A replica as it was heard. */
-export interface Replica extends Omit<Presence, 'leaving' | 'pipelines'> {
+export interface Replica extends Omit<Presence, 'leaving' | 'held' | 'pipelines'> {
+  readonly held: readonly string[];
   /** Since it was last heard. */
   readonly silentMs: number;
   readonly pipelines: readonly (PipelinePresence & { readonly ratePerSecond: number })[];
@@ -119,11 +125,12 @@ export function watchReplicas(port: NatsPort, now: () => number = () => performa
     if (before === undefined && heard.size >= MOST_REPLICAS) return;
     const atMs = now();
     const seconds = before === undefined ? 0 : (atMs - before.atMs) / 1_000;
-    const { leaving: _, pipelines, ...rest } = presence;
+    const { leaving: _, held = [], pipelines, ...rest } = presence;
     heard.set(key, {
       atMs,
       replica: {
         ...rest,
+        held,
         pipelines: pipelines.map((pipeline) => {
           const earlier = before?.replica.pipelines.find(({ name }) => name === pipeline.name);
           return { ...pipeline, ratePerSecond: rateOf(earlier, pipeline.handled, seconds) };
@@ -166,6 +173,7 @@ function presenceOf(data: Uint8Array): Presence | undefined {
       typeof value.version === 'string' &&
       typeof value.startedAt === 'string' &&
       Array.isArray(value.reasons) &&
+      (value.held === undefined || Array.isArray(value.held)) &&
       Array.isArray(value.pipelines) &&
       value.pipelines.every(({ name, handled }) => typeof name === 'string' && Number.isFinite(handled));
     return isPresence ? (value as Presence) : undefined;

@@ -118,7 +118,7 @@ export function systemView(input: {
   readonly nowMs: number;
 }): SystemView {
   const services = new Map<string, Service['replicas']>();
-  for (const { service, ...replica } of input.replicas) {
+  for (const { service, held: _, ...replica } of input.replicas) {
     const isSilent = replica.silentMs > SILENT_MS;
     const state = isSilent ? 'silent' : replica.reasons.length > 0 ? 'failing' : 'up';
     const view: Service['replicas'][number] = {
