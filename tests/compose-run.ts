@@ -25,7 +25,8 @@ Every job that was accepted has to succeed, its PDF to be served, and its mail t
   --url URL        of the proxy (default http://localhost:8080)
   --key KEY        an API key; where one is asked for and none is given, the service operator makes one
   --ports          compare what listens and is published with docs/exposure.md
-  --backup         where there is an operator: make a backup, lose every volume, restore it
+  --backup         where there is an operator: make a backup, lose every volume, restore it; with CREDITS=on in .env
+                   credits are compared too
   --keep           leave it running`,
   options: {
     services: { type: 'string', default: '' },
