@@ -29,6 +29,8 @@ const root = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 interface Service {
+  readonly image?: string;
+  readonly secret: string;
   readonly secretKeys: readonly string[];
   readonly store: boolean;
   readonly env: Readonly<Record<string, string>>;
@@ -43,23 +45,26 @@ interface Values {
 }
 const values = parse(read('deploy/helm/sluice/values.yaml')) as Values;
 const services = Object.entries(values.services);
+/** Whose program a service runs: `gateway-worker` is the gateway's, in another role. */
+const imageOf = (name: string): string => values.services[name]?.image ?? name;
 const kept = (): Manifest[] =>
   ['sluice.yaml', 'operators.yaml'].flatMap((file) => manifestsOf(read(`deploy/kubernetes/${file}`)));
 
 describe('the values of the chart', () => {
   test('have every service, and what each may reach', () => {
-    expect(services.map(([name]) => name).toSorted()).toEqual(readdirSync(join(root, 'services')).toSorted());
+    const images = new Set(services.map(([name]) => imageOf(name)));
+    expect([...images].toSorted()).toEqual(readdirSync(join(root, 'services')).toSorted());
     for (const [, { egress }] of services) {
       for (const peer of egress) expect(Object.keys(values.network.peers)).toContain(peer);
     }
   });
 
   test.each(services)('give %s the settings that it reads, and all that it needs', async (name) => {
-    const config = (await import(join(root, `services/${name}/src/config.ts`))) as Record<
+    const config = (await import(join(root, `services/${imageOf(name)}/src/config.ts`))) as Record<
       string,
       Record<string, z.ZodType>
     >;
-    const own = config[`${name}Fields`] ?? {};
+    const own = config[`${imageOf(name)}Fields`] ?? {};
     const known: Record<string, z.ZodType> = { ...serviceFields, ...natsFields, ...own };
     const pod = workloadsOf(kept()).find(({ object }) => object.metadata.name === `sluice-${name}`)?.pod;
     const given = (pod?.containers[0]?.env ?? []).map((variable) => variable.name.replace(/_FILE$/, ''));
@@ -75,11 +80,40 @@ describe('the values of the chart', () => {
   });
 
   test.each(services)('give %s the memory that it has in Compose', (name, { resources }) => {
-    const compose = parse(read('docker-compose.yml'), { merge: true }) as {
-      services: Record<string, { mem_limit: string }>;
+    const limitIn = (file: string): string | undefined => {
+      const text = read(file).replaceAll(/!(?:reset|override)\b/g, '');
+      const { services: all } = parse(text, { merge: true }) as {
+        services: Record<string, { mem_limit?: string } | null>;
+      };
+      return all[name]?.mem_limit;
     };
-    const [, number, unit] = /^(\d+)([mg])$/.exec(compose.services[name]?.mem_limit ?? '') ?? [];
+    const limit = limitIn('deploy/compose/prod.yml') ?? limitIn('docker-compose.yml') ?? '';
+    const [, number, unit] = /^(\d+)([mg])$/.exec(limit) ?? [];
     expect(resources.limits.memory).toBe(`${number}${unit === 'g' ? 'Gi' : 'Mi'}`);
+  });
+
+  test('split the gateway by role: one half is reached by clients, both have its Secret', async () => {
+    const { gateway, 'gateway-worker': worker } = values.services;
+    expect([gateway?.env['ROLE'], worker?.env['ROLE'], worker?.image]).toEqual(['api', 'worker', 'gateway']);
+    expect(worker?.secret).toBe(gateway?.secret);
+    // What signs links and where the history lies is for answers.
+    expect(gateway?.secretKeys.filter((key) => !worker?.secretKeys.includes(key))).toEqual([
+      'READ_MODEL_URL',
+      'UNSUBSCRIBE_SECRET',
+    ]);
+    expect(gateway?.egress.filter((peer) => !worker?.egress.includes(peer))).toEqual(['history']);
+    const env = (name: string) =>
+      workloadsOf(kept()).find(({ object }) => object.metadata.name === name)?.pod.containers[0]?.env ?? [];
+    const of = (name: string) => new Map(env(name).map((each) => [each.name, each.value]));
+    const [answering, driving] = [of('sluice-gateway'), of('sluice-gateway-worker')];
+    expect(driving.size).toBeGreaterThan(15);
+    // A limit, price or lifetime that one half had alone would be half a limit.
+    const differing = [...driving].filter(([variable, value]) => answering.get(variable) !== value);
+    expect(differing).toEqual([['ROLE', 'worker']]);
+    const left = [...answering.keys()].filter((variable) => !driving.has(variable));
+    expect(left.toSorted()).toEqual(['GRPC_PORT', 'PORT', 'READ_MODEL_URL_FILE', 'UNSUBSCRIBE_SECRET_FILE']);
+    const ports = kept().filter(({ kind }) => kind === 'Service');
+    expect(ports.map(({ metadata }) => metadata.name)).toEqual(['sluice-gateway']);
   });
 
   test('scale on every consumer that a service takes work from', () => {
@@ -236,6 +270,7 @@ describe.skipIf(helm === undefined)('helm', () => {
     ['everything', '--set', ['externalSecrets.enabled=true', ...keys].join()],
     ['without KEDA', '--set', 'autoscaling.mode=hpa'],
     ['without scaling or monitoring', '--set', 'autoscaling.mode=off,monitoring.podMonitors=false', ...MANIFEST_FLAGS],
+    ['a gateway in one process', '--set', 'services.gateway-worker=null,services.gateway.env.ROLE=all'],
     ['by digest', '--set', `image.tag=@sha256:${'a'.repeat(64)}`],
   ];
   test.each(modes)('renders what holds policies and schemas: %s', async (_, ...flags) => {
@@ -258,6 +293,18 @@ describe.skipIf(helm === undefined)('helm', () => {
     for (const key of keys) expect(dashboards['users.conf']).toContain(key.split('=')[1]);
   });
 
+  test('asks for each Secret once, with the keys of all that mount it', async () => {
+    const secrets = manifestsOf(await render('--set', 'externalSecrets.enabled=true'))
+      .filter(({ kind }) => kind === 'ExternalSecret')
+      .map(({ spec }) => spec as { target: { name: string }; data: { secretKey: string }[] });
+    const names = secrets.map(({ target }) => target.name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const [, { secret, secretKeys }] of services) {
+      const data = secrets.find(({ target }) => target.name === secret)?.data ?? [];
+      expect(data.map(({ secretKey }) => secretKey)).toEqual(expect.arrayContaining([...secretKeys]));
+    }
+  });
+
   test('makes another Job for another version, and the same one again for the same', async () => {
     const names = async (...flags: string[]) =>
       manifestsOf(await render(...flags))
@@ -272,6 +319,8 @@ describe.skipIf(helm === undefined)('helm', () => {
   test('refuses values that do not fit', async () => {
     await expect(render('--set', 'nats.replicas=2')).rejects.toThrow(/values don't meet the specifications/);
     await expect(render('--set', 'services.image.env.S3_SECRET_ACCESS_KEY=x')).rejects.toThrow(/services/);
+    await expect(render('--set', 'services.gateway-worker=null')).rejects.toThrow(/no gateway drives jobs/);
+    await expect(render('--set', 'services.gateway.env.ROLE=worker')).rejects.toThrow(/no gateway answers clients/);
   });
 
   test('lints the chart, and finds a template that is broken', async () => {
