@@ -190,6 +190,10 @@ describe('the services', () => {
     for (const dependency of Object.keys(service.depends_on ?? {})) expect(watchers).not.toContain(dependency);
   });
 
+  it.each(['nats', 's3'])('%s may write what it has before it is killed', (name) => {
+    expect(Number.parseInt(compose.services[name]?.stop_grace_period ?? '0', 10)).toBeGreaterThanOrEqual(30);
+  });
+
   it.each(own)('%s may end its work before it is killed', (_, service) => {
     const graceMs = Number.parseInt(service.stop_grace_period ?? '0', 10) * 1000;
     expect(graceMs).toBeGreaterThan(Number(service.environment?.['DRAIN_TIMEOUT_MS']));
