@@ -3,6 +3,7 @@ export { apiErrorCode, isFull, isWrongLastSequence, JS_ERROR } from './nats/api-
 export { changeEntry, EntryContendedError, writeEntry } from './kv/compare-and-set.ts';
 export { followStream, type Follower, type FollowOptions, type StartAt } from './nats/follow-stream.ts';
 export { isBrokerFault } from './nats/broker-fault.ts';
+export { onceBrokerAnswers } from './nats/once-broker-answers.ts';
 export { entriesAfter } from './kv/entries-after.ts';
 export { deleteEntry } from './kv/delete-entry.ts';
 export { BucketMissingError, createBucket, openBucket, valueOf } from './kv/bucket.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { isJobStream, templateOf } from '@sluice/contracts';
 import { jobLog } from '@sluice/jobs';
-import { connectService, createBus, describeDifference, watchTopology } from '@sluice/messaging';
+import { connectService, createBus, describeDifference, onceBrokerAnswers, watchTopology } from '@sluice/messaging';
 import { runService, stopInOrder } from '@sluice/service';
 import { createStore } from '@sluice/storage';
 import { httpTelemetry, jetstreamMetrics, operationMetrics, pipelineTelemetry, publishSpan } from '@sluice/telemetry';
@@ -29,7 +29,10 @@ await runService({
     const room = { replicas, storeBytes: config.NATS_STORE_BYTES };
     const bus = await createBus(nc, { tracePublish: publishSpan });
     const partitions = config.JOBS_PARTITIONS;
-    const { topology, layouts, report } = await provisionSystem(bus, { ...room, partitions }, Date.now());
+    const { topology, layouts, report } = await onceBrokerAnswers(
+      () => provisionSystem(bus, { ...room, partitions }, Date.now()),
+      log,
+    );
     const { created, updated, notRaised, moved } = report;
     if (created.length + updated.length > 0) log.info({ created, updated }, 'topology provisioned');
     if (moved.length > 0)

@@ -3,12 +3,22 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNatsCluster, startS3, type NatsCluster, type S3Server } from '@sluice/dev';
-import { accountStorage, connectNats, createBus, inspect, provision, topology, type Bus } from '@sluice/messaging';
+import {
+  accountStorage,
+  connectNats,
+  createBus,
+  inspect,
+  onceBrokerAnswers,
+  provision,
+  topology,
+  type Bus,
+} from '@sluice/messaging';
 import { silentLogger } from '@sluice/pipeline';
 import { createStore, type ObjectStore } from '@sluice/storage';
 import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startGateway, type Gateway } from '../src/gateway.ts';
+import { provisionSystem } from '../src/provision-system.ts';
 import { eventually, testSettings } from './rig.ts';
 
 const replicas = 3;
@@ -172,4 +182,26 @@ test('a rolling restart under load loses no accepted job', async () => {
   expect(accepted.length).toBeGreaterThan(0);
   expect(await missing(accepted)).toEqual([]);
   expect(new Set(await copies())).toEqual(new Set([replicas]));
+});
+
+test('a start waits for a cluster that has not elected its leaders yet', async () => {
+  const [first, ...others] = [...cluster.nodes.values()];
+  for (const node of others) await node.kill();
+  const own = await createBus(await connectNats({ url: first!.url, name: 'early' }));
+  buses.push(own);
+  const warnings: string[] = [];
+  const starting = onceBrokerAnswers(() => provisionSystem(own, { ...room, partitions: 1 }, Date.now()), {
+    warn: (_, message) => void warnings.push(message),
+  });
+  await eventually(
+    async () => warnings.length,
+    (count) => count > 0,
+  );
+  await Promise.all(others.map((node) => node.restart()));
+  expect((await starting).report).toMatchObject({ created: [], updated: [] });
+});
+
+test('what the broker refuses ends a start at once', async () => {
+  const refused = new Error('no room');
+  await expect(onceBrokerAnswers(() => Promise.reject(refused), silentLogger)).rejects.toBe(refused);
 });
