@@ -4,6 +4,11 @@ import { PublishError, RequestError } from '@sluice/pipeline';
 
 /** A server that is there but has no JetStream leader, or is still restoring, answers with 503. */
 const UNAVAILABLE = 503;
+/**
+ * What nats.js makes of a request that no server answers, of a bucket above all: its stream has no leader now, or does not
+ * exist. The class is not exported.
+ */
+const NO_ANSWER = 'JetStreamNotEnabled';
 
 /**
  * Whether an error says that the broker is away, silent or not ready, as opposed to one that says something of the
@@ -14,6 +19,7 @@ export function isBrokerFault(error: unknown): boolean {
   if (error instanceof JetStreamApiError) return error.status === UNAVAILABLE;
   return (
     error instanceof JetStreamError ||
+    (error instanceof Error && error.name === NO_ANSWER) ||
     error instanceof errors.TimeoutError ||
     error instanceof errors.RequestError ||
     error instanceof errors.NoRespondersError ||
