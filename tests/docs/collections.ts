@@ -256,6 +256,12 @@ export const collections: readonly Collection[] = [
     'keys of the bucket, by `max_bytes`',
     'the key is revoked',
   ),
+  row(
+    'services/gateway/src/accounts/late-refusals.ts #refused',
+    'accounts that were refused within a second',
+    'accounts',
+    'the next second without a refusal that waits',
+  ),
   row('services/gateway/src/accounts/rate-limiter.ts #leases', 'leased tokens', '50,000', 'all go when it is full'),
   row(
     'services/gateway/src/accounts/sessions.ts known',

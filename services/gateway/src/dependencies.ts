@@ -19,6 +19,7 @@ import type { AccessSettings } from './accounts/access.ts';
 import { openSessions } from './accounts/sessions.ts';
 import { openKeyRing } from './accounts/api-keys.ts';
 import { creditsOff, openCredits, type Credits, type CreditSettings } from './credits/credits.ts';
+import { LateRefusals } from './accounts/late-refusals.ts';
 import { RateLimiter } from './accounts/rate-limiter.ts';
 import type { HomeLink } from './http/home-page.ts';
 import type { BodySettings } from './http/bodies.ts';
@@ -206,6 +207,7 @@ async function openAccess({ bus, log, settings }: GatewayDependencies, now: () =
     keys,
     sessions,
     limiter: new RateLimiter(rates, now),
+    refusals: new LateRefusals(),
     limits: {
       global: { name: 'global', limit: globalPerSecond, windowMs: 1_000 },
       account: { name: 'account', limit: accountPerSecond, windowMs: 1_000 },

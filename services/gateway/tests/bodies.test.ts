@@ -120,7 +120,7 @@ describe('a compressed call', () => {
     const answer = await send(rig.gateway, body);
     expect(await answer.json()).toMatchObject({
       code: 'resource_exhausted',
-      message: expect.stringContaining('100 times'),
+      message: expect.stringContaining('100 times') as string,
     });
   });
 
@@ -130,7 +130,7 @@ describe('a compressed call', () => {
     const answer = await send(rig.gateway, body);
     expect(await answer.json()).toMatchObject({
       code: 'resource_exhausted',
-      message: expect.stringContaining('100 times'),
+      message: expect.stringContaining('100 times') as string,
     });
   });
 
@@ -139,7 +139,7 @@ describe('a compressed call', () => {
     const answer = await send(rig.gateway, body);
     expect(await answer.json()).toMatchObject({
       code: 'invalid_argument',
-      message: expect.stringContaining('10 bytes that it states'),
+      message: expect.stringContaining('10 bytes that it states') as string,
     });
   });
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { GatewayError } from '../errors.ts';
 import { localAccount, type Account } from './account.ts';
 import type { KeyRing, Scope } from './api-keys.ts';
+import type { LateRefusals } from './late-refusals.ts';
 import type { Sessions } from './sessions.ts';
 import type { RateLimiter, RatePolicy, RateVerdict } from './rate-limiter.ts';
 
@@ -12,6 +13,8 @@ export interface AccessSettings {
   readonly sessions?: Sessions | undefined;
   readonly limiter: RateLimiter;
   readonly limits: AccessLimits;
+  /** Undefined: every refusal is answered at once. */
+  readonly refusals?: LateRefusals | undefined;
 }
 
 export interface AccessLimits {
@@ -72,6 +75,20 @@ export async function countRequest(
 ): Promise<void> {
   report(reply, await limiter.take(limits.account, account.id, count));
   report(reply, await limiter.take(limits.global, 'all', count));
+}
+
+/**
+ * Waits before a refusal is told to a caller that goes on although it was refused: over its rate, or without a live key,
+ * which all such callers are told together. Undefined for a refusal that is told at once.
+ */
+export function beforeRefusal(
+  { refusals }: AccessSettings,
+  error: unknown,
+  account?: Account,
+): Promise<void> | undefined {
+  const code = error instanceof GatewayError ? error.code : undefined;
+  if (code === 'rate_limited' && account !== undefined) return refusals?.hold(account.id);
+  return code === 'unauthenticated' ? refusals?.hold('') : undefined;
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Scope } from '../accounts/api-keys.ts';
 import { type Account } from '../accounts/account.ts';
 import {
   admitAccount,
+  beforeRefusal,
   countRequest,
   countsRequests,
   type AccessSettings,
@@ -93,6 +94,7 @@ export function requestGate(
 ): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     const said = new Headers();
+    let account: Account | undefined;
     try {
       const { typeName } = context.service;
       if (rules[typeName] === undefined) {
@@ -101,11 +103,12 @@ export function requestGate(
       }
       const headers = targetOf(said);
       const authorization = context.requestHeader.get('authorization') ?? undefined;
-      const account = admitCaller(access, typeName, authorization, headers);
+      account = admitCaller(access, typeName, authorization, headers);
       if (isCounted(access, typeName)) await countRequest(access, account, headers);
       onAdmitted(context, account.id);
       context.values.set(admittedKey, { account, said });
     } catch (error) {
+      await beforeRefusal(access, error, account);
       // A call that is refused has its span, too.
       await inCallSpan(context.method, Object.fromEntries(context.requestHeader), (name, trace) => {
         throw refusal(error, { said: targetOf(said), trace, name, log });

@@ -4,7 +4,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { contentTypeProto, parseTimeout, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import type { Logger } from '@sluice/telemetry';
 import type { Account } from '../accounts/account.ts';
-import { countRequest, type AccessSettings } from '../accounts/access.ts';
+import { beforeRefusal, countRequest, type AccessSettings } from '../accounts/access.ts';
 import type { BodyLease } from '../admission/body-budget.ts';
 import type { Bodies } from '../http/bodies.ts';
 import { admitCaller, inCallSpan, isCounted, refusal, type AnswerHeaders, type Caller } from './access.ts';
@@ -134,7 +134,7 @@ class UnaryCall implements AnswerHeaders {
       await countRequest(this.#settings.access, account, this);
       this.#read(account, malformed);
     } catch (refused) {
-      await this.#refuse(refused);
+      await this.#refuse(refused, account);
     }
   }
 
@@ -271,7 +271,8 @@ class UnaryCall implements AnswerHeaders {
   }
 
   /** A call that is refused has its span, too. */
-  async #refuse(error: unknown): Promise<void> {
+  async #refuse(error: unknown, account?: Account): Promise<void> {
+    await beforeRefusal(this.#settings.access, error, account);
     try {
       await this.#inSpan(() => {
         throw error;

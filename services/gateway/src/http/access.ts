@@ -1,7 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { localAccount, type Account } from '../accounts/account.ts';
 import { GatewayError } from '../errors.ts';
-import { admitAccount, checkScope, countRequest, countsRequests, type AccessSettings } from '../accounts/access.ts';
+import {
+  admitAccount,
+  beforeRefusal,
+  checkScope,
+  countRequest,
+  countsRequests,
+  type AccessSettings,
+} from '../accounts/access.ts';
 import { isCsrfToken, type Sessions } from '../accounts/sessions.ts';
 import { sessionToken } from './session-cookie.ts';
 import type { Scope } from '../accounts/api-keys.ts';
@@ -43,8 +50,14 @@ export function useAccess(app: App, access: AccessSettings): void {
     request.account = admitAccount(access.keys, authorization, scope, reply);
     return undefined;
   };
-  const limit = (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
-    countRequest(access, request.account, reply);
+  const limit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    try {
+      await countRequest(access, request.account, reply);
+    } catch (error) {
+      await beforeRefusal(access, error, request.account);
+      throw error;
+    }
+  };
   app.addHook('onRoute', (route) => {
     if (route.config?.scope === undefined && route.method !== 'HEAD' && route.url !== '*') {
       throw new Error(`${String(route.method)} ${route.url} names no scope: say which key may use it, or 'public'`);
@@ -66,9 +79,16 @@ export function useAccess(app: App, access: AccessSettings): void {
       if (pending === undefined) done();
       else void report(pending, done);
     } catch (error) {
-      done(error as Error);
+      const wait = beforeRefusal(access, error);
+      if (wait === undefined) done(error as Error);
+      else void report(failAfter(wait, error), done);
     }
   });
+}
+
+async function failAfter(wait: Promise<void>, error: unknown): Promise<never> {
+  await wait;
+  throw error;
 }
 
 async function report(pending: Promise<void>, done: (error?: Error) => void): Promise<void> {
