@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/jobs/job-view.ts';
 import { createCallLimiter, defaultCallLimits } from '../src/webhooks/call-limiter.ts';
 import { retryAfterMs } from '../src/webhooks/call.ts';
-import { defaultWebhooks } from '../src/webhooks/webhooks.ts';
+import { defaultWebhooks, putBackMs } from '../src/webhooks/webhooks.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 /** A call as the receiver saw it. */
@@ -371,6 +371,19 @@ describe('the call limiter', () => {
     await Promise.all(waiting);
     expect(started).toBe(2);
     limiter.close();
+  });
+
+  test('knows which hosts answer, and what found no place looks again sooner where one does', async () => {
+    const limiter = createCallLimiter(defaultCallLimits);
+    const known = [limiter.isAnswering('x')];
+    for (const outcome of ['reached', 'failed', 'reached', 'reached'] as const) {
+      (await limiter.acquire(caller('a', 'x')))?.(outcome);
+      known.push(limiter.isAnswering('x'));
+    }
+    expect(known).toEqual([false, true, false, false, true]);
+    limiter.close();
+    expect([0, 6_000, 600_000].map((ageMs) => putBackMs(ageMs, true))).toEqual([1_000, 3_000, 60_000]);
+    expect([0, 6_000, 600_000].map((ageMs) => putBackMs(ageMs, false))).toEqual([5_000, 5_000, 60_000]);
   });
 
   test('sends away what is too much to wait, and everything once it is closed', async () => {

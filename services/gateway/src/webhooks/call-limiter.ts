@@ -39,6 +39,8 @@ export type Release = (outcome: 'reached' | 'failed') => void;
 export interface CallLimiter {
   /** Undefined when too many of the account's calls wait already, or the wait took too long: try again later. */
   acquire(caller: Caller): Promise<Release | undefined>;
+  /** Whether a host is known to answer: then it gets more calls at once than a new one. */
+  isAnswering(host: string): boolean;
   /** Refuses every call that waits, and every later one. */
   close(): void;
 }
@@ -143,6 +145,7 @@ export function createCallLimiter(limits: CallLimits = defaultCallLimits): CallL
         queue.add(waiting);
       });
     },
+    isAnswering: (host) => (shares.get(host) ?? limits.perNewHost) > limits.perNewHost,
     close() {
       closed = true;
       for (const waiting of queue) leave(waiting, undefined);

@@ -89,7 +89,7 @@ async function deliver(
   const first = attempt === 1 || ageMs < settings.firstRetryMs;
   const release = await limiter.acquire({ account: job.account, host: url.host, retry: !first });
   if (release === undefined) {
-    return { kind: 'snooze', reason: PUT_BACK, forMs: spread(between(ageMs / 2, PUT_BACK_MIN_MS, PUT_BACK_MAX_MS)) };
+    return { kind: 'snooze', reason: PUT_BACK, forMs: spread(putBackMs(ageMs, limiter.isAnswering(url.host))) };
   }
   const message = { id: announcementId(job, 'webhook'), account: job.account, body: JSON.stringify(jobView(job)) };
   const answer = await callReceiver(url, message, { deps, timeoutMs: settings.timeoutMs, signal }).catch(
@@ -122,8 +122,15 @@ async function deliver(
 
 /** Why a webhook went back to the queue uncalled; told to no client, because nothing happened. */
 const PUT_BACK = 'too many webhooks of this account or host are being called';
-const PUT_BACK_MIN_MS = 1_000;
+const PUT_BACK_MIN_MS = { answering: 1_000, silent: 5_000 };
 const PUT_BACK_MAX_MS = 60_000;
+
+/**
+ * How long a webhook that found no place waits for its next look. Behind a host that does not answer nothing moves: a
+ * thousand webhooks that looked after a second were some three hundred messages a second that came to nothing.
+ */
+export const putBackMs = (ageMs: number, isAnswering: boolean): number =>
+  between(ageMs / 2, PUT_BACK_MIN_MS[isAnswering ? 'answering' : 'silent'], PUT_BACK_MAX_MS);
 
 const between = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
 /** So that what failed together does not come back together. */
