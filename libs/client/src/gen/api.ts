@@ -2838,6 +2838,7 @@ export interface operations {
             query: {
                 /** @description `next` of the page before. */
                 cursor?: number;
+                /** @description Events that a service sent as one message come together, also where they are more. */
                 limit: number;
             };
             header?: never;

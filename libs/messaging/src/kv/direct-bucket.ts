@@ -9,10 +9,10 @@ import type { BucketEntry } from './entry.ts';
 
 /** The reads and the compare-and-sets of a bucket. */
 export interface DirectBucket {
-  get(key: string): Promise<BucketEntry | null>;
+  readonly get: (key: string) => Promise<BucketEntry | null>;
   /** Over what was taken out, too. */
-  create(key: string, text: string): Promise<number>;
-  update(key: string, text: string, revision: number): Promise<number>;
+  readonly create: (key: string, text: string) => Promise<number>;
+  readonly update: (key: string, text: string, revision: number) => Promise<number>;
 }
 
 /** As the client's own bucket has it. A space would end the subject, and what follows be read as another part. */
