@@ -1,3 +1,4 @@
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { startNats, type NatsProcess } from '@sluice/dev';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createBus, type Bus } from '../channels/bus.ts';
@@ -55,4 +56,55 @@ test.each(['delete', 'purge'] as const)('after a %s an entry is absent, and can 
   expect((await bucket.get(how))?.operation).toBe(how === 'delete' ? 'DEL' : 'PURGE');
   expect(await changeEntry(bucket, how, (entry) => (entry === null ? 'again' : undefined))).toBe(true);
   expect((await kv.get(how))?.string()).toBe('again');
+});
+
+/** A way to the broker that can be cut. */
+async function startWay(): Promise<{ readonly url: string; cut(): void; restore(): void; end(): void }> {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const way = createServer((client) => {
+    if (isCut) {
+      client.destroy();
+      return;
+    }
+    const { hostname, port } = new URL(server.url);
+    const broker = connect(Number(port), hostname);
+    for (const socket of [client, broker]) {
+      sockets.add(socket.on('error', () => undefined).once('close', () => sockets.delete(socket)));
+    }
+    client.pipe(broker).pipe(client);
+  });
+  const cut = (): void => {
+    isCut = true;
+    for (const socket of sockets) socket.destroy();
+  };
+  await new Promise<void>((resolve) => way.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `nats://127.0.0.1:${(way.address() as AddressInfo).port}`,
+    cut,
+    restore: () => (isCut = false),
+    end: () => {
+      cut();
+      way.close();
+    },
+  };
+}
+
+test('what is asked for while the connection is broken is done when there is one again', async () => {
+  const way = await startWay();
+  const through = await createBus(await connectNats({ url: way.url, name: 'broken' }));
+  const broken = directBucket(through.port, { name: 'tried' });
+  const revision = await broken.create('kept', 'one');
+  const isDown = new Promise<void>((resolve) => through.port.onConnection(() => resolve()));
+  way.cut();
+  await isDown;
+  expect(through.port.connected).toBe(false);
+  const asked = Promise.all([broken.update('kept', 'two', revision), broken.get('kept')]);
+  way.restore();
+  const [written, read] = await asked;
+  expect(written).toBeGreaterThan(revision);
+  expect(read?.operation).toBe('PUT');
+  expect((await kv.get('kept'))?.string()).toBe('two');
+  await through.close();
+  way.end();
 });

@@ -20,6 +20,8 @@ const KEY = /^(?!\.)[-/=.\w]+(?<!\.)$/;
 /** An election of the stream's leader is waited for, so often and so long. */
 const RETRIES = 2;
 const RETRY_MS = 250;
+/** As long as the client's own bucket waits. */
+const RECONNECT_MS = 5_000;
 
 /**
  * A bucket that was provisioned, for what happens once for every job: the client's own bucket makes an error with a
@@ -47,6 +49,7 @@ export function directBucket(port: NatsPort, { name }: Pick<BucketSpec, 'name'>)
   async function write(key: string, text: string, revision: number): Promise<number> {
     for (let retry = 0; ; retry += 1) {
       try {
+        await reconnected(port);
         const { sequence } = await port.publish(subjectOf(key), Buffer.from(text), {
           expectLastSubjectSequence: revision,
         });
@@ -60,6 +63,7 @@ export function directBucket(port: NatsPort, { name }: Pick<BucketSpec, 'name'>)
   }
 
   async function get(key: string): Promise<BucketEntry | null> {
+    await reconnected(port);
     const found = await reads.one(stream, { lastOf: subjectOf(key) });
     if (found === undefined) return null;
     const { data, sequence, storedAt, headers } = found;
@@ -88,4 +92,21 @@ export function directBucket(port: NatsPort, { name }: Pick<BucketSpec, 'name'>)
       }
     },
   };
+}
+
+/**
+ * Resolves when there is a connection, or when it has been waited for long enough. A broker that restarts must not cost
+ * what a mail just came to: another process would find it half sent, and send it again.
+ */
+function reconnected(port: NatsPort): Promise<void> | undefined {
+  if (port.connected || port.closed) return undefined;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, RECONNECT_MS);
+  const stopListening = port.onConnection(({ type }) => {
+    if (type === 'reconnected' || type === 'closed') resolve();
+  });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    stopListening();
+  });
 }
