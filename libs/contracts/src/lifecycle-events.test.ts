@@ -45,3 +45,10 @@ test('a clock that jumps between two events changes neither their order nor the 
 test.each([[-1], [Number.NaN], [Number.POSITIVE_INFINITY], [86_400_000]])('a wait of %s ms is none', (heldMs) => {
   expect(eventsIn(create(LifecycleEventSchema, { ...who, event: 'acked', heldMs }))[0]?.heldMs).toBe(0);
 });
+
+test('of a message that tells too many, the newest are told', () => {
+  const earlier = Array.from({ length: 5_000 }, (_, at) => ({ event: `e${at}` }));
+  const found = eventsIn(create(LifecycleEventSchema, { ...who, event: 'last', earlier }));
+  expect(found.map(({ event }) => event.event).slice(-2)).toEqual(['e4999', 'last']);
+  expect(found.length).toBeLessThan(200);
+});

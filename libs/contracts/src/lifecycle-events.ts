@@ -11,9 +11,13 @@ export interface SentEvent {
 /** A clock that jumped between two events says nothing: none waits longer. */
 const MAX_HELD_MS = 60_000;
 
-/** The events that one message of `EVENTS` tells, oldest first. */
+/** Of one message: several times what a service sends as one. Who sends more would fill the memory of every reader. */
+const MAX_EARLIER = 100;
+
+/** The events that one message of `EVENTS` tells, oldest first: the newest of them where they are too many. */
 export function eventsIn(message: LifecycleEvent): readonly SentEvent[] {
-  const { earlier, appId, messageId, instance } = message;
+  const { appId, messageId, instance } = message;
+  const earlier = message.earlier.slice(-MAX_EARLIER);
   let heldMs = held(message.heldMs);
   const last = { event: message, heldMs };
   if (earlier.length === 0) return [last];
