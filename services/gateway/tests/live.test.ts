@@ -7,7 +7,7 @@ import type { Logger } from '@sluice/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cursorOf, jobEventStream } from '../src/jobs/timeline/event-stream.ts';
 import { liveJobs, type LiveJobs } from '../src/jobs/timeline/live.ts';
-import type { StoredEntry } from '../src/jobs/timeline/timeline.ts';
+import { inOrderTold, type StoredEntry } from '../src/jobs/timeline/timeline.ts';
 import { eventually, startRig, type Rig } from './rig.ts';
 
 let rig: Rig;
@@ -91,4 +91,46 @@ test('what a worker said as one message stands before the end, and is told whole
   const again = await streamOf(live, jobId, attempt!, () => Promise.resolve());
   expect(again.map((each) => each.split(' ')[1])).toEqual(['received', 'attempt', 'acked', 'failed']);
   await live.close();
+});
+
+const word = (sequence: number, event: string, storedMs: number, more = false): StoredEntry => ({
+  entry: { at: new Date(storedMs).toISOString(), event, app: 'email' },
+  stream: 'EVENTS',
+  sequence,
+  storedMs,
+  final: false,
+  more,
+});
+
+test('what was held back stands behind what its service said before, also when both were stored late', () => {
+  const words = [word(1, 'received', 1_000), word(2, 'attempt', 970, true), word(2, 'acked', 1_000)];
+  const told = inOrderTold(words).toSorted((a, b) => a.storedMs - b.storedMs);
+  expect(told.map(({ entry }) => entry.event)).toEqual(['received', 'attempt', 'acked']);
+});
+
+test('what is heard of a job while its end is read loses nothing of the end', async () => {
+  const listeners: ((stored: StoredEntry) => void)[] = [];
+  const live: LiveJobs = {
+    listen(_, listener) {
+      listeners.push(listener);
+      return { heard: Promise.resolve(), stop: () => undefined };
+    },
+    close: async () => undefined,
+  };
+  const move = (sequence: number, event: string): StoredEntry => ({
+    ...word(sequence, event, sequence),
+    stream: 'JOBS',
+    final: event === 'failed',
+  });
+  const jobId = newJobId();
+  const said = await streamOf(live, jobId, '', async () => {
+    // An operator sends the job on at once.
+    await eventually(
+      async () => listeners.length,
+      (count) => count === 1,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const stored of [move(10, 'failed'), move(12, 'queued')]) listeners[0]!(stored);
+  });
+  expect(said.map((each) => each.split(' ')[1])).toEqual(['failed', 'queued']);
 });

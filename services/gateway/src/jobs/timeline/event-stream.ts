@@ -62,9 +62,11 @@ export function jobEventStream(
   };
   /** What its worker said before the end may come over the other tail a moment later: read, it stands before the end. */
   const end = async (stored: StoredEntry): Promise<void> => {
+    // What is heard meanwhile stands behind the end: the cursor would pass it by.
+    caughtUp = false;
     await readHistory();
     // A replica of the stream that lags does not have the end yet.
-    write(stored);
+    for (const each of [stored, ...early.splice(0)]) write(each);
     if (!out.writableEnded) out.end(COME_BACK);
   };
   const hear = (stored: StoredEntry): void => {

@@ -63,11 +63,23 @@ export const storedLifecycleEntries = (stored: {
  */
 export async function jobTimeline({ bus, jobs }: TimelinePlaces, jobId: string): Promise<StoredEntry[]> {
   const moves = collect(jobs.history(jobId), (stored) => [storedJobEntry(stored)]);
-  const words = ownApps.map((appId) =>
-    collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntries),
+  const words = ownApps.map(async (appId) =>
+    inOrderTold(await collect(bus.history(channels.event, { appId, messageId: jobId }), storedLifecycleEntries)),
   );
   const found = (await Promise.all([moves, ...words])).flat();
   return found.sort(byTime);
+}
+
+/**
+ * The words of one service, none before what it said earlier: when the broker stood still, a word that did not wait was
+ * stored as late as one behind it that was held back, and the time of holding would put that before it.
+ */
+export function inOrderTold(words: readonly StoredEntry[]): StoredEntry[] {
+  let latestMs = -Infinity;
+  return words.map((word) => {
+    latestMs = Math.max(latestMs, word.storedMs);
+    return word.storedMs === latestMs ? word : { ...word, storedMs: latestMs };
+  });
 }
 
 /**
