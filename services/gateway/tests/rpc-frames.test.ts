@@ -6,6 +6,9 @@ import {
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
 } from 'node:http2';
+import { connect as connectSocket, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -99,6 +102,48 @@ function callOnHttp1(url: string, body: Buffer, { path = RECORD, headers = {} }:
     request.on('error', reject);
     request.end(body);
   });
+}
+
+/** A frame of HTTP/2, as no client library would send it. */
+function frame(
+  type: 'data' | 'headers' | 'reset' | 'settings' | 'unknown',
+  flags: number,
+  stream: number,
+  payload: Buffer,
+): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = { data: 0, headers: 1, reset: 3, settings: 4, unknown: 0xfa }[type];
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+const END_HEADERS = 4;
+const headersOf = (path: string): Buffer =>
+  Buffer.concat([
+    // POST and http are in the static table of HPACK.
+    Buffer.from([0x83, 0x86]),
+    ...[
+      [':path', path],
+      [':authority', 'frames'],
+      ['content-type', 'application/grpc'],
+      ['te', 'trailers'],
+    ].map(([name, value]) => {
+      const text = (of: string): Buffer => Buffer.concat([Buffer.from([of.length]), Buffer.from(of)]);
+      return Buffer.concat([Buffer.from([0]), text(name!), text(value!)]);
+    }),
+  ]);
+/** The beginning of a call: its headers and some of its bytes, without an end. */
+const begunCall = (stream: number, path: string, bytes: Buffer): Buffer =>
+  Buffer.concat([frame('headers', END_HEADERS, stream, headersOf(path)), frame('data', 0, stream, bytes)]);
+
+async function rawConnection(port: number): Promise<Socket> {
+  const socket = connectSocket(port, '127.0.0.1');
+  socket.on('error', () => undefined).resume();
+  await new Promise((resolve) => socket.once('connect', resolve));
+  socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  socket.write(frame('settings', 0, 0, Buffer.alloc(0)));
+  return socket;
 }
 
 let rig: Rig;
@@ -286,6 +331,7 @@ describe('a message', () => {
         ),
       ),
     );
+    expect(answers.filter(({ status }) => status !== '0').map(({ headers }) => headers)).toEqual([]);
     expect(answers.map(acceptedOf)).toEqual(counts);
   });
 
@@ -308,6 +354,30 @@ describe('a message', () => {
     expect((await answer).status).toBe('8');
     expect(call.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
     expect((await callOn(session, framed(oneEvent()))).status).toBe('0');
+  });
+
+  test.each([
+    ['', constants.NGHTTP2_NO_ERROR],
+    ['', constants.NGHTTP2_CANCEL],
+    ['?by=the-framework', constants.NGHTTP2_NO_ERROR],
+    ['?by=the-framework', constants.NGHTTP2_CANCEL],
+  ])('that came whole is not worked on when its call is reset before its end (%s, %s)', async (query, code) => {
+    const messageId = `reset-${query.length}-${code}`;
+    const socket = await rawConnection(rig.gateway.rpcPort!);
+    const codeBytes = Buffer.alloc(4);
+    codeBytes.writeUInt32BE(code);
+    socket.write(begunCall(1, `${RECORD}${query}`, framed(oneEvent(messageId))));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.write(frame('reset', 0, 1, codeBytes));
+    await eventually(
+      async () => rig.gateway.bodyBytes(),
+      (bytes) => bytes === 0,
+    );
+    // Behind all that it would have stored.
+    expect((await callOn(session, framed(oneEvent(`${messageId}-next`)))).status).toBe('0');
+    const found = await rig.call<{ events?: unknown[] }>(`/v1/messages/frames/${messageId}`);
+    expect(found.status).toBe(404);
+    socket.destroy();
   });
 
   test('may be followed by trailers', async () => {
@@ -358,13 +428,16 @@ describe('work', () => {
   });
 
   /** A server of one method that does what a test says. */
-  async function serving(answer: UnaryMethod['answer']): Promise<{
+  async function serving(
+    answer: UnaryMethod['answer'],
+    rule = { windowMs: 60_000, minBytesPerWindow: 1 },
+  ): Promise<{
     readonly server: RpcServer;
     readonly own: ClientHttp2Session;
     readonly budget: BodyBudget;
   }> {
     const budget = new BodyBudget(2 ** 20, false);
-    const watch = new BodyWatch({ windowMs: 60_000, minBytesPerWindow: 1 });
+    const watch = new BodyWatch(rule);
     const bodies = { budget, watch };
     const access = {
       keys: undefined,
@@ -389,6 +462,7 @@ describe('work', () => {
     const { own, budget } = await serving(() => work.promise);
     const late = await callOn(own, framed(oneEvent()), { headers: { 'grpc-timeout': '20m' } });
     expect([late.status, late.headers['grpc-message']]).toEqual(['4', 'the%20operation%20timed%20out']);
+    expect(budget.heldBytes).toBeGreaterThan(0);
     work.resolve({ accepted: 1 });
     await eventually(
       async () => budget.heldBytes,
@@ -409,7 +483,7 @@ describe('work', () => {
     );
   });
 
-  test('whose client has gone is dropped, and the connection goes on', async () => {
+  test('whose client has gone is dropped, its message counted until nothing holds it', async () => {
     const work = Promise.withResolvers<Record<string, unknown>>();
     const begun = Promise.withResolvers<void>();
     const { own, budget } = await serving(() => {
@@ -420,14 +494,61 @@ describe('work', () => {
     call.on('error', () => undefined);
     call.end(framed(oneEvent()));
     await begun.promise;
-    expect(budget.heldBytes).toBeGreaterThan(0);
+    const held = budget.heldBytes;
+    expect(held).toBeGreaterThan(0);
+    const gone = new Promise((resolve) => call.once('close', resolve));
     call.close(constants.NGHTTP2_CANCEL);
+    await gone;
+    const late = await callOn(own, framed(oneEvent()), { headers: { 'grpc-timeout': '20m' } });
+    expect([late.status, budget.heldBytes]).toEqual(['4', 2 * held]);
+    work.resolve({ accepted: 1 });
     await eventually(
       async () => budget.heldBytes,
       (bytes) => bytes === 0,
     );
-    work.resolve({ accepted: 1 });
     expect(acceptedOf(await callOn(own, framed(oneEvent())))).toBe(1);
+  });
+
+  test('whose answer is not read holds nothing of its message, and its stream ends', async () => {
+    const { server, budget } = await serving(async () => ({ accepted: 1 }), { windowMs: 100, minBytesPerWindow: 1 });
+    const deaf = connect(`http://127.0.0.1:${server.port}`, { settings: { initialWindowSize: 0 } });
+    const call = openCall(deaf);
+    const answered = new Promise((resolve) => call.once('response', resolve));
+    const ended = new Promise((resolve) => call.once('close', resolve));
+    call.on('error', () => undefined);
+    call.end(framed(oneEvent()));
+    await answered;
+    expect(budget.heldBytes).toBe(0);
+    await ended;
+    expect(call.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    deaf.destroy();
+  });
+
+  test('of a message that has begun keeps what has come of it, and nothing that came with it', async () => {
+    const { server, budget } = await serving(() => expect.fail('was called'));
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    const socket = await rawConnection(server.port);
+    const noise = Buffer.concat(Array.from({ length: 4 }, () => frame('unknown', 0, 0, Buffer.alloc(15_000))));
+    const calls = 150;
+    for (let at = 0; at < calls; at += 1) {
+      socket.write(Buffer.concat([begunCall(2 * at + 1, RECORD, Buffer.from([0])), noise]));
+      await eventually(
+        async () => budget.heldBytes,
+        (bytes) => bytes > at,
+      );
+    }
+    // Nine megabytes came.
+    await eventually(
+      async () => {
+        collect();
+        return process.memoryUsage().arrayBuffers - before;
+      },
+      (bytes) => bytes < 2 ** 20,
+    );
+    socket.destroy();
   });
 
   test('of a client that goes at once is not begun', async () => {
@@ -457,11 +578,11 @@ describe('work', () => {
     call.end(framed(oneEvent()));
     await begun.promise;
     own.destroy();
+    work.resolve({ accepted: 1 });
     await eventually(
       async () => budget.heldBytes,
       (bytes) => bytes === 0,
     );
-    work.resolve({ accepted: 1 });
   });
 
   test('that fails says nothing of the inside', async () => {

@@ -82,6 +82,8 @@ class UnaryCall implements AnswerHeaders {
   #expected = Infinity;
   #isRead = false;
   #isAnswered = false;
+  /** True while the message is in the hands of what answers it, which goes on when the client has gone. */
+  #isWorking = false;
   #lease: BodyLease | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #stopWatching: () => void = nothing;
@@ -183,7 +185,7 @@ class UnaryCall implements AnswerHeaders {
     const before = this.#received;
     this.#received += chunk.length;
     if (before === 0) {
-      this.#bytes = chunk;
+      this.#bytes = holdsLittleOf(chunk) ? copyOf(chunk) : chunk;
       return;
     }
     if (this.#received > this.#bytes.length) {
@@ -217,7 +219,8 @@ class UnaryCall implements AnswerHeaders {
   #end(account: Account): void {
     this.#isRead = true;
     this.#stopWatching();
-    if (this.#isAnswered) return;
+    // The end of a stream that was reset is none of its message: the client has taken its call back.
+    if (this.#isAnswered || this.#stream.closed || this.#stream.destroyed) return;
     let request: Message;
     try {
       if (this.#received === 0) {
@@ -232,7 +235,13 @@ class UnaryCall implements AnswerHeaders {
       this.#fail(error);
       return;
     }
-    this.#work(request, account).catch((error: unknown) => this.#fail(error));
+    this.#isWorking = true;
+    this.#work(request, account)
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#isWorking = false;
+        this.#release();
+      });
   }
 
   #parse(bytes: Uint8Array): Message {
@@ -293,6 +302,12 @@ class UnaryCall implements AnswerHeaders {
       this.#stream.respond(head, { waitForTrailers: true });
       this.#stream.once('wantTrailers', sendOk);
       this.#stream.end(framed);
+      // A client that opens no window would keep its stream, and the answer in memory, for ever.
+      this.#stopWatching = this.#settings.bodies.watch.watch({
+        received: () => framed.length - this.#stream.writableLength,
+        isWaiting: () => true,
+        onStall: () => this.#stream.close(constants.NGHTTP2_CANCEL),
+      });
     });
   }
 
@@ -324,20 +339,36 @@ class UnaryCall implements AnswerHeaders {
   #answerOnce(): boolean {
     if (this.#isAnswered || this.#stream.destroyed || this.#stream.closed) return false;
     this.#isAnswered = true;
-    this.#bytes = noBytes;
-    this.#stopWatching();
-    clearTimeout(this.#deadline);
+    this.#dropMessage();
     return true;
   }
 
   /** Answered to its end, or left by its client. */
   #close(): void {
     this.#isAnswered = true;
+    this.#dropMessage();
+  }
+
+  #dropMessage(): void {
     this.#bytes = noBytes;
     this.#stopWatching();
     clearTimeout(this.#deadline);
-    this.#lease?.release();
+    this.#release();
   }
+
+  /** The memory of the message is counted until nothing holds it, however long its answer stays unread. */
+  #release(): void {
+    if (this.#isAnswered && !this.#isWorking) this.#lease?.release();
+  }
+}
+
+/** A piece keeps all that was read from the socket with it, which no lease counts. */
+const holdsLittleOf = (chunk: Buffer): boolean => chunk.buffer.byteLength > 2 * chunk.length;
+
+function copyOf(chunk: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(chunk.length);
+  copy.set(chunk);
+  return copy;
 }
 
 function sendOk(this: ServerHttp2Stream): void {
