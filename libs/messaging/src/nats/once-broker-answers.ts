@@ -11,7 +11,7 @@ const MOST_MS = 90_000;
 
 /**
  * Runs it until the broker answers. A cluster that has just started is connected to before its streams have leaders: a
- * service that ended there would be started again and again by whoever watches it, which Compose takes for a failure.
+ * service that ended there would be started again and again by what watches it, which Compose takes for a failure.
  * Only for what may run twice.
  *
  * @throws what the broker refuses, at once; the last failure, when it has not answered for 90 s.

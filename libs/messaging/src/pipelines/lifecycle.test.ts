@@ -63,3 +63,12 @@ test('neither the events of a message nor the messages wait without a bound', as
   await expect.poll(() => seen.length).toBe(2 + 1_002);
   expect(seen.at(-1)?.subject).toBe('events.email.last');
 });
+
+test('what cannot be written is not told, and harms nothing', async () => {
+  const report = reporter();
+  report('job_5', { event: 'attempt', attempt: -1, mayWait: true });
+  report('job_6', { event: 'attempt', attempt: 0.5 });
+  report('job_7', { event: 'acked' });
+  await expect.poll(() => seen.map(({ subject }) => subject)).toEqual(['events.email.job_7']);
+  report.flush();
+});

@@ -47,7 +47,11 @@ export function createLifecycle(
     last.instance = who.instance;
     last.earlier = events.slice(0, -1);
     last.heldMs = last.createdAt === undefined ? 0 : Math.max(0, now().getTime() - timestampMs(last.createdAt));
-    port.send(subject(channels.event, { appId: who.app, messageId }), toBinary(LifecycleEventSchema, last));
+    try {
+      port.send(subject(channels.event, { appId: who.app, messageId }), toBinary(LifecycleEventSchema, last));
+    } catch {
+      // What cannot be written is not told: a number that is none, for one. The work goes on.
+    }
   };
   const flush = (): void => {
     clearTimeout(timer);

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import {
+  eventsIn,
   JobEventSchema,
   jobKindEntries,
   jobKindName,
@@ -52,28 +53,27 @@ export function decodeEvents(packed: PackedMessages, generation: number): Decode
   const messages = new Map<string, MessageRow & { lastMs: number; readonly events: string[] }>();
   const unreadable: number[] = [];
   for (const { sequence, storedMs, data } of unpack(packed)) {
-    let event: LifecycleEvent;
+    let told: LifecycleEvent;
     try {
-      event = fromBinary(LifecycleEventSchema, data);
+      told = fromBinary(LifecycleEventSchema, data);
     } catch {
       unreadable.push(sequence);
       continue;
     }
-    const { appId: app, messageId: id } = event;
+    const { appId: app, messageId: id } = told;
     if (workers.has(app) && isJobId(id)) {
-      const said = progressOf(event, storedMs, storedMs);
+      // The last of those that were sent together is how the job stands.
+      const said = progressOf(told, storedMs, storedMs);
       const rows = (progress.get(id) ?? []).filter((row) => row.app !== app);
       if (said !== undefined) progress.set(id, [...rows, { ...said, jobId: id, app, generation, sequence }]);
     }
     // What our own services say of a job is its progress. Which of their messages are incomplete is never asked.
     if (own.has(app)) continue;
     const key = `${app}.${id}`;
-    const found = messages.get(key);
-    if (found === undefined) messages.set(key, { app, id, firstMs: storedMs, lastMs: storedMs, events: [event.event] });
-    else {
-      found.lastMs = Math.max(found.lastMs, storedMs);
-      if (!found.events.includes(event.event)) found.events.push(event.event);
-    }
+    const found = messages.get(key) ?? { app, id, firstMs: storedMs, lastMs: storedMs, events: [] };
+    messages.set(key, found);
+    found.lastMs = Math.max(found.lastMs, storedMs);
+    for (const { event } of eventsIn(told)) if (!found.events.includes(event.event)) found.events.push(event.event);
   }
   return { jobs: new Map(), progress, messages: [...messages.values()], unreadable };
 }

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { channels, PlacementSchema, type Job, type Placement } from '@sluice/contracts';
+import { channels, eventsIn, PlacementSchema, type Job, type Placement } from '@sluice/contracts';
 import type { Bus, LifecycleFact } from '@sluice/messaging';
 import type { PubAck } from '@sluice/pipeline';
 import { workId, type Step } from '../orchestrator/step.ts';
@@ -29,11 +29,13 @@ export async function placementOf(bus: Bus, job: Job): Promise<Placement | 'post
   if (job.placement !== undefined) return job.placement;
   let found: Placement | 'postponed' | undefined;
   for await (const { data } of bus.history(channels.event, { appId: 'gateway', messageId: job.id })) {
-    if (data.event === POSTPONED) found = 'postponed';
-    if (data.event !== PUBLISHED) continue;
-    const [stream = '', sequence = '', id = ''] = data.detail.split(' ');
-    if (id === workId(job) && /^\d+$/.test(sequence))
-      found = create(PlacementSchema, { stream, sequence: BigInt(sequence) });
+    for (const { event } of eventsIn(data)) {
+      if (event.event === POSTPONED) found = 'postponed';
+      if (event.event !== PUBLISHED) continue;
+      const [stream = '', sequence = '', id = ''] = event.detail.split(' ');
+      if (id === workId(job) && /^\d+$/.test(sequence))
+        found = create(PlacementSchema, { stream, sequence: BigInt(sequence) });
+    }
   }
   return found;
 }
