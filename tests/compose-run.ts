@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseCommand } from '@sluice/cli';
 import { composedClient } from './compose/client.ts';
 import { composedSystem, killedAtStop } from './compose/engine.ts';
-import { kills, stopAndStart } from './compose/kills.ts';
+import { kills, leaderKills, stopAndStart } from './compose/kills.ts';
 import { loseEverything } from './compose/loss.ts';
 import { portDifferences } from './compose/ports.ts';
 import { shares } from './compose/shares.ts';
@@ -22,6 +22,7 @@ Every job that was accepted has to succeed, its PDF to be served, and its mail t
   --scale A=N      as Compose takes it
   --images N       convert so many before the kills, and print the share of each replica (default 200)
   --skip A,B       services whose containers are not killed
+  --leader N       in a cluster: kill the broker that leads JOBS every 5 s for N seconds
   --url URL        of the proxy (default http://localhost:8080)
   --key KEY        an API key; where one is asked for and none is given, the service operator makes one
   --ports          compare what listens and is published with docs/exposure.md
@@ -33,6 +34,7 @@ Every job that was accepted has to succeed, its PDF to be served, and its mail t
     scale: { type: 'string' },
     images: { type: 'string', default: '200' },
     skip: { type: 'string', default: '' },
+    leader: { type: 'string', default: '0' },
     url: { type: 'string', default: 'http://localhost:8080' },
     key: { type: 'string' },
     ports: { type: 'boolean', default: false },
@@ -71,6 +73,7 @@ try {
   const replicas = running.filter(({ Service }) => Service === 'image').length;
   if (Number(values.images) > 0) failures.push(...(await shares(client, image, Number(values.images), replicas)));
   failures.push(...(await kills(system, client, image, new Set(names(values.skip)))));
+  if (Number(values.leader) > 0) failures.push(...(await leaderKills(system, client, image, Number(values.leader))));
   failures.push(...(await stopAndStart(system, client, image, start)));
   if (values.backup) {
     const connect = (): ReturnType<typeof composedClient> => composedClient(system, url, client.key);

@@ -45,6 +45,71 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 const unexpectedOf = (what: string, { unexpected }: LoadReport): readonly string[] =>
   Object.entries(unexpected).map(([status, times]) => `${what}: HTTP ${status}, ${times} times`);
 
+const KILL_EVERY_MS = 5_000;
+
+/** The broker that leads JOBS, by the name of its service, which is its server's too; undefined during an election. */
+function leaderOfJobs(system: ComposedSystem): string | undefined {
+  const brokers = system
+    .containers()
+    .filter(({ Service, State }) => /^nats(-\d+)?$/.test(Service) && State === 'running');
+  interface Monitoring {
+    account_details?: { stream_detail?: { name: string; cluster?: { leader?: string } }[] }[];
+  }
+  for (const { Service } of brokers) {
+    try {
+      const url = 'http://127.0.0.1:8222/jsz?acc=$G&streams=true';
+      const said = JSON.parse(system.read('exec', '-T', Service, 'wget', '-qO-', url)) as Monitoring;
+      const streams = said.account_details?.flatMap(({ stream_detail: found = [] }) => found) ?? [];
+      const leader = streams.find(({ name }) => name === 'JOBS')?.cluster?.leader;
+      if (leader !== undefined && leader !== '') return leader;
+    } catch {
+      // It is just started again; the next one knows.
+    }
+  }
+  return undefined;
+}
+
+/** Kills the broker that leads JOBS every 5 s for so long, under load. Returns what went wrong. */
+export async function leaderKills(
+  system: ComposedSystem,
+  client: ComposedClient,
+  image: Buffer,
+  forSeconds: number,
+): Promise<readonly string[]> {
+  const times = new Map<string, number>();
+  const before = system.states();
+  const report = await underLoad(client, image, async () => {
+    for (const endMs = performance.now() + forSeconds * 1000; performance.now() < endMs;) {
+      const againMs = performance.now() + KILL_EVERY_MS;
+      const leader = leaderOfJobs(system);
+      const victim = system.containers().find(({ Service, State }) => Service === leader && State === 'running');
+      if (victim !== undefined) {
+        system.crash(victim.Name);
+        times.set(victim.Name, (times.get(victim.Name) ?? 0) + 1);
+      }
+      await sleep(Math.max(0, againMs - performance.now()));
+    }
+  });
+  const lost = await client.missing(report.accepted);
+  const killed = [...times.values()].reduce((sum, count) => sum + count, 0);
+  console.log(
+    `\nleader of JOBS killed every ${KILL_EVERY_MS / 1000} s: ${killed} kills in ${forSeconds} s; ` +
+      `${report.accepted.length} accepted, ${lost.length} lost; longest pause ${seconds(report.pauseMs)}`,
+  );
+  // Each kill is a start that is expected.
+  const expected = [...before].map(([name, state]) => {
+    const restarts = state.restarts + (times.get(name) ?? 0);
+    return [name, { ...state, restarts }] as const;
+  });
+  const ended = troubles(new Map(expected), system.states());
+  return [
+    ...(killed === 0 ? ['no broker led JOBS'] : []),
+    ...lost.map((line) => `leader: ${line}`),
+    ...unexpectedOf('leader', report),
+    ...ended.map((line) => `leader killed: ${line}`),
+  ];
+}
+
 /** Kills each container in turn; the next one when this one is back. Returns what went wrong. */
 export async function kills(
   system: ComposedSystem,
