@@ -37,6 +37,8 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
     const stack = await startStack({
       dataDirectory: directory,
       workNiceness: WORK_NICENESS,
+      // As docker-compose.prod.yml runs it for strangers.
+      splitGateway: true,
       env: {
         ...containers,
         '*': { LOG_LEVEL: 'error', TRACE_SAMPLE_RATIO: '0' },
@@ -80,6 +82,7 @@ export async function run({ quick, only, signal }: BenchOptions): Promise<BenchR
     return {
       rows,
       notes: [
+        'The gateway is two processes, one for clients and one for jobs, as in docker-compose.prod.yml.',
         'Memory limits: the mem_limit of docker-compose.yml, held by a watch that kills what uses more.',
         `The neighbour: ${MAILS_PER_SECOND} mails a second, p99 at most ${FACTOR} times that alone, or ${LEAST_MS} ms, and a webhook within ${WEBHOOK_LIMIT_MS / 1_000} s.`,
         `Every account may send ${REQUESTS_PER_SECOND} requests a second. The attackers share this machine's cores with the system, behind everything else.`,

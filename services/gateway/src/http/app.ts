@@ -10,7 +10,7 @@ import { allowedMethods } from './allowed-methods.ts';
 import { useReadableJson } from './readable-json.ts';
 import { JobViewSchema } from '../jobs/job-view.ts';
 import { GatewayError } from '../errors.ts';
-import { OneATurn } from './one-a-turn.ts';
+import { OneATurn } from '../one-a-turn.ts';
 import { ProblemSchema } from './problem.ts';
 import { buildSerializer } from './serialization.ts';
 import { readRestsSlowly } from './unread-bodies.ts';

@@ -4,7 +4,7 @@ import type { App } from './app-type.ts';
 import { hasBody } from './bodies.ts';
 
 /** Of all bodies together: a refused body must cost next to nothing, however many are sent at once. */
-const BYTES_PER_SECOND = 8 * 2 ** 20;
+const BYTES_PER_SECOND = 2 * 2 ** 20;
 /** Of one body. A client that reads no answer before it has sent everything gets it, up to here. */
 const MOST_BYTES = 4 * 2 ** 20;
 /** After the answer: time enough for a client far away to read it before its connection is closed. */

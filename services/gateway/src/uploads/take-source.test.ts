@@ -32,6 +32,36 @@ test('lets other requests have their turn after each piece of an upload, however
   expect(turns).toBeGreaterThan(pieces.length);
 });
 
+test('takes one piece of all uploads in a turn, however many come at once', async () => {
+  let inTurn = 0;
+  let most = 0;
+  let turn: NodeJS.Immediate | undefined;
+  const begin = (): void => {
+    inTurn = 0;
+    turn = setImmediate(begin);
+  };
+  begin();
+  const counting = {
+    upload: () => ({
+      write: async () => {
+        inTurn += 1;
+        most = Math.max(most, inTurn);
+      },
+      finish: async () => ({ sizeBytes: 0 }),
+      abandon: async () => undefined,
+    }),
+  };
+  const uploads = Array.from({ length: 8 }, () => {
+    const pieces = [png, ...Array.from({ length: 32 }, () => Buffer.alloc(64 * 1024))];
+    return new Intake(counting as never, limits, (index) => `uploads/${index}`).take(Readable.from(pieces));
+  });
+  await Promise.all(uploads);
+  clearImmediate(turn);
+  expect(most).toBeGreaterThan(0);
+  // A turn begins anew between the pieces, before or behind the count of it.
+  expect(most).toBeLessThanOrEqual(2);
+});
+
 test('gives the memory of chunks back that are its own, and of no others', async () => {
   const taken = async (ownsChunks: boolean): Promise<Buffer[]> => {
     const chunks = Array.from({ length: 8 }, () => Buffer.alloc(64 * 1024));

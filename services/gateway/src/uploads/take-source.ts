@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { setImmediate } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import {
   detectFileType,
@@ -14,6 +13,7 @@ import type { TakenSource } from '../jobs/accept/image-request.ts';
 import { inMib } from './sizes.ts';
 import { freeChunk } from '../admission/free-chunk.ts';
 import { GatewayError } from '../errors.ts';
+import { OneATurn } from '../one-a-turn.ts';
 import { dimensions } from './dimensions.ts';
 
 export interface IntakeLimits {
@@ -169,16 +169,20 @@ export function refuseBomb(mediaType: ImageMediaType, head: Buffer, maxPixels: n
   throw new GatewayError('image_too_large', detail);
 }
 
+/** Of all uploads of the process: many of one client are no reason to let the others wait for a piece of each. */
+const turns = new OneATurn();
+
 /**
- * The chunks of a stream, one in each turn of the event loop. A socket with more to read is otherwise read 32 times in a
+ * The chunks of a stream, one of all uploads in each turn of the event loop. A socket with more to read is otherwise read 32 times in a
  * row, 2 MiB, as long as its reader keeps up: a few uploads over a fast line made every other request wait 30 ms a turn.
  */
 function chunkByChunk(stream: Readable): { next(): Promise<IteratorResult<Buffer, undefined>> } {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterableIterator<Buffer, undefined>;
   return {
     async next() {
-      await setImmediate();
-      return chunks.next();
+      const next = await chunks.next();
+      await new Promise<void>((resolve) => turns.run(resolve));
+      return next;
     },
   };
 }

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
 import { expect, test } from 'vitest';
-import { createApp } from './app.ts';
+import { createApp } from './http/app.ts';
 import { OneATurn } from './one-a-turn.ts';
 
 /** In which turn of the event loop it is called, until `stop`. */
