@@ -204,9 +204,9 @@ export const floors: readonly Floor[] = [
   },
   {
     area: 'Mail',
-    what: 'messages that are stored for a mail',
+    what: 'messages that are stored for a mail, which were ten',
     measured: value('scale', 'scale.mails_stored'),
-    atMost: 9,
+    atMost: 9.5,
     unit: 'messages',
     command: 'pnpm bench scale --only mails',
   },

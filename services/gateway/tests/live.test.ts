@@ -69,7 +69,7 @@ async function streamOf(live: LiveJobs, jobId: string, from: string, until: () =
   return said.filter((each) => !each.endsWith(' dead_lettered'));
 }
 
-test('what a worker said as one message stands before the end, and is told whole to who comes back', async () => {
+test('what a worker said as one message stands before the end, and is gone on with by who comes back', async () => {
   const live = liveJobs(rig.bus, silentLogger as unknown as Logger, { jobStreams: ['JOBS'], idleMs: 20 });
   const report = createLifecycle(rig.bus.port, { app: 'email', instance: 'email-1' });
   const log = jobLog(rig.bus);
@@ -84,12 +84,14 @@ test('what a worker said as one message stands before the end, and is told whole
   });
   expect(said.map((each) => each.split(' ')[1])).toEqual(['accepted', 'received', 'attempt', 'acked', 'failed']);
   const ids = said.map((each) => each.split(' ')[0]!);
-  // In the middle of what was sent as one, nothing is behind the reader but what came before.
-  const [accepted, received, attempt, acked] = ids;
-  expect([received, attempt]).toEqual([accepted, accepted]);
-  expect(acked).not.toBe(accepted);
-  const again = await streamOf(live, jobId, attempt!, () => Promise.resolve());
-  expect(again.map((each) => each.split(' ')[1])).toEqual(['received', 'attempt', 'acked', 'failed']);
+  // Who is cut off in the middle of what was sent as one goes on there.
+  expect(new Set(ids).size).toBe(ids.length);
+  for (const [index, id] of ids.entries()) {
+    const again = await streamOf(live, jobId, id, () => Promise.resolve());
+    expect(again.map((each) => each.split(' ')[1])).toEqual(
+      ['accepted', 'received', 'attempt', 'acked', 'failed'].slice(index + 1),
+    );
+  }
   await live.close();
 });
 
@@ -99,6 +101,7 @@ const word = (sequence: number, event: string, storedMs: number, more = false): 
   sequence,
   storedMs,
   final: false,
+  index: 0,
   more,
 });
 

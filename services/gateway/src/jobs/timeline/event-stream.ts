@@ -6,20 +6,37 @@ import { jobTimeline, type StoredEntry, type TimelinePlaces } from './timeline.t
 export interface Cursor {
   readonly jobs: number;
   readonly events: number;
+  /** How many of those it saw that came as the last message of events; undefined for all of them. */
+  readonly part?: number | undefined;
 }
 
-export const cursorText = (cursor: Cursor): string => `${cursor.jobs}-${cursor.events}`;
+export const cursorText = ({ jobs, events, part }: Cursor): string =>
+  part === undefined ? `${jobs}-${events}` : `${jobs}-${events}.${part}`;
 
 /** Reads a `Last-Event-ID`. What is malformed is a fresh start: a client may have kept an id of something else. */
 export function cursorOf(text: string | undefined): Cursor {
-  const found = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? '');
-  return found === null ? { jobs: 0, events: 0 } : { jobs: Number(found[1]), events: Number(found[2]) };
+  const found = /^(\d{1,15})-(\d{1,15})(?:\.(\d{1,3}))?$/.exec(text ?? '');
+  if (found === null) return { jobs: 0, events: 0 };
+  const [, jobs, events, part] = found;
+  return { jobs: Number(jobs), events: Number(events), part: part === undefined ? undefined : Number(part) };
 }
+
+/** Whether an entry is at the cursor or before it. */
+function isSeen({ stream, sequence, index }: StoredEntry, { jobs, events, part }: Cursor): boolean {
+  if (stream === 'JOBS') return sequence <= jobs;
+  return sequence < events || (sequence === events && (part === undefined || index < part));
+}
+
+/** The cursor behind an entry. */
+const behind = ({ stream, sequence, index, more }: StoredEntry, cursor: Cursor): Cursor =>
+  stream === 'JOBS'
+    ? { ...cursor, jobs: sequence }
+    : { ...cursor, events: sequence, part: more ? index + 1 : undefined };
 
 /** Whether anything about a job is behind the cursor. */
 export async function hasMore(places: TimelinePlaces, jobId: string, cursor: Cursor): Promise<boolean> {
   const entries = await jobTimeline(places, jobId);
-  return entries.some(({ stream, sequence }) => sequence > cursor[stream === 'JOBS' ? 'jobs' : 'events']);
+  return entries.some((stored) => !isSeen(stored, cursor));
 }
 
 const HEARTBEAT_MS = 15_000;
@@ -46,10 +63,8 @@ export function jobEventStream(
 
   /** An entry as the stream has it; nothing when its reader has it already. */
   const textOf = (stored: StoredEntry): string => {
-    const key = stored.stream === 'JOBS' ? 'jobs' : 'events';
-    if (stored.sequence <= cursor[key]) return '';
-    // Behind the last of those that were sent together: who is cut off among them gets all of them again.
-    if (!stored.more) cursor = { ...cursor, [key]: stored.sequence };
+    if (isSeen(stored, cursor)) return '';
+    cursor = behind(stored, cursor);
     const kind = stored.stream === 'JOBS' ? 'state' : 'lifecycle';
     return `id: ${cursorText(cursor)}\nevent: ${kind}\ndata: ${JSON.stringify(stored.entry)}\n\n`;
   };
@@ -83,7 +98,7 @@ export function jobEventStream(
     let text = '';
     for (const [index, stored] of entries.entries()) {
       text += textOf(stored);
-      if ((text.length < PIECE || stored.more) && index < entries.length - 1) continue;
+      if (text.length < PIECE && index < entries.length - 1) continue;
       if (out.writableEnded) return;
       if (text !== '') out.write(text);
       text = '';
@@ -126,7 +141,7 @@ export function jobEventStream(
  */
 function inStreamOrder(entries: readonly StoredEntry[]): readonly StoredEntry[] {
   const of = (stream: StoredEntry['stream']): StoredEntry[] =>
-    entries.filter((stored) => stored.stream === stream).sort((a, b) => a.sequence - b.sequence);
+    entries.filter((stored) => stored.stream === stream).sort((a, b) => a.sequence - b.sequence || a.index - b.index);
   const [moves, words] = [of('JOBS'), of('EVENTS')];
   const ordered: StoredEntry[] = [];
   let move = 0;

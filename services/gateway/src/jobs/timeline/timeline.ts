@@ -25,7 +25,9 @@ export interface StoredEntry {
   readonly storedMs: number;
   /** True for the event that ended the job. */
   readonly final: boolean;
-  /** True while others follow that were sent with it, under the same sequence. */
+  /** Its place among those that were sent as one message, under the same sequence. */
+  readonly index: number;
+  /** True while others of them follow. */
   readonly more: boolean;
 }
 
@@ -39,7 +41,15 @@ export const storedJobEntry = (stored: {
 }): StoredEntry => {
   const entry = entryOfJob(stored.data);
   const final = finals.has(entry.event);
-  return { entry, stream: 'JOBS', sequence: stored.sequence, storedMs: stored.storedAt.getTime(), final, more: false };
+  return {
+    entry,
+    stream: 'JOBS',
+    sequence: stored.sequence,
+    storedMs: stored.storedAt.getTime(),
+    final,
+    index: 0,
+    more: false,
+  };
 };
 
 /** What one message of `EVENTS` tells, oldest first. */
@@ -54,6 +64,7 @@ export const storedLifecycleEntries = (stored: {
     sequence: stored.sequence,
     storedMs: stored.storedAt.getTime() - heldMs,
     final: false,
+    index,
     more: index < length - 1,
   }));
 
