@@ -54,7 +54,7 @@ export const floors: readonly Floor[] = [
     unit: 'x',
     command: http,
     flame: 'gateway-get-job',
-    why: 'Hooks, access checks, headers and the span of each request are work that the plain route has not.',
+    why: 'Hooks, access checks, headers and the span of each request are work that the plain route has not. Two quiet runs within an hour said 1.02 and 1.66.',
   },
   {
     area: 'HTTP',
@@ -64,7 +64,7 @@ export const floors: readonly Floor[] = [
     unit: 'x',
     command: http,
     flame: 'gateway-events',
-    why: 'The same, and the body is counted against the budget of bodies while it comes.',
+    why: 'The same, and the body is counted against the budget of bodies while it comes. Two quiet runs within an hour said 1.16 and 1.72.',
   },
   {
     area: 'HTTP',

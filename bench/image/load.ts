@@ -31,8 +31,7 @@ const onRig = async (measure: (rig: Rig) => Promise<BenchResult>): Promise<Bench
 };
 
 /** The memory of the service while it converts a picture that must not be in memory as a whole. */
-export const measureMemory = (quick: boolean): Promise<BenchResult> =>
-  onRig(async (rig) => ({ rows: [await memoryOf(rig, quick)] }));
+export const measureMemory = (): Promise<BenchResult> => onRig(async (rig) => ({ rows: [await memoryOf(rig)] }));
 
 /** Throughput of the pipeline against the bare loop, and the event loop's delay. */
 export const measureThroughput = (quick: boolean): Promise<BenchResult> =>
@@ -47,9 +46,9 @@ export async function measureScaling(quick: boolean): Promise<BenchResult> {
 }
 
 /** A picture of 100 megapixels, through the service: it must not be in memory as a whole. */
-async function memoryOf(rig: Rig, quick: boolean): Promise<Row> {
+async function memoryOf(rig: Rig): Promise<Row> {
   const [replica] = await rig.start(1);
-  const file = await corpusFile(quick ? 'rgb-24mp.png' : 'rgb-100mp.png');
+  const file = await corpusFile('rgb-100mp.png');
   const { failed } = await rig.convert([{ file }], 1);
   if (failed.length > 0) throw new Error(failed.join('\n'));
   const value = (replica?.peakBytes() ?? NaN) / 1e6;
