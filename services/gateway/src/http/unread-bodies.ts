@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import { freeChunk } from '../admission/free-chunk.ts';
 import type { App } from './app-type.ts';
 import { hasBody } from './bodies.ts';
@@ -67,7 +68,8 @@ export function readRestsSlowly(app: App): void {
   };
   // Most bodies have come as a whole by the time that their answer is sent.
   app.addHook('onSend', ({ raw: body }, reply, payload, done) => {
-    if (!body.complete && hasBody(body)) readAfter(body, reply.raw);
+    // A request that is injected has no connection, and nothing more comes of it.
+    if (!body.complete && hasBody(body) && body.socket instanceof Socket) readAfter(body, reply.raw);
     done(null, payload);
   });
   app.addHook('preClose', async () => {
