@@ -1,7 +1,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { collections, ofOneCall } from './docs/collections.ts';
+import { ofOneCall } from './docs/collections-of-one-call.ts';
+import { collections } from './docs/collections.ts';
 
 const root = join(import.meta.dirname, '..');
 

@@ -1,6 +1,7 @@
 /**
  * Every Map and Set that outlives a call in the services and libraries, with what bounds it and what ends an entry.
- * `tests/collections.test.ts` finds those that are not listed. A collection of one call goes to `ofOneCall`.
+ * `tests/collections.test.ts` finds those that are not listed. A collection of one call goes to
+ * `collections-of-one-call.ts`.
  */
 export interface Collection {
   /** `FILE NAME`. */
@@ -388,49 +389,4 @@ export const collections: readonly Collection[] = [
   ),
   row('services/gateway/src/webhooks/call-limiter.ts queue', 'calls that wait', MESSAGES, 'its turn'),
   row('services/image/src/convert/decode/decoder-pool.ts #all', 'decoder processes', 'slots', 'the process ends'),
-];
-
-/** Of one call, one picture or one message: gone with it. Constants that stay empty are here too. */
-export const ofOneCall: readonly string[] = [
-  'libs/contracts/src/mail-headers.ts seen',
-  'libs/contracts/src/mail-recipients.ts read',
-  'libs/contracts/src/mail-recipients.ts seen',
-  'libs/mail-templates/src/compile.ts seen',
-  'libs/mail-templates/src/html-rules.ts problems',
-  'libs/messaging/src/channels/bus.ts headers',
-  'libs/outbound/src/resolve.ts found',
-  'libs/pipeline/src/config/resolve-spec.ts seen',
-  'libs/pipeline/src/conformance/limits.ts most',
-  'libs/pipeline/src/conformance/limits.ts now',
-  'libs/pipeline/src/conformance/limits.ts records',
-  'libs/pipeline/src/conformance/partitions.ts numbers',
-  'libs/pipeline/src/conformance/partitions.ts running',
-  'libs/pipeline/src/limits/entry.ts got',
-  'libs/pipeline/src/nats/stored-message.ts values',
-  'libs/pipeline/src/partitions/assignment.ts assigned',
-  'libs/pipeline/src/process/delivery.ts NO_HEADERS',
-  'libs/pipeline/src/schedule/in-flight.ts NONE',
-  'services/email/src/compose/senders.ts seen',
-  'services/email/src/delivery/send-with-failover.ts refusals',
-  'services/gateway/src/backup/object-copies.ts seen',
-  'services/gateway/src/bounces/read-report.ts fields',
-  'services/gateway/src/history/postgres/partitions.ts months',
-  'services/gateway/src/jobs/accept/email-request.ts noScopes',
-  'services/gateway/src/history/postgres/statements.ts found',
-  'services/gateway/src/history/rows/changes.ts counts',
-  'services/gateway/src/history/rows/decode.ts jobs',
-  'services/gateway/src/history/rows/decode.ts messages',
-  'services/gateway/src/history/rows/decode.ts progress',
-  'services/gateway/src/lifetimes-kept.ts kept',
-  'services/gateway/src/system/view.ts services',
-  'services/gateway/src/uploads/dimensions.ts found',
-  'services/image/src/convert/jpeg/jpeg-tables.ts #huffman',
-  'services/image/src/convert/jpeg/jpeg-tables.ts #quantisation',
-  'services/image/src/convert/jpeg/jpeg-tables.ts #scanned',
-  'services/image/src/convert/jpeg/jpeg-tables.ts #missingBits',
-  'services/image/src/convert/metadata/icc.ts placed',
-  'services/image/src/convert/png/png-metadata.ts kept',
-  'services/image/src/convert/tiff/tiff-directory.ts visited',
-  'services/image/src/convert/tiff/tiff-directory.ts tags',
-  'services/image/src/convert/tiff/tiff-directory.ts places',
 ];

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { isJobStream } from '@sluice/contracts';
 import { openTemplates } from '@sluice/mail-templates';
 import { openSuppressions } from '@sluice/suppression';
-import { buckets, createLifecycle, openBucket, openPauseState, SILENT_MS, watchReplicas } from '@sluice/messaging';
+import { buckets, openBucket, openPauseState, SILENT_MS, watchReplicas } from '@sluice/messaging';
 import type { StopStep } from '@sluice/service';
 import type { AcceptDeps } from './jobs/accept/accept-job.ts';
 import { KeysInProgress } from './jobs/accept/idempotency.ts';
@@ -14,6 +14,7 @@ import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
 import type { RouteDeps } from './http/deps.ts';
 import { addRoutes } from './http/routes.ts';
 import { openFlowStore } from './lifecycle/flows.ts';
+import { reporterOf } from './lifecycle/reporter.ts';
 import { BodyBudget } from './admission/body-budget.ts';
 import { defaultOpenStreams, OpenStreams } from './admission/open-streams.ts';
 import { BodyWatch } from './admission/body-watch.ts';
@@ -97,7 +98,7 @@ export async function startApi(
     model,
     log,
     now,
-    report: createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance }),
+    report: reporterOf(dependencies, 'gateway'),
     onAction: (action) => dependencies.metrics?.reconciled(action),
     onProgress: () => dependencies.metrics?.reconcilerProgressed(),
     settings: settings.reconciling ?? defaultReconciling,

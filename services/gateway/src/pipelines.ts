@@ -1,6 +1,5 @@
 import {
   buckets,
-  createLifecycle,
   createPipelineHost,
   followPauseStateOf,
   lifecycleObserver,
@@ -26,6 +25,7 @@ import { webhookSecrets } from './webhooks/secrets.ts';
 import { createCallLimiter } from './webhooks/call-limiter.ts';
 import { WEBHOOKS_APP } from './webhooks/delivery.ts';
 import { defaultWebhooks, webhooksPipeline, type WebhookDeps } from './webhooks/webhooks.ts';
+import { reporterOf } from './lifecycle/reporter.ts';
 
 /** The half of a gateway that no client waits for: what drives jobs from one state to the next. */
 export interface GatewayPipelines {
@@ -48,7 +48,7 @@ export async function startPipelines(
 ): Promise<GatewayPipelines> {
   const { bus, store, log, settings } = dependencies;
   const { jobs, jobStreams, credits, now, keyDays, backpressure, backlogShare, access } = shared;
-  const report = createLifecycle(bus.port, { app: 'gateway', instance: dependencies.instance });
+  const report = reporterOf(dependencies, 'gateway');
   const held = holdups();
   const host = createPipelineHost({
     nats: bus.port,
@@ -65,7 +65,7 @@ export async function startPipelines(
   const agent = createOutboundAgent({ targets: calls.targets, connectTimeoutMs: calls.timeoutMs });
   const secrets = webhookSecrets(await openBucket(bus.nc, buckets.webhookSecrets), now);
   const limiter = createCallLimiter();
-  const reportDelivery = createLifecycle(bus.port, { app: WEBHOOKS_APP, instance: dependencies.instance });
+  const reportDelivery = reporterOf(dependencies, WEBHOOKS_APP);
   const reportWebhook: WebhookDeps['report'] = (job, event, detail) => {
     // What is said of the webhook of a job is about the one that tells of its end.
     if (isTerminal(job.state)) reportDelivery(job.id, { event, detail, traceId: job.traceId });

@@ -132,7 +132,6 @@ test('what is heard of a job while its end is read loses nothing of the end', as
       async () => listeners.length,
       (count) => count === 1,
     );
-    await new Promise((resolve) => setTimeout(resolve, 100));
     for (const stored of [move(10, 'failed'), move(12, 'queued')]) listeners[0]!(stored);
   });
   expect(said.map((each) => each.split(' ')[1])).toEqual(['failed', 'queued']);

@@ -367,7 +367,10 @@ describe('a message', () => {
     const codeBytes = Buffer.alloc(4);
     codeBytes.writeUInt32BE(code);
     socket.write(begunCall(1, `${RECORD}${query}`, framed(oneEvent(messageId))));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually(
+      async () => rig.gateway.bodyBytes(),
+      (bytes) => bytes >= framed(oneEvent(messageId)).length,
+    );
     socket.write(frame('reset', 0, 1, codeBytes));
     await eventually(
       async () => rig.gateway.bodyBytes(),
@@ -483,7 +486,8 @@ describe('work', () => {
     );
   });
 
-  test('whose client has gone is dropped, its message counted until nothing holds it', async () => {
+  /** A call whose work has begun, and ends when the test says so. */
+  const workedOn = async () => {
     const work = Promise.withResolvers<Record<string, unknown>>();
     const begun = Promise.withResolvers<void>();
     const { own, budget } = await serving(() => {
@@ -494,6 +498,11 @@ describe('work', () => {
     call.on('error', () => undefined);
     call.end(framed(oneEvent()));
     await begun.promise;
+    return { own, budget, call, work };
+  };
+
+  test('whose client has gone is dropped, its message counted until nothing holds it', async () => {
+    const { own, budget, call, work } = await workedOn();
     const held = budget.heldBytes;
     expect(held).toBeGreaterThan(0);
     const gone = new Promise((resolve) => call.once('close', resolve));
@@ -567,16 +576,7 @@ describe('work', () => {
   });
 
   test('whose connection breaks gives its memory back', async () => {
-    const work = Promise.withResolvers<Record<string, unknown>>();
-    const begun = Promise.withResolvers<void>();
-    const { own, budget } = await serving(() => {
-      begun.resolve();
-      return work.promise;
-    });
-    const call = openCall(own);
-    call.on('error', () => undefined);
-    call.end(framed(oneEvent()));
-    await begun.promise;
+    const { own, budget, work } = await workedOn();
     own.destroy();
     work.resolve({ accepted: 1 });
     await eventually(

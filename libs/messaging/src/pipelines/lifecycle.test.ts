@@ -64,11 +64,14 @@ test('neither the events of a message nor the messages wait without a bound', as
   expect(seen.at(-1)?.subject).toBe('events.email.last');
 });
 
-test('what cannot be written is not told, and harms nothing', async () => {
-  const report = reporter();
+test('what cannot be written is told to the log, and harms nothing', async () => {
+  const unsent: unknown[] = [];
+  const who = { app: 'email', instance: 'email-1', onUnsent: (error: unknown) => unsent.push(error) };
+  const report = createLifecycle(bus.port, who);
   report('job_5', { event: 'attempt', attempt: -1, mayWait: true });
   report('job_6', { event: 'attempt', attempt: 0.5 });
   report('job_7', { event: 'acked' });
   await expect.poll(() => seen.map(({ subject }) => subject)).toEqual(['events.email.job_7']);
   report.flush();
+  expect(unsent).toHaveLength(2);
 });

@@ -33,7 +33,13 @@ const MAX_WAITING = 1_000;
 /** Makes the reporter of one service instance. */
 export function createLifecycle(
   port: Pick<NatsPort, 'connected' | 'send'>,
-  who: { readonly app: string; readonly instance: string; readonly now?: () => Date },
+  who: {
+    readonly app: string;
+    readonly instance: string;
+    readonly now?: () => Date;
+    /** Told of an event that cannot be written. */
+    readonly onUnsent?: (error: unknown) => void;
+  },
 ): Lifecycle {
   const now = who.now ?? (() => new Date());
   const waiting = new Map<string, LifecycleEvent[]>();
@@ -49,8 +55,9 @@ export function createLifecycle(
     last.heldMs = last.createdAt === undefined ? 0 : Math.max(0, now().getTime() - timestampMs(last.createdAt));
     try {
       port.send(subject(channels.event, { appId: who.app, messageId }), toBinary(LifecycleEventSchema, last));
-    } catch {
-      // What cannot be written is not told: a number that is none, for one. The work goes on.
+    } catch (error) {
+      // A number that is none, for one. The work goes on.
+      who.onUnsent?.(error);
     }
   };
   const flush = (): void => {

@@ -43,7 +43,11 @@ export async function createWorker(service: string, context: WorkerContext): Pro
     traceMode: config.PIPELINE_TRACE_MODE,
     templateOf,
   });
-  const lifecycle = createLifecycle(bus.port, { app: service, instance });
+  const lifecycle = createLifecycle(bus.port, {
+    app: service,
+    instance,
+    onUnsent: (error) => log.warn({ err: error }, 'a lifecycle event cannot be written'),
+  });
   // An operator pauses and resumes pipelines by name, wherever they run.
   const pauses = await followPauseState(nc, { log });
   const presence = announcePresence(bus.port, { service, instance, version: context.version });
