@@ -50,7 +50,11 @@ async function command(script: string, ...args: readonly string[]) {
 async function freeOffset(): Promise<number> {
   for (;;) {
     const offset = randomInt(100, 12_000);
-    const free = Object.values(portsWithOffset(offset)).map((port) => assertPortFree(port, 'a test'));
+    const ports = Object.values(portsWithOffset(offset));
+    // What was given an offset may not have started yet.
+    const given = new Set(offsets.flatMap((other) => Object.values(portsWithOffset(other))));
+    if (ports.some((port) => given.has(port))) continue;
+    const free = ports.map((port) => assertPortFree(port, 'a test'));
     if ((await Promise.allSettled(free)).every(({ status }) => status === 'fulfilled')) {
       offsets.push(offset);
       return offset;

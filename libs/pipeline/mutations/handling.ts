@@ -64,8 +64,8 @@ export const handling: readonly Mutation[] = [
   {
     file: 'schedule/in-flight',
     rule: 'a snoozed message that goes back keeps its time',
-    from: 'delivery.key === undefined && !snoozed ? undefined : delayMs',
-    to: 'delivery.key === undefined ? undefined : delayMs',
+    from: 'delayMs: snoozed ? Math.max',
+    to: 'delayMs: !snoozed ? Math.max',
   },
   {
     file: 'attempts/attempts',

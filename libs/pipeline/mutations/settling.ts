@@ -91,5 +91,16 @@ export const settling: readonly Mutation[] = [
     to: "void (new HandlerAborted('DRAIN_FORCED', 'the pipeline is stopping",
   },
   { file: 'shutdown', rule: 'a drain handles open batches', from: "inFlight.batcher?.closeAll('drain');", to: '' },
-  { file: 'engine', rule: 'a pause starts nothing', from: 'this.#paused = reason;', to: '' },
+  {
+    file: 'engine',
+    rule: 'a pause starts nothing',
+    from: 'const pause = (this.#paused ??= Symbol(reason));',
+    to: 'const pause = Symbol(reason);',
+  },
+  {
+    file: 'engine',
+    rule: 'what a pause has not done yet is not for a later one',
+    from: 'this.#paused === pause &&',
+    to: 'this.#paused !== undefined &&',
+  },
 ];

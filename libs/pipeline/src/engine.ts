@@ -83,7 +83,8 @@ export class Engine<T, D> implements RunningPipeline {
   #resolveDone: () => void = () => undefined;
   #rejectDone: (fault: PipelineFault) => void = () => undefined;
   #state: State = 'starting';
-  #paused: string | undefined;
+  /** One for each pause: what an earlier one has begun does not go on in a later one. */
+  #paused: symbol | undefined;
   #draining: Promise<DrainReport> | undefined;
   #final: 'stopped' | undefined;
 
@@ -340,10 +341,10 @@ export class Engine<T, D> implements RunningPipeline {
 
   async pause(reason: string): Promise<void> {
     if (this.#draining !== undefined || this.#final !== undefined) return;
-    this.#paused = reason;
+    const pause = (this.#paused ??= Symbol(reason));
     this.#refresh(reason);
     this.#partitions?.leave();
-    const stillPaused = (): boolean => this.#paused !== undefined && this.#draining === undefined;
+    const stillPaused = (): boolean => this.#paused === pause && this.#draining === undefined;
     await this.#shutdown.pullsEnded();
     if (!stillPaused()) return;
     await this.#shutdown.releaseUnstarted(stillPaused);

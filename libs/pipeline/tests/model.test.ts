@@ -202,6 +202,22 @@ describe('under any sequence of events', () => {
         expect(order).toEqual(order.toSorted((x, y) => x - y));
       }
     });
-    await fc.assert(property, { numRuns: 100 });
+    const given = (...script: readonly Act[]): Step => ({ step: 'publish', script, key: 'a' });
+    const one = given({ do: 'succeed', afterMs: 0 });
+    const fail = { do: 'throw', afterMs: 0 } as const;
+    const [pause, resume, outage] = [{ step: 'pause' }, { step: 'resume' }, { step: 'outage' }] as const;
+    const wait = (ms: number): Step => ({ step: 'wait', ms });
+    const aMoment = wait(1);
+    const examples: Step[][] = [
+      // A retry that is given back: what comes meanwhile must not pass it, whether it is due by then or not.
+      [given(fail), pause, outage, one, one],
+      [given(fail, { do: 'succeed', afterMs: 0 }), aMoment, pause, one, one, one],
+      // A pause that ends while a handler runs, and another: what the first had not done yet is not for the second.
+      [one, pause, one, one, resume, one, pause, aMoment],
+      // A look at the consumer that falls into an outage: what was held through it is not held until that is given up.
+      [wait(2100), pause, one, wait(150), outage, one, outage],
+      [wait(2250), pause, one, outage, one, one, one],
+    ];
+    await fc.assert(property, { numRuns: 100, examples: examples.map((story) => [story]) });
   });
 });

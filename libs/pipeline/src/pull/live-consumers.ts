@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { RequestError } from '../errors.ts';
 import type { ResolvedSpec } from '../config/resolve-spec.ts';
 import type { NatsPort } from '../nats/port.ts';
 import { withTimeout } from '../settle/with-timeout.ts';
@@ -24,7 +25,8 @@ export class LiveConsumers<T, D> {
   readonly #checkedEpochs: number[];
   /** By source: since when every answer has told of waiting messages. */
   readonly #behindSince: (number | undefined)[];
-  readonly #asking = new Map<number, Promise<ConsumerReport>>();
+  /** By source: the question on its way, and the epoch it was asked in. */
+  readonly #asking = new Map<number, { readonly epoch: number; readonly answer: Promise<ConsumerReport> }>();
 
   /**
    * `changed` is told of every answer, before the caller of `check` is. `since` is the first epoch of the consumer as it is now, if
@@ -91,12 +93,16 @@ export class LiveConsumers<T, D> {
 
   /** Asks the server. Rejects when there is no answer: what is known stays, and a consumer that is gone is noticed by its pulls. */
   check(index: number): Promise<ConsumerReport> {
+    const epoch = this.epoch(index);
     const asked = this.#asking.get(index);
-    if (asked !== undefined) return asked;
+    // One that was asked before the connection broke is not answered any more.
+    if (asked?.epoch === epoch) return asked.answer;
     this.#checkedAt[index] = this.#clock.now();
-    const asking = this.#ask(index).finally(() => this.#asking.delete(index));
-    this.#asking.set(index, asking);
-    return asking;
+    const answer = this.#ask(index).finally(() => {
+      if (this.#asking.get(index)?.answer === answer) this.#asking.delete(index);
+    });
+    this.#asking.set(index, { epoch, answer });
+    return answer;
   }
 
   /** Resolves when each source has answered or cannot be asked. */
@@ -106,10 +112,13 @@ export class LiveConsumers<T, D> {
 
   async #ask(index: number): Promise<ConsumerReport> {
     const epoch = this.epoch(index);
+    // Asked all the same, it would keep the question that the reconnect asks from being asked.
+    if (!this.#port.connected) throw new RequestError('TIMEOUT', 'no connection to ask about the consumer');
     const call = checkConsumer(this.#port, this.#spec, index, this.#started[index]);
     const report = await withTimeout(call, CHECK_TIMEOUT_MS, this.#clock, 'CONSUMER.INFO');
     const before = this.#live[index];
-    if (report.live !== undefined && before !== undefined) {
+    const isNews = epoch >= (this.#checkedEpochs[index] ?? 0);
+    if (report.live !== undefined && before !== undefined && isNews) {
       this.#behindSince[index] =
         (report.live.pending ?? 0) > 0 ? (this.#behindSince[index] ?? this.#clock.now()) : undefined;
       this.#live[index] = report.live;

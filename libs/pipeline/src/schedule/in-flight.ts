@@ -107,26 +107,18 @@ export class InFlight<T, D> {
   }
 
   /**
-   * Takes out everything that has not started, in stream order. What was put off keeps the rest of its time. A message behind
-   * one of its key that waits for its retry gets the same delay: sent back at once it would be delivered, and handled,
-   * before it.
+   * Takes out everything that has not started, in stream order. What was put off keeps the rest of its time. The retry of a
+   * message with a key does not: the server would deliver others of the key meanwhile, and sends it first without a delay.
    */
   takeWaiting(now: number, keep: ReadonlySet<string> = NONE): readonly Waiting<T>[] {
-    const delays = new Map<string, number>();
     const waiting: Waiting<T>[] = [];
-    for (const [delivery, { dueAt, snoozed }] of this.waits) {
-      const delayMs = Math.max(1, Math.round(dueAt - now));
-      if (delivery.key !== undefined) delays.set(delivery.key, delayMs);
-      waiting.push({ delivery, delayMs: delivery.key === undefined && !snoozed ? undefined : delayMs });
-    }
+    for (const [delivery, { dueAt, snoozed }] of this.waits)
+      waiting.push({ delivery, delayMs: snoozed ? Math.max(1, Math.round(dueAt - now)) : undefined });
     this.waits.endAll();
     const { ready, behind } = this.buffer.takeWaiting(keep);
-    for (const delivery of behind) {
-      waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delays.get(delivery.key) });
-      // Removing it must not let another one start beside the message in front of its key.
-      delivery.key = undefined;
-    }
-    for (const delivery of [...ready, ...this.takingOver, ...(this.batcher?.takeAll() ?? [])])
+    // Removing it must not let another one start beside the message in front of its key.
+    for (const delivery of behind) delivery.key = undefined;
+    for (const delivery of [...ready, ...behind, ...this.takingOver, ...(this.batcher?.takeAll() ?? [])])
       waiting.push({ delivery, delayMs: undefined });
     this.takingOver.clear();
     return waiting.toSorted((a, b) => a.delivery.sequence - b.delivery.sequence);
