@@ -53,6 +53,8 @@ export interface PartitionShared {
   readonly state: () => Participation;
   /** What this replica says about its partitions changed. */
   readonly changed: () => void;
+  /** Whether another replica said within a time that the partition is pinned to it. */
+  readonly isPinnedElsewhere: (withinMs: number) => boolean;
 }
 
 const STEP_MS = 25;
@@ -158,6 +160,7 @@ export class Partition<T, D> {
     const { port, log, spec } = this.#deps;
     const { stream, consumer } = this.name;
     this.#dropPin();
+    this.#shared.changed();
     this.#tell({ type: 'partition.released' });
     try {
       await unpin(port, stream, consumer);
@@ -210,12 +213,28 @@ export class Partition<T, D> {
       if (info !== undefined && puller !== undefined && puller.requested < outstanding) puller.request(outstanding);
       await this.#sleep(info === undefined ? LOOK_OFTEN_MS : STEP_MS);
     }
+    await this.#untilGivenUp(id);
     if (state() === 'closed' || pin.id !== id) return;
     pin.takenOver();
     const kept = [...inFlight.takingOver].filter(({ source }) => source === index);
     for (const delivery of kept) inFlight.takingOver.delete(delivery);
     this.#tell({ type: 'partition.taken', messages: kept.length });
     startKept(kept.toSorted((a, b) => a.sequence - b.sequence));
+  }
+
+  /**
+   * An unpinning names no pin: one that a broken link held up takes the pin from whoever has it by then, and that one goes on
+   * until it is refused. What it says ends that wait, or the time within which it must have noticed.
+   */
+  async #untilGivenUp(id: string): Promise<void> {
+    const { inFlight, clock } = this.#deps;
+    const { state, isPinnedElsewhere } = this.#shared;
+    const { ttlMs } = this.pin;
+    const until = clock.now() + ttlMs;
+    while (state() !== 'closed' && this.pin.id === id && clock.now() < until) {
+      if (inFlight.buffer.heldOf(this.name.index) === 0 || !isPinnedElsewhere(ttlMs)) return;
+      await this.#sleep(STEP_MS);
+    }
   }
 
   /** A replica that died may have left messages behind while nothing new comes: they would wait for ack_wait. */
@@ -252,13 +271,17 @@ export class Partition<T, D> {
     const goesOn = (): boolean => pin.id === id && !this.#wanted && state() === 'here';
     try {
       await puller?.idle();
-      while (goesOn() && (pin.takingOver || inFlight.buffer.heldOf(index) > 0)) {
-        if (!pin.takingOver) releaseWaitingOf(index);
-        await this.#sleep(STEP_MS);
+      while (goesOn()) {
+        if (pin.takingOver || inFlight.buffer.heldOf(index) > 0) {
+          if (!pin.takingOver) releaseWaitingOf(index);
+          await this.#sleep(STEP_MS);
+          continue;
+        }
+        await settlements.flush(FLUSH_TIMEOUT_MS);
+        // A link that stood still may have brought more meanwhile.
+        if (pin.takingOver || inFlight.buffer.heldOf(index) > 0 || !goesOn()) continue;
+        await this.release();
       }
-      if (!goesOn()) return;
-      await settlements.flush(FLUSH_TIMEOUT_MS);
-      if (goesOn()) await this.release();
     } finally {
       this.#handingOver = false;
       changed();

@@ -178,6 +178,7 @@ export class Partitions<T, D> {
         puller: pullers[index],
         state: () => this.#state,
         changed: () => replicas.announce(),
+        isPinnedElsewhere: (withinMs) => replicas.isPinnedElsewhere(name.number, withinMs),
       });
     });
     for (const partition of partitions) this.#partitions.set(partition.name.index, partition);

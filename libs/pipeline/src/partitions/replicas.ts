@@ -37,7 +37,7 @@ const decoder = new TextDecoder();
 
 /**
  * The replicas that read a partitioned source, by what they say about themselves over core NATS. It is a hint for a fair
- * share and nothing stands on it: that a partition has one reader is the server's doing. Where the subject may not be used,
+ * share: that a partition has one reader is the server's doing. Where the subject may not be used,
  * every replica believes itself alone, and the first to pull a partition keeps it.
  */
 export class Replicas {
@@ -67,6 +67,13 @@ export class Replicas {
   /** What the others say. */
   get others(): readonly Announcement[] {
     return [...this.#seen.values()].map(({ said }) => said);
+  }
+
+  /** Whether another replica said within a time that a partition is pinned to it, and not otherwise since. */
+  isPinnedElsewhere(partition: number, withinMs: number): boolean {
+    const from = this.#deps.clock.now() - withinMs;
+    for (const { said, at } of this.#seen.values()) if (at > from && said.pinned.includes(partition)) return true;
+    return false;
   }
 
   join(): void {

@@ -117,8 +117,8 @@ export class Puller {
   }
 
   /**
-   * Moves to a fresh inbox after a stall. The old one stays open until its pulls have expired: the server may still
-   * answer them, and a message without a listener is gone until ack_wait.
+   * Moves to a fresh inbox after a stall. The old one stays open until its pulls have expired, and until all has come that
+   * the server sent before that: a message without a listener is gone until ack_wait, and later ones would pass it.
    */
   renew(): void {
     const old = this.#subscription;
@@ -126,7 +126,7 @@ export class Puller {
     // It throws where the connection is being drained: the old inbox is then listened on as before.
     this.#listen();
     this.#forget();
-    if (old !== undefined) this.#clock.after(oldInboxEndsMs, () => old.unsubscribe());
+    if (old !== undefined) this.#clock.after(oldInboxEndsMs, () => this.#retire(old));
   }
 
   /** Asks for `count` more messages. */
@@ -195,6 +195,17 @@ export class Puller {
     });
     this.#inbox = inbox;
     this.heardAt = this.#clock.now();
+  }
+
+  /** Stops listening to an inbox once an answer has come back: on a link that stands still there may be messages for it. */
+  #retire(inbox: NatsSubscription): void {
+    this.#port.flush(EXPIRY_SLACK_MS).then(
+      () => inbox.unsubscribe(),
+      () => {
+        if (this.#port.connected) this.#clock.after(EXPIRY_SLACK_MS, () => this.#retire(inbox));
+        else inbox.unsubscribe();
+      },
+    );
   }
 
   #receive(raw: NatsMessage, inbox: string): void {
