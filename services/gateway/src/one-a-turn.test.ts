@@ -2,9 +2,11 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import { silentLogger } from '@sluice/pipeline';
 import type { Logger } from '@sluice/telemetry';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { createApp } from './http/app.ts';
 import { OneATurn } from './one-a-turn.ts';
+
+afterEach(() => void vi.useRealTimers());
 
 /** In which turn of the event loop it is called, until `stop`. */
 function countTurns(): { now(): number; stop(): void } {
@@ -34,6 +36,25 @@ test('each piece of work has a turn of its own, in order, and what is active whe
     ['c', 'of c'],
   ]);
   expect(new Set(seen.map(([, , at]) => at)).size).toBe(3);
+});
+
+test('where many pieces wait, it rests a millisecond after each', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  const line = new OneATurn({ restsBehind: 2 });
+  let done = 0;
+  const soon = async (): Promise<number> => {
+    for (let turns = 0; turns < 10; turns++) await turn();
+    return done;
+  };
+  for (let n = 0; n < 6; n++) line.run(() => void (done += 1));
+  expect(await soon()).toBe(1);
+  for (const expected of [2, 3]) {
+    vi.advanceTimersByTime(1);
+    expect(await soon()).toBe(expected);
+  }
+  // Behind the fourth are two, which are not many.
+  vi.advanceTimersByTime(1);
+  expect(await soon()).toBe(6);
 });
 
 test('large JSON bodies that arrive together are read in turns of their own', async () => {

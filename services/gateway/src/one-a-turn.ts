@@ -6,6 +6,12 @@ import { AsyncResource } from 'node:async_hooks';
  */
 export class OneATurn {
   readonly #waiting: (() => void)[] = [];
+  readonly #restsBehind: number;
+
+  /** With more than `restsBehind` pieces waiting it rests a millisecond after each: a turn for each is too much of the loop. */
+  constructor({ restsBehind = Number.POSITIVE_INFINITY } = {}) {
+    this.#restsBehind = restsBehind;
+  }
 
   run(work: () => void): void {
     // What is active of a request, its span for one, is not what is active in the turn.
@@ -18,7 +24,8 @@ export class OneATurn {
       this.#waiting[0]?.();
     } finally {
       this.#waiting.shift();
-      if (this.#waiting.length > 0) setImmediate(this.#next);
+      if (this.#waiting.length > this.#restsBehind) setTimeout(this.#next, 1);
+      else if (this.#waiting.length > 0) setImmediate(this.#next);
     }
   };
 }

@@ -60,7 +60,9 @@ export function readRestsSlowly(app: App): void {
       body.removeAllListeners('readable');
       body.removeAllListeners('data');
       body.pause();
-      body.read(0);
+      // Node reads on in a request of which nothing was ever read, and one that holds all it may reads nothing for `read(0)`.
+      const chunk = body.read() as Buffer | null;
+      if (chunk !== null) freeChunk(chunk);
       const { socket } = body;
       rests.add({ body, untilMs: performance.now() + MOST_MS, untilBytes: socket.bytesRead + MOST_BYTES });
       timer ??= setInterval(readSome, TICK_MS).unref();
