@@ -172,6 +172,12 @@ export const collections: readonly Collection[] = [
     'keys of messages in hand',
     'the batch is full or its time is over',
   ),
+  row(
+    'libs/pipeline/src/schedule/in-flight.ts #putOff',
+    'retries that a pause sent back',
+    'slots',
+    'it comes back, or the pause after its wait',
+  ),
   row('libs/pipeline/src/schedule/in-flight.ts runs', 'handlers at work', 'concurrency', 'the handler ends'),
   row(
     'libs/pipeline/src/schedule/in-flight.ts takingOver',

@@ -64,8 +64,20 @@ export const handling: readonly Mutation[] = [
   {
     file: 'schedule/in-flight',
     rule: 'a snoozed message that goes back keeps its time',
-    from: 'delayMs: snoozed ? Math.max',
-    to: 'delayMs: !snoozed ? Math.max',
+    from: 'delayMs: snoozed ? delayMs : undefined',
+    to: 'delayMs: undefined',
+  },
+  {
+    file: 'schedule/in-flight',
+    rule: 'what a pause sent back waits for the rest of its time',
+    from: 'return dueAt === undefined || dueAt <= now ? undefined : dueAt - now;',
+    to: 'return undefined;',
+  },
+  {
+    file: 'schedule/in-flight',
+    rule: 'a retry that a shutdown sends back keeps its delay',
+    from: 'waiting.push({ delivery, delayMs });',
+    to: 'waiting.push({ delivery, delayMs: undefined });',
   },
   {
     file: 'attempts/attempts',

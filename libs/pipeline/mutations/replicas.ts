@@ -85,13 +85,13 @@ export const replicas: readonly Mutation[] = [
   {
     file: 'partitions/partition',
     rule: 'a partition does not move when a link brought more at the last moment',
-    from: 'if (pin.takingOver || inFlight.buffer.heldOf(index) > 0 || !goesOn()) continue;',
+    from: 'if (pin.takingOver || inFlight.buffer.heldOf(index) > 0 || !goesOn() || !port.connected) continue;',
     to: '',
   },
   {
     file: 'partitions/partition',
     rule: 'a partition is not taken over while another replica says that it reads it',
-    from: 'await this.#untilGivenUp(id);',
+    from: 'if (this.#shared.isPinnedElsewhere(pin.ttlMs)) await this.#untilGivenUp(id);',
     to: '',
   },
   {
@@ -103,8 +103,8 @@ export const replicas: readonly Mutation[] = [
   {
     file: 'pull/puller',
     rule: 'an old inbox is listened to until all has come that was sent to it',
-    from: '() => this.#retire(old)',
-    to: '() => old.unsubscribe()',
+    from: 'void this.#retire(old);',
+    to: 'this.#clock.after(this.options.expiresMs, () => old.unsubscribe());',
   },
   {
     file: 'pull/live-consumers',

@@ -11,7 +11,15 @@ import type { Mutation } from './mutation.ts';
 
 const here = join(import.meta.dirname, '..');
 const root = join(here, '../..');
-const SUITES = ['memory.test', 'model.test', 'rules.test', 'settlement.test', 'limits.test', 'assignment.test'];
+const SUITES = [
+  'memory.test',
+  'model.test',
+  'rules.test',
+  'settlement.test',
+  'limits.test',
+  'assignment.test',
+  'pause.test',
+];
 /** By folder: the suites that know of its rules. */
 const SUITES_OF: Readonly<Record<string, readonly string[]>> = {
   partitions: ['memory.test', 'partitions/model.test', 'assignment.test', 'membership.test'],

@@ -75,7 +75,7 @@ export const settling: readonly Mutation[] = [
   {
     file: 'shutdown',
     rule: 'a drain releases what waits',
-    from: 'await this.#closeInboxes();\n    this.releaseWaiting(inFlight.runningKeys());',
+    from: 'await this.#closeInboxes();\n    this.releaseWaiting({ keep: inFlight.runningKeys() });',
     to: 'await this.#closeInboxes();',
   },
   {

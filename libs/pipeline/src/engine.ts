@@ -243,6 +243,7 @@ export class Engine<T, D> implements RunningPipeline {
       demand: this.#demand,
       attempts: processor.attempts,
       breaker: this.#breaker,
+      wait: (delivery, delayMs) => settler.wait(delivery, delayMs),
       defer: (excess) => this.#defer(excess),
       open: () => !this.#closing && this.#breaker?.phase !== 'open' && this.#port.connected,
       closing: () => this.#closing,

@@ -45,9 +45,9 @@ export class Shutdown<T, D> {
   }
 
   /** Releases everything that has not started. Not before the pulls have ended: the server would deliver it here again. */
-  releaseWaiting(keep?: ReadonlySet<string>): void {
+  releaseWaiting(how: { readonly keep?: ReadonlySet<string>; readonly comesBack?: boolean } = {}): void {
     const { inFlight, clock } = this.#deps;
-    for (const { delivery, delayMs } of inFlight.takeWaiting(clock.now(), keep)) this.#release(delivery, delayMs);
+    for (const { delivery, delayMs } of inFlight.takeWaiting(clock.now(), how)) this.#release(delivery, delayMs);
   }
 
   /** Releases what has not started of one source, whose pulls have ended. */
@@ -61,10 +61,10 @@ export class Shutdown<T, D> {
    */
   async releaseUnstarted(stillPaused: () => boolean): Promise<void> {
     const { inFlight } = this.#deps;
-    this.releaseWaiting(inFlight.runningKeys());
+    this.releaseWaiting({ keep: inFlight.runningKeys(), comesBack: true });
     for (const { items } of inFlight.batches.takeAll()) for (const delivery of items) this.#release(delivery);
     await inFlight.whenIdle();
-    if (stillPaused()) this.releaseWaiting();
+    if (stillPaused()) this.releaseWaiting({ comesBack: true });
   }
 
   /** The order that strands nothing; see the diagram in the README. */
@@ -76,7 +76,7 @@ export class Shutdown<T, D> {
     inFlight.batcher?.closeAll('drain');
     await Promise.race([this.pullsEnded(), this.#sleep(timeoutMs)]);
     await this.#closeInboxes();
-    this.releaseWaiting(inFlight.runningKeys());
+    this.releaseWaiting({ keep: inFlight.runningKeys() });
     await Promise.race([inFlight.whenIdle(), this.#sleep(deadline - clock.now())]);
     await this.#forceEnd();
     this.releaseWaiting();

@@ -194,6 +194,7 @@ export class Partition<T, D> {
     const { pin } = this;
     const { index } = this.name;
     let askAgainAt = 0;
+    if (this.#shared.isPinnedElsewhere(pin.ttlMs)) await this.#untilGivenUp(id);
     while (state() !== 'closed' && pin.id === id) {
       if (state() === 'away') {
         // What is here goes back, and more would not be sent back again.
@@ -213,7 +214,6 @@ export class Partition<T, D> {
       if (info !== undefined && puller !== undefined && puller.requested < outstanding) puller.request(outstanding);
       await this.#sleep(info === undefined ? LOOK_OFTEN_MS : STEP_MS);
     }
-    await this.#untilGivenUp(id);
     if (state() === 'closed' || pin.id !== id) return;
     pin.takenOver();
     const kept = [...inFlight.takingOver].filter(({ source }) => source === index);
@@ -223,18 +223,17 @@ export class Partition<T, D> {
   }
 
   /**
-   * An unpinning names no pin: one that a broken link held up takes the pin from whoever has it by then, and that one goes on
-   * until it is refused. What it says ends that wait, or the time within which it must have noticed.
+   * An unpinning names no pin: one that a broken link held up takes the pin from its holder of that moment, which goes on
+   * until it is refused. What it says ends the wait, or the time within which it must have noticed. Only then is asked for
+   * what it held: what it has settled meanwhile is gone.
    */
   async #untilGivenUp(id: string): Promise<void> {
-    const { inFlight, clock } = this.#deps;
+    const { clock } = this.#deps;
     const { state, isPinnedElsewhere } = this.#shared;
     const { ttlMs } = this.pin;
     const until = clock.now() + ttlMs;
-    while (state() !== 'closed' && this.pin.id === id && clock.now() < until) {
-      if (inFlight.buffer.heldOf(this.name.index) === 0 || !isPinnedElsewhere(ttlMs)) return;
+    while (state() !== 'closed' && this.pin.id === id && clock.now() < until && isPinnedElsewhere(ttlMs))
       await this.#sleep(STEP_MS);
-    }
   }
 
   /** A replica that died may have left messages behind while nothing new comes: they would wait for ack_wait. */
@@ -262,7 +261,7 @@ export class Partition<T, D> {
 
   /** Gives it to the replica whose turn it is, when nothing of it runs here any more. */
   async #handOver(): Promise<void> {
-    const { inFlight, releaseWaitingOf, settlements } = this.#deps;
+    const { inFlight, releaseWaitingOf, settlements, port } = this.#deps;
     const { puller, state, changed } = this.#shared;
     const { index } = this.name;
     const { pin } = this;
@@ -277,9 +276,14 @@ export class Partition<T, D> {
           await this.#sleep(STEP_MS);
           continue;
         }
+        if (!port.connected) {
+          // What gives it up would be sent after the reconnect, when another replica may have it.
+          await this.#sleep(STEP_MS);
+          continue;
+        }
         await settlements.flush(FLUSH_TIMEOUT_MS);
         // A link that stood still may have brought more meanwhile.
-        if (pin.takingOver || inFlight.buffer.heldOf(index) > 0 || !goesOn()) continue;
+        if (pin.takingOver || inFlight.buffer.heldOf(index) > 0 || !goesOn() || !port.connected) continue;
         await this.release();
       }
     } finally {

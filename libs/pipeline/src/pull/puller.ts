@@ -117,16 +117,15 @@ export class Puller {
   }
 
   /**
-   * Moves to a fresh inbox after a stall. The old one stays open until its pulls have expired, and until all has come that
-   * the server sent before that: a message without a listener is gone until ack_wait, and later ones would pass it.
+   * Moves to a fresh inbox after a stall. The old one stays open until its pulls must have expired: the server may still
+   * answer them, and a message without a listener is gone until ack_wait, and later ones would pass it.
    */
   renew(): void {
     const old = this.#subscription;
-    const oldInboxEndsMs = Math.max(0, this.#openUntil - this.#clock.now());
     // It throws where the connection is being drained: the old inbox is then listened on as before.
     this.#listen();
     this.#forget();
-    if (old !== undefined) this.#clock.after(oldInboxEndsMs, () => this.#retire(old));
+    if (old !== undefined) void this.#retire(old);
   }
 
   /** Asks for `count` more messages. */
@@ -197,15 +196,37 @@ export class Puller {
     this.heardAt = this.#clock.now();
   }
 
-  /** Stops listening to an inbox once an answer has come back: on a link that stands still there may be messages for it. */
-  #retire(inbox: NatsSubscription): void {
-    this.#port.flush(EXPIRY_SLACK_MS).then(
-      () => inbox.unsubscribe(),
-      () => {
-        if (this.#port.connected) this.#clock.after(EXPIRY_SLACK_MS, () => this.#retire(inbox));
-        else inbox.unsubscribe();
-      },
-    );
+  /**
+   * Stops listening to an inbox. On a link that stands still its pulls may not even be at the server, and live from when they
+   * arrive there; and what it was sent before they ended may be on the way.
+   */
+  async #retire(inbox: NatsSubscription): Promise<void> {
+    try {
+      if (!(await this.#isAnswered())) return;
+      await this.#sleep(this.options.expiresMs + EXPIRY_SLACK_MS);
+      await this.#isAnswered();
+    } finally {
+      inbox.unsubscribe();
+    }
+  }
+
+  /** Resolves when the server has answered on this connection; to false when there is none. */
+  async #isAnswered(): Promise<boolean> {
+    while (this.#port.connected) {
+      try {
+        await this.#port.flush(EXPIRY_SLACK_MS);
+        return true;
+      } catch {
+        await this.#sleep(EXPIRY_SLACK_MS);
+      }
+    }
+    return false;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.after(ms, resolve);
+    });
   }
 
   #receive(raw: NatsMessage, inbox: string): void {

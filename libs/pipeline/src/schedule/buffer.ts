@@ -55,8 +55,13 @@ export class MessageBuffer<T> {
 
   /** Takes a message in; behind another of its key it waits, otherwise it is ready. */
   add(delivery: Delivery<T>): void {
+    if (this.enter(delivery)) this.queue(delivery);
+  }
+
+  /** Takes a message in without making it ready; false when another of its key is in front of it. */
+  enter(delivery: Delivery<T>): boolean {
     this.#held[delivery.source]?.set(delivery.sequence, delivery);
-    if (delivery.key === undefined || this.keyOrder.enter(delivery.key, delivery)) this.queue(delivery);
+    return delivery.key === undefined || this.keyOrder.enter(delivery.key, delivery);
   }
 
   /** Holds a message that is not to start yet; `add` lets it. */

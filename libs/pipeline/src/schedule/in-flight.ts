@@ -25,6 +25,8 @@ export interface ReadyBatch<T> {
   readonly bytes: number;
 }
 
+const idOf = ({ source, sequence, storedAtMs }: Delivery<unknown>): string => `${source}:${sequence}:${storedAtMs}`;
+
 /** Everything a pipeline holds and runs at this moment, and the counts that follow from it. */
 export class InFlight<T, D> {
   readonly buffer: MessageBuffer<T>;
@@ -46,6 +48,8 @@ export class InFlight<T, D> {
   /** Slots there are. */
   concurrency: number;
   #idleWaiters: (() => void)[] = [];
+  /** Messages with a key that a pause sent back while they waited, and when they are due. */
+  readonly #putOff = new Map<string, number>();
 
   constructor(weights: readonly number[], concurrency: number, queues?: readonly ReadyQueue<Delivery<T>>[]) {
     this.concurrency = concurrency;
@@ -107,21 +111,45 @@ export class InFlight<T, D> {
   }
 
   /**
-   * Takes out everything that has not started, in stream order. What was put off keeps the rest of its time. The retry of a
-   * message with a key does not: the server would deliver others of the key meanwhile, and sends it first without a delay.
+   * Takes out everything that has not started, in stream order. What was put off keeps the rest of its time, and what is behind
+   * it in its key gets the same. With `comesBack`, what has a key is sent back without a delay, and waits here again when it
+   * has come: meanwhile the server would deliver others of the key, and those it sends first.
    */
-  takeWaiting(now: number, keep: ReadonlySet<string> = NONE): readonly Waiting<T>[] {
+  takeWaiting(now: number, { keep = NONE, comesBack = false } = {}): readonly Waiting<T>[] {
+    const delays = new Map<string, number>();
     const waiting: Waiting<T>[] = [];
-    for (const [delivery, { dueAt, snoozed }] of this.waits)
-      waiting.push({ delivery, delayMs: snoozed ? Math.max(1, Math.round(dueAt - now)) : undefined });
+    if (comesBack) for (const [id, dueAt] of this.#putOff) if (dueAt <= now) this.#putOff.delete(id);
+    for (const [delivery, { dueAt, snoozed }] of this.waits) {
+      const delayMs = Math.max(1, Math.round(dueAt - now));
+      if (delivery.key === undefined) waiting.push({ delivery, delayMs: snoozed ? delayMs : undefined });
+      else if (comesBack) {
+        this.#putOff.set(idOf(delivery), dueAt);
+        waiting.push({ delivery, delayMs: undefined });
+      } else {
+        delays.set(delivery.key, delayMs);
+        waiting.push({ delivery, delayMs });
+      }
+    }
     this.waits.endAll();
     const { ready, behind } = this.buffer.takeWaiting(keep);
-    // Removing it must not let another one start beside the message in front of its key.
-    for (const delivery of behind) delivery.key = undefined;
-    for (const delivery of [...ready, ...behind, ...this.takingOver, ...(this.batcher?.takeAll() ?? [])])
+    for (const delivery of behind) {
+      waiting.push({ delivery, delayMs: delivery.key === undefined ? undefined : delays.get(delivery.key) });
+      // Removing it must not let another one start beside the message in front of its key.
+      delivery.key = undefined;
+    }
+    for (const delivery of [...ready, ...this.takingOver, ...(this.batcher?.takeAll() ?? [])])
       waiting.push({ delivery, delayMs: undefined });
     this.takingOver.clear();
     return waiting.toSorted((a, b) => a.delivery.sequence - b.delivery.sequence);
+  }
+
+  /** How long a message that `takeWaiting` took out is still to wait, now that it is back; undefined for any other. */
+  takeRestOfWait(delivery: Delivery<T>, now: number): number | undefined {
+    if (this.#putOff.size === 0) return undefined;
+    const id = idOf(delivery);
+    const dueAt = this.#putOff.get(id);
+    this.#putOff.delete(id);
+    return dueAt === undefined || dueAt <= now ? undefined : dueAt - now;
   }
 
   /** As `takeWaiting`, for one source and without delays: the next reader of a partition takes all of it at once. */

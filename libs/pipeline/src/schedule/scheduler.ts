@@ -37,6 +37,8 @@ export interface SchedulerDeps<T, D> {
   readonly prefetch: Prefetch | undefined;
   readonly breaker: Breaker | undefined;
   readonly limiter: Limiter<T> | undefined;
+  /** Keeps a message here that is to wait. */
+  readonly wait: (delivery: Delivery<T>, delayMs: number) => void;
   /** Sends a message back because of a limit. */
   readonly defer: (excess: Excess<T>) => void;
   /** Whether new work may be taken and started now. */
@@ -124,7 +126,7 @@ export class Scheduler<T, D> {
     limiter?.deferrals.arrived(source, meta.sequence);
     this.#findKeys(delivery);
     try {
-      inFlight.buffer.add(delivery);
+      this.#add(delivery);
     } catch (error) {
       // Kept in part it would get heartbeats for ever and never start: forgotten, ack_wait brings it back.
       inFlight.buffer.remove(delivery);
@@ -134,13 +136,20 @@ export class Scheduler<T, D> {
     this.startReady();
   }
 
+  #add(delivery: Delivery<T>): void {
+    const { inFlight, clock, wait } = this.#deps;
+    const restMs = inFlight.takeRestOfWait(delivery, clock.now());
+    if (restMs === undefined) inFlight.buffer.add(delivery);
+    else if (inFlight.buffer.enter(delivery)) wait(delivery, restMs);
+  }
+
   /** What was kept while a partition was taken over may start, in this order. */
   startKept(deliveries: readonly Delivery<T>[]): void {
-    const { inFlight, processor } = this.#deps;
+    const { processor } = this.#deps;
     for (const delivery of deliveries) {
       try {
         this.#findKeys(delivery);
-        inFlight.buffer.add(delivery);
+        this.#add(delivery);
       } catch (error) {
         processor.fault(delivery, error);
       }

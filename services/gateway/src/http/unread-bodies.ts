@@ -61,8 +61,8 @@ export function readRestsSlowly(app: App): void {
       body.removeAllListeners('data');
       body.pause();
       // Node reads on in a request of which nothing was ever read, and one that holds all it may reads nothing for `read(0)`.
-      const chunk = body.read() as Buffer | null;
-      if (chunk !== null) freeChunk(chunk);
+      const chunk = body.read() as Buffer | string | null;
+      if (chunk instanceof Buffer) freeChunk(chunk);
       const { socket } = body;
       rests.add({ body, untilMs: performance.now() + MOST_MS, untilBytes: socket.bytesRead + MOST_BYTES });
       timer ??= setInterval(readSome, TICK_MS).unref();
