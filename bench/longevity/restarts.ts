@@ -44,6 +44,10 @@ export function startRestarts(
       if (signal.aborted) return;
       note(`start.${name}`, took.processorMs);
       note(`start_clock.${name}`, took.clockMs);
+      const { processorMs, clockMs } = took;
+      console.error(
+        `longevity: ${name} started, ${Math.round(processorMs)} ms of CPU, ${Math.round(clockMs)} by the clock`,
+      );
     }
   })();
   return {
