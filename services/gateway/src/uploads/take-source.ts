@@ -171,7 +171,7 @@ export function refuseBomb(mediaType: ImageMediaType, head: Buffer, maxPixels: n
 
 /**
  * Of all uploads of the process: many of one client are no reason to let the others wait for a piece of each. Four and more
- * over a fast line share 50 MiB/s, which leaves most of the loop to what is not an upload.
+ * over a fast line rest a millisecond after each piece, which leaves most of the loop to what is not an upload.
  */
 const turns = new OneATurn({ restsBehind: 2 });
 
