@@ -35,6 +35,11 @@ export const keptRules = (resultTtlMs: number, jobStreams: readonly string[] = [
       leastMs: lifetimes.idempotencyKey,
       why: 'an Idempotency-Key is honoured for so long: the repeat of a request would make a second job',
     },
+    {
+      stream,
+      leastMs: 2 * lifetimes.unclaimedCharge,
+      why: 'a charge is compared with its job up to half of it',
+    },
     { stream, leastMs: resultTtlMs, why: 'a PDF is found through its job', or: 'lower RESULT_TTL_MS' },
   ]),
   {

@@ -226,6 +226,19 @@ describe('the ledger', () => {
     expect(await old.balance()).toBe(4);
   });
 
+  test('asks the broker little more than once for a charge too old to be compared', async () => {
+    const charges = 60;
+    const later = open(() => Date.now() + 7.5 * 24 * HOUR_MS);
+    await grant(rig.bus, 'aged', charges, '', Date.now());
+    for (let i = 0; i < charges; i += 1) await open().charge('aged', newJobId(), 1);
+    const posted = [];
+    for await (const each of statement(rig.bus, 'aged')) posted.push(each);
+    const before = rig.bus.nc.stats().outMsgs;
+    const looks = await Promise.all(posted.map((each) => later.checkCharge(each, timestampMs(each.entry.at!))));
+    expect(looks.filter((finding) => finding === 'unverifiable')).toHaveLength(charges);
+    expect(rig.bus.nc.stats().outMsgs - before).toBeLessThan(1.5 * charges);
+  });
+
   test('takes back the charge of a job that was never made, once, in concurrent checks', async () => {
     await grant(rig.bus, 'lost', 10, '', Date.now());
     // The process that charged died before it could accept.

@@ -62,6 +62,8 @@ export const lifetimes = {
   /** A browser that is signed in. */
   session: scaledMs(12 * HOUR_MS),
   rate: scaledMs(2 * HOUR_MS),
+  /** A charge before its job is looked for: longer than any request takes from its charge to its job. */
+  unclaimedCharge: scaledMs(10 * MINUTE_MS, 15 * SECOND_MS),
   /** How long a repeated `Nats-Msg-Id` is recognised: longer than a publisher retries. */
   duplicates: scaledMs(2 * MINUTE_MS, 10 * SECOND_MS),
 } as const;

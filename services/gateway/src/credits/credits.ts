@@ -1,6 +1,6 @@
 import { CreditEntryKind, JobState, type Job, type JobStream } from '@sluice/contracts';
 import type { JobLog } from '@sluice/jobs';
-import type { Bus } from '@sluice/messaging';
+import { lifetimes, type Bus } from '@sluice/messaging';
 import { GatewayError } from '../errors.ts';
 import { jobsKeptMsOf } from '../lifetimes-kept.ts';
 import { kindRules, pricesFrom, type Prices } from '../jobs/kinds/index.ts';
@@ -17,7 +17,7 @@ export interface CreditSettings {
 
 export const defaultCredits: CreditSettings = {
   prices: pricesFrom((name) => kindRules[name].defaultPrice),
-  graceMs: 10 * 60_000,
+  graceMs: lifetimes.unclaimedCharge,
 };
 
 /** Nothing is charged; jobs that were charged before are still refunded when they fail. */
@@ -75,9 +75,16 @@ export function openCredits(
   const ledger = openLedger(bus, now, jobsKeptMs);
   /**
    * Up to which age of a charge JOBS surely has every job that was accepted after it, so that one which is not there was
-   * never made. Half of what the server keeps, which an operator may have changed: clocks differ.
+   * never made. Half of what the server keeps, which an operator may have changed: clocks differ. Checks that run at the
+   * same time share an answer.
    */
-  const verifiableMs = async (): Promise<number> => (await jobsKeptMsOf(bus.jsm, jobStreams)) / 2;
+  let asked: Promise<number> | undefined;
+  const verifiableMs = (): Promise<number> =>
+    (asked ??= jobsKeptMsOf(bus.jsm, jobStreams)
+      .then((keptMs) => keptMs / 2)
+      .finally(() => {
+        asked = undefined;
+      }));
 
   const reversalOf = (charge: bigint): string => `reversal-${charge}`;
 
@@ -131,9 +138,12 @@ export function openCredits(
       if (ageMs < graceMs) return 'young';
       // What was charged before the jobs named their charges has none to compare.
       const claims = (job: Job): boolean => job.credits > 0 && (job.charge === 0n || job.charge === BigInt(sequence));
-      const found = (await jobs.read(jobId)) ?? (await jobs.read(jobId, 'leader'));
+      const seen = await jobs.read(jobId);
+      if (seen !== undefined && claims(seen.job)) return 'claimed';
+      if (seen === undefined && ageMs > (await verifiableMs())) return 'unverifiable';
+      // A replica may not have it yet.
+      const found = seen ?? (await jobs.read(jobId, 'leader'));
       if (found !== undefined && claims(found.job)) return 'claimed';
-      if (found === undefined && ageMs > (await verifiableMs())) return 'unverifiable';
       await reverse(account, jobId, BigInt(sequence), -Number(entry.amount));
       // Made between the look and the reversal: the second of the two, this or the end of the job, sees the other.
       const late = found ?? (await jobs.read(jobId, 'leader'));

@@ -1,19 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { jetstream, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
+import { jetstream, type JsMsg } from '@nats-io/jetstream';
 import { channels } from '@sluice/contracts';
 import { decoder, type Bus } from '@sluice/messaging';
 import type { Logger } from '@sluice/telemetry';
-import type { Credits } from './credits.ts';
+import type { ChargeFinding, Credits } from './credits.ts';
 
 const CONSUMER = 'charges';
 const RETRY_MS = 5_000;
 const BATCH = 100;
+const LOOKED_AT_ONCE = 10;
+/** Before the first look: what a start is for comes first. */
+const REST_MS = 10_000;
 
 /**
  * Looks at every charge once it is older than any request, and reverses those that pay for no job. Where it stands is
  * kept by the durable consumer, so a restart goes on where the last process was; several processes share the work.
  *
- * @returns a function that stops it and waits for the charge in hand.
+ * @returns a function that stops it and waits for the charges in hand.
  */
 export function startUnclaimedCharges({
   bus,
@@ -28,9 +31,10 @@ export function startUnclaimedCharges({
 }): () => Promise<void> {
   const decode = decoder(channels.credits);
   const stopping = new AbortController();
-  let messages: ConsumerMessages | undefined;
+  const { signal } = stopping;
+  const pause = (ms: number): Promise<unknown> => delay(ms, undefined, { signal }).catch(() => undefined);
 
-  async function check(message: JsMsg): Promise<void> {
+  async function check(message: JsMsg): Promise<ChargeFinding | undefined> {
     const storedMs = message.time.getTime();
     let entry: ReturnType<typeof decode>;
     try {
@@ -38,40 +42,60 @@ export function startUnclaimedCharges({
     } catch (error) {
       log.error({ err: error, sequence: message.seq }, 'an entry of the ledger cannot be read');
       message.term();
-      return;
+      return undefined;
     }
     const finding = await credits.checkCharge({ entry, sequence: message.seq }, storedMs);
     // Rounded up: a message that came back a moment early would wait a second time.
     if (finding === 'young') message.nak(Math.max(1, storedMs + graceMs - Date.now() + 1));
     else message.ack();
-    const fields = { account: entry.account, job_id: entry.jobId, sequence: message.seq };
-    if (finding === 'reversed') log.warn(fields, 'a charge that pays for no job was reversed');
-    if (finding === 'unverifiable')
-      log.warn(fields, 'whether a charge pays for a job is not known any more: it stands');
+    if (finding === 'reversed') {
+      const fields = { account: entry.account, job_id: entry.jobId, sequence: message.seq };
+      log.warn(fields, 'a charge that pays for no job was reversed');
+    }
+    return finding;
+  }
+
+  async function checkAll(messages: readonly JsMsg[]): Promise<void> {
+    let unverifiable = 0;
+    for (let at = 0; at < messages.length; at += LOOKED_AT_ONCE) {
+      const looks = messages.slice(at, at + LOOKED_AT_ONCE).map(async (message) => {
+        const finding = await check(message).catch((error: unknown) => {
+          log.warn({ err: error, sequence: message.seq }, 'a charge could not be checked and is checked again');
+          message.nak(RETRY_MS);
+          return undefined;
+        });
+        if (finding === 'unverifiable') unverifiable += 1;
+      });
+      await Promise.all(looks);
+    }
+    if (unverifiable === 0) return;
+    const fields = { charges: unverifiable, from: messages[0]?.seq, to: messages.at(-1)?.seq };
+    log.warn(fields, 'whether some charges pay for a job is not known any more: they stand');
   }
 
   async function follow(): Promise<void> {
     const consumer = await jetstream(bus.nc).consumers.get(channels.credits.stream, CONSUMER);
-    messages = await consumer.consume({ max_messages: BATCH, expires: RETRY_MS });
-    if (stopping.signal.aborted) messages.stop();
-    for await (const message of messages) {
-      await check(message).catch((error: unknown) => {
-        log.warn({ err: error, sequence: message.seq }, 'a charge could not be checked and is checked again');
-        message.nak(RETRY_MS);
-      });
+    while (!signal.aborted) {
+      const found = await consumer.fetch({ max_messages: BATCH, expires: RETRY_MS });
+      const stop = (): void => found.stop();
+      signal.addEventListener('abort', stop, { once: true });
+      const messages: JsMsg[] = [];
+      for await (const message of found) messages.push(message);
+      signal.removeEventListener('abort', stop);
+      await checkAll(messages);
     }
   }
 
   const running = (async () => {
-    while (!stopping.signal.aborted) {
+    await pause(Math.min(graceMs, REST_MS));
+    while (!signal.aborted) {
       await follow().catch((error: unknown) => log.warn({ err: error }, 'charges cannot be checked for now'));
-      await delay(RETRY_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await pause(RETRY_MS);
     }
   })();
 
   return async () => {
     stopping.abort();
-    messages?.stop();
     await running;
   };
 }
