@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { channels, CreditEntryKind, jobChannelOf, type Job } from '@sluice/contracts';
+import { channels, JobState, jobChannelOf, type Job } from '@sluice/contracts';
 import { isTerminal, stateName } from '@sluice/jobs';
 import { jobStreamsNow, tail, type Bus } from '@sluice/messaging';
 
@@ -9,6 +9,8 @@ import { jobStreamsNow, tail, type Bus } from '@sluice/messaging';
 export interface Outcomes {
   /** The last state of each job that has ended. */
   readonly states: ReadonlyMap<string, string>;
+  /** What those that succeeded cost, by their own word. */
+  readonly prices: ReadonlyMap<string, number>;
   /** Mails that say that they may have been sent before. */
   readonly ambiguous: ReadonlySet<string>;
 }
@@ -16,6 +18,7 @@ export interface Outcomes {
 /** How every job ended, from all events of all jobs: readers that take up where they were when the broker comes back. */
 export async function watchOutcomes(bus: Bus): Promise<Outcomes> {
   const states = new Map<string, string>();
+  const prices = new Map<string, number>();
   const ambiguous = new Set<string>();
   for (const stream of await jobStreamsNow(bus.jsm)) {
     await tail(bus.nc, jobChannelOf(stream), {
@@ -24,12 +27,13 @@ export async function watchOutcomes(bus: Bus): Promise<Outcomes> {
         const job: Job | undefined = data.job;
         if (job === undefined || !isTerminal(job.state)) return;
         states.set(job.id, stateName(job.state));
+        if (job.state === JobState.SUCCEEDED) prices.set(job.id, job.credits);
         const sent = job.result?.work;
         if (sent?.case === 'email' && sent.value.ambiguous) ambiguous.add(job.id);
       },
     });
   }
-  return { states, ambiguous };
+  return { states, prices, ambiguous };
 }
 
 const CLI = join(import.meta.dirname, '../../services/gateway/src/cli');
@@ -50,21 +54,20 @@ export async function makeKeys(natsUrl: string, accounts: readonly string[]): Pr
   return keys;
 }
 
-/** Gives each account its credits, and lists the jobs that were paid back. */
+/** Gives each account its credits, and sums up what was entered for each job: what it paid is below zero. */
 export async function watchLedger(
   bus: Bus,
   natsUrl: string,
   accounts: readonly string[],
   credits: number,
-): Promise<{ readonly refunds: readonly string[] }> {
+): Promise<ReadonlyMap<string, number>> {
   for (const account of accounts) await operate(natsUrl, 'credits.ts', 'grant', account, String(credits));
-  const refunds: string[] = [];
-  const paidBack: ReadonlySet<CreditEntryKind> = new Set([CreditEntryKind.REFUND, CreditEntryKind.REVERSAL]);
+  const sums = new Map<string, number>();
   await tail(bus.nc, channels.credits, {
     from: 1,
-    onMessage: ({ data }) => {
-      if (paidBack.has(data.kind)) refunds.push(data.jobId);
+    onMessage: ({ data: { jobId, amount } }) => {
+      if (jobId !== '') sums.set(jobId, (sums.get(jobId) ?? 0) + Number(amount));
     },
   });
-  return { refunds };
+  return sums;
 }
