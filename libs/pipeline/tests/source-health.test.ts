@@ -25,17 +25,19 @@ function scene() {
     failed: nothing,
     bodyless: nothing,
   });
-  const server = { fits: true, answers: true, takesAcks: true };
+  const server = { fits: true, answers: true, hangs: false, takesAcks: true };
+  const seen: string[] = [];
   /** Whether a pull is open: without one nothing is ever delivered again. */
   let isAsked = true;
   const health: SourceHealth = new SourceHealth(puller, clock, {
     pipeline: 'orders',
-    observe: undefined,
+    observe: ({ type }) => seen.push(type),
     log: silentLogger,
     retry: () => (isAsked ||= health.usable),
     changed: nothing,
     recheck: async () => {
-      if (!server.answers) throw new Error('timeout');
+      if (server.hangs) await new Promise<void>((resolve) => clock.after(2_000, resolve));
+      if (!server.answers || server.hangs) throw new Error('timeout');
       const { fits } = server;
       await Promise.resolve();
       return fits ? [] : ['has headers_only'];
@@ -55,6 +57,12 @@ function scene() {
     fits: () => (server.fits = true),
     'does not answer': () => (server.answers = false),
     answers: () => (server.answers = true),
+    'link hangs': () => (server.hangs = true),
+    reconnects: () => {
+      server.hangs = false;
+      health.reset();
+      isAsked ||= health.usable;
+    },
     'takes no acks': () => (server.takesAcks = false),
     'takes acks': () => (server.takesAcks = true),
     'a moment': () => clock.advance(70),
@@ -63,9 +71,10 @@ function scene() {
   return {
     health,
     acts,
+    seen,
     /** The server is as it should be, and speaks whenever it is asked. */
     async heal() {
-      Object.assign(server, { fits: true, answers: true, takesAcks: true });
+      Object.assign(server, { fits: true, answers: true, hangs: false, takesAcks: true });
       for (let n = 0; n < 20; n += 1) {
         await clock.advance(500);
         if (isAsked) health.alive();
@@ -89,6 +98,27 @@ test('a consumer that fits again while its next look is awaited is asked', async
   await one.heal();
   expect(health.trouble).toBeUndefined();
   expect(one.isAsked).toBe(true);
+});
+
+test('a reconnect asks about the consumer though the link had cut off a question', async () => {
+  const { acts, health } = scene();
+  acts['link hangs']();
+  health.askAboutConsumer();
+  await acts['a moment']();
+  acts['does not fit']();
+  acts.reconnects();
+  await acts['a moment']();
+  expect(health.trouble).toBe('drifted');
+});
+
+test('what a question finds on a connection that broke does not count', async () => {
+  const { acts, health, seen } = scene();
+  acts['does not fit']();
+  health.askAboutConsumer();
+  acts.fits();
+  acts.reconnects();
+  await acts['a moment']();
+  expect(seen).toEqual([]);
 });
 
 test('a message without its body that used up the last pull is followed by another pull', async () => {

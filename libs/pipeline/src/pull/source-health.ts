@@ -53,7 +53,8 @@ export class SourceHealth {
   #failures = 0;
   #resting: Timer | undefined;
   #refusedSince: number | undefined;
-  #rechecking = false;
+  /** The question about the consumer that is on its way. */
+  #question: symbol | undefined;
   #suspicious = false;
   #settlingDenied = false;
   readonly #timer: Timer | undefined;
@@ -154,6 +155,8 @@ export class SourceHealth {
     this.#refusedSince = undefined;
     // Its user may be another one; a refused ack says so at once.
     this.#settlingDenied = false;
+    // Asked on the connection that broke, it has no answer.
+    this.#question = undefined;
     this.askAboutConsumer();
     if (this.trouble === undefined) return;
     this.trouble = undefined;
@@ -182,17 +185,17 @@ export class SourceHealth {
   }
 
   async #recheck(): Promise<void> {
-    if (this.#rechecking) return;
-    this.#rechecking = true;
-    let problems: readonly string[];
-    try {
-      problems = await this.#events.recheck();
-    } catch {
+    if (this.#question !== undefined) return;
+    const question = Symbol('question');
+    this.#question = question;
+    const problems = await this.#events.recheck().catch(() => undefined);
+    // The connection broke meanwhile, and the consumer was asked about on the next one.
+    if (this.#question !== question) return;
+    this.#question = undefined;
+    if (problems === undefined) {
       // Not answered: a source that was not pulled from is asked about again, any other one tells by its messages.
       if (this.trouble === 'drifted' || this.#suspicious) this.#rest();
       return;
-    } finally {
-      this.#rechecking = false;
     }
     if (problems.length === 0) {
       const wasSuspicious = this.#suspicious;
