@@ -208,7 +208,7 @@ export const handling: readonly Mutation[] = [
   {
     file: 'engine',
     rule: 'a changed concurrency starts what waits',
-    from: 'this.#inFlight.concurrency = concurrency;',
+    from: 'this.#parts.inFlight.concurrency = concurrency;',
     to: '',
   },
   {

@@ -163,6 +163,18 @@ export const pulling: readonly Mutation[] = [
   },
   {
     file: 'pull/source-health',
+    rule: 'a reconnect asks about the consumer though another question is on its way',
+    from: 'this.#question = undefined;\n    this.askAboutConsumer();',
+    to: 'this.askAboutConsumer();',
+  },
+  {
+    file: 'pull/source-health',
+    rule: 'an answer of the connection that broke is not looked at',
+    from: 'if (this.#question !== question) return;',
+    to: '',
+  },
+  {
+    file: 'pull/source-health',
     rule: 'a message without its body does not end the asking',
     from: 'else if (wasSuspicious) this.#events.retry();',
     to: '',
@@ -170,7 +182,7 @@ export const pulling: readonly Mutation[] = [
   {
     file: 'engine',
     rule: 'a reconnect opens a fresh inbox',
-    from: 'if (this.#draining === undefined) for (const puller of this.#pullers) puller.open();',
+    from: 'if (this.#draining === undefined) for (const puller of this.#parts.pullers) puller.open();',
     to: '',
   },
   {

@@ -22,6 +22,7 @@ const SUITES = [
 ];
 /** By folder: the suites that know of its rules. */
 const SUITES_OF: Readonly<Record<string, readonly string[]>> = {
+  pull: [...SUITES, 'source-health.test'],
   partitions: ['memory.test', 'partitions/model.test', 'assignment.test', 'membership.test'],
   limits: ['memory.test', 'limits.test'],
   nats: [...SUITES, 'readable-headers.test'],
