@@ -349,6 +349,18 @@ export const collections: readonly Collection[] = [
   row('services/gateway/src/history/rows/terms.ts remembered', 'digests of terms', '10,000', 'all go when it is full'),
   row('services/gateway/src/http/app.ts bodies', 'descriptions of routes', 'routes', 'never'),
   row(
+    'services/gateway/src/http/unread-answers.ts connections',
+    'connections',
+    '10,000',
+    'the connection ends; one that leaves its answers unread is ended',
+  ),
+  row(
+    'services/gateway/src/http/unread-answers.ts answers',
+    'requests of a connection that are being answered',
+    '32',
+    'the answer is sent',
+  ),
+  row(
     'services/gateway/src/http/unread-bodies.ts rests',
     'bodies of requests that are answered',
     REQUESTS,

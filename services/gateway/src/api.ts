@@ -11,6 +11,7 @@ import { createApp, type App } from './http/app.ts';
 import { readConsole } from './http/console.ts';
 import { useBrowserGuard } from './http/browser-guard.ts';
 import { defaultBodies, useBodies, type Bodies } from './http/bodies.ts';
+import { endUnreadAnswers } from './http/unread-answers.ts';
 import type { RouteDeps } from './http/deps.ts';
 import { addRoutes } from './http/routes.ts';
 import { openFlowStore } from './lifecycle/flows.ts';
@@ -188,6 +189,7 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
+  const stopLooking = endUnreadAnswers(app.server, progress);
   const pauses = await watchPaused(bus.nc, watchFailed(log));
   const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
   const erasures = createErasures({
@@ -261,7 +263,10 @@ export async function startApi(
             rpcServer?.stop(settings.drainTimeoutMs),
             bounceServer?.close(),
             tester.close(),
-          ]).finally(() => bodies.watch.close());
+          ]).finally(() => {
+            stopLooking();
+            bodies.watch.close();
+          });
         },
       },
       { what: 'looking for jobs whose work was lost', stop: stopReconciling },

@@ -1,4 +1,4 @@
-import { connect as connectHttp2, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
+import { connect as connectHttp2, constants, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -306,6 +306,17 @@ describe('a body that stalls', () => {
       async () => hasty.bodyBytes(),
       (bytes) => bytes === 0,
     );
+  });
+
+  test('leaves no answer unread for long, either', async () => {
+    const deaf = connectHttp2(`http://127.0.0.1:${hasty.rpcPort}`, { settings: { initialWindowSize: 0 } });
+    const call = deaf.request({ ':method': 'POST', ':path': CONVERT, 'content-type': 'application/json' });
+    const ended = new Promise((resolve) => call.once('close', resolve));
+    call.on('error', () => undefined);
+    call.end('no JSON');
+    await ended;
+    expect(call.rstCode).toBe(constants.NGHTTP2_CANCEL);
+    deaf.destroy();
   });
 
   test('of a call is cut, over HTTP/1.1 and over gRPC', async () => {

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import { constants, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip } from 'node:zlib';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
@@ -62,11 +62,26 @@ export async function serveCall(
     const isEnveloped = ENVELOPED.test(request.headers['content-type'] ?? '');
     const body = countedBody(bodies, call, universal.body as AsyncIterable<Uint8Array>, isEnveloped);
     const answer = await unreadableIsTheirs(await handler({ ...universal, body }));
+    if ('stream' in response) watchReader(bodies, response.stream);
     await universalResponseToNodeResponse(answer, response);
   });
   // What was refused before its end is still being sent.
   if ('stream' in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
   else if (!request.complete) request.destroy();
+}
+
+/** Ends a stream whose client does not read its answer, which would stay in memory for ever. */
+function watchReader({ watch }: Bodies, stream: ServerHttp2Stream): void {
+  let most = 0;
+  const stop = watch.watch({
+    received: () => {
+      most = Math.max(most, stream.writableLength);
+      return most - stream.writableLength;
+    },
+    isWaiting: () => stream.writableLength > 0,
+    onStall: () => stream.close(constants.NGHTTP2_CANCEL),
+  });
+  stream.once('close', stop);
 }
 
 /**

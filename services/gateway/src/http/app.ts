@@ -200,6 +200,11 @@ function useTraces(app: App, telemetry: HttpTelemetry | undefined): void {
 function beginRequests(app: App): void {
   app.decorateRequest('route');
   app.addHook('onRequest', (request, reply, done) => {
+    // Its connection was ended, and what its client had sent ahead on it comes all the same.
+    if (request.raw.socket.destroyed) {
+      reply.hijack();
+      return;
+    }
     // Fastify puts `routeOptions` together anew whenever they are read, and every hook reads them.
     request.route = request.routeOptions;
     nameTrace(request, reply);
