@@ -350,15 +350,9 @@ export const collections: readonly Collection[] = [
   row('services/gateway/src/http/app.ts bodies', 'descriptions of routes', 'routes', 'never'),
   row(
     'services/gateway/src/http/unread-answers.ts connections',
-    'connections',
+    'connections, and up to 32 answers of each',
     '10,000',
     'the connection ends; one that leaves its answers unread is ended',
-  ),
-  row(
-    'services/gateway/src/http/unread-answers.ts answers',
-    'requests of a connection that are being answered',
-    '32',
-    'the answer is sent',
   ),
   row(
     'services/gateway/src/http/unread-bodies.ts rests',
