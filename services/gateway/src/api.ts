@@ -171,12 +171,6 @@ export async function startApi(
     access,
     closing: closing.signal,
   };
-  dependencies.metrics?.watchBounds(() => ({
-    request_bodies: bodies.budget.heldBytes / bodies.budget.totalBytes,
-    event_streams: streams.total / streams.mostTotal,
-    history_questions: model.waitingShare(),
-    history_disk: diskUsed(settings.readModelUrl),
-  }));
   const app = await createApp({
     log,
     version: settings.version,
@@ -189,7 +183,14 @@ export async function startApi(
   });
   useAccess(app, access);
   useBodies(app, bodies);
-  const stopLooking = endUnreadAnswers(app.server, progress);
+  const unread = endUnreadAnswers(app.server, { ...progress, log });
+  dependencies.metrics?.watchBounds(() => ({
+    request_bodies: bodies.budget.heldBytes / bodies.budget.totalBytes,
+    unread_answers: unread.share(),
+    event_streams: streams.total / streams.mostTotal,
+    history_questions: model.waitingShare(),
+    history_disk: diskUsed(settings.readModelUrl),
+  }));
   const pauses = await watchPaused(bus.nc, watchFailed(log));
   const suppressions = await openSuppressions(bus.nc, () => new Date(now()));
   const erasures = createErasures({
@@ -264,7 +265,7 @@ export async function startApi(
             bounceServer?.close(),
             tester.close(),
           ]).finally(() => {
-            stopLooking();
+            unread.stop();
             bodies.watch.close();
           });
         },

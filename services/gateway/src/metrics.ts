@@ -57,7 +57,13 @@ export interface GatewayMetrics {
 }
 
 /** What a process of the gateway has a bound for, and refuses beyond it. `history_disk` is the disk of its SQLite file. */
-export const bounds = ['request_bodies', 'event_streams', 'history_questions', 'history_disk'] as const;
+export const bounds = [
+  'request_bodies',
+  'unread_answers',
+  'event_streams',
+  'history_questions',
+  'history_disk',
+] as const;
 export type Bound = (typeof bounds)[number];
 
 /** How a gateway's read model is. */

@@ -73,12 +73,12 @@ export function openCredits(
   { prices, graceMs }: CreditSettings,
 ): Credits {
   const ledger = openLedger(bus, now, jobsKeptMs);
+  let asked: Promise<number> | undefined;
   /**
    * Up to which age of a charge JOBS surely has every job that was accepted after it, so that one which is not there was
    * never made. Half of what the server keeps, which an operator may have changed: clocks differ. Checks that run at the
    * same time share an answer.
    */
-  let asked: Promise<number> | undefined;
   const verifiableMs = (): Promise<number> =>
     (asked ??= jobsKeptMsOf(bus.jsm, jobStreams)
       .then((keptMs) => keptMs / 2)
